@@ -1,3 +1,81 @@
-//! Under construction.
+//! `cargo xtask …`: builds what is needed, then runs other crates' programs.
+//!
+//! Nothing about Fabric is known here. `e2e` builds the harness and the static programs that it
+//! takes along, and becomes the harness; `test` runs every check of the repository, and then the
+//! tests whose needs, as the harness tells them, this machine meets.
 
-fn main() {}
+mod build;
+mod test;
+
+use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND [OPTION…]
+
+  e2e [OPTION…]       start a network, deploy the chaincode, check it (e2e --help lists the options)
+  test [OPTION…]      formatting, lints, generated code, documentation, tests (test --help)
+  codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
+  dist                build the static programs, and print where they are
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<ExitCode> {
+    // Paths in options are the caller's; everything built here is the workspace's.
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
+    match command.as_str() {
+        "e2e" => e2e(rest),
+        "test" => test::run(rest),
+        "codegen" => build::run(build::cargo().args(CODEGEN).args(rest)),
+        "dist" => {
+            let programs = build::dist()?;
+            println!("{}\n{}", programs.builder.display(), programs.chaincode.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("unknown command `{other}`\n\n{USAGE}"),
+    }
+}
+
+/// Arguments of cargo that generate the bindings.
+const CODEGEN: [&str; 9] =
+    ["run", "--quiet", "--package", "fabric-protos", "--features", "codegen", "--bin", "fabric-protos-codegen", "--"];
+
+fn e2e(arguments: &[String]) -> Result<ExitCode> {
+    let harness = build::harness()?;
+    let mut command = std::process::Command::new(&harness);
+    command.arg("e2e").args(arguments);
+    if !arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
+        let programs = build::dist()?;
+        command.arg("--builder").arg(programs.builder).arg("--chaincode").arg(programs.chaincode);
+    }
+    become_program(command).with_context(|| format!("{} can't be run", harness.display()))
+}
+
+/// Lets the program take this one's place, so that signals and the exit code are its own.
+#[cfg(unix)]
+fn become_program(mut command: std::process::Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec().into())
+}
+
+#[cfg(not(unix))]
+fn become_program(mut command: std::process::Command) -> Result<ExitCode> {
+    build::run(&mut command)
+}

@@ -1,0 +1,294 @@
+//! The command line, and the [`Plan`] that it resolves to.
+//!
+//! Every option is declared here, once. [`Plan::resolve`] reports every mistake at once, each with
+//! the option's name; it starts nothing.
+
+use crate::check::cases::{CaseFile, CaseFileError};
+use clap::{Parser, Subcommand, ValueEnum};
+use fabric_network::Topology;
+use fabric_network::topology::{Consensus, Release};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Runs a Hyperledger Fabric network and checks chaincode on it.
+#[derive(Debug, Parser)]
+#[command(name = "fabric-harness", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a network, deploy the chaincode, check it, and leave nothing behind.
+    ///
+    /// Exit codes: 0, every case passed; 1, a case failed; 2, the cases could not be run.
+    E2e(Box<E2eOptions>),
+    /// Tell which runtimes are possible here: a line each, `NAME<TAB>yes|no<TAB>WHY`.
+    Probe(FabricOptions),
+}
+
+/// Which Fabric, and where it is found.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FabricOptions {
+    /// Fabric version: a release line (2.5, 3.1) or an image tag. Default: the version of the
+    /// binaries (process), 3.1 (docker).
+    #[arg(long, value_name = "VERSION")]
+    pub fabric: Option<String>,
+    /// Directory of Fabric's `peer` and `orderer` (or with a `bin` that holds them). Default: PATH.
+    #[arg(long, value_name = "DIR")]
+    pub fabric_bin: Option<PathBuf>,
+}
+
+/// The options of `e2e`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct E2eOptions {
+    /// What runs the peers and orderers.
+    #[arg(long, value_enum, default_value_t)]
+    pub runtime: RuntimeChoice,
+    #[command(flatten)]
+    pub fabric: FabricOptions,
+    /// Network to run: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers
+    /// each, 3 raft orderers), bft (solo with 4 BFT orderers; Fabric 3), or a YAML file.
+    #[arg(long, value_name = "solo|duo|bft|FILE", default_value = "solo")]
+    pub topology: String,
+    /// TLS between the peers and the chaincode server. Everything else always uses TLS.
+    #[arg(long, value_enum, default_value_t)]
+    pub tls: TlsMode,
+    /// When to keep the evidence: logs, configuration, package, connection.json.
+    #[arg(long, value_enum, default_value_t)]
+    pub keep: Keep,
+    /// Directory that receives the evidence, in a directory named after the run.
+    #[arg(long, value_name = "DIR", default_value = "target/e2e")]
+    pub evidence: PathBuf,
+    /// Run the whole job N times and print the median of each step's time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
+    /// Longest wait for any one thing, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+    /// The ccaas-builder program, statically linked.
+    #[arg(long, value_name = "FILE")]
+    pub builder: PathBuf,
+    /// The chaincode server program, statically linked.
+    #[arg(long, value_name = "FILE")]
+    pub chaincode: PathBuf,
+    /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What runs the peers and orderers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum RuntimeChoice {
+    /// The first possible one of docker and process; says which, and why not the others.
+    #[default]
+    Auto,
+    /// The official images, by a Docker engine.
+    Docker,
+    /// The `peer` and `orderer` programs of this machine.
+    Process,
+}
+
+/// TLS between a peer and the chaincode server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum TlsMode {
+    /// Plain text.
+    Off,
+    /// The server shows a certificate.
+    Tls,
+    /// Both sides show a certificate.
+    #[default]
+    Mtls,
+}
+
+/// When the evidence of a run is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Keep {
+    /// Never.
+    Never,
+    /// When a case failed or the run could not be finished.
+    #[default]
+    OnFailure,
+    /// Always.
+    Always,
+}
+
+impl fmt::Display for TlsMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Off => "off",
+            Self::Tls => "tls",
+            Self::Mtls => "mtls",
+        })
+    }
+}
+
+/// What the user asked for, resolved and validated.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What runs the nodes.
+    pub runtime: RuntimeChoice,
+    /// Image tag or release line, if one was asked for.
+    pub fabric: Option<FabricTag>,
+    /// Where Fabric's binaries are, if not on PATH.
+    pub fabric_bin: Option<PathBuf>,
+    /// The network.
+    pub topology: Topology,
+    /// What the user called it: a preset's name or a file.
+    pub topology_name: String,
+    /// TLS between the peers and the chaincode server.
+    pub tls: TlsMode,
+    /// When to keep the evidence.
+    pub keep: Keep,
+    /// Parent directory of the evidence.
+    pub evidence: PathBuf,
+    /// How often the whole job runs.
+    pub repeat: u32,
+    /// Longest wait for any one thing.
+    pub timeout: Duration,
+    /// The ccaas-builder program.
+    pub builder: PathBuf,
+    /// The chaincode server program.
+    pub chaincode: PathBuf,
+    /// The cases that are checked.
+    pub cases: CaseFile,
+    /// How much is said: 0, 1, 2.
+    pub verbosity: u8,
+}
+
+/// A Fabric version as it was asked for, and the release line that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FabricTag {
+    /// `2.5`, `3.1.5`, or any image tag that starts with such a number.
+    pub tag: String,
+    /// The release line, for which the configuration is rendered.
+    pub release: Release,
+}
+
+/// A mistake on the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionError {
+    /// The version is of no supported release line.
+    #[error("--fabric {value}: not a supported Fabric version; give 2.5, 3.1, or an image tag that starts with one of them, such as 3.1.5")]
+    Fabric {
+        /// What was given.
+        value: String,
+    },
+    /// The topology can't be used.
+    #[error("--topology {value}: {reason}")]
+    Topology {
+        /// What was given.
+        value: String,
+        /// What is wrong with it, a mistake a line.
+        reason: String,
+    },
+    /// A program is not there.
+    #[error("{option} {}: {reason}", path.display())]
+    Program {
+        /// The option's name.
+        option: &'static str,
+        /// What was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The directory of Fabric's binaries is not a directory.
+    #[error("--fabric-bin {}: not a directory", path.display())]
+    FabricBin {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// The cases can't be read.
+    #[error(transparent)]
+    Cases(#[from] CaseFileError),
+}
+
+/// Every mistake on the command line, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct OptionErrors(pub Vec<OptionError>);
+
+impl Plan {
+    /// Resolves and validates the options of `e2e`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake that was found, each with its option's name.
+    pub fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
+        let mut mistakes = Vec::new();
+        let mut keep = |mistake| mistakes.push(mistake);
+
+        let fabric = resolve_fabric(&options.fabric).map_err(&mut keep).ok();
+        let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
+        for (option, path) in [("--builder", &options.builder), ("--chaincode", &options.chaincode)] {
+            let _ = check_program(option, path).map_err(&mut keep);
+        }
+        let cases = CaseFile::asset_transfer().map_err(|error| keep(error.into())).ok();
+        if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
+            && topology.ordering.consensus == Consensus::Bft
+            && fabric.release == Release::V2_5
+        {
+            keep(OptionError::Topology {
+                value: options.topology.clone(),
+                reason: format!("BFT ordering needs Fabric 3, but --fabric is {}", fabric.tag),
+            });
+        }
+
+        match (fabric, topology, cases) {
+            (Some(fabric), Some(topology), Some(cases)) if mistakes.is_empty() => Ok(Self {
+                runtime: options.runtime,
+                fabric,
+                fabric_bin: options.fabric.fabric_bin.clone(),
+                topology,
+                topology_name: options.topology.clone(),
+                tls: options.tls,
+                keep: options.keep,
+                evidence: options.evidence.clone(),
+                repeat: options.repeat,
+                timeout: Duration::from_secs(options.timeout),
+                builder: options.builder.clone(),
+                chaincode: options.chaincode.clone(),
+                cases,
+                verbosity: options.verbose,
+            }),
+            _ => Err(OptionErrors(mistakes)),
+        }
+    }
+}
+
+/// Resolves `--fabric` and checks `--fabric-bin`.
+///
+/// # Errors
+///
+/// When the version is of no supported release line, or the directory is none.
+pub fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, OptionError> {
+    if let Some(path) = &options.fabric_bin
+        && !path.is_dir()
+    {
+        return Err(OptionError::FabricBin { path: path.clone() });
+    }
+    let Some(value) = &options.fabric else { return Ok(None) };
+    let release = value.parse::<Release>().map_err(|_| OptionError::Fabric { value: value.clone() })?;
+    Ok(Some(FabricTag { tag: value.clone(), release }))
+}
+
+fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
+    if let Some(preset) = Topology::preset(value) {
+        return Ok(preset);
+    }
+    let mistake = |reason: String| OptionError::Topology { value: value.to_owned(), reason };
+    let text = std::fs::read_to_string(value).map_err(|error| {
+        mistake(format!("neither a preset (solo, duo, bft) nor a file that can be read: {error}"))
+    })?;
+    Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
+}
+
+fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
+    let mistake = |reason: String| OptionError::Program { option, path: path.to_owned(), reason };
+    let metadata = std::fs::metadata(path).map_err(|error| mistake(error.to_string()))?;
+    if metadata.is_file() { Ok(()) } else { Err(mistake("not a file".to_owned())) }
+}

@@ -1,0 +1,102 @@
+//! Runs cargo: the harness for this machine, and the programs that travel, statically linked.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// The programs that run elsewhere: inside a peer, in a container of any base.
+pub(crate) struct Programs {
+    /// The external builder.
+    pub(crate) builder: PathBuf,
+    /// The chaincode server.
+    pub(crate) chaincode: PathBuf,
+}
+
+/// The cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg("--color=auto");
+    command
+}
+
+/// Runs a command to its end; its exit code becomes ours.
+pub(crate) fn run(command: &mut Command) -> Result<ExitCode> {
+    let status = command.status().with_context(|| format!("{} can't be run", command.get_program().display()))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn must(command: &mut Command, what: &str) -> Result<()> {
+    let status = command.status().with_context(|| format!("{} can't be run", command.get_program().display()))?;
+    if status.success() { Ok(()) } else { bail!("{what} failed ({status})") }
+}
+
+/// The workspace's directory.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// Builds the harness and returns its path.
+pub(crate) fn harness() -> Result<PathBuf> {
+    must(
+        cargo().args(["build", "--quiet", "--package", "fabric-harness"]).current_dir(workspace()),
+        "building the harness",
+    )?;
+    Ok(target_directory().join("debug").join("fabric-harness"))
+}
+
+/// Builds the programs that travel, and returns their paths.
+pub(crate) fn dist() -> Result<Programs> {
+    let target = static_target()?;
+    let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    flags.push_str(" -C target-feature=+crt-static");
+    must(
+        cargo()
+            .args([
+                "build",
+                "--quiet",
+                "--profile",
+                "dist",
+                "--package",
+                "ccaas-builder",
+                "--package",
+                "chaincode-sample",
+            ])
+            .args(["--target", &target])
+            .env("RUSTFLAGS", flags)
+            .current_dir(workspace()),
+        "building the static programs",
+    )?;
+    let directory = target_directory().join(target).join("dist");
+    Ok(Programs { builder: directory.join("ccaas-builder"), chaincode: directory.join("chaincode-sample") })
+}
+
+/// The Linux target of this machine's architecture: musl where its standard library is installed,
+/// glibc, which links statically as well, otherwise.
+fn static_target() -> Result<String> {
+    let arch = std::env::consts::ARCH;
+    let musl = format!("{arch}-unknown-linux-musl");
+    if has_standard_library(&musl)? {
+        return Ok(musl);
+    }
+    if cfg!(target_os = "linux") {
+        return Ok(format!("{arch}-unknown-linux-gnu"));
+    }
+    bail!(
+        "the builder and the chaincode run on Linux, and this machine can't build for it: \
+         run `rustup target add {musl}`, and install a linker for it"
+    )
+}
+
+fn has_standard_library(target: &str) -> Result<bool> {
+    let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--print", "target-libdir", "--target", target])
+        .output()
+        .context("rustc can't be run")?;
+    let directory = String::from_utf8_lossy(&output.stdout);
+    Ok(output.status.success() && Path::new(directory.trim()).is_dir())
+}

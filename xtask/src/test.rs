@@ -1,0 +1,153 @@
+//! `cargo xtask test`: every check of the repository, then the tests of every tier that this
+//! machine can run.
+//!
+//! Tests that need something a bare machine lacks are ignored, and lie in a module named after
+//! their tier. The harness tells which tiers' needs are met.
+
+use crate::{CODEGEN, build};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+const USAGE: &str = "\
+usage: cargo xtask test [OPTION…]
+
+  --fabric-bin DIR   directory of Fabric's programs; once for each version (default: FABRIC_BIN, PATH)
+  --bare             only the tests that need nothing but Rust and a C compiler
+";
+
+/// What nextest and the harness call the tests that a bare machine can't run: the module's name,
+/// and the runtime whose needs they share.
+const TIERS: [(&str, &str); 2] = [("needs_fabric", "process"), ("needs_docker", "docker")];
+
+struct Options {
+    fabric_bin: Vec<PathBuf>,
+    bare: bool,
+}
+
+/// A tier, and why it is run or not.
+struct Tier {
+    module: &'static str,
+    possible: bool,
+    why: String,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    let Some(options) = parse(arguments)? else {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let begin = Instant::now();
+    repository_checks()?;
+    install_nextest()?;
+
+    step("tests");
+    let programs = build::dist()?;
+    let nextest = |filter: &[&str]| {
+        let mut command = build::cargo();
+        command.args(["nextest", "run", "--workspace"]).args(filter).current_dir(build::workspace());
+        command.env("CCAAS_BUILDER", &programs.builder).env("CHAINCODE_SAMPLE", &programs.chaincode);
+        if let Ok(directories) = std::env::join_paths(&options.fabric_bin)
+            && !directories.is_empty()
+        {
+            command.env("FABRIC_BIN", directories);
+        }
+        command
+    };
+    build::must(&mut nextest(&[]), "a test")?;
+    build::must(build::cargo().args(["test", "--quiet", "--workspace", "--doc"]), "a documentation test")?;
+
+    let tiers = if options.bare { Vec::new() } else { tiers(&options)? };
+    for tier in tiers.iter().filter(|tier| tier.possible) {
+        step(&format!("tests of tier {}", tier.module));
+        let filter = format!("test(/{}/)", tier.module);
+        build::must(&mut nextest(&["--run-ignored=only", "--filterset", &filter]), "a test")?;
+    }
+
+    println!("\ntiers, after {:.0} s:", begin.elapsed().as_secs_f32());
+    println!("  ran      bare: needs nothing but Rust and a C compiler");
+    if options.bare {
+        println!("  not run  every other tier: --bare");
+    }
+    for tier in &tiers {
+        println!("  {} {}: {}", if tier.possible { "ran     " } else { "not run " }, tier.module, tier.why);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse(arguments: &[String]) -> Result<Option<Options>> {
+    let mut options = Options { fabric_bin: Vec::new(), bare: false };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--bare" => options.bare = true,
+            "--fabric-bin" => options.fabric_bin.push(directory(arguments.next())?),
+            "-h" | "--help" => return Ok(None),
+            other => bail!("unknown option `{other}`\n\n{USAGE}"),
+        }
+    }
+    if let Some(directories) = std::env::var_os("FABRIC_BIN")
+        && options.fabric_bin.is_empty()
+    {
+        options.fabric_bin = std::env::split_paths(&directories).collect();
+    }
+    Ok(Some(options))
+}
+
+fn directory(value: Option<&String>) -> Result<PathBuf> {
+    let value = value.context("--fabric-bin: give a directory")?;
+    Path::new(value).canonicalize().with_context(|| format!("--fabric-bin {value}"))
+}
+
+fn repository_checks() -> Result<()> {
+    step("formatting");
+    build::must(build::cargo().args(["fmt", "--all", "--check"]), "`cargo fmt --all --check`")?;
+    step("lints");
+    let mut clippy = build::cargo();
+    clippy.args(["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]);
+    build::must(&mut clippy, "clippy")?;
+    step("generated code");
+    build::must(build::cargo().args(CODEGEN).arg("--check"), "`cargo xtask codegen --check`")?;
+    step("documentation");
+    let mut doc = build::cargo();
+    doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    build::must(&mut doc, "the documentation")
+}
+
+/// Installs cargo-nextest when it is missing.
+fn install_nextest() -> Result<()> {
+    let there = build::cargo().args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    if there {
+        return Ok(());
+    }
+    step("cargo-nextest is missing: installing it");
+    let mut install = build::cargo();
+    // Its build takes minutes; debug information and optimization would add to them.
+    install.args(["install", "--locked", "cargo-nextest", "--debug"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    build::must(&mut install, "installing cargo-nextest")
+}
+
+/// Asks the harness which runtimes are possible here.
+fn tiers(options: &Options) -> Result<Vec<Tier>> {
+    let harness = build::harness()?;
+    let mut command = Command::new(&harness);
+    command.arg("probe");
+    if let Some(directory) = options.fabric_bin.first() {
+        command.arg("--fabric-bin").arg(directory);
+    }
+    let output = command.output().with_context(|| format!("{} can't be run", harness.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let tier = |(module, runtime): (&'static str, &str)| {
+        let line = text.lines().find_map(|line| line.strip_prefix(runtime)?.strip_prefix('\t')?.split_once('\t'));
+        let (possible, why) = line.with_context(|| {
+            format!("`fabric-harness probe` says nothing of {runtime}: {}", String::from_utf8_lossy(&output.stderr))
+        })?;
+        Ok(Tier { module, possible: possible == "yes", why: why.to_owned() })
+    };
+    TIERS.into_iter().map(tier).collect()
+}
+
+fn step(what: &str) {
+    println!("\n== {what}");
+}
