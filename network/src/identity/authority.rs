@@ -1,0 +1,162 @@
+//! A certificate authority: makes a key and a certificate for whoever it is asked for.
+//!
+//! Fabric takes only signatures with a low S, and rewrites certificates whose own signature has a
+//! high one, which then differ from what was issued (`msp/cert.go`). So the authority signs with
+//! a low S from the start. It knows no organization.
+
+use std::time::SystemTime;
+
+use p256::ecdsa::Signature;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SignatureAlgorithm, SigningKey,
+};
+use time::OffsetDateTime;
+
+use super::{IdentityError, PrivateKey, Validity};
+
+/// Validity in the form that certificates take.
+#[derive(Clone, Copy)]
+pub(super) struct Period {
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+}
+
+impl Period {
+    pub(super) fn new(validity: Validity) -> Result<Self, IdentityError> {
+        let Validity { not_before, not_after } = validity;
+        let period =
+            seconds(not_before).zip(seconds(not_after)).map(|(not_before, not_after)| Self { not_before, not_after });
+        period
+            .filter(|period| period.not_before < period.not_after)
+            .ok_or(IdentityError::Validity { not_before, not_after })
+    }
+}
+
+fn seconds(instant: SystemTime) -> Option<OffsetDateTime> {
+    let since = instant.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok()
+}
+
+/// What a certificate is for.
+pub(super) enum Purpose<'a> {
+    /// A signing identity with its `NodeOUs` role: `client`, `peer`, `admin` or `orderer`.
+    Sign { role: &'a str },
+    /// A node in TLS: server and client, under these names and addresses.
+    Node { names: &'a [String] },
+    /// A TLS server that never dials.
+    Server { names: &'a [String] },
+    /// A TLS client.
+    Client,
+}
+
+/// A certificate just issued, and its key.
+pub(super) struct Issued {
+    pub(super) certificate_pem: String,
+    pub(super) private_key_pem: PrivateKey,
+}
+
+/// A certificate authority with its key.
+pub(super) struct Authority {
+    issuer: Issuer<'static, LowS>,
+    certificate_pem: String,
+    private_key_pem: PrivateKey,
+    period: Period,
+}
+
+impl Authority {
+    /// A self-signed authority such as `ca.org1.example.com` of `org1.example.com`.
+    pub(super) fn new(common_name: &str, organization: &str, period: Period) -> Result<Self, IdentityError> {
+        let mut params = parameters(period);
+        params.distinguished_name.push(DnType::OrganizationName, organization);
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        let (key, private_key_pem) = generate_key(common_name)?;
+        let certificate = params.self_signed(&key).map_err(named(common_name))?;
+        Ok(Self { certificate_pem: certificate.pem(), private_key_pem, issuer: Issuer::new(params, key), period })
+    }
+
+    pub(super) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    pub(super) fn private_key_pem(&self) -> &PrivateKey {
+        &self.private_key_pem
+    }
+
+    /// Makes a new key and a certificate for it.
+    pub(super) fn issue(&self, common_name: &str, purpose: &Purpose<'_>) -> Result<Issued, IdentityError> {
+        let mut params = parameters(self.period);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if let Purpose::Sign { role } = purpose {
+            params.distinguished_name.push(DnType::OrganizationalUnitName, *role);
+        } else {
+            params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+        }
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let (names, server, client): (&[String], bool, bool) = match purpose {
+            Purpose::Sign { .. } => (&[], false, false),
+            Purpose::Node { names } => (names, true, true),
+            Purpose::Server { names } => (names, true, false),
+            Purpose::Client => (&[], false, true),
+        };
+        if server {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        if client {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
+        params.subject_alt_names = CertificateParams::new(names).map_err(named(common_name))?.subject_alt_names;
+        let (key, private_key_pem) = generate_key(common_name)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(named(common_name))?;
+        Ok(Issued { certificate_pem: certificate.pem(), private_key_pem })
+    }
+}
+
+fn parameters(period: Period) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.not_before = period.not_before;
+    params.not_after = period.not_after;
+    params.distinguished_name = DistinguishedName::new();
+    params
+}
+
+fn generate_key(name: &str) -> Result<(LowS, PrivateKey), IdentityError> {
+    let key = KeyPair::generate().map_err(named(name))?;
+    let private_key_pem = PrivateKey::from_pem(key.serialize_pem());
+    Ok((LowS(key), private_key_pem))
+}
+
+fn named(name: &str) -> impl FnOnce(rcgen::Error) -> IdentityError + '_ {
+    |source| IdentityError::Certificate { name: name.to_owned(), source }
+}
+
+/// A key whose signatures have the lower of the two possible values of S.
+struct LowS(KeyPair);
+
+impl PublicKeyData for LowS {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        PublicKeyData::algorithm(&self.0)
+    }
+}
+
+impl SigningKey for LowS {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature = self.0.sign(message)?;
+        let signature = Signature::from_der(&signature).map_err(|_| rcgen::Error::RemoteKeyError)?;
+        Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+    }
+}

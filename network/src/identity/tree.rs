@@ -1,0 +1,122 @@
+//! Identities as files, laid out as `cryptogen` lays them out, which is what `peer`, `osnadmin`
+//! and the SDKs' examples expect.
+//!
+//! One difference: `cryptogen` leaves an empty `admincerts` directory in each MSP. With `NodeOUs`
+//! an administrator is known by the OU in the certificate, Fabric does not miss the directory,
+//! and a bundle holds no empty ones.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Credential, Identities, OrganizationIdentities, TlsPair};
+use crate::bundle::File;
+use crate::topology::NodeKind;
+
+type Files = BTreeMap<PathBuf, File>;
+
+/// Every file of every identity, relative to the bundle.
+pub(crate) fn files(identities: &Identities) -> Files {
+    let mut files = Files::new();
+    add_organization(&mut files, &identities.orderer_organization, NodeKind::Orderer);
+    for organization in &identities.peer_organizations {
+        add_organization(&mut files, organization, NodeKind::Peer);
+    }
+    files
+}
+
+/// The directory of a node, relative to the bundle.
+pub(crate) fn node_directory(kind: NodeKind, domain: &str, name: &str) -> PathBuf {
+    let nodes = match kind {
+        NodeKind::Peer => "peers",
+        NodeKind::Orderer => "orderers",
+    };
+    organization_directory(kind, domain).join(nodes).join(name)
+}
+
+fn organization_directory(kind: NodeKind, domain: &str) -> PathBuf {
+    let organizations = match kind {
+        NodeKind::Peer => "peerOrganizations",
+        NodeKind::Orderer => "ordererOrganizations",
+    };
+    Path::new("organizations").join(organizations).join(domain)
+}
+
+fn add_organization(files: &mut Files, organization: &OrganizationIdentities, kind: NodeKind) {
+    let domain = &*organization.domain;
+    let directory = organization_directory(kind, domain);
+    for (name, certificate_pem, key) in [
+        ("ca", &organization.ca_pem, &organization.ca_key),
+        ("tlsca", &organization.tls_ca_pem, &organization.tls_ca_key),
+    ] {
+        let directory = directory.join(name);
+        let certificate = directory.join(format!("{name}.{domain}-cert.pem"));
+        files.insert(certificate, File::public(&**certificate_pem));
+        files.insert(directory.join("priv_sk"), File::private(key));
+    }
+    add_msp(files, &directory.join("msp"), organization);
+
+    let admin = (format!("Admin@{domain}"), &organization.admin, &organization.admin_tls);
+    let users = organization.users.iter().zip(&organization.users_tls).zip(1..);
+    let users = users.map(|((sign, tls), number)| (format!("User{number}@{domain}"), sign, tls));
+    for (name, sign, tls) in std::iter::once(admin).chain(users) {
+        let directory = directory.join("users").join(&name);
+        add_local_msp(files, &directory.join("msp"), organization, &name, sign);
+        add_tls(files, &directory.join("tls"), "client", &organization.tls_ca_pem, tls);
+    }
+    for (name, node) in &organization.nodes {
+        let directory = node_directory(kind, domain, name);
+        add_local_msp(files, &directory.join("msp"), organization, name, &node.sign);
+        add_tls(files, &directory.join("tls"), "server", &organization.tls_ca_pem, &node.tls);
+        if let Some(pair) = &node.chaincode_client {
+            add_pair(files, &directory.join("chaincode"), "client", pair);
+        }
+    }
+    if kind == NodeKind::Peer {
+        let pair = &organization.chaincode_server;
+        add_tls(files, &directory.join("chaincode"), "server", &organization.tls_ca_pem, pair);
+    }
+}
+
+/// The part of an MSP that is public: what a channel's members know of an organization.
+fn add_msp(files: &mut Files, directory: &Path, organization: &OrganizationIdentities) {
+    let domain = &organization.domain;
+    let ca = format!("cacerts/ca.{domain}-cert.pem");
+    files.insert(directory.join(&ca), File::public(&*organization.ca_pem));
+    files
+        .insert(directory.join(format!("tlscacerts/tlsca.{domain}-cert.pem")), File::public(&*organization.tls_ca_pem));
+    files.insert(directory.join("config.yaml"), File::public(node_ous(&ca)));
+}
+
+/// The MSP of one member: the public part, its certificate and its key.
+fn add_local_msp(
+    files: &mut Files,
+    directory: &Path,
+    organization: &OrganizationIdentities,
+    name: &str,
+    credential: &Credential,
+) {
+    add_msp(files, directory, organization);
+    files.insert(directory.join(format!("signcerts/{name}-cert.pem")), File::public(&*credential.certificate_pem));
+    files.insert(directory.join("keystore/priv_sk"), File::private(&credential.private_key_pem));
+}
+
+fn add_tls(files: &mut Files, directory: &Path, name: &str, ca_pem: &str, pair: &TlsPair) {
+    files.insert(directory.join("ca.crt"), File::public(ca_pem));
+    add_pair(files, directory, name, pair);
+}
+
+fn add_pair(files: &mut Files, directory: &Path, name: &str, pair: &TlsPair) {
+    files.insert(directory.join(format!("{name}.crt")), File::public(&*pair.certificate_pem));
+    files.insert(directory.join(format!("{name}.key")), File::private(&pair.private_key_pem));
+}
+
+/// An MSP's config.yaml: the role of a member is the OU of its certificate.
+fn node_ous(ca: &str) -> String {
+    let mut text = "NodeOUs:\n  Enable: true\n".to_owned();
+    for (key, role) in [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")] {
+        text.push_str(&format!(
+            "  {key}OUIdentifier:\n    Certificate: {ca}\n    OrganizationalUnitIdentifier: {role}\n"
+        ));
+    }
+    text
+}

@@ -1,0 +1,228 @@
+//! Where each node is: hosts, ports, directories, further names for certificates.
+//!
+//! A runtime decides all of it before anything is rendered or started, because certificates and
+//! channel configurations hold names and ports. This room only carries and checks the decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::topology::{NodeKind, Topology};
+
+/// Where every node of a topology is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// By full node name, such as `peer0.org1.example.com`; exactly the nodes of the topology.
+    pub nodes: BTreeMap<String, NodePlacement>,
+    /// The names and IP addresses under which peers dial the chaincode server. They become the
+    /// SANs of each organization's chaincode server certificate; the peer looks at nothing else
+    /// in it. May be empty when no chaincode server is used.
+    pub chaincode_hosts: Vec<String>,
+}
+
+/// Where one node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePlacement {
+    /// How other nodes and clients reach it: `127.0.0.1` or `peer0.org1.example.com`. It stands
+    /// in channel configurations and in the node's TLS certificate.
+    pub host: String,
+    /// The address it listens on, for each of its ports.
+    pub bind: IpAddr,
+    /// Its ports, the same inside and outside of `host`.
+    pub ports: Ports,
+    /// More names and addresses for its TLS certificate, such as `localhost` for clients that
+    /// reach it through a published port. Its full name, its label and `host` are always there.
+    pub extra_sans: Vec<String>,
+    /// Where the node sees its own directory (see [`NodeSpec`](crate::node::NodeSpec)): an
+    /// absolute path of this machine for a process, `/etc/hyperledger/fabric` in a container.
+    pub config_dir: PathBuf,
+    /// Where it keeps its ledgers, absolute or relative to `config_dir`.
+    pub data_dir: PathBuf,
+    /// Peers: the external builder's directory as the peer sees it, absolute. Its `bin/` holds
+    /// `detect`, `build`, `release` and `run`. Orderers: not used.
+    pub builder_dir: PathBuf,
+}
+
+/// The ports of one node. All different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The gRPC services. Orderers talk to each other on it too.
+    pub grpc: u16,
+    /// `/healthz`, `/metrics`, `/logspec`, `/version` over TLS.
+    pub operations: u16,
+    /// Orderers: the channel participation API, with mutual TLS.
+    pub admin: Option<u16>,
+    /// Peers: where chaincode that the peer starts itself would connect. Nothing uses it with
+    /// chaincode as a service, but the peer always listens.
+    pub chaincode: Option<u16>,
+}
+
+impl NodePlacement {
+    /// `host:port`, with brackets around an IPv6 host.
+    pub fn endpoint(&self, port: u16) -> String {
+        if self.host.parse::<std::net::Ipv6Addr>().is_ok() {
+            format!("[{}]:{port}", self.host)
+        } else {
+            format!("{}:{port}", self.host)
+        }
+    }
+}
+
+impl Placement {
+    /// Everything that does not fit the topology or can't be written into a configuration.
+    pub(crate) fn problems(&self, topology: &Topology) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut known = BTreeSet::new();
+        for node in topology.nodes() {
+            match self.nodes.get(&node.name) {
+                None => problems.push(format!("{}: is not placed", node.name)),
+                Some(placement) => {
+                    let found = placement.problems(node.kind);
+                    problems.extend(found.into_iter().map(|text| format!("{}: {text}", node.name)));
+                }
+            }
+            known.insert(node.name);
+        }
+        for name in self.nodes.keys().filter(|name| !known.contains(*name)) {
+            problems.push(format!("{name}: is no node of the topology"));
+        }
+        for host in self.chaincode_hosts.iter().filter(|host| !is_host(host)) {
+            problems.push(format!("chaincode_hosts: {host:?} is no host name or IP address"));
+        }
+        problems
+    }
+}
+
+impl NodePlacement {
+    fn problems(&self, kind: NodeKind) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !is_host(&self.host) {
+            problems.push(format!("host {:?} is no host name or IP address", self.host));
+        }
+        if self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+            problems.push(format!("host {} can't be reached by others", self.host));
+        }
+        for name in self.extra_sans.iter().filter(|name| !is_host(name)) {
+            problems.push(format!("extra_sans: {name:?} is no host name or IP address"));
+        }
+        match kind {
+            NodeKind::Orderer if self.ports.admin.is_none() => {
+                problems.push("an orderer needs an admin port".to_owned());
+            }
+            NodeKind::Peer if self.ports.chaincode.is_none() => {
+                problems.push("a peer needs a chaincode port".to_owned());
+            }
+            NodeKind::Orderer | NodeKind::Peer => {}
+        }
+        let Ports { grpc, operations, admin, chaincode } = self.ports;
+        let mut seen = BTreeSet::new();
+        for port in [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten() {
+            if port == 0 {
+                problems.push("port 0 is not decided".to_owned());
+            } else if !seen.insert(port) {
+                problems.push(format!("port {port} is there twice"));
+            }
+        }
+        for (what, path) in self.absolute_paths(kind) {
+            if !path.is_absolute() {
+                problems.push(format!("{what} {} is not absolute", path.display()));
+            }
+        }
+        for path in [&self.config_dir, &self.data_dir, &self.builder_dir] {
+            if path.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
+                problems.push(format!("{} can't be written in a YAML file", path.display()));
+            }
+        }
+        problems
+    }
+
+    fn absolute_paths(&self, kind: NodeKind) -> Vec<(&'static str, &Path)> {
+        let mut paths: Vec<(&'static str, &Path)> = vec![("config_dir", &self.config_dir)];
+        if kind == NodeKind::Peer {
+            paths.push(("builder_dir", &self.builder_dir));
+        }
+        paths
+    }
+}
+
+/// An IP address, or a name that DNS or a container engine could know.
+fn is_host(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
+        || (text.len() <= 253
+            && text.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(topology: &Topology) -> Placement {
+        let nodes = topology
+            .nodes()
+            .zip(0_u16..)
+            .map(|(node, index)| {
+                let placement = NodePlacement {
+                    host: "127.0.0.1".to_owned(),
+                    bind: "127.0.0.1".parse().unwrap(),
+                    ports: Ports {
+                        grpc: 7000 + 10 * index,
+                        operations: 7001 + 10 * index,
+                        admin: (node.kind == NodeKind::Orderer).then_some(7002 + 10 * index),
+                        chaincode: (node.kind == NodeKind::Peer).then_some(7003 + 10 * index),
+                    },
+                    extra_sans: Vec::new(),
+                    config_dir: "/network/node".into(),
+                    data_dir: "data".into(),
+                    builder_dir: "/network/builder".into(),
+                };
+                (node.name, placement)
+            })
+            .collect();
+        Placement { nodes, chaincode_hosts: vec!["127.0.0.1".to_owned()] }
+    }
+
+    #[test]
+    fn a_complete_placement_has_no_problems() {
+        let topology = Topology::duo();
+        assert_eq!(placed(&topology).problems(&topology), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_node() {
+        let topology = Topology::solo();
+        let mut placement = placed(&topology);
+        let orderer = placement.nodes.remove("orderer.example.com").unwrap();
+        placement.nodes.insert("stranger.example.com".to_owned(), orderer);
+        placement.chaincode_hosts.push("a b".to_owned());
+        let peer = placement.nodes.get_mut("peer0.org1.example.com").unwrap();
+        peer.host = "0.0.0.0".to_owned();
+        peer.ports.chaincode = None;
+        peer.ports.operations = peer.ports.grpc;
+        peer.builder_dir = "builder".into();
+        peer.extra_sans.push("x y".to_owned());
+        assert_eq!(
+            placement.problems(&topology),
+            [
+                "orderer.example.com: is not placed",
+                "peer0.org1.example.com: host 0.0.0.0 can't be reached by others",
+                "peer0.org1.example.com: extra_sans: \"x y\" is no host name or IP address",
+                "peer0.org1.example.com: a peer needs a chaincode port",
+                "peer0.org1.example.com: port 7010 is there twice",
+                "peer0.org1.example.com: builder_dir builder is not absolute",
+                "stranger.example.com: is no node of the topology",
+                "chaincode_hosts: \"a b\" is no host name or IP address",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_ipv6_host_gets_brackets() {
+        let topology = Topology::solo();
+        let mut node = placed(&topology).nodes.remove("orderer.example.com").unwrap();
+        node.host = "::1".to_owned();
+        assert_eq!(node.endpoint(7050), "[::1]:7050");
+    }
+}

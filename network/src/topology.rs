@@ -1,0 +1,248 @@
+//! What the network consists of: organizations, peers, orderers, channels.
+//!
+//! A topology is data. It comes from a preset or from YAML, and says nothing about hosts, ports
+//! or paths (that is [`Placement`](crate::placement::Placement)), nor about a Fabric release.
+//!
+//! The preset `solo`, written out, is also the reference of the YAML form:
+//!
+//! ```
+//! use fabric_network::topology::Topology;
+//!
+//! let topology = Topology::from_yaml(
+//!     "
+//! organizations:
+//!   - name: Org1              # letters, digits, `.` and `-`
+//!     msp_id: Org1MSP         # default: the name followed by MSP
+//!     domain: org1.example.com
+//!     peers:
+//!       - name: peer0         # a DNS label; the node is peer0.org1.example.com
+//!     users: 1                # users besides Admin, default 1
+//! ordering:
+//!   name: Orderer             # default Orderer
+//!   msp_id: OrdererMSP        # default: the name followed by MSP
+//!   domain: example.com
+//!   consensus: etcdraft       # or bft; default etcdraft
+//!   orderers:                 # etcdraft: 1, 3 or 5; bft: at least 4
+//!     - name: orderer
+//!   tick: 20ms                # default 20ms
+//!   batch:
+//!     timeout: 10ms           # default 10ms
+//!     max_messages: 500       # default 500
+//!     absolute_max_bytes: 10 MB
+//!     preferred_max_bytes: 2 MB
+//! channels:
+//!   - name: mychannel
+//!     organizations: [Org1]   # default: every organization
+//!     endorsement: majority   # or any, all; default majority
+//! ",
+//! )?;
+//! assert_eq!(topology, Topology::solo());
+//! # Ok::<(), fabric_network::topology::TopologyError>(())
+//! ```
+
+mod error;
+mod presets;
+mod tree;
+mod validate;
+mod yaml;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use self::error::{Location, Mistake, TopologyError};
+
+/// A whole network: who takes part, who orders, which channels there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Topology {
+    /// The organizations with peers. At least one.
+    pub organizations: Vec<Organization>,
+    /// The ordering service, run by one organization of its own.
+    pub ordering: Ordering,
+    /// The channels. At least one.
+    pub channels: Vec<Channel>,
+}
+
+/// An organization that runs peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Organization {
+    /// Its name in channel configurations, such as `Org1`. Unique in the topology.
+    pub name: String,
+    /// Its MSP ID, such as `Org1MSP`. Unique. In YAML the default is the name followed by `MSP`.
+    pub msp_id: String,
+    /// Its DNS domain, such as `org1.example.com`. Unique.
+    pub domain: String,
+    /// Its peers. At least one.
+    pub peers: Vec<Node>,
+    /// How many users it has besides its administrator: `User1@…` and so on. Default 1.
+    pub users: u32,
+}
+
+/// A peer or an orderer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// A DNS label such as `peer0`. The full name of the node is `<name>.<domain>`.
+    pub name: String,
+}
+
+/// The ordering service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ordering {
+    /// The name of the ordering organization in channel configurations. Default `Orderer`.
+    pub name: String,
+    /// Its MSP ID. In YAML the default is the name followed by `MSP`.
+    pub msp_id: String,
+    /// Its DNS domain, such as `example.com`.
+    pub domain: String,
+    /// How the orderers agree. Default `etcdraft`.
+    pub consensus: Consensus,
+    /// The orderers, each of them a consenter of every channel.
+    pub orderers: Vec<Node>,
+    /// How transactions are cut into blocks.
+    pub batch: Batch,
+    /// The raft clock, default 20 ms: a leader is elected after about two ticks on a network of
+    /// one orderer and ten to twenty on a larger one.
+    ///
+    /// The default makes tests start quickly and costs an idle orderer about 1 % of a core. An
+    /// operator should take Fabric's own default, 500 ms, which survives slow disks and networks
+    /// between orderers. `bft` does not use it.
+    #[serde(serialize_with = "yaml::serialize_duration")]
+    pub tick: Duration,
+}
+
+/// How the orderers agree on the next block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consensus {
+    /// Raft: tolerates crashed orderers, less than half of them.
+    #[default]
+    Etcdraft,
+    /// `SmartBFT`: tolerates malicious orderers, less than a third of them. Needs Fabric 3.
+    Bft,
+}
+
+/// How transactions are cut into blocks: the first limit that is reached ends a block.
+///
+/// The defaults are for tests, where the wait for a block is most of a submitted transaction's
+/// time. An operator should begin with Fabric's own: a timeout of 2 s, 500 messages, 10 MB
+/// absolute and 2 MB preferred, and lower the timeout only as far as the latency target asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Batch {
+    /// How long a transaction waits for others, at most. Default 10 ms.
+    #[serde(serialize_with = "yaml::serialize_duration")]
+    pub timeout: Duration,
+    /// The most transactions in a block. Default 500.
+    pub max_messages: u32,
+    /// The most bytes of transactions in a block; a larger transaction is refused.
+    /// Default 10 MB (of 1024 × 1024 bytes).
+    #[serde(serialize_with = "yaml::serialize_bytes")]
+    pub absolute_max_bytes: u32,
+    /// The size at which a block is cut; a single larger transaction gets a block of its own.
+    /// Default 2 MB.
+    #[serde(serialize_with = "yaml::serialize_bytes")]
+    pub preferred_max_bytes: u32,
+}
+
+/// A channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Channel {
+    /// Its name: lower-case letters, digits, `.` and `-`, starting with a letter, shorter than
+    /// 250 characters (Fabric, `common/configtx/validator.go`).
+    pub name: String,
+    /// The names of the organizations in it. Empty means all.
+    pub organizations: Vec<String>,
+    /// How many of its organizations must endorse a transaction, and approve a chaincode
+    /// definition, when a chaincode has no policy of its own. Default `majority`.
+    pub endorsement: Rule,
+}
+
+/// How many of a channel's organizations must agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// More than half of them.
+    #[default]
+    Majority,
+    /// One of them.
+    Any,
+    /// Each of them.
+    All,
+}
+
+/// Which program a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// `peer node start`.
+    Peer,
+    /// `orderer`.
+    Orderer,
+}
+
+/// A node of the topology, with what it inherits from its organization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRef<'a> {
+    /// Its full name, such as `peer0.org1.example.com`. Unique.
+    pub name: String,
+    /// Peer or orderer.
+    pub kind: NodeKind,
+    /// The name of its organization.
+    pub organization: &'a str,
+    /// The MSP ID of its organization.
+    pub msp_id: &'a str,
+    /// The domain of its organization.
+    pub domain: &'a str,
+    /// Its first label, such as `peer0`.
+    pub label: &'a str,
+}
+
+impl Organization {
+    /// The full names of its peers, in the order of the topology.
+    pub fn peer_names(&self) -> impl Iterator<Item = String> + '_ {
+        self.peers.iter().map(|peer| full_name(peer, &self.domain))
+    }
+}
+
+impl Ordering {
+    /// The full names of the orderers, in the order of the topology.
+    pub fn orderer_names(&self) -> impl Iterator<Item = String> + '_ {
+        self.orderers.iter().map(|orderer| full_name(orderer, &self.domain))
+    }
+}
+
+impl Topology {
+    /// Every node: the orderers first, then the peers of each organization.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeRef<'_>> {
+        let ordering = &self.ordering;
+        let orderers = ordering.orderers.iter().map(|node| NodeRef {
+            name: full_name(node, &ordering.domain),
+            kind: NodeKind::Orderer,
+            organization: &ordering.name,
+            msp_id: &ordering.msp_id,
+            domain: &ordering.domain,
+            label: &node.name,
+        });
+        let peers = self.organizations.iter().flat_map(|organization| {
+            organization.peers.iter().map(|node| NodeRef {
+                name: full_name(node, &organization.domain),
+                kind: NodeKind::Peer,
+                organization: &organization.name,
+                msp_id: &organization.msp_id,
+                domain: &organization.domain,
+                label: &node.name,
+            })
+        });
+        orderers.chain(peers)
+    }
+
+    /// The organizations of a channel, in the order of the topology.
+    pub fn channel_organizations<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a Organization> {
+        self.organizations.iter().filter(|organization| {
+            channel.organizations.is_empty() || channel.organizations.contains(&organization.name)
+        })
+    }
+}
+
+fn full_name(node: &Node, domain: &str) -> String {
+    format!("{}.{domain}", node.name)
+}

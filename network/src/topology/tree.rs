@@ -1,0 +1,190 @@
+//! YAML as a tree of values that know where they stand in the text.
+//!
+//! Serde's derived readers stop at the first mistake. This tree takes any well-formed YAML, so
+//! that `yaml` can go through all of it and report every mistake at once. It knows no topology.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::error::{Location, Mistake, TopologyError};
+
+/// A topology of thousands of nodes is far below this.
+const MAXIMUM_TEXT_BYTES: usize = 1024 * 1024;
+/// A topology is six levels deep.
+const MAXIMUM_DEPTH: usize = 32;
+/// Bounds what aliases can multiply.
+const MAXIMUM_VALUES: usize = 100_000;
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    pub(super) value: Value,
+    pub(super) location: Option<Location>,
+}
+
+/// Any YAML value. Integers too large for `i64` become [`Value::Other`].
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Null,
+    Text(String),
+    Integer(i64),
+    /// Something that no field of a topology takes, described for the message.
+    Other(String),
+    List(Vec<Tree>),
+    Map(Vec<(String, Tree)>),
+}
+
+impl Value {
+    /// What this is, in a message such as "must be a list, not …".
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Null => "empty".to_owned(),
+            Self::Text(text) => format!("the text `{}`", shorten(text)),
+            Self::Integer(number) => format!("the number {number}"),
+            Self::Other(description) => description.clone(),
+            Self::List(_) => "a list".to_owned(),
+            Self::Map(_) => "a mapping".to_owned(),
+        }
+    }
+}
+
+/// Keeps a message readable when the offending text is not.
+pub(super) fn shorten(text: &str) -> String {
+    const SHOWN: usize = 60;
+    let clean: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().count() > SHOWN { format!("{clean}…") } else { clean }
+}
+
+/// Reads one YAML document. The error has the line and column of the first thing that is not
+/// YAML: a text with a syntax error has no further structure to check.
+pub(super) fn parse(text: &str) -> Result<Tree, TopologyError> {
+    if text.len() > MAXIMUM_TEXT_BYTES {
+        return Err(TopologyError::one(Mistake {
+            path: String::new(),
+            message: format!("the topology has {} bytes, more than {MAXIMUM_TEXT_BYTES}", text.len()),
+            location: None,
+        }));
+    }
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_depth: MAXIMUM_DEPTH,
+            max_nodes: MAXIMUM_VALUES,
+        },
+    };
+    serde_saphyr::from_str_with_options::<Tree>(text, options).map_err(|error| {
+        let location = error.location().map(|place| Location { line: place.line(), column: place.column() });
+        TopologyError::one(Mistake {
+            path: String::new(),
+            message: format!("the topology is not valid YAML: {}", first_line(&error)),
+            location,
+        })
+    })
+}
+
+/// The parser's own message, without the place that it puts before or after it.
+fn first_line(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+    let line = line.strip_prefix("error:").unwrap_or(line).trim();
+    match (line.starts_with("line "), line.split_once(": ")) {
+        (true, Some((_place, message))) => message.to_owned(),
+        _ => line.split(" at line ").next().unwrap_or(line).to_owned(),
+    }
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        let place = spanned.referenced;
+        Ok(Self {
+            value: spanned.value,
+            location: (place.line() > 0).then(|| Location { line: place.line(), column: place.column() }),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Other(format!("the boolean {value}")))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or_else(|_| Value::Other(format!("the number {value}")), Value::Integer))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Other(format!("the number {value}")))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Other(format!("the number {value}")))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Other(format!("the number {value}")))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_bytes<E>(self, _value: &[u8]) -> Result<Value, E> {
+        Ok(Value::Other("binary data".to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(String, Tree)> = Vec::new();
+        while let Some(key) = access.next_key::<String>()? {
+            if entries.iter().any(|(existing, _)| *existing == key) {
+                return Err(A::Error::custom(format!("`{}` is there twice", shorten(&key))));
+            }
+            entries.push((key, access.next_value()?));
+        }
+        Ok(Value::Map(entries))
+    }
+}
