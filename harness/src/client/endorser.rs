@@ -1,0 +1,113 @@
+//! A peer as one identity sees it, and its endorser service: a proposal goes in, a checked response
+//! comes out.
+//!
+//! What the proposals ask for is the matter of `channel` and `lifecycle`; going through the gateway
+//! instead is the matter of `gateway`.
+
+use std::sync::Arc;
+
+use fabric_protos::protos::ProposalResponse;
+use fabric_protos::protos::endorser_client::EndorserClient;
+use futures::future::try_join_all;
+use tokio::time::Instant;
+
+use super::error::ClientError;
+use super::proposal::{Invocation, Proposal, Transaction};
+use super::signer::Signer;
+use super::transport::{MAX_MESSAGE_SIZE, Node};
+
+/// A connected peer and the identity that asks. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PeerClient {
+    pub(super) node: Node,
+    pub(super) signer: Arc<Signer>,
+}
+
+impl PeerClient {
+    /// Asks `node` as `signer`.
+    pub fn new(node: Node, signer: Arc<Signer>) -> Self {
+        Self { node, signer }
+    }
+
+    /// The peer's name.
+    pub fn name(&self) -> &str {
+        self.node.name()
+    }
+
+    /// The identity that asks.
+    pub fn signer(&self) -> &Arc<Signer> {
+        &self.signer
+    }
+
+    /// The same peer, asked by somebody else.
+    #[must_use]
+    pub fn with_signer(&self, signer: Arc<Signer>) -> Self {
+        Self { node: self.node.clone(), signer }
+    }
+
+    /// Asks this peer, and it alone, to run and endorse a proposal.
+    ///
+    /// # Errors
+    /// [`ClientError::Rejected`] with the status and message of a response outside of 200 to 399;
+    /// and as any call.
+    pub async fn process_proposal(
+        &self,
+        operation: &'static str,
+        proposal: &Proposal,
+        deadline: Instant,
+    ) -> Result<ProposalResponse, ClientError> {
+        let mut client = EndorserClient::new(self.node.channel())
+            .max_decoding_message_size(MAX_MESSAGE_SIZE)
+            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+        let call = client.process_proposal(proposal.signed.clone());
+        let answer = self.node.call(operation, deadline, call).await?;
+        match &answer.response {
+            None => Err(ClientError::malformed(operation, self.name(), "no response in it")),
+            Some(response) if !(200..400).contains(&response.status) => Err(ClientError::Rejected {
+                operation,
+                node: self.name().to_owned(),
+                status: response.status,
+                message: response.message.clone(),
+            }),
+            Some(_) => Ok(answer),
+        }
+    }
+
+    /// Runs a function on this peer and returns its answer; nothing is ordered.
+    pub(super) async fn query(
+        &self,
+        operation: &'static str,
+        invocation: &Invocation,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ClientError> {
+        let proposal = invocation.propose(&self.signer)?;
+        let answer = self.process_proposal(operation, &proposal, deadline).await?;
+        Ok(answer.response.unwrap_or_default().payload)
+    }
+}
+
+/// Has each of `peers` endorse the same proposal, side by side, and makes the transaction of it.
+/// The first peer's identity signs.
+///
+/// # Errors
+/// The first that fails; [`ClientError::Disagreement`] when their results differ.
+pub async fn endorse(
+    operation: &'static str,
+    peers: &[PeerClient],
+    invocation: &Invocation,
+    deadline: Instant,
+) -> Result<Transaction, ClientError> {
+    let first = peers.first().ok_or(ClientError::NoPeer { operation })?;
+    let proposal = invocation.propose(&first.signer)?;
+    let asked = peers.iter().map(|peer| peer.process_proposal(operation, &proposal, deadline));
+    let responses = try_join_all(asked).await?;
+    let differs = responses.iter().position(|response| response.payload != responses[0].payload);
+    if let Some(other) = differs {
+        return Err(ClientError::Disagreement {
+            operation,
+            first: first.name().to_owned(),
+            second: peers[other].name().to_owned(),
+        });
+    }
+    Ok(proposal.endorsed(&responses, &first.signer)?)
+}

@@ -1,0 +1,246 @@
+//! What can go wrong between a client and a node, with what the node itself said about it.
+//!
+//! tonic and hyper wrap the cause of a failed connection in errors that say `transport error`; here
+//! the whole chain is read and the telling parts kept. Fabric's gateway hides a chaincode's own
+//! message in the details of a gRPC status; here they are decoded.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use fabric_protos::gateway::ErrorDetail;
+use fabric_protos::rpc::Status;
+use prost::Message as _;
+
+use super::signer::SignerError;
+
+/// Why a call did not give a result. The text names the node and says why.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No connection: TCP, TLS, or the material for it.
+    #[error("cannot connect to {uri} (expecting a certificate for {server_name}): {cause}")]
+    Connect {
+        /// The address that was dialled.
+        uri: String,
+        /// The name that its certificate must carry.
+        server_name: String,
+        /// The telling parts of the chain of errors below.
+        cause: String,
+    },
+    /// The connection broke, or was refused, within a call.
+    #[error("{operation}: the connection to {node} failed: {cause}")]
+    Transport {
+        /// What was asked.
+        operation: &'static str,
+        /// Of whom.
+        node: String,
+        /// The telling parts of the chain of errors below.
+        cause: String,
+    },
+    /// The deadline passed.
+    #[error(
+        "{operation}: no answer from {node} within {waited:.1?}{}",
+        last.as_ref().map(|seen| format!("; last seen: {seen}")).unwrap_or_default()
+    )]
+    TimedOut {
+        /// What was asked.
+        operation: &'static str,
+        /// Of whom.
+        node: String,
+        /// How long it was waited for.
+        waited: Duration,
+        /// The last answer before the deadline, if there was one.
+        last: Option<String>,
+    },
+    /// The node answered with a gRPC status other than OK.
+    #[error("{operation}: {node} answered {code:?}: {message}{}", Details(details))]
+    Status {
+        /// What was asked.
+        operation: &'static str,
+        /// Of whom.
+        node: String,
+        /// The gRPC status.
+        code: tonic::Code,
+        /// Its message.
+        message: String,
+        /// What other nodes answered to the gateway, one entry for each.
+        details: Vec<NodeFailure>,
+    },
+    /// A peer did not endorse: the chaincode, or the peer itself, answered with a status outside of
+    /// 200 to 399.
+    #[error("{operation}: {node} answered with status {status}: {message}")]
+    Rejected {
+        /// What was asked.
+        operation: &'static str,
+        /// Of whom.
+        node: String,
+        /// `Response.status` of the proposal response.
+        status: i32,
+        /// `Response.message` of the proposal response.
+        message: String,
+    },
+    /// An HTTP endpoint answered with a status other than 2xx.
+    #[error("{operation}: {node} answered with HTTP status {status}: {message}")]
+    Http {
+        /// What was asked.
+        operation: &'static str,
+        /// Of whom.
+        node: String,
+        /// The HTTP status.
+        status: u16,
+        /// The `error` of the body, or the body itself.
+        message: String,
+    },
+    /// Peers endorsed different results.
+    #[error(
+        "{operation}: {first} and {second} computed different results; \
+         the chaincode is not deterministic or their ledgers differ"
+    )]
+    Disagreement {
+        /// What was asked.
+        operation: &'static str,
+        /// The one peer.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The transaction is on the ledger, but invalid.
+    #[error("transaction {transaction_id} in block {block_number} is invalid: {code}")]
+    Invalid {
+        /// The transaction.
+        transaction_id: String,
+        /// The block that holds it.
+        block_number: u64,
+        /// `TxValidationCode` by its name, such as `MVCC_READ_CONFLICT`.
+        code: String,
+    },
+    /// An answer that is not what the protocol promises.
+    #[error("{operation}: the answer of {node} is malformed: {cause}")]
+    Malformed {
+        /// What was asked.
+        operation: &'static str,
+        /// Of whom.
+        node: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// No peer was given to ask.
+    #[error("{operation}: there is no peer to ask; give at least one")]
+    NoPeer {
+        /// What was to be asked.
+        operation: &'static str,
+    },
+    /// The request could not be signed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+}
+
+impl ClientError {
+    /// A gRPC status, taken apart: a broken transport, or an answer with the gateway's details.
+    pub(super) fn from_status(operation: &'static str, node: &str, status: &tonic::Status) -> Self {
+        let node = node.to_owned();
+        match status.source() {
+            // tonic attaches a source only to statuses that it made up itself.
+            Some(source) => Self::Transport { operation, node, cause: cause(source) },
+            None => Self::Status {
+                operation,
+                node,
+                code: status.code(),
+                message: status.message().to_owned(),
+                details: NodeFailure::decode_all(status.details()),
+            },
+        }
+    }
+
+    pub(super) fn malformed(operation: &'static str, node: &str, cause: impl fmt::Display) -> Self {
+        Self::Malformed { operation, node: node.to_owned(), cause: cause.to_string() }
+    }
+
+    /// The chaincode's own error, when that is what the call ended with: status and message as the
+    /// chaincode returned them.
+    pub fn chaincode_error(&self) -> Option<(i32, &str)> {
+        match self {
+            Self::Status { details, message, .. } => details
+                .iter()
+                .map(|detail| detail.message.as_str())
+                .chain([message.as_str()])
+                .find_map(chaincode_response),
+            Self::Rejected { status, message, .. } => Some((*status, message)),
+            _ => None,
+        }
+    }
+
+    /// Whether the node was reached and answered, with whatever.
+    pub fn is_answer(&self) -> bool {
+        !matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Transport { .. }
+                | Self::TimedOut { .. }
+                | Self::NoPeer { .. }
+                | Self::Signer(_)
+        )
+    }
+}
+
+/// What one node answered to the gateway (`gateway.ErrorDetail`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFailure {
+    /// Address under which the gateway knows the node.
+    pub address: String,
+    /// The node's MSP.
+    pub msp_id: String,
+    /// What it said. A chaincode's error reads `chaincode response 500, <its message>`.
+    pub message: String,
+}
+
+impl NodeFailure {
+    /// The failures in a status's `grpc-status-details-bin`. Bytes that are something else, and
+    /// details of other types, are left out: they only ever add to a message that is there anyway.
+    fn decode_all(bytes: &[u8]) -> Vec<Self> {
+        Status::decode(bytes)
+            .unwrap_or_default()
+            .details
+            .iter()
+            .filter(|any| any.type_url.rsplit('/').next() == Some("gateway.ErrorDetail"))
+            .filter_map(|any| ErrorDetail::decode(any.value.as_slice()).ok())
+            .map(|detail| Self { address: detail.address, msp_id: detail.msp_id, message: detail.message })
+            .collect()
+    }
+}
+
+impl fmt::Display for NodeFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({}): {}", self.address, self.msp_id, self.message)
+    }
+}
+
+struct Details<'a>(&'a [NodeFailure]);
+
+impl fmt::Display for Details<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|failure| write!(formatter, "\n  {failure}"))
+    }
+}
+
+/// Takes apart what the gateway makes of a chaincode's error (`internal/pkg/gateway/apiutils.go`).
+fn chaincode_response(message: &str) -> Option<(i32, &str)> {
+    let (_, response) = message.split_once("chaincode response ")?;
+    let (status, text) = response.split_once(", ")?;
+    Some((status.parse().ok()?, text))
+}
+
+/// The chain of sources on one line, without the links that say nothing or repeat the one before.
+pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut link = Some(error);
+    while let Some(error) = link {
+        let text = error.to_string();
+        let opaque = matches!(text.as_str(), "" | "transport error" | "client error (Connect)");
+        if !opaque && !parts.last().is_some_and(|previous| previous.contains(&text)) {
+            parts.push(text);
+        }
+        link = error.source();
+    }
+    if parts.is_empty() { error.to_string() } else { parts.join(": ") }
+}

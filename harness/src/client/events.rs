@@ -1,0 +1,146 @@
+//! The stream of a chaincode's events, from the gateway service.
+//!
+//! Blocks without events of the chaincode are not reported. The stream ends when it is dropped; to go
+//! on where one ended is the caller's, with [`EventStart::AfterTransaction`].
+
+use std::collections::VecDeque;
+
+use fabric_protos::gateway::{ChaincodeEventsRequest, ChaincodeEventsResponse, SignedChaincodeEventsRequest};
+use fabric_protos::orderer::seek_position;
+use fabric_protos::orderer::{SeekNextCommit, SeekPosition, SeekSpecified};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::endorser::PeerClient;
+use super::error::ClientError;
+use super::transport::{Node, until};
+
+const OPERATION: &str = "read chaincode events";
+
+/// Blocks that may wait to be read; the peer waits beyond that.
+const WAITING_BLOCKS: usize = 16;
+
+/// Where a stream of events begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventStart {
+    /// With the next block that the peer commits. As the peer does not say when it has begun to
+    /// watch, an event of a transaction submitted right after may be missed; a block number may not.
+    NextCommit,
+    /// With the block of this number, even if it is still to come.
+    Block(u64),
+    /// Behind this transaction, in its block.
+    AfterTransaction(String),
+}
+
+/// An event that a chaincode set in a committed, valid transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its name.
+    pub name: String,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// The chaincode.
+    pub chaincode: String,
+    /// The transaction.
+    pub transaction_id: String,
+    /// The block that holds it.
+    pub block_number: u64,
+}
+
+/// A running stream of events. Dropping it ends it.
+#[derive(Debug)]
+pub struct Events {
+    node: String,
+    blocks: mpsc::Receiver<Result<ChaincodeEventsResponse, ClientError>>,
+    waiting: VecDeque<Event>,
+}
+
+impl Events {
+    /// The next event, waited for until the deadline.
+    ///
+    /// # Errors
+    /// [`ClientError::TimedOut`] when there is none until then; the stream's own failure otherwise.
+    pub async fn next(&mut self, deadline: Instant) -> Result<Event, ClientError> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Ok(event);
+            }
+            let block = until(OPERATION, &self.node, deadline, self.blocks.recv()).await?;
+            let block = block.ok_or_else(|| ClientError::Transport {
+                operation: OPERATION,
+                node: self.node.clone(),
+                cause: "the peer ended the stream".to_owned(),
+            })??;
+            let block_number = block.block_number;
+            self.waiting.extend(block.events.into_iter().map(|event| Event {
+                name: event.event_name,
+                payload: event.payload,
+                chaincode: event.chaincode_id,
+                transaction_id: event.tx_id,
+                block_number,
+            }));
+        }
+    }
+}
+
+impl PeerClient {
+    /// Starts to read a chaincode's events. The request is on its way when this returns; a refusal
+    /// shows with the first [`Events::next`].
+    ///
+    /// # Errors
+    /// [`ClientError::Signer`] alone.
+    pub fn chaincode_events(&self, channel: &str, chaincode: &str, start: &EventStart) -> Result<Events, ClientError> {
+        let request = ChaincodeEventsRequest {
+            channel_id: channel.to_owned(),
+            chaincode_id: chaincode.to_owned(),
+            identity: self.signer.creator().to_vec(),
+            start_position: Some(SeekPosition { r#type: Some(start.position()) }),
+            after_transaction_id: match start {
+                EventStart::AfterTransaction(transaction_id) => transaction_id.clone(),
+                EventStart::NextCommit | EventStart::Block(_) => String::new(),
+            },
+        }
+        .encode_to_vec();
+        let signature = self.signer.sign(&request)?;
+        let (sender, blocks) = mpsc::channel(WAITING_BLOCKS);
+        let request = SignedChaincodeEventsRequest { request, signature };
+        tokio::spawn(forward(self.clone(), request, sender));
+        Ok(Events { node: self.name().to_owned(), blocks, waiting: VecDeque::new() })
+    }
+}
+
+impl EventStart {
+    fn position(&self) -> seek_position::Type {
+        match self {
+            Self::Block(number) => seek_position::Type::Specified(SeekSpecified { number: *number }),
+            Self::NextCommit | Self::AfterTransaction(_) => seek_position::Type::NextCommit(SeekNextCommit {}),
+        }
+    }
+}
+
+/// Passes blocks on until the stream fails or nobody reads. A task of its own, because a Go server
+/// sends its first headers with the first block only, and the request should not wait for a reader.
+async fn forward(
+    peer: PeerClient,
+    request: SignedChaincodeEventsRequest,
+    sender: mpsc::Sender<Result<ChaincodeEventsResponse, ClientError>>,
+) {
+    let reading = async {
+        let mut stream = peer.gateway().chaincode_events(request).await?.into_inner();
+        while let Some(block) = stream.message().await? {
+            if sender.send(Ok(block)).await.is_err() {
+                break;
+            }
+        }
+        Ok::<_, tonic::Status>(())
+    };
+    tokio::select! {
+        () = sender.closed() => {}
+        ended = reading => if let Err(status) = ended {
+            let failed = ClientError::from_status(OPERATION, Node::name(&peer.node), &status);
+            // Nobody reads any more: then nobody wants the reason either.
+            let _ = sender.send(Err(failed)).await;
+        }
+    }
+}

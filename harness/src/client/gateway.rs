@@ -1,0 +1,201 @@
+//! Fabric's gateway service: evaluate, endorse, submit, wait for the commit, chaincode events.
+//!
+//! The gateway chooses the peers that endorse and the orderers; the client signs each step. The
+//! steps are `internal/pkg/gateway` of Fabric's peer.
+
+use fabric_protos::gateway::gateway_client::GatewayClient;
+use fabric_protos::gateway::{
+    CommitStatusRequest, EndorseRequest, EvaluateRequest, SignedCommitStatusRequest, SubmitRequest,
+};
+use fabric_protos::protos::TxValidationCode;
+use futures::future::try_join_all;
+use prost::Message as _;
+use tokio::time::Instant;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::endorser::PeerClient;
+use super::error::ClientError;
+use super::proposal::{Invocation, Proposal, Transaction};
+use super::transport::{MAX_MESSAGE_SIZE, timed_out};
+use crate::wait::{self, Poll};
+
+/// A transaction on the ledger, valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its id.
+    pub transaction_id: String,
+    /// The block that holds it.
+    pub block_number: u64,
+}
+
+/// What a submitted function returned, and where its transaction is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Payload of the chaincode's response.
+    pub result: Vec<u8>,
+    /// The transaction.
+    pub committed: Committed,
+}
+
+impl PeerClient {
+    /// Runs a function on a peer that the gateway chooses, and returns the payload of its response;
+    /// nothing is ordered.
+    ///
+    /// `organizations` are MSP ids of which one must run it; none leaves it to the gateway.
+    ///
+    /// # Errors
+    /// [`ClientError::Status`], in which [`ClientError::chaincode_error`] finds the chaincode's own;
+    /// and as any call.
+    pub async fn evaluate(
+        &self,
+        invocation: &Invocation,
+        organizations: &[String],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, ClientError> {
+        let operation = "evaluate";
+        let proposal = invocation.propose(&self.signer)?;
+        let request = EvaluateRequest {
+            transaction_id: proposal.transaction_id,
+            channel_id: proposal.channel,
+            proposed_transaction: Some(proposal.signed),
+            target_organizations: organizations.to_vec(),
+        };
+        let mut gateway = self.gateway();
+        let answer = self.node.call(operation, deadline, gateway.evaluate(request)).await?;
+        let result = answer.result;
+        let result = result.ok_or_else(|| ClientError::malformed(operation, self.name(), "no result in it"))?;
+        Ok(result.payload)
+    }
+
+    /// Has the gateway collect endorsements for a proposal, and signs the transaction of them.
+    ///
+    /// `organizations` are the MSP ids whose peers must endorse; none leaves it to the gateway,
+    /// which then satisfies the chaincode's policy.
+    ///
+    /// # Errors
+    /// [`ClientError::Status`] with what each peer answered; and as any call.
+    pub async fn endorse(
+        &self,
+        proposal: &Proposal,
+        organizations: &[String],
+        deadline: Instant,
+    ) -> Result<Transaction, ClientError> {
+        let operation = "endorse";
+        let request = EndorseRequest {
+            transaction_id: proposal.transaction_id.clone(),
+            channel_id: proposal.channel.clone(),
+            proposed_transaction: Some(proposal.signed.clone()),
+            endorsing_organizations: organizations.to_vec(),
+        };
+        let mut gateway = self.gateway();
+        let answer = self.node.call(operation, deadline, gateway.endorse(request)).await?;
+        let envelope = answer
+            .prepared_transaction
+            .ok_or_else(|| ClientError::malformed(operation, self.name(), "no prepared transaction in it"))?;
+        Ok(proposal.prepared(envelope, &self.signer)?)
+    }
+
+    /// Hands a signed transaction to the ordering service.
+    ///
+    /// An ordering service without a leader, as it is in the first moments of a channel, answers
+    /// UNAVAILABLE; then the same transaction is submitted again until the deadline. Should two of
+    /// them be ordered, the ledger takes the first.
+    ///
+    /// # Errors
+    /// [`ClientError::TimedOut`] with the last answer; and as any call.
+    pub async fn submit(&self, transaction: &Transaction, deadline: Instant) -> Result<(), ClientError> {
+        let operation = "submit";
+        let bound = deadline.saturating_duration_since(Instant::now());
+        let ordered = wait::until(operation, bound, async || {
+            let request = SubmitRequest {
+                transaction_id: transaction.transaction_id.clone(),
+                channel_id: transaction.channel.clone(),
+                prepared_transaction: Some(transaction.envelope.clone()),
+            };
+            let mut gateway = self.gateway();
+            match self.node.call(operation, deadline, gateway.submit(request)).await {
+                Ok(_) => Ok(Poll::Ready(())),
+                Err(failed @ ClientError::Status { code: Code::Unavailable, .. }) => {
+                    Ok(Poll::NotYet(failed.to_string()))
+                }
+                Err(failed) => Err(failed),
+            }
+        });
+        ordered.await.map_err(|ended| timed_out(operation, self.name(), ended))
+    }
+
+    /// Waits until this peer has committed a transaction.
+    ///
+    /// # Errors
+    /// [`ClientError::Invalid`] with the validation code when it was committed as invalid; and as
+    /// any call.
+    pub async fn commit_status(
+        &self,
+        channel: &str,
+        transaction_id: &str,
+        deadline: Instant,
+    ) -> Result<Committed, ClientError> {
+        let operation = "wait for the commit";
+        let request = CommitStatusRequest {
+            transaction_id: transaction_id.to_owned(),
+            channel_id: channel.to_owned(),
+            identity: self.signer.creator().to_vec(),
+        }
+        .encode_to_vec();
+        let signature = self.signer.sign(&request)?;
+        let mut gateway = self.gateway();
+        let call = gateway.commit_status(SignedCommitStatusRequest { request, signature });
+        let answer = self.node.call(operation, deadline, call).await?;
+        if answer.result == i32::from(TxValidationCode::Valid) {
+            return Ok(Committed { transaction_id: transaction_id.to_owned(), block_number: answer.block_number });
+        }
+        let code = TxValidationCode::try_from(answer.result);
+        Err(ClientError::Invalid {
+            transaction_id: transaction_id.to_owned(),
+            block_number: answer.block_number,
+            code: code.map_or_else(|_| answer.result.to_string(), |code| code.as_str_name().to_owned()),
+        })
+    }
+
+    /// Endorses, signs, submits, and waits until this peer has committed: one transaction.
+    ///
+    /// `organizations` as in [`endorse`](Self::endorse).
+    ///
+    /// # Errors
+    /// As the four steps.
+    pub async fn submit_transaction(
+        &self,
+        invocation: &Invocation,
+        organizations: &[String],
+        deadline: Instant,
+    ) -> Result<Submitted, ClientError> {
+        let proposal = invocation.propose(&self.signer)?;
+        let transaction = self.endorse(&proposal, organizations, deadline).await?;
+        let result = transaction.result().map_err(|bad| ClientError::malformed("endorse", self.name(), bad))?;
+        self.submit(&transaction, deadline).await?;
+        let committed = self.commit_status(&transaction.channel, &transaction.transaction_id, deadline).await?;
+        Ok(Submitted { result, committed })
+    }
+
+    pub(super) fn gateway(&self) -> GatewayClient<Channel> {
+        GatewayClient::new(self.node.channel())
+            .max_decoding_message_size(MAX_MESSAGE_SIZE)
+            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+    }
+}
+
+/// Waits until each of `peers` has committed a transaction.
+///
+/// # Errors
+/// As [`PeerClient::commit_status`], of the first that fails.
+pub async fn await_commit(
+    peers: &[PeerClient],
+    channel: &str,
+    transaction_id: &str,
+    deadline: Instant,
+) -> Result<Committed, ClientError> {
+    let waiting = peers.iter().map(|peer| peer.commit_status(channel, transaction_id, deadline));
+    let committed = try_join_all(waiting).await?;
+    committed.into_iter().next().ok_or(ClientError::NoPeer { operation: "wait for the commit" })
+}

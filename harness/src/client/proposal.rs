@@ -1,0 +1,215 @@
+//! Proposals and the transactions made of them: the messages, their nesting and what is signed.
+//!
+//! Used alike for a chaincode's functions and for Fabric's own (`_lifecycle`, `cscc`, `qscc`).
+//! Nothing is sent from here. The shapes are those of `protoutil/proputils.go` and `txutils.go`.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use fabric_protos::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
+use fabric_protos::protos::{
+    ChaincodeAction, ChaincodeActionPayload, ChaincodeEndorsedAction, ChaincodeHeaderExtension, ChaincodeId,
+    ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, ChaincodeSpec, Endorsement,
+    Proposal as ProposalMessage, ProposalResponse, ProposalResponsePayload, SignedProposal,
+    Transaction as TransactionMessage, TransactionAction,
+};
+use prost::{DecodeError, Message as _};
+
+use super::signer::{Signer, SignerError};
+
+/// A call of a chaincode's function: what a user asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The channel; empty for functions of a peer itself, such as joining.
+    pub channel: String,
+    /// Name of the chaincode.
+    pub chaincode: String,
+    /// The function's name and, after it, its arguments.
+    pub arguments: Vec<Vec<u8>>,
+    /// Data that the chaincode may read and that never reaches the ledger.
+    pub transient: BTreeMap<String, Vec<u8>>,
+    /// Whether this is the first call of a chaincode whose definition requires one (default: no).
+    pub init: bool,
+}
+
+impl Invocation {
+    /// A call of `function`, without arguments.
+    pub fn new(channel: &str, chaincode: &str, function: &str) -> Self {
+        Self {
+            channel: channel.to_owned(),
+            chaincode: chaincode.to_owned(),
+            arguments: vec![function.into()],
+            transient: BTreeMap::new(),
+            init: false,
+        }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<Vec<u8>>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn arguments<A: Into<Vec<u8>>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds transient data.
+    #[must_use]
+    pub fn transient(mut self, key: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.transient.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Marks the call as the chaincode's initialization.
+    #[must_use]
+    pub fn init(mut self) -> Self {
+        self.init = true;
+        self
+    }
+
+    /// The signed proposal of this call, with a transaction id of its own.
+    ///
+    /// # Errors
+    /// [`SignerError`] when the system gives no random bytes.
+    pub fn propose(&self, signer: &Signer) -> Result<Proposal, SignerError> {
+        let context = signer.transaction_context()?;
+        let chaincode_id = ChaincodeId { name: self.chaincode.clone(), ..Default::default() };
+        let extension = ChaincodeHeaderExtension { chaincode_id: Some(chaincode_id.clone()) };
+        let channel_header = ChannelHeader {
+            r#type: HeaderType::EndorserTransaction.into(),
+            tx_id: context.transaction_id.clone(),
+            timestamp: Some(SystemTime::now().into()),
+            channel_id: self.channel.clone(),
+            extension: extension.encode_to_vec(),
+            ..Default::default()
+        };
+        let signature_header = SignatureHeader { creator: signer.creator().to_vec(), nonce: context.nonce };
+        let header = Header {
+            channel_header: channel_header.encode_to_vec(),
+            signature_header: signature_header.encode_to_vec(),
+        };
+        let input = self.invocation_spec(chaincode_id).encode_to_vec();
+        let payload = ChaincodeProposalPayload {
+            input: input.clone(),
+            transient_map: self.transient.clone().into_iter().collect(),
+        };
+        let proposal_bytes =
+            ProposalMessage { header: header.encode_to_vec(), payload: payload.encode_to_vec(), ..Default::default() }
+                .encode_to_vec();
+        let signature = signer.sign(&proposal_bytes)?;
+        Ok(Proposal {
+            transaction_id: context.transaction_id,
+            channel: self.channel.clone(),
+            header,
+            input,
+            signed: SignedProposal { proposal_bytes, signature },
+        })
+    }
+
+    fn invocation_spec(&self, chaincode_id: ChaincodeId) -> ChaincodeInvocationSpec {
+        ChaincodeInvocationSpec {
+            chaincode_spec: Some(ChaincodeSpec {
+                chaincode_id: Some(chaincode_id),
+                input: Some(ChaincodeInput { args: self.arguments.clone(), is_init: self.init, ..Default::default() }),
+                ..Default::default()
+            }),
+        }
+    }
+}
+
+/// A signed proposal, ready for a peer or for the gateway.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// Its transaction id.
+    pub transaction_id: String,
+    /// Its channel.
+    pub channel: String,
+    /// What is sent.
+    pub signed: SignedProposal,
+    header: Header,
+    /// The invocation, encoded: what remains of the proposal when transient data is taken out.
+    input: Vec<u8>,
+}
+
+impl Proposal {
+    /// The signed transaction that carries these endorsements of this proposal.
+    ///
+    /// Endorsements of the same endorser count once. That all responses hold the same payload is the
+    /// caller's to see to.
+    ///
+    /// # Errors
+    /// [`SignerError`] when the system gives no random bytes.
+    pub fn endorsed(&self, responses: &[ProposalResponse], signer: &Signer) -> Result<Transaction, SignerError> {
+        let mut endorsements: Vec<Endorsement> = Vec::with_capacity(responses.len());
+        for endorsement in responses.iter().filter_map(|response| response.endorsement.as_ref()) {
+            if !endorsements.iter().any(|other| other.endorser == endorsement.endorser) {
+                endorsements.push(endorsement.clone());
+            }
+        }
+        let without_transient = ChaincodeProposalPayload { input: self.input.clone(), ..Default::default() };
+        let action = ChaincodeActionPayload {
+            chaincode_proposal_payload: without_transient.encode_to_vec(),
+            action: Some(ChaincodeEndorsedAction {
+                proposal_response_payload: responses
+                    .first()
+                    .map(|response| response.payload.clone())
+                    .unwrap_or_default(),
+                endorsements,
+            }),
+        };
+        let transaction = TransactionMessage {
+            actions: vec![TransactionAction {
+                header: self.header.signature_header.clone(),
+                payload: action.encode_to_vec(),
+            }],
+        };
+        let payload = Payload { header: Some(self.header.clone()), data: transaction.encode_to_vec() };
+        self.prepared(Envelope { payload: payload.encode_to_vec(), ..Default::default() }, signer)
+    }
+
+    /// The signed transaction that carries what the gateway made of this proposal.
+    ///
+    /// # Errors
+    /// [`SignerError`] when the system gives no random bytes.
+    pub fn prepared(&self, mut envelope: Envelope, signer: &Signer) -> Result<Transaction, SignerError> {
+        envelope.signature = signer.sign(&envelope.payload)?;
+        Ok(Transaction { transaction_id: self.transaction_id.clone(), channel: self.channel.clone(), envelope })
+    }
+}
+
+/// A signed transaction, ready for ordering.
+#[derive(Debug, Clone)]
+pub struct Transaction {
+    /// Its id.
+    pub transaction_id: String,
+    /// Its channel.
+    pub channel: String,
+    /// What is sent.
+    pub envelope: Envelope,
+}
+
+impl Transaction {
+    /// The payload of the chaincode's response that the transaction carries.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the envelope is not one of an endorsed transaction.
+    pub fn result(&self) -> Result<Vec<u8>, DecodeError> {
+        let payload = Payload::decode(self.envelope.payload.as_slice())?;
+        let transaction = TransactionMessage::decode(payload.data.as_slice())?;
+        let action = transaction.actions.first().map_or(&[][..], |action| &action.payload);
+        let action = ChaincodeActionPayload::decode(action)?.action.unwrap_or_default();
+        result_of(&action.proposal_response_payload)
+    }
+}
+
+/// The payload of the chaincode's response within an encoded `ProposalResponsePayload`.
+pub(super) fn result_of(proposal_response_payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let payload = ProposalResponsePayload::decode(proposal_response_payload)?;
+    let action = ChaincodeAction::decode(payload.extension.as_slice())?;
+    Ok(action.response.unwrap_or_default().payload)
+}

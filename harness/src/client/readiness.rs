@@ -1,0 +1,62 @@
+//! Whether a node's gRPC port answers a real call.
+//!
+//! An open TCP port is not it (a container's port accepts before anything listens behind it), and
+//! neither is `/healthz`, which turns 200 earlier. That the process still lives is the runtime's to
+//! watch, side by side with this.
+
+use fabric_network::identity::TlsPair;
+use tokio::time::Instant;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic_prost::ProstCodec;
+
+use super::error::ClientError;
+use super::transport::{Node, timed_out};
+use crate::runtime::Endpoint;
+use crate::wait::{self, Poll};
+
+const OPERATION: &str = "wait until it answers";
+
+/// The standard health check. Fabric does not serve it and says so, which is an answer, and leaves
+/// nothing in the node's log.
+const HEALTH_CHECK: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+
+/// Makes one call. Any gRPC status of the node's own, good or bad, is an answer.
+///
+/// # Errors
+/// [`ClientError::Transport`] or [`ClientError::TimedOut`].
+pub async fn answers(node: &Node, deadline: Instant) -> Result<(), ClientError> {
+    let call = async {
+        let mut client = tonic::client::Grpc::new(node.channel());
+        client.ready().await.map_err(|failed| tonic::Status::from_error(failed.into()))?;
+        client.unary(tonic::Request::new(()), HEALTH_CHECK, ProstCodec::<(), ()>::default()).await
+    };
+    match node.call(OPERATION, deadline, call).await {
+        Err(failed) if !failed.is_answer() => Err(failed),
+        _ => Ok(()),
+    }
+}
+
+/// Connects to a node as soon as it answers: attempts follow each other, a few milliseconds apart,
+/// until the deadline.
+///
+/// # Errors
+/// [`ClientError::TimedOut`] with what the last attempt saw.
+pub async fn connect_when_ready(
+    name: &str,
+    endpoint: &Endpoint,
+    client_tls: Option<&TlsPair>,
+    deadline: Instant,
+) -> Result<Node, ClientError> {
+    let bound = deadline.saturating_duration_since(Instant::now());
+    let ready = wait::until(OPERATION, bound, async || {
+        let attempt = async {
+            let node = Node::connect(name, endpoint, client_tls).await?;
+            answers(&node, deadline).await.map(|()| node)
+        };
+        match attempt.await {
+            Ok(node) => Ok(Poll::Ready(node)),
+            Err(failed) => Ok(Poll::NotYet(failed.to_string())),
+        }
+    });
+    ready.await.map_err(|ended| timed_out(OPERATION, name, ended))
+}
