@@ -9,4 +9,5 @@ pub mod identity;
 pub mod node;
 pub mod placement;
 pub mod release;
+pub mod render;
 pub mod topology;

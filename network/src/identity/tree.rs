@@ -112,11 +112,9 @@ fn add_pair(files: &mut Files, directory: &Path, name: &str, pair: &TlsPair) {
 
 /// An MSP's config.yaml: the role of a member is the OU of its certificate.
 fn node_ous(ca: &str) -> String {
-    let mut text = "NodeOUs:\n  Enable: true\n".to_owned();
-    for (key, role) in [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")] {
-        text.push_str(&format!(
-            "  {key}OUIdentifier:\n    Certificate: {ca}\n    OrganizationalUnitIdentifier: {role}\n"
-        ));
-    }
-    text
+    let roles = [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")];
+    let identifiers = roles.map(|(key, role)| {
+        format!("  {key}OUIdentifier:\n    Certificate: {ca}\n    OrganizationalUnitIdentifier: {role}\n")
+    });
+    format!("NodeOUs:\n  Enable: true\n{}", identifiers.concat())
 }

@@ -80,7 +80,7 @@ impl Reader {
         let organizations = self.list(&mut fields, "organizations", true, Self::organization);
         let ordering = self.required(&mut fields, "ordering", |reader, path, tree| Some(reader.ordering(path, tree)));
         let channels = self.list(&mut fields, "channels", true, Self::channel);
-        self.finish(fields);
+        self.finish(&fields);
         Topology { organizations, ordering: ordering.unwrap_or_else(|| Topology::solo().ordering), channels }
     }
 
@@ -94,7 +94,7 @@ impl Reader {
             users: self.optional(&mut fields, "users", Self::count).unwrap_or(1),
             name,
         };
-        self.finish(fields);
+        self.finish(&fields);
         organization
     }
 
@@ -117,7 +117,7 @@ impl Reader {
             tick: self.optional(&mut fields, "tick", Self::duration).unwrap_or(Ordering::DEFAULT_TICK),
             name,
         };
-        self.finish(fields);
+        self.finish(&fields);
         ordering
     }
 
@@ -134,7 +134,7 @@ impl Reader {
                 .optional(&mut fields, "preferred_max_bytes", Self::bytes)
                 .unwrap_or(default.preferred_max_bytes),
         };
-        self.finish(fields);
+        self.finish(&fields);
         batch
     }
 
@@ -152,14 +152,14 @@ impl Reader {
                 })
                 .unwrap_or_default(),
         };
-        self.finish(fields);
+        self.finish(&fields);
         channel
     }
 
     fn node(&mut self, path: &str, tree: &Tree) -> Node {
         let mut fields = self.fields(path, tree);
         let node = Node { name: self.required(&mut fields, "name", Self::text).unwrap_or_default() };
-        self.finish(fields);
+        self.finish(&fields);
         node
     }
 }
@@ -297,7 +297,7 @@ impl Reader {
         tree
     }
 
-    fn finish(&mut self, fields: Fields<'_>) {
+    fn finish(&mut self, fields: &Fields<'_>) {
         for (key, tree) in &fields.entries {
             let path = fields.path_of(&shorten(key));
             let message = format!("is no field of a topology: it could be {}", fields.known.join(", "));

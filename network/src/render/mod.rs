@@ -1,0 +1,131 @@
+//! From a topology and a placement to a [`Bundle`]: every file and every node's start.
+//!
+//! The one way to make a network's files. What a runtime starts and what an operator gets are the
+//! same bytes. Only keys, and with them certificates and genesis blocks, differ on each call.
+
+mod orderer;
+mod peer;
+mod template;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::bundle::{Bundle, ChannelArtifact, File};
+use crate::identity::{self, Identities, IdentityError, OrganizationIdentities, Validity};
+use crate::node::{NodeSpec, Readiness};
+use crate::placement::{NodePlacement, Placement};
+use crate::release::Release;
+use crate::topology::{Consensus, NodeKind, NodeRef, Topology, TopologyError};
+
+/// What else the files depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderOptions {
+    /// The release line that the nodes run.
+    pub release: Release,
+    /// The validity of every certificate.
+    pub validity: Validity,
+    /// The nodes' `FABRIC_LOGGING_SPEC`. Default [`DEFAULT_LOGGING`](Self::DEFAULT_LOGGING).
+    pub logging: String,
+}
+
+impl RenderOptions {
+    /// Fabric's own level, without the gRPC library's chatter, which 3.1 prints at that level.
+    pub const DEFAULT_LOGGING: &'static str = "info:grpc=error";
+
+    /// Options with the default logging.
+    pub fn new(release: Release, validity: Validity) -> Self {
+        Self { release, validity, logging: Self::DEFAULT_LOGGING.to_owned() }
+    }
+}
+
+/// A network can't be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The topology has mistakes.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    /// The release can't do what the topology asks.
+    #[error("ordering.consensus: bft needs Fabric 3, this is Fabric {release}: use etcdraft, or a newer release")]
+    NoBft {
+        /// The release asked for.
+        release: Release,
+    },
+    /// The placement does not fit the topology.
+    #[error("the placement can't be used:\n{}", problems.join("\n"))]
+    Placement {
+        /// What is wrong, each with the name of its node. Never empty.
+        problems: Vec<String>,
+    },
+    /// Keys or certificates could not be made.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+/// Makes every file of a network.
+///
+/// # Errors
+///
+/// [`RenderError`], before any key is made unless it is about keys.
+///
+/// # Examples
+///
+/// See the tests of this crate, which place, render, write and start networks.
+pub fn render(topology: &Topology, placement: &Placement, options: &RenderOptions) -> Result<Bundle, RenderError> {
+    topology.validate()?;
+    if topology.ordering.consensus == Consensus::Bft && !options.release.has_bft() {
+        return Err(RenderError::NoBft { release: options.release });
+    }
+    let problems = placement.problems(topology);
+    if !problems.is_empty() {
+        return Err(RenderError::Placement { problems });
+    }
+    let identities = identity::generate(topology, placement, options.validity)?;
+    let mut files = identity::files(&identities);
+    let mut nodes = Vec::new();
+    for node in topology.nodes() {
+        let at = placement.nodes.get(&node.name).ok_or_else(|| IdentityError::NotPlaced { name: node.name.clone() })?;
+        let spec = node_spec(&node, at, options, &identities);
+        let (name, text) = match node.kind {
+            NodeKind::Peer => ("core.yaml", peer::core_yaml(topology, placement, &node, at, options)),
+            NodeKind::Orderer => ("orderer.yaml", orderer::orderer_yaml(&node, at, options)),
+        };
+        files.insert(spec.directory.join(name), File::public(text));
+        nodes.push(spec);
+    }
+    let channels: Vec<ChannelArtifact> = Vec::new();
+    for channel in &channels {
+        files.insert(channel_path(&channel.name), File::public(&*channel.genesis_block));
+    }
+    Ok(Bundle { files, nodes, channels, identities })
+}
+
+fn node_spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptions, identities: &Identities) -> NodeSpec {
+    let has_node = |organization: &&OrganizationIdentities| organization.domain == node.domain;
+    let organization = identities.peer_organizations.iter().find(has_node);
+    let organization = organization.unwrap_or(&identities.orderer_organization);
+    match node.kind {
+        NodeKind::Peer => peer::spec(node, at, options, &organization.tls_ca_pem),
+        NodeKind::Orderer => orderer::spec(node, at, options, &organization.tls_ca_pem),
+    }
+}
+
+fn channel_path(name: &str) -> PathBuf {
+    Path::new("channels").join(format!("{name}.block"))
+}
+
+/// The environment of every node.
+fn environment(at: &NodePlacement, options: &RenderOptions) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("FABRIC_CFG_PATH".to_owned(), path_text(&at.config_dir)),
+        ("FABRIC_LOGGING_SPEC".to_owned(), options.logging.clone()),
+    ])
+}
+
+fn readiness(node: &NodeRef<'_>, at: &NodePlacement, tls_ca_pem: &str) -> Readiness {
+    Readiness { port: at.ports.grpc, server_name: node.name.clone(), tls_ca_pem: tls_ca_pem.to_owned() }
+}
+
+/// A path as text. The placement was checked: its paths are UTF-8.
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,99 @@
+//! core.yaml, the configuration of a peer, and the peer's [`NodeSpec`].
+//!
+//! The text is `templates/core.yaml`, which explains itself to operators; here are only the
+//! values that differ between peers and releases.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::template::{fill, quoted};
+use super::{RenderOptions, environment, path_text, readiness};
+use crate::identity::node_directory;
+use crate::node::NodeSpec;
+use crate::placement::{NodePlacement, Placement};
+use crate::topology::{NodeKind, NodeRef, Topology};
+
+const TEMPLATE: &str = include_str!("templates/core.yaml");
+const RUNTIME_PARAMS: &str = include_str!("templates/core-runtime-params.yaml");
+const DELIVERY_POLICY: &str = include_str!("templates/core-delivery-policy.yaml");
+
+/// The peer's core.yaml.
+pub(super) fn core_yaml(
+    topology: &Topology,
+    placement: &Placement,
+    node: &NodeRef<'_>,
+    at: &NodePlacement,
+    options: &RenderOptions,
+) -> String {
+    let listen = |port: u16| quoted(&SocketAddr::new(at.bind, port).to_string());
+    let only_if = |condition: bool, text: &str| if condition { text.to_owned() } else { String::new() };
+    let chaincode = at.ports.chaincode.unwrap_or_default();
+    let release = options.release;
+    fill(
+        TEMPLATE,
+        &[
+            ("name", node.name.clone()),
+            ("id", quoted(&node.name)),
+            ("release", release.to_string()),
+            ("msp_id", quoted(node.msp_id)),
+            ("data_dir", quoted(&path_text(&at.data_dir))),
+            ("builder_dir", quoted(&path_text(&at.builder_dir))),
+            ("listen_address", listen(at.ports.grpc)),
+            ("address", quoted(&at.endpoint(at.ports.grpc))),
+            ("chaincode_listen_address", listen(chaincode)),
+            ("chaincode_address", quoted(&at.endpoint(chaincode))),
+            ("operations_address", listen(at.ports.operations)),
+            ("bootstrap", bootstrap(topology, placement, node, at)),
+            ("runtime_params", only_if(release.has_key_batches(), RUNTIME_PARAMS)),
+            ("delivery_policy", only_if(release.has_bft(), DELIVERY_POLICY)),
+        ],
+    )
+}
+
+/// The other peers of the organization; a peer alone names itself, which gossip skips.
+fn bootstrap(topology: &Topology, placement: &Placement, node: &NodeRef<'_>, at: &NodePlacement) -> String {
+    let mut endpoints: Vec<String> = topology
+        .nodes()
+        .filter(|other| other.kind == NodeKind::Peer && other.domain == node.domain && other.name != node.name)
+        .filter_map(|other| placement.nodes.get(&other.name))
+        .map(|other| quoted(&other.endpoint(other.ports.grpc)))
+        .collect();
+    if endpoints.is_empty() {
+        endpoints.push(quoted(&at.endpoint(at.ports.grpc)));
+    }
+    format!("[{}]", endpoints.join(", "))
+}
+
+/// How the peer is started.
+pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptions, tls_ca_pem: &str) -> NodeSpec {
+    let mut environment = environment(at, options);
+    // The builder reads these; they say the same as core.yaml.
+    environment.extend([
+        ("CORE_PEER_ID".to_owned(), node.name.clone()),
+        ("CORE_PEER_LOCALMSPID".to_owned(), node.msp_id.to_owned()),
+    ]);
+    environment.extend(chaincode_client(at));
+    NodeSpec {
+        name: node.name.clone(),
+        kind: NodeKind::Peer,
+        msp_id: node.msp_id.to_owned(),
+        program: "peer".to_owned(),
+        arguments: vec!["node".to_owned(), "start".to_owned()],
+        image: "hyperledger/fabric-peer".to_owned(),
+        environment,
+        directory: node_directory(NodeKind::Peer, node.domain, &node.name),
+        placement: at.clone(),
+        readiness: readiness(node, at, tls_ca_pem),
+    }
+}
+
+/// Where the builder finds the peer's client certificate for chaincode servers, so that no
+/// package needs one.
+fn chaincode_client(at: &NodePlacement) -> BTreeMap<String, String> {
+    let path = |file: &str| path_text(&at.config_dir.join(PathBuf::from("chaincode").join(file)));
+    BTreeMap::from([
+        ("CORE_CHAINCODE_TLS_CLIENT_KEY".to_owned(), path("client.key")),
+        ("CORE_CHAINCODE_TLS_CLIENT_CERT".to_owned(), path("client.crt")),
+    ])
+}
