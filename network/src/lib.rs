@@ -5,6 +5,7 @@
 //! Making a network run is the business of the harness.
 
 pub mod bundle;
+pub mod channel;
 pub mod identity;
 pub mod node;
 pub mod placement;

@@ -52,11 +52,8 @@ pub fn generate(root: &Path) -> Result<BTreeMap<String, String>, CodegenError> {
     sources.sort();
     let descriptors = protox::compile(&sources, [&includes])?;
 
-    let out = tempfile::tempdir()
-        .map_err(|source| io_error(Path::new("a temporary directory"), source))?;
-    let builder = tonic_prost_build::configure()
-        .build_transport(false)
-        .btree_map(".");
+    let out = tempfile::tempdir().map_err(|source| io_error(Path::new("a temporary directory"), source))?;
+    let builder = tonic_prost_build::configure().build_transport(false).btree_map(".");
     SHARED_BYTES
         .iter()
         .fold(builder, tonic_prost_build::Builder::bytes)
@@ -87,12 +84,7 @@ pub fn stale(root: &Path) -> Result<Vec<String>, CodegenError> {
         .iter()
         .filter(|(name, text)| present.get(*name) != Some(text))
         .map(|(name, _)| name.clone())
-        .chain(
-            present
-                .keys()
-                .filter(|name| !wanted.contains_key(*name))
-                .cloned(),
-        )
+        .chain(present.keys().filter(|name| !wanted.contains_key(*name)).cloned())
         .collect();
     names.sort();
     Ok(names)
@@ -103,10 +95,7 @@ fn collect_sources(directory: &Path, sources: &mut Vec<PathBuf>) -> Result<(), C
         let path = entry.map_err(|source| io_error(directory, source))?.path();
         if path.is_dir() {
             collect_sources(&path, sources)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             sources.push(path);
         }
     }
@@ -118,16 +107,12 @@ fn read_directory(directory: &Path) -> Result<BTreeMap<String, String>, CodegenE
     for entry in fs::read_dir(directory).map_err(|source| io_error(directory, source))? {
         let entry = entry.map_err(|source| io_error(directory, source))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let text =
-            fs::read_to_string(entry.path()).map_err(|source| io_error(&entry.path(), source))?;
+        let text = fs::read_to_string(entry.path()).map_err(|source| io_error(&entry.path(), source))?;
         files.insert(name, text);
     }
     Ok(files)
 }
 
 fn io_error(path: &Path, source: io::Error) -> CodegenError {
-    CodegenError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    CodegenError::Io { path: path.to_owned(), source }
 }

@@ -40,9 +40,7 @@ fn check(root: &Path) -> Result<ExitCode, Box<dyn Error>> {
     if stale.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "run `cargo run -p fabric-protos --features codegen --bin fabric-protos-codegen` and commit the result"
-    );
+    eprintln!("run `cargo run -p fabric-protos --features codegen --bin fabric-protos-codegen` and commit the result");
     Ok(ExitCode::from(1))
 }
 
@@ -50,10 +48,7 @@ fn write(root: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let directory = root.join("src/generated");
     fs::create_dir_all(&directory)?;
     let wanted = codegen::generate(root)?;
-    for name in codegen::committed(root)?
-        .into_keys()
-        .filter(|name| !wanted.contains_key(name))
-    {
+    for name in codegen::committed(root)?.into_keys().filter(|name| !wanted.contains_key(name)) {
         fs::remove_file(directory.join(name))?;
     }
     for (name, text) in wanted {
