@@ -237,9 +237,14 @@ impl Topology {
 
     /// The organizations of a channel, in the order of the topology.
     pub fn channel_organizations<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a Organization> {
-        self.organizations.iter().filter(|organization| {
-            channel.organizations.is_empty() || channel.organizations.contains(&organization.name)
-        })
+        self.organizations.iter().filter(|organization| channel.has(organization))
+    }
+}
+
+impl Channel {
+    /// Whether an organization of the topology is in the channel.
+    pub fn has(&self, organization: &Organization) -> bool {
+        self.organizations.is_empty() || self.organizations.contains(&organization.name)
     }
 }
 

@@ -3,6 +3,7 @@
 //! The one way to make a network's files. What a runtime starts and what an operator gets are the
 //! same bytes. Only keys, and with them certificates and genesis blocks, differ on each call.
 
+mod channels;
 mod orderer;
 mod peer;
 mod template;
@@ -10,7 +11,8 @@ mod template;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::{Bundle, ChannelArtifact, File};
+use crate::bundle::{Bundle, File};
+use crate::channel::ChannelError;
 use crate::identity::{self, Identities, IdentityError, OrganizationIdentities, Validity};
 use crate::node::{NodeSpec, Readiness};
 use crate::placement::{NodePlacement, Placement};
@@ -22,7 +24,7 @@ use crate::topology::{Consensus, NodeKind, NodeRef, Topology, TopologyError};
 pub struct RenderOptions {
     /// The release line that the nodes run.
     pub release: Release,
-    /// The validity of every certificate.
+    /// The validity of every certificate. Genesis blocks carry its beginning as their time.
     pub validity: Validity,
     /// The nodes' `FABRIC_LOGGING_SPEC`. Default [`DEFAULT_LOGGING`](Self::DEFAULT_LOGGING).
     pub logging: String,
@@ -59,6 +61,15 @@ pub enum RenderError {
     /// Keys or certificates could not be made.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A genesis block could not be made.
+    #[error("channel {name}")]
+    Channel {
+        /// The channel.
+        name: String,
+        /// What its configuration does not allow.
+        #[source]
+        source: ChannelError,
+    },
 }
 
 /// Makes every file of a network.
@@ -92,7 +103,8 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
         files.insert(spec.directory.join(name), File::public(text));
         nodes.push(spec);
     }
-    let channels: Vec<ChannelArtifact> = Vec::new();
+    let source = channels::Source { topology, placement, identities: &identities, options };
+    let channels = source.channels()?;
     for channel in &channels {
         files.insert(channel_path(&channel.name), File::public(&*channel.genesis_block));
     }
