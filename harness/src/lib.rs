@@ -1,1 +1,15 @@
-//! Under construction.
+//! Makes a Hyperledger Fabric network run, deploys a chaincode to it, checks it, and stops it.
+//!
+//! [`run::run`] is the whole way on one screen. What a network is made of comes from
+//! [`fabric_network`]; where it runs is known to [`runtime`] alone.
+
+pub mod check;
+pub mod cleanup;
+pub mod client;
+pub mod deploy;
+pub mod options;
+pub mod program;
+pub mod report;
+pub mod run;
+pub mod runtime;
+pub mod wait;

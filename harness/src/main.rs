@@ -1,3 +1,10 @@
-//! Under construction.
+//! The `fabric-harness` program: the command line in front of the library.
 
-fn main() {}
+use clap::Parser;
+use fabric_harness::options::Cli;
+use fabric_harness::program::program;
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    program(Cli::parse()).await.into()
+}

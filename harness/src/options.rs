@@ -5,8 +5,9 @@
 
 use crate::check::cases::{CaseFile, CaseFileError};
 use clap::{Parser, Subcommand, ValueEnum};
-use fabric_network::Topology;
-use fabric_network::topology::{Consensus, Release};
+use fabric_network::topology::Topology;
+use fabric_network::release::Release;
+use fabric_network::topology::Consensus;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,12 @@ pub enum Command {
     E2e(Box<E2eOptions>),
     /// Tell which runtimes are possible here: a line each, `NAME<TAB>yes|no<TAB>WHY`.
     Probe(FabricOptions),
+    /// Wait until the harness that started this ends, and end its run if it has not done so itself.
+    #[command(hide = true)]
+    Reap {
+        /// The run's directory.
+        directory: PathBuf,
+    },
 }
 
 /// Which Fabric, and where it is found.
@@ -49,6 +56,7 @@ pub struct E2eOptions {
     /// What runs the peers and orderers.
     #[arg(long, value_enum, default_value_t)]
     pub runtime: RuntimeChoice,
+    /// Which Fabric.
     #[command(flatten)]
     pub fabric: FabricOptions,
     /// Network to run: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers

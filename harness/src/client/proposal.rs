@@ -3,10 +3,11 @@
 //! Used alike for a chaincode's functions and for Fabric's own (`_lifecycle`, `cscc`, `qscc`).
 //! Nothing is sent from here. The shapes are those of `protoutil/proputils.go` and `txutils.go`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use fabric_protos::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
+use fabric_protos::msp::SerializedIdentity;
 use fabric_protos::protos::{
     ChaincodeAction, ChaincodeActionPayload, ChaincodeEndorsedAction, ChaincodeHeaderExtension, ChaincodeId,
     ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, ChaincodeSpec, Endorsement,
@@ -199,11 +200,25 @@ impl Transaction {
     /// # Errors
     /// [`DecodeError`] when the envelope is not one of an endorsed transaction.
     pub fn result(&self) -> Result<Vec<u8>, DecodeError> {
+        result_of(&self.action()?.proposal_response_payload)
+    }
+
+    /// The MSP IDs of the organizations whose peers endorsed, each once, in order.
+    ///
+    /// # Errors
+    /// When the envelope holds something else, or an endorser is no identity.
+    pub fn endorsers(&self) -> Result<BTreeSet<String>, DecodeError> {
+        let endorsements = self.action()?.endorsements;
+        let identities =
+            endorsements.iter().map(|endorsement| SerializedIdentity::decode(endorsement.endorser.as_slice()));
+        identities.map(|identity| identity.map(|identity| identity.mspid)).collect()
+    }
+
+    fn action(&self) -> Result<ChaincodeEndorsedAction, DecodeError> {
         let payload = Payload::decode(self.envelope.payload.as_slice())?;
         let transaction = TransactionMessage::decode(payload.data.as_slice())?;
         let action = transaction.actions.first().map_or(&[][..], |action| &action.payload);
-        let action = ChaincodeActionPayload::decode(action)?.action.unwrap_or_default();
-        result_of(&action.proposal_response_payload)
+        Ok(ChaincodeActionPayload::decode(action)?.action.unwrap_or_default())
     }
 }
 
@@ -212,4 +227,89 @@ pub(super) fn result_of(proposal_response_payload: &[u8]) -> Result<Vec<u8>, Dec
     let payload = ProposalResponsePayload::decode(proposal_response_payload)?;
     let action = ChaincodeAction::decode(payload.extension.as_slice())?;
     Ok(action.response.unwrap_or_default().payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::identity;
+    use fabric_protos::protos::Response;
+
+    fn invocation() -> Invocation {
+        Invocation::new("mychannel", "basic", "CreateAsset")
+            .argument("asset1")
+            .arguments([b"\xff\x00".to_vec()])
+            .transient("secret", "hush")
+            .init()
+    }
+
+    fn endorsement(endorser: &str) -> ProposalResponse {
+        let action = ChaincodeAction {
+            response: Some(Response { payload: b"done".to_vec(), ..Default::default() }),
+            ..Default::default()
+        };
+        let payload = ProposalResponsePayload { extension: action.encode_to_vec(), ..Default::default() };
+        ProposalResponse {
+            payload: payload.encode_to_vec(),
+            endorsement: Some(Endorsement { endorser: endorser.into(), signature: b"s".to_vec() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_proposal_reads_back_as_what_was_asked() {
+        let (signer, _) = identity();
+        let proposal = invocation().propose(&signer).unwrap();
+
+        let message = ProposalMessage::decode(proposal.signed.proposal_bytes.as_slice()).unwrap();
+        let header = Header::decode(message.header.as_slice()).unwrap();
+        let channel = ChannelHeader::decode(header.channel_header.as_slice()).unwrap();
+        assert_eq!(channel.r#type, 3, "ENDORSER_TRANSACTION");
+        assert_eq!(channel.channel_id, "mychannel");
+        assert_eq!(channel.tx_id, proposal.transaction_id);
+        assert!(channel.timestamp.is_some());
+        let extension = ChaincodeHeaderExtension::decode(channel.extension.as_slice()).unwrap();
+        assert_eq!(extension.chaincode_id.unwrap().name, "basic");
+        let signature = SignatureHeader::decode(header.signature_header.as_slice()).unwrap();
+        assert_eq!(signature.creator, signer.creator());
+
+        let payload = ChaincodeProposalPayload::decode(message.payload.as_slice()).unwrap();
+        assert_eq!(payload.transient_map["secret"], b"hush");
+        let spec = ChaincodeInvocationSpec::decode(payload.input.as_slice()).unwrap().chaincode_spec.unwrap();
+        assert_eq!(spec.chaincode_id.unwrap().name, "basic");
+        let input = spec.input.unwrap();
+        assert_eq!(input.args, [&b"CreateAsset"[..], b"asset1", b"\xff\x00"]);
+        assert!(input.is_init);
+    }
+
+    #[test]
+    fn a_transaction_carries_each_endorser_once_and_no_transient_data() {
+        let (signer, _) = identity();
+        let proposal = invocation().propose(&signer).unwrap();
+        let responses = ["one", "two", "one"].map(endorsement);
+        let transaction = proposal.endorsed(&responses, &signer).unwrap();
+        assert_eq!(transaction.result().unwrap(), b"done");
+
+        let payload = Payload::decode(transaction.envelope.payload.as_slice()).unwrap();
+        assert_eq!(payload.header.as_ref(), Some(&proposal.header));
+        let action = TransactionMessage::decode(payload.data.as_slice()).unwrap().actions.remove(0);
+        assert_eq!(action.header, proposal.header.signature_header);
+        let action = ChaincodeActionPayload::decode(action.payload.as_slice()).unwrap();
+        let without_transient = ChaincodeProposalPayload::decode(action.chaincode_proposal_payload.as_slice()).unwrap();
+        assert_eq!(without_transient.input, proposal.input);
+        assert!(without_transient.transient_map.is_empty(), "transient data must not reach the ledger");
+        let endorsers: Vec<_> = action.action.unwrap().endorsements.into_iter().map(|one| one.endorser).collect();
+        assert_eq!(endorsers, [b"one".to_vec(), b"two".to_vec()]);
+    }
+
+    #[test]
+    fn an_envelope_of_something_else_has_no_result_and_does_no_harm() {
+        let (signer, _) = identity();
+        let proposal = invocation().propose(&signer).unwrap();
+        for payload in [&b"\xff\xff\xff"[..], b"{}", b"\x12\x02\x0a\x00"] {
+            let envelope = Envelope { payload: payload.to_vec(), ..Default::default() };
+            let transaction = proposal.prepared(envelope, &signer).unwrap();
+            assert!(transaction.result().map_or(true, |result| result.is_empty()), "{payload:?}");
+        }
+    }
 }

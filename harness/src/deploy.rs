@@ -1,0 +1,269 @@
+//! From nodes that answer to a chaincode that is committed: the lifecycle of a chaincode, as a list.
+//!
+//! What does not depend on each other runs side by side. Checks nothing about the chaincode itself.
+
+use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Signer, SignerError};
+use crate::report::timeline::Timeline;
+use crate::runtime::RunningNode;
+use fabric_network::bundle::Bundle;
+use fabric_network::identity::{Credential, OrganizationIdentities};
+use fabric_network::topology::{Channel, NodeKind, Topology};
+use futures::future::{try_join, try_join_all};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A chaincode package, and the ID that every peer must give it.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// The `.tar.gz`.
+    pub bytes: Vec<u8>,
+    /// Label, colon, SHA-256 of the bytes.
+    pub id: String,
+    /// The connection.json in it.
+    pub connection: String,
+}
+
+/// The peers of one organization, called by its administrator.
+#[derive(Debug)]
+struct Organization {
+    name: String,
+    msp_id: String,
+    peers: Vec<PeerClient>,
+}
+
+/// Connections to every node, as the administrators of their organizations.
+#[derive(Debug)]
+pub struct Administration {
+    organizations: Vec<Organization>,
+    orderers: Vec<Participation>,
+    timeout: Duration,
+}
+
+/// A network that has come to a chaincode.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// A node refused, or could not be called.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// An identity can't sign.
+    #[error("the identity of {owner} can't be used")]
+    Signer {
+        /// Whose identity it is.
+        owner: String,
+        /// Why not.
+        #[source]
+        source: SignerError,
+    },
+    /// A peer gave the package another ID than ours.
+    #[error("{peer} calls the package {seen}, but its bytes give {expected}: the package was changed on its way")]
+    PackageId {
+        /// The peer.
+        peer: String,
+        /// The ID computed before the install.
+        expected: String,
+        /// The peer's.
+        seen: String,
+    },
+    /// Organizations have not approved.
+    #[error("the definition of {chaincode} can't be committed: no approval of {missing:?} is on {peer}'s ledger")]
+    NotReady {
+        /// The chaincode.
+        chaincode: String,
+        /// The peer that was asked.
+        peer: String,
+        /// MSP IDs without an approval.
+        missing: Vec<String>,
+    },
+    /// The topology has no peer or no channel to deploy to.
+    #[error("there is no {what} to deploy to")]
+    Nothing {
+        /// What there is none of.
+        what: &'static str,
+    },
+}
+
+impl Administration {
+    /// Connects to every node.
+    ///
+    /// # Errors
+    ///
+    /// When a node can't be reached, or an identity can't be used.
+    pub async fn connect(
+        topology: &Topology,
+        bundle: &Bundle,
+        nodes: &[RunningNode],
+        timeout: Duration,
+    ) -> Result<Self, DeployError> {
+        let mut organizations = Vec::new();
+        for (organization, identities) in topology.organizations.iter().zip(&bundle.identities.peer_organizations) {
+            let signer = signer(&identities.admin)?;
+            let own = nodes.iter().filter(|node| node.kind == NodeKind::Peer && node.msp_id == organization.msp_id);
+            let peers = try_join_all(own.map(|node| peer_client(node, &signer))).await?;
+            let (name, msp_id) = (organization.name.clone(), organization.msp_id.clone());
+            organizations.push(Organization { name, msp_id, peers });
+        }
+        let admin_tls = &bundle.identities.orderer_organization.admin_tls;
+        let orderers = nodes.iter().filter_map(|node| Some((node, node.admin.as_ref()?)));
+        let orderers = orderers.map(|(node, admin)| Participation::new(&node.name, admin, admin_tls));
+        Ok(Self { organizations, orderers: orderers.collect::<Result<_, _>>()?, timeout })
+    }
+
+    /// Joins every orderer, and the peers of the channel's organizations, to each channel; meanwhile
+    /// installs the package on every peer.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal; a package ID that is not ours.
+    pub async fn join_and_install(
+        &self,
+        topology: &Topology,
+        bundle: &Bundle,
+        package: &Package,
+        timeline: &Timeline,
+    ) -> Result<(), DeployError> {
+        let join = async {
+            timeline.step("join the orderers to the channel", self.join_orderers(bundle)).await?;
+            timeline.step("join the peers to the channel", self.join_peers(topology, bundle)).await
+        };
+        let install = timeline.step("install the package on every peer", self.install(package));
+        try_join(join, install).await.map(drop)
+    }
+
+    async fn join_orderers(&self, bundle: &Bundle) -> Result<(), DeployError> {
+        for channel in &bundle.channels {
+            let joins = self.orderers.iter().map(|orderer| orderer.join(&channel.genesis_block, self.deadline()));
+            try_join_all(joins).await?;
+        }
+        Ok(())
+    }
+
+    async fn join_peers(&self, topology: &Topology, bundle: &Bundle) -> Result<(), DeployError> {
+        for (channel, artifact) in topology.channels.iter().zip(&bundle.channels) {
+            let peers = self.members(channel).flat_map(|organization| &organization.peers);
+            try_join_all(peers.map(|peer| peer.join(&artifact.genesis_block, self.deadline()))).await?;
+        }
+        Ok(())
+    }
+
+    async fn install(&self, package: &Package) -> Result<(), DeployError> {
+        let peers = self.organizations.iter().flat_map(|organization| &organization.peers);
+        try_join_all(peers.map(async |peer| {
+            let installation = peer.install(&package.bytes, self.deadline()).await?;
+            expect_package_id(peer, package, installation.package_id())?;
+            let installed = peer.query_installed(self.deadline()).await?;
+            let listed = installed.iter().find(|other| other.package_id == package.id);
+            let seen = installed.iter().map(|other| other.package_id.as_str()).collect::<Vec<_>>().join(", ");
+            expect_package_id(peer, package, listed.map_or(&seen, |listed| &listed.package_id))
+        }))
+        .await
+        .map(drop)
+    }
+
+    /// Approves the definition for every organization of the channel.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal.
+    pub async fn approve(&self, channel: &Channel, definition: &Definition, package: &Package) -> Result<(), DeployError> {
+        let approvals = self.members(channel).map(|organization| {
+            let package_id = Some(package.id.as_str());
+            client::approve_for_my_org(&organization.peers, &channel.name, definition, package_id, self.deadline())
+        });
+        let approvals = try_join_all(approvals).await?;
+        // An approval is checked, and endorsed upon, on the peers of every organization.
+        let peers: Vec<PeerClient> = self.channel_peers(channel).cloned().collect();
+        let everywhere = approvals.iter().map(|approval| {
+            client::await_commit(&peers, &channel.name, &approval.transaction_id, self.deadline())
+        });
+        try_join_all(everywhere).await?;
+        Ok(())
+    }
+
+    /// Checks that every organization's approval is on the ledger of a peer of each organization.
+    ///
+    /// # Errors
+    ///
+    /// [`DeployError::NotReady`] with the organizations whose approval is missing.
+    pub async fn check_readiness(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
+        let peers = self.members(channel).filter_map(|organization| organization.peers.first());
+        try_join_all(peers.map(async |peer| {
+            let readiness = peer.check_commit_readiness(&channel.name, definition, self.deadline()).await?;
+            let missing: Vec<String> = readiness.missing().into_iter().map(str::to_owned).collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            Err(DeployError::NotReady { chaincode: definition.name.clone(), peer: peer.name().to_owned(), missing })
+        }))
+        .await
+        .map(drop)
+    }
+
+    /// Commits the definition, waits for it on every peer of the channel, and reads it back.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, or a transaction that was committed as invalid.
+    pub async fn commit(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
+        let endorsers: Vec<PeerClient> =
+            self.members(channel).filter_map(|organization| organization.peers.first().cloned()).collect();
+        let committed = client::commit(&endorsers, &channel.name, definition, self.deadline()).await?;
+        let peers: Vec<PeerClient> = self.channel_peers(channel).cloned().collect();
+        client::await_commit(&peers, &channel.name, &committed.transaction_id, self.deadline()).await?;
+        let peer = peers.first().ok_or(DeployError::Nothing { what: "peer" })?;
+        peer.query_committed(&channel.name, &definition.name, self.deadline()).await?;
+        Ok(())
+    }
+
+    /// The first peer of the channel's first organization, called by that organization's first user
+    /// (its administrator if it has none).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such peer.
+    pub fn gateway(&self, channel: &Channel, bundle: &Bundle) -> Result<PeerClient, DeployError> {
+        let organization = self.members(channel).next().ok_or(DeployError::Nothing { what: "organization" })?;
+        let peer = organization.peers.first().ok_or(DeployError::Nothing { what: "peer" })?;
+        let of_same = |identities: &&OrganizationIdentities| identities.msp_id == organization.msp_id;
+        let identities = bundle.identities.peer_organizations.iter().find(of_same);
+        let identities = identities.ok_or(DeployError::Nothing { what: "identity" })?;
+        let credential = identities.users.first().unwrap_or(&identities.admin);
+        Ok(peer.with_signer(signer(credential)?))
+    }
+
+    /// How many organizations the channel has.
+    pub fn organizations(&self, channel: &Channel) -> usize {
+        self.members(channel).count()
+    }
+
+    fn members<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a Organization> {
+        let all = channel.organizations.is_empty();
+        self.organizations.iter().filter(move |other| all || channel.organizations.contains(&other.name))
+    }
+
+    fn channel_peers<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a PeerClient> {
+        self.members(channel).flat_map(|organization| &organization.peers)
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+}
+
+fn expect_package_id(peer: &PeerClient, package: &Package, seen: &str) -> Result<(), DeployError> {
+    if seen == package.id {
+        return Ok(());
+    }
+    Err(DeployError::PackageId { peer: peer.name().to_owned(), expected: package.id.clone(), seen: seen.to_owned() })
+}
+
+fn signer(credential: &Credential) -> Result<Arc<Signer>, DeployError> {
+    Signer::new(&credential.msp_id, &credential.certificate_pem, credential.private_key_pem.as_pem())
+        .map(Arc::new)
+        .map_err(|source| DeployError::Signer { owner: credential.msp_id.clone(), source })
+}
+
+async fn peer_client(node: &RunningNode, signer: &Arc<Signer>) -> Result<PeerClient, DeployError> {
+    let connection = Node::connect(&node.name, &node.grpc, None).await?;
+    Ok(PeerClient::new(connection, Arc::clone(signer)))
+}

@@ -1,0 +1,227 @@
+//! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
+
+use crate::cleanup::{Reaper, reaper};
+use crate::options::{Cli, Command, E2eOptions, FabricOptions, FabricTag, Keep, Plan, RuntimeChoice, resolve_fabric};
+use crate::report::evidence::Evidence;
+use crate::report::timeline::{Step, Timeline, table};
+use crate::report::{ExitCode, error_text};
+use crate::run::{Finished, RunError, run};
+use crate::runtime::docker::DockerRuntime;
+use crate::runtime::process::ProcessRuntime;
+use crate::runtime::{Runtime, RuntimeOptions};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The version of the images when none was asked for.
+const DEFAULT_FABRIC: &str = "3.1";
+
+/// Does what the command line says, to its exit code.
+pub async fn program(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::E2e(options) => {
+            crate::report::log(options.verbose);
+            e2e(&options).await
+        }
+        Command::Probe(options) => probe(&options).await,
+        // The reaper blocks, and needs none of what runs here.
+        Command::Reap { directory } => {
+            let _ = reaper::main(&directory);
+            ExitCode::Passed
+        }
+    }
+}
+
+async fn e2e(options: &E2eOptions) -> ExitCode {
+    let plan = match Plan::resolve(options) {
+        Ok(plan) => plan,
+        Err(mistakes) => return could_not_run(&mistakes.to_string()),
+    };
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => return could_not_run(&format!("signals can't be awaited: {error}")),
+    };
+    // Dropping the work ends whatever it has started.
+    tokio::select! {
+        code = repeat(&plan) => code,
+        _ = interrupt.recv() => could_not_run("interrupted by SIGINT; everything that was started has ended"),
+        _ = terminate.recv() => could_not_run("ended by SIGTERM; everything that was started has ended"),
+    }
+}
+
+fn could_not_run(reason: &str) -> ExitCode {
+    eprintln!("error: {reason}");
+    ExitCode::CouldNotRun
+}
+
+/// Runs the plan as often as it says, and ends with the worst of the outcomes.
+async fn repeat(plan: &Plan) -> ExitCode {
+    let runtime = match choose(plan).await {
+        Ok(runtime) => runtime,
+        Err(reason) => return could_not_run(&reason),
+    };
+    println!(
+        "runtime {}, Fabric {}, topology {}, chaincode TLS {}",
+        runtime.name(),
+        runtime.version(),
+        plan.topology_name,
+        plan.tls
+    );
+    let mut worst = ExitCode::Passed;
+    let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
+    for count in 1..=plan.repeat {
+        let timeline = Timeline::begin(plan.repeat > 1);
+        let (code, finished) = once(plan, &runtime, &timeline).await;
+        if let Some(finished) = finished {
+            runs.push(timeline.steps());
+            to_first_query.push(finished.to_first_query);
+            if plan.repeat > 1 {
+                let milliseconds = finished.to_first_query.as_millis();
+                println!("run {count} of {}: first query's answer after {milliseconds} ms", plan.repeat);
+            }
+        }
+        if code as u8 > worst as u8 {
+            worst = code;
+        }
+    }
+    if plan.repeat > 1 {
+        print!("\n{}", table(&runs, &to_first_query));
+    }
+    worst
+}
+
+/// One run, told about, its evidence kept as the plan says.
+async fn once(plan: &Plan, runtime: &Runtime, timeline: &Timeline) -> (ExitCode, Option<Finished>) {
+    let mut evidence = Evidence::default();
+    let mut result = run(plan, runtime, timeline, &mut evidence).await;
+    if let Err(RunError::Runtime(error)) = &result
+        && error.is_port_in_use()
+    {
+        timeline.say("another program took a port meanwhile; once more, with other ports");
+        result = run(plan, runtime, timeline, &mut evidence).await;
+    }
+    let code = match &result {
+        Ok(finished) => finished.report.exit_code(),
+        Err(_) => ExitCode::CouldNotRun,
+    };
+    match &result {
+        Ok(finished) if plan.repeat == 1 || code != ExitCode::Passed => {
+            let answer = finished.to_first_query.as_millis();
+            println!("\n{}\nfirst query's answer after {answer} ms", finished.report.summary());
+            evidence.add("report.txt", finished.report.summary());
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let text = error_text(error);
+            eprintln!("error: {text}");
+            evidence.add("report.txt", text);
+        }
+    }
+    if code != ExitCode::Passed && plan.verbosity > 0 {
+        print_logs(&evidence);
+    }
+    if plan.keep == Keep::Always || (plan.keep == Keep::OnFailure && code != ExitCode::Passed) {
+        match evidence.write_to(&plan.evidence, runtime.name()) {
+            Ok(directory) => println!("evidence: {}", directory.display()),
+            Err(error) => eprintln!("warning: {}", error_text(&error)),
+        }
+    }
+    (code, result.ok())
+}
+
+fn print_logs(evidence: &Evidence) {
+    for (path, text) in evidence.logs() {
+        eprintln!("\n==> {}\n{}", path.display(), String::from_utf8_lossy(text));
+    }
+}
+
+/// Tells which runtimes are possible here.
+async fn probe(options: &FabricOptions) -> ExitCode {
+    let fabric = match resolve_fabric(options) {
+        Ok(fabric) => fabric,
+        Err(error) => return could_not_run(&error.to_string()),
+    };
+    let settings = RuntimeOptions::new(PathBuf::new());
+    let runtimes = [
+        ("docker", docker(settings.clone(), fabric.as_ref()).await),
+        ("process", process(settings, fabric.as_ref(), options.fabric_bin.as_deref()).await),
+    ];
+    for (name, runtime) in runtimes {
+        match runtime {
+            Ok(runtime) => println!("{name}\tyes\tFabric {}", runtime.version()),
+            Err(reason) => println!("{name}\tno\t{reason}"),
+        }
+    }
+    ExitCode::Passed
+}
+
+/// The runtime that was asked for, or the first possible one.
+async fn choose(plan: &Plan) -> Result<Runtime, String> {
+    let mut settings = RuntimeOptions::new(&plan.builder);
+    settings.timeout = plan.timeout;
+    settings.reaper = Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
+    let fabric = plan.fabric.as_ref();
+    let on_processes = process(settings.clone(), fabric, plan.fabric_bin.as_deref());
+    match plan.runtime {
+        RuntimeChoice::Docker => docker(settings, fabric).await.map_err(|reason| format!("--runtime docker: {reason}")),
+        RuntimeChoice::Process => on_processes.await.map_err(|reason| format!("--runtime process: {reason}")),
+        RuntimeChoice::Auto => {
+            let without_docker = match docker(settings, fabric).await {
+                Ok(runtime) => return Ok(runtime),
+                Err(reason) => reason,
+            };
+            match on_processes.await {
+                Ok(runtime) => {
+                    println!("runtime docker passed over: {without_docker}");
+                    Ok(runtime)
+                }
+                Err(reason) => Err(format!(
+                    "no runtime is possible here\n  docker: {without_docker}\n  process: {reason}"
+                )),
+            }
+        }
+    }
+}
+
+async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<Runtime, String> {
+    let tag = fabric.map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
+    DockerRuntime::find(settings, tag).await.map(Runtime::Docker).map_err(|error| error_text(&error))
+}
+
+async fn process(
+    settings: RuntimeOptions,
+    fabric: Option<&FabricTag>,
+    directory: Option<&std::path::Path>,
+) -> Result<Runtime, String> {
+    let runtime = ProcessRuntime::find(settings, directory).await.map_err(|error| error_text(&error))?;
+    let version = runtime.version();
+    match fabric {
+        Some(fabric) if !is_version(version, &fabric.tag) => Err(format!(
+            "--fabric {} was asked for, but {} is {version}; give the directory of the other one by --fabric-bin",
+            fabric.tag,
+            runtime.peer().display()
+        )),
+        _ => Ok(Runtime::Process(runtime)),
+    }
+}
+
+/// Whether `version` (`3.1.5`) is the one asked for (`3.1`, `3.1.5`, `v3.1.5`).
+fn is_version(version: &str, asked: &str) -> bool {
+    let plain = |text: &str| text.trim_start_matches('v').to_owned();
+    let (version, asked) = (plain(version), plain(asked));
+    version == asked || version.starts_with(&format!("{asked}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_version;
+
+    #[test]
+    fn a_release_line_is_every_version_of_it_and_no_other() {
+        assert!(is_version("3.1.5", "3.1"));
+        assert!(is_version("v3.1.5", "3.1.5"));
+        assert!(!is_version("3.1.5", "3.1.4"));
+        assert!(!is_version("3.10.0", "3.1"));
+        assert!(!is_version("2.5.16", "3.1"));
+    }
+}

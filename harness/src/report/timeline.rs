@@ -1,0 +1,101 @@
+//! The steps of a run, printed as they end, and their times.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A step that ended.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What was done.
+    pub name: &'static str,
+    /// When it began, since the run began.
+    pub begin: Duration,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// Collects the steps of one run. Steps may overlap.
+#[derive(Debug)]
+pub struct Timeline {
+    begin: Instant,
+    steps: Mutex<Vec<Step>>,
+    quiet: bool,
+}
+
+impl Timeline {
+    /// Begins a run; a quiet one prints nothing.
+    pub fn begin(quiet: bool) -> Self {
+        Self { begin: Instant::now(), steps: Mutex::default(), quiet }
+    }
+
+    /// Runs a step to its end, and notes and prints its time when it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// The step's own.
+    pub async fn step<T, E>(&self, name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let begin = self.begin.elapsed();
+        let result = work.await;
+        let time = self.begin.elapsed().saturating_sub(begin);
+        if result.is_ok() {
+            self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { name, begin, time });
+        }
+        if !self.quiet {
+            let mark = if result.is_ok() { ' ' } else { '!' };
+            println!("{mark} {:>6} ms  {name}", time.as_millis());
+        }
+        result
+    }
+
+    /// Prints a line of its own among the steps.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            println!("  {text}");
+        }
+    }
+
+    /// The time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    /// The steps that ended, in the order of their ends.
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A table of several runs: for each step the median, the fastest and the slowest time.
+pub fn table(runs: &[Vec<Step>], to_first_query: &[Duration]) -> String {
+    let mut text = String::from("  median    min    max  ms\n");
+    let mut line = |name: &str, mut times: Vec<Duration>| {
+        times.sort_unstable();
+        let milliseconds = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
+        let median = milliseconds(times.get(times.len() / 2));
+        let (min, max) = (milliseconds(times.first()), milliseconds(times.last()));
+        text.push_str(&format!("  {median:>6} {min:>6} {max:>6}  {name}\n"));
+    };
+    for step in runs.first().into_iter().flatten() {
+        let times = runs.iter().flatten().filter(|other| other.name == step.name).map(|other| other.time);
+        line(step.name, times.collect());
+    }
+    line("from the first step to the first query's answer", to_first_query.to_vec());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_the_median_of_each_step() {
+        let run = |milliseconds| {
+            vec![Step { name: "start", begin: Duration::ZERO, time: Duration::from_millis(milliseconds) }]
+        };
+        let table = table(&[run(30), run(10), run(20)], &[Duration::from_millis(7)]);
+        let start = table.lines().find(|line| line.ends_with("start")).unwrap();
+        assert_eq!(start.split_whitespace().collect::<Vec<_>>(), ["20", "10", "30", "start"]);
+        assert!(table.lines().last().unwrap().starts_with("       7"), "{table}");
+    }
+}

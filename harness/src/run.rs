@@ -1,0 +1,197 @@
+//! The whole way through, from a plan to a report, and nothing left behind.
+
+use crate::check::cases::Before;
+use crate::check::{self, Target};
+use crate::client::Definition;
+use crate::cleanup::Leftover;
+use crate::deploy::{Administration, DeployError, Package};
+use crate::options::{Plan, TlsMode};
+use crate::report::Report;
+use crate::report::evidence::Evidence;
+use crate::report::timeline::Timeline;
+use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Placed, Running, Runtime, RuntimeError};
+use ccaas_builder::connection::Connection;
+use ccaas_builder::package::{self, PackageError, package_id};
+use fabric_network::bundle::{Bundle, File};
+use fabric_network::identity::Validity;
+use fabric_network::render::{RenderError, RenderOptions, render};
+use fabric_network::topology::Channel;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Name of the chaincode in its definition, and of its server.
+pub const CHAINCODE: &str = "asset-transfer";
+/// Label of its package.
+pub const LABEL: &str = "asset-transfer_1.0";
+/// The name of the step that ends with the first query's answer.
+pub const FIRST_QUERY: &str = "first query";
+
+/// How long certificates are valid: a year.
+const LIFETIME: Duration = Duration::from_hours(365 * 24);
+
+/// What came of a run that was finished.
+#[derive(Debug)]
+pub struct Finished {
+    /// The cases.
+    pub report: Report,
+    /// From the first step to the first query's answer.
+    pub to_first_query: Duration,
+}
+
+/// A run that could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The nodes can't be placed or started.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The files can't be made.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// The package can't be made.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The chaincode can't be deployed.
+    #[error("the chaincode can't be deployed")]
+    Deploy(#[from] DeployError),
+    /// The chaincode does not answer.
+    #[error("the first query failed")]
+    FirstQuery(#[source] crate::client::ClientError),
+    /// Something of the run is still there.
+    #[error("left behind:\n{}", .0.iter().map(crate::report::error_text).collect::<Vec<_>>().join("\n"))]
+    Leftover(Vec<Leftover>),
+}
+
+/// Runs the plan once. Dropping the future ends whatever was started.
+///
+/// What is worth keeping is put into `evidence`, whatever the end.
+///
+/// # Errors
+///
+/// What kept the run from being finished; by then everything that was started is gone.
+pub async fn run(
+    plan: &Plan,
+    runtime: &Runtime,
+    timeline: &Timeline,
+    evidence: &mut Evidence,
+) -> Result<Finished, RunError> {
+    let placed = timeline.step("place the nodes", runtime.place(&plan.topology, &[CHAINCODE])).await?;
+    let (bundle, package, server) =
+        timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
+    evidence.add_configuration(&bundle);
+    evidence.add("package/connection.json", package.connection.clone());
+    evidence.add(format!("package/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
+
+    let running =
+        timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &[server])).await?;
+    let finished = deploy_and_check(plan, &bundle, &package, &running, timeline).await;
+    evidence.add_logs(running.logs().await);
+    timeline.step("stop, and remove everything", running.stop()).await.map_err(RunError::Leftover)?;
+    finished
+}
+
+/// Everything that is known before anything runs: the network's files, the package, the server.
+fn prepare(plan: &Plan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Package, ChaincodeSpec), RunError> {
+    let validity = Validity::starting(SystemTime::now(), LIFETIME);
+    let bundle = render(&plan.topology, &placed.placement, &RenderOptions::new(runtime.release(), validity))?;
+    let place = placed.chaincodes.get(CHAINCODE).ok_or(RuntimeError::NotPlaced { name: CHAINCODE.to_owned() })?;
+    let package = make_package(plan.tls, place, &bundle)?;
+    let server = chaincode_server(plan, place, &bundle, &package);
+    Ok((bundle, package, server))
+}
+
+async fn deploy_and_check(
+    plan: &Plan,
+    bundle: &Bundle,
+    package: &Package,
+    running: &Running,
+    timeline: &Timeline,
+) -> Result<Finished, RunError> {
+    let channel = plan.topology.channels.first().ok_or(DeployError::Nothing { what: "channel" })?;
+    let definition = Definition::new(CHAINCODE, "1.0");
+    let connect = Administration::connect(&plan.topology, bundle, running.nodes(), plan.timeout);
+    let administration = timeline.step("connect to the nodes", connect).await?;
+    administration.join_and_install(&plan.topology, bundle, package, timeline).await?;
+    let approve = administration.approve(channel, &definition, package);
+    timeline.step("approve for each organization", approve).await?;
+    timeline.step("check the commit readiness", administration.check_readiness(channel, &definition)).await?;
+    timeline.step("commit", administration.commit(channel, &definition)).await?;
+
+    let target = target(plan, &administration, channel, bundle)?;
+    timeline.step(FIRST_QUERY, target.first_answer()).await.map_err(RunError::FirstQuery)?;
+    let to_first_query = timeline.elapsed();
+    let cases = check::run(&plan.cases.cases, &target, async |before| match before {
+        Before::RestartChaincode => restart_chaincodes(running).await,
+    });
+    let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
+    Ok(Finished { report: Report { cases }, to_first_query })
+}
+
+fn target(plan: &Plan, administration: &Administration, channel: &Channel, bundle: &Bundle) -> Result<Target, RunError> {
+    Ok(Target {
+        gateway: administration.gateway(channel, bundle)?,
+        channel: channel.name.clone(),
+        chaincode: CHAINCODE.to_owned(),
+        organizations: administration.organizations(channel),
+        timeout: plan.timeout,
+    })
+}
+
+async fn restart_chaincodes(running: &Running) -> Result<(), String> {
+    for server in running.chaincodes() {
+        server.restart().await.map_err(|error| crate::report::error_text(&error))?;
+    }
+    Ok(())
+}
+
+/// The package: the address, the root certificate to trust, and never a key. Which key a peer shows
+/// is its own environment's matter.
+fn make_package(tls: TlsMode, place: &ChaincodePlacement, bundle: &Bundle) -> Result<Package, RunError> {
+    let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
+    let connection = Connection {
+        address: place.address.clone(),
+        dial_timeout: "10s".to_owned(),
+        tls_required: tls != TlsMode::Off,
+        client_auth_required: tls == TlsMode::Mtls,
+        root_cert: if tls == TlsMode::Off { String::new() } else { owner.tls_ca_pem.clone() },
+        ..Connection::default()
+    };
+    let text = String::from_utf8_lossy(&connection.to_bytes()).into_owned();
+    let content = package::Package {
+        label: LABEL.to_owned(),
+        kind: "ccaas".to_owned(),
+        connection,
+        extra_files: BTreeMap::new(),
+    };
+    let bytes = content.to_bytes()?;
+    Ok(Package { id: package_id(LABEL, &bytes), bytes, connection: text })
+}
+
+/// The chaincode server, which trusts the client certificates of every organization's peers.
+fn chaincode_server(plan: &Plan, place: &ChaincodePlacement, bundle: &Bundle, package: &Package) -> ChaincodeSpec {
+    const CERTIFICATE: &str = "server.crt";
+    const KEY: &str = "server.key";
+    const CLIENT_CA: &str = "client-ca.crt";
+    let organizations = &bundle.identities.peer_organizations;
+    let path = |name: &str| place.directory.join(name).to_string_lossy().into_owned();
+    let mut environment = BTreeMap::from([
+        ("CHAINCODE_ID".to_owned(), package.id.clone()),
+        ("CHAINCODE_SERVER_ADDRESS".to_owned(), place.listen.clone()),
+        ("CHAINCODE_TLS_DISABLED".to_owned(), (plan.tls == TlsMode::Off).to_string()),
+    ]);
+    let mut files = BTreeMap::new();
+    if let (Some(owner), true) = (organizations.first(), plan.tls != TlsMode::Off) {
+        let server = &owner.chaincode_server;
+        files.insert(Path::new(CERTIFICATE).to_owned(), File::public(server.certificate_pem.as_str()));
+        files.insert(Path::new(KEY).to_owned(), File::private(&server.private_key_pem));
+        environment.insert("CHAINCODE_TLS_CERT".to_owned(), path(CERTIFICATE));
+        environment.insert("CHAINCODE_TLS_KEY".to_owned(), path(KEY));
+    }
+    if plan.tls == TlsMode::Mtls {
+        let trusted: String = organizations.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
+        files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));
+        environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), path(CLIENT_CA));
+    }
+    let (name, program) = (CHAINCODE.to_owned(), plan.chaincode.clone());
+    ChaincodeSpec { name, program, arguments: Vec::new(), environment, files }
+}
