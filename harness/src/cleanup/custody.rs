@@ -1,0 +1,155 @@
+//! The harness's hold on a run: whoever drops it ends the run.
+//!
+//! It joins the workspace, the reaper and the engine, and knows the order in which they go. It starts
+//! no node.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::containers::{Engine, run_label};
+use super::processes::{GRACE, Mark, RUN_VARIABLE};
+use super::reaper::{self, Reaper};
+use super::workspace::{Owner, Record, Workspace, WorkspaceError};
+use super::{Leftover, Run, end_run};
+use crate::report::error_text;
+
+/// Why a run can't be taken into custody.
+#[derive(Debug, thiserror::Error)]
+pub enum CustodyError {
+    /// No directory.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// No reaper.
+    #[error("cannot start the reaper, the process that cleans up after the harness")]
+    Reaper {
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A run that lives. Dropping it ends everything that belongs to it, blocking for a bounded time;
+/// [`Custody::end`] does the same and tells what is left.
+#[derive(Debug)]
+pub struct Custody {
+    workspace: Workspace,
+    engine: Option<Engine>,
+    owner: Owner,
+    /// Taken when the run has ended.
+    reaper: Mutex<Option<reaper::Running>>,
+    group: u32,
+    settled: AtomicBool,
+}
+
+impl Custody {
+    /// Makes the run's directory in `parent` and starts its reaper. `engine` is where containers of
+    /// the run may be.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for the directory, or the reaper can't be started.
+    pub fn begin(parent: &Path, reaper: &Reaper, engine: Option<Engine>) -> Result<Self, CustodyError> {
+        let workspace = Workspace::create(parent)?;
+        let label = engine.as_ref().map(|_| run_label(workspace.id()));
+        let reaper = match reaper::Running::start(reaper, workspace.directory(), label.as_deref()) {
+            Ok(reaper) => reaper,
+            Err(source) => {
+                let _ = super::workspace::remove_directory(workspace.directory());
+                return Err(CustodyError::Reaper { source });
+            }
+        };
+        let custody = Self {
+            group: reaper.group(),
+            reaper: Mutex::new(Some(reaper)),
+            owner: Owner::this(),
+            settled: AtomicBool::new(false),
+            workspace,
+            engine,
+        };
+        custody.workspace.write_record(&Record {
+            owner: custody.owner.clone(),
+            group: Some(custody.group),
+            engine: custody.engine.as_ref().map(|engine| engine.uri().to_owned()),
+        })?;
+        Ok(custody)
+    }
+
+    /// The run's directory.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// What every container of the run carries, so that it is found again.
+    pub fn labels(&self) -> Vec<(String, String)> {
+        super::containers::labels(&self.workspace, &self.owner)
+    }
+
+    /// A command that starts a process of the run: in its group and with its mark, without standard
+    /// input, in `directory`, which must be below the run's.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>, directory: &Path) -> Command {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(program);
+        command
+            .env(RUN_VARIABLE, self.workspace.directory())
+            .current_dir(directory)
+            .stdin(std::process::Stdio::null())
+            .process_group(i32::try_from(self.group).unwrap_or(0));
+        command
+    }
+
+    /// Says that no request to the engine is under way any more, so nothing can still come of one.
+    pub(crate) fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the run has been ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.reaper.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Ends the run: its processes, its containers, its directory, its reaper. It blocks. A second
+    /// call does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub fn end(&self) -> Result<(), Vec<Leftover>> {
+        self.end_within(GRACE)
+    }
+
+    fn end_within(&self, grace: Duration) -> Result<(), Vec<Leftover>> {
+        let Some(reaper) = self.reaper.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        let run = Run {
+            mark: Mark {
+                directory: self.workspace.directory().to_owned(),
+                group: Some(self.group),
+                spare: Some(self.group),
+            },
+            id: self.workspace.id().to_owned(),
+            engine: self.engine.clone(),
+            aftermath: !self.settled.load(Ordering::Relaxed),
+        };
+        if !cfg!(target_os = "linux") {
+            // Processes can't be looked for here, but the reaper leads their group.
+            reaper.leave_the_rest();
+            return end_run(&run, grace);
+        }
+        let result = end_run(&run, grace);
+        reaper.dismiss();
+        result
+    }
+}
+
+impl Drop for Custody {
+    fn drop(&mut self) {
+        for leftover in self.end().err().unwrap_or_default() {
+            tracing::warn!("{}", error_text(&leftover));
+        }
+    }
+}

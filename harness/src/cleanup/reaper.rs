@@ -1,0 +1,223 @@
+//! The reaper: a child process that ends a run whose harness has ended without doing so.
+//!
+//! It leads a process group of its own, into which everything else of the run is started. So there
+//! is no moment at which a process of the run is not in the group, and Ctrl-C at the terminal, which
+//! goes to the harness's group, leaves the reaper to its work. It blocks on its standard input, a pipe
+//! whose other end only the harness has: the kernel closes it when the harness ends, by whatever.
+//!
+//! A program that is not `fabric-harness` itself, such as a test, can't be started a second time as
+//! its own reaper. For those there is a shell script that does the same with what every machine has.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use super::containers::Engine;
+use super::processes::{GRACE, Mark, RUN_VARIABLE};
+use super::{Run, end_run, workspace};
+
+/// How long the harness, when it is dropped, waits for its reaper.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What is started as the reaper.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Reaper {
+    /// A shell script, for programs that use the harness as a library. It needs `/bin/sh`, and the
+    /// `docker` command to remove containers; where that is not there, the next run's sweep does it.
+    #[default]
+    Shell,
+    /// A program that calls [`main`] when it is started with these arguments, to which the run's
+    /// directory is added.
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments before the run's directory.
+        arguments: Vec<OsString>,
+    },
+}
+
+impl Reaper {
+    /// This very program, which must call [`main`] on these arguments.
+    ///
+    /// # Errors
+    ///
+    /// When the program's own path is not known.
+    pub fn this_program(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> io::Result<Self> {
+        // In the child, before it becomes another program, this is the same file, even if it was
+        // replaced or removed since.
+        let own = Path::new("/proc/self/exe");
+        let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
+        Ok(Self::Program { program, arguments: arguments.into_iter().map(Into::into).collect() })
+    }
+
+    fn command(&self, directory: &Path, label: Option<&str>) -> Command {
+        match self {
+            Self::Shell => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", SCRIPT, "reaper"]).arg(directory).arg(label.unwrap_or_default());
+                command
+            }
+            Self::Program { program, arguments } => {
+                let mut command = Command::new(program);
+                command.arg0("fabric-harness").args(arguments).arg(directory);
+                command
+            }
+        }
+    }
+}
+
+/// `$1` is the run's directory, `$2` the label of its containers or nothing. `look` finds those of
+/// the shell's own process group that live: field 1 of /proc/PID/stat after the name is the state,
+/// field 3 the group. It starts no process, which would be one of the group. When containers are left
+/// the directory stays, for a sweep to find them.
+const SCRIPT: &str = r#"
+trap '' TERM INT HUP QUIT PIPE
+while read -r _; do :; done
+exec </dev/null >/dev/null 2>&1
+look() {
+    members=
+    for stat in /proc/[0-9]*/stat; do
+        read -r line <"$stat" || continue
+        number=${line%% *}
+        set -- ${line##*) }
+        if [ "$3" = "$$" ] && [ "$1" != Z ] && [ "$number" != "$$" ]; then
+            members="$members $number"
+        fi
+    done
+}
+wait_for_members() {
+    rounds=$1
+    look
+    while [ -n "$members" ] && [ "$rounds" -gt 0 ]; do
+        sleep 0.05
+        rounds=$((rounds - 1))
+        look
+    done
+}
+directory=$1
+label=$2
+kill -TERM 0
+[ -d /proc/self ] || sleep 1
+wait_for_members 40
+[ -z "$members" ] || kill -KILL $members
+wait_for_members 20
+if [ -n "$label" ]; then
+    containers=$(docker ps -aq --filter "label=$label") || kill -KILL 0
+    [ -z "$containers" ] || docker rm -f -v $containers || kill -KILL 0
+fi
+rm -rf "$directory"
+kill -KILL 0
+"#;
+
+/// A reaper that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Running {
+    /// Starts the reaper of the run in `directory`.
+    pub(crate) fn start(reaper: &Reaper, directory: &Path, label: Option<&str>) -> io::Result<Self> {
+        let mut child = reaper
+            .command(directory, label)
+            .env(RUN_VARIABLE, directory)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let pipe = child.stdin.take();
+        Ok(Self { child, pipe })
+    }
+
+    /// The number of the reaper and of the group that it leads.
+    pub(crate) fn group(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the group, the reaper included, at once. For when its work is done.
+    pub(crate) fn dismiss(mut self) {
+        if let Some(group) = group_of(self.group()) {
+            // Fails only when the group is gone.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+
+    /// Lets the reaper do its work, and waits for it, for a bounded time.
+    pub(crate) fn leave_the_rest(mut self) {
+        drop(self.pipe.take());
+        let deadline = Instant::now() + FAREWELL;
+        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn group_of(number: u32) -> Option<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(i32::try_from(number).ok()?)
+}
+
+/// What a program does that was started as the reaper: waits for its standard input to end, then ends
+/// the run in `directory`, and with it itself.
+///
+/// It may be called within an asynchronous runtime, and blocks it.
+pub fn main(directory: &Path) -> ExitCode {
+    let directory = directory.to_owned();
+    // A runtime of its own, for the engine's answers, can only be had in a thread of its own.
+    let done = std::thread::spawn(move || reap(&directory)).join();
+    if done.unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::from(2) }
+}
+
+/// Says whether everything is gone.
+fn reap(directory: &Path) -> bool {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return false;
+    };
+    // The group gets SIGTERM while the reaper still has work. The handlers stay for good.
+    let _guard = runtime.enter();
+    let _streams = [
+        rustix::process::Signal::TERM,
+        rustix::process::Signal::INT,
+        rustix::process::Signal::HUP,
+        rustix::process::Signal::QUIT,
+    ]
+    .map(|signal| {
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal.as_raw()))
+    });
+    wait_for_the_end_of(io::stdin());
+
+    let Some(record) = workspace::read_record(directory) else {
+        // Without a record nothing was started yet.
+        return workspace::remove_directory(directory).is_ok();
+    };
+    let own = std::process::id();
+    let mark = Mark { directory: directory.to_owned(), group: record.group, spare: Some(own) };
+    let engine = record.engine.as_deref().map(Engine::at);
+    let run = Run { mark, id: workspace::id_of(directory), engine, aftermath: true };
+    let leads_group = record.group == Some(own);
+    if leads_group && let Some(group) = group_of(own) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+    }
+    let ended = end_run(&run, GRACE);
+    if leads_group && let Some(group) = group_of(own) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    ended.is_ok()
+}
+
+fn wait_for_the_end_of(mut pipe: impl io::Read) {
+    let mut buffer = [0; 64];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

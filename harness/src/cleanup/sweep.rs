@@ -1,0 +1,70 @@
+//! The sweep: removes what runs left behind whose harness and reaper were both killed.
+//!
+//! It takes on only what it can prove to be dead: directories of this user whose lock is free, and
+//! containers whose harness ran on this machine and has ended. Everything else is spared.
+
+use std::path::Path;
+
+use super::containers::{self, Engine};
+use super::processes::{GRACE, Mark};
+use super::{Leftover, Run, end_run, workspace};
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many dead runs were removed, with all that still ran of them.
+    pub runs: usize,
+    /// How many containers without a directory were removed.
+    pub containers: usize,
+    /// What could not be removed; a sweep never fails for it.
+    pub left: Vec<Leftover>,
+}
+
+/// Removes what dead runs left in `parent`, and in the engine if one is given.
+///
+/// A run that had containers in another engine, or when no engine is given, is left for a sweep that
+/// can reach that engine. An engine that does not answer is no error here: whoever needs it will say.
+pub async fn sweep(parent: &Path, engine: Option<&Engine>) -> Swept {
+    let parent = parent.to_owned();
+    let reachable = engine.cloned();
+    let directories = tokio::task::spawn_blocking(move || sweep_directories(&parent, reachable.as_ref()));
+    let mut swept = directories.await.unwrap_or_default();
+    if let Some(engine) = engine
+        && let Ok(docker) = engine.connect().await
+    {
+        match containers::remove_dead(engine, &docker).await {
+            Ok(count) => swept.containers = count,
+            Err(source) => swept.left.push(Leftover::Containers {
+                label: containers::RUN_LABEL.to_owned(),
+                source,
+            }),
+        }
+    }
+    swept
+}
+
+fn sweep_directories(parent: &Path, engine: Option<&Engine>) -> Swept {
+    let mut swept = Swept::default();
+    for dead in workspace::dead_runs(parent) {
+        let record = dead.record.as_ref();
+        let used = record.and_then(|record| record.engine.as_deref());
+        if used.is_some_and(|used| engine.is_none_or(|engine| engine.uri() != used)) {
+            continue;
+        }
+        let run = Run {
+            mark: Mark {
+                directory: dead.directory.clone(),
+                group: record.and_then(|record| record.group),
+                spare: None,
+            },
+            id: dead.id.clone(),
+            engine: used.and(engine).cloned(),
+            aftermath: false,
+        };
+        match end_run(&run, GRACE) {
+            Ok(()) => swept.runs += 1,
+            Err(left) => swept.left.extend(left),
+        }
+    }
+    swept
+}

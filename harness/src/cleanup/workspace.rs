@@ -1,0 +1,295 @@
+//! The directory of a run, with the lock that tells whether the run lives, and the record that tells
+//! whose it is.
+//!
+//! The lock is the kernel's (`flock`): it is free as soon as the harness has ended, whatever ended
+//! it. What is written below the directory, and by whom, is no concern of this file.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::processes::Stat;
+
+/// What the name of every run's directory starts with.
+pub(crate) const PREFIX: &str = "fabric-harness-";
+
+const LOCK: &str = "lock";
+const RECORD: &str = "run.json";
+
+/// Past this age, a directory that never got its lock was left by a harness that died at once.
+const BIRTH: Duration = Duration::from_secs(60);
+
+/// Why there is no directory for the run.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make {} {} for the run; TMPDIR chooses the place", what, path.display())]
+pub struct WorkspaceError {
+    what: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// The directory of a run that lives. Dropping it frees the lock and removes nothing: see
+/// [`Custody`](super::Custody).
+#[derive(Debug)]
+pub struct Workspace {
+    directory: PathBuf,
+    id: String,
+    _lock: File,
+}
+
+impl Workspace {
+    /// Makes `PARENT/fabric-harness-<random>`, mode 0700, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// When the parent is not writable, full, or does not support locks.
+    pub fn create(parent: &Path) -> Result<Self, WorkspaceError> {
+        // What runs in the directory is recognized by its path as the kernel writes it.
+        let parent = parent.canonicalize().map_err(|source| WorkspaceError {
+            what: "a directory in",
+            path: parent.to_owned(),
+            source,
+        })?;
+        let directory = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .rand_bytes(8)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&parent)
+            .map_err(|source| WorkspaceError { what: "a directory in", path: parent, source })?;
+        let lock = lock_new(directory.path()).map_err(|source| WorkspaceError {
+            what: "a lock in",
+            path: directory.path().to_owned(),
+            source,
+        })?;
+        let directory = directory.keep();
+        let id = id_of(&directory);
+        Ok(Self { directory, id, _lock: lock })
+    }
+
+    /// The directory, absolute and without symbolic links.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The run's name: the random part of the directory's name. Letters and digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Makes a directory in the run's directory, mode 0700, parents included.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be made.
+    pub fn subdirectory(&self, name: impl AsRef<Path>) -> Result<PathBuf, WorkspaceError> {
+        let path = self.directory.join(name);
+        match DirBuilder::new().recursive(true).mode(0o700).create(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(WorkspaceError { what: "the directory", path, source }),
+        }
+    }
+
+    /// Writes down whose the run is, for a sweep to read.
+    pub(crate) fn write_record(&self, record: &Record) -> Result<(), WorkspaceError> {
+        let path = self.directory.join(RECORD);
+        serde_json::to_vec(record)
+            .map_err(io::Error::other)
+            .and_then(|bytes| fs::write(&path, bytes))
+            .map_err(|source| WorkspaceError { what: "the record", path, source })
+    }
+}
+
+/// The run's name, from its directory.
+pub(crate) fn id_of(directory: &Path) -> String {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix(PREFIX).unwrap_or(&name).to_owned()
+}
+
+/// The lock file gets its name only when it is locked, so a sweep never sees it free before.
+fn lock_new(directory: &Path) -> io::Result<File> {
+    let unnamed = directory.join("lock.new");
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
+    file.lock()?;
+    fs::rename(unnamed, directory.join(LOCK))?;
+    Ok(file)
+}
+
+/// Whose a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The harness.
+    pub(crate) owner: Owner,
+    /// The process group of everything that the run starts on this machine.
+    pub(crate) group: Option<u32>,
+    /// The engine that may have containers of the run, as in `DOCKER_HOST`.
+    pub(crate) engine: Option<String>,
+}
+
+/// A harness, told apart from every other one that can share an engine or a directory with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    /// Host name, boot and process namespace: within one such place, process numbers mean the same.
+    pub(crate) place: String,
+    /// The harness's process number.
+    pub(crate) process: u32,
+    /// When it started, in clock ticks after boot; 0 where that is not known.
+    pub(crate) started: u64,
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn this() -> Self {
+        let process = std::process::id();
+        let started = Stat::read(process).map_or(0, |stat| stat.started);
+        Self { place: this_place(), process, started }
+    }
+
+    /// Whether the harness is known to have ended: only for one that ran in this very place.
+    pub(crate) fn is_known_dead(&self) -> bool {
+        self.place == this_place()
+            && self.started != 0
+            && Stat::read(self.process).is_none_or(|stat| stat.started != self.started)
+    }
+}
+
+fn this_place() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{host} {} {}", boot.trim(), namespace.display())
+}
+
+/// A run whose harness has ended. Its lock is held, so that only one sweep takes it on.
+#[derive(Debug)]
+pub(crate) struct DeadRun {
+    pub(crate) directory: PathBuf,
+    pub(crate) id: String,
+    pub(crate) record: Option<Record>,
+    _lock: Option<File>,
+}
+
+/// The runs below `parent` that are this user's and whose harness has ended.
+pub(crate) fn dead_runs(parent: &Path) -> Vec<DeadRun> {
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .filter_map(|entry| dead_run(&entry.path()))
+        .collect()
+}
+
+/// Whether the run in this directory lives: another process holds its lock.
+pub(crate) fn lives(directory: &Path) -> bool {
+    File::open(directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err())
+}
+
+/// The record in a run's directory; nothing when it is not there or not readable.
+pub(crate) fn read_record(directory: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(directory.join(RECORD)).ok()?).ok()
+}
+
+fn dead_run(path: &Path) -> Option<DeadRun> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    // The parent is open to everyone: a directory that others can write to says nothing.
+    let ours = metadata.is_dir()
+        && metadata.uid() == rustix::process::geteuid().as_raw()
+        && metadata.mode() & 0o077 == 0;
+    if !ours {
+        return None;
+    }
+    let directory = path.canonicalize().ok()?;
+    let lock = match File::open(directory.join(LOCK)) {
+        Ok(lock) => {
+            lock.try_lock().ok()?;
+            Some(lock)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let age = metadata.modified().ok()?.elapsed().ok()?;
+            if age < BIRTH {
+                return None;
+            }
+            None
+        }
+        Err(_) => return None,
+    };
+    let record = read_record(&directory);
+    Some(DeadRun { id: id_of(&directory), directory, record, _lock: lock })
+}
+
+/// Removes a directory with all below it. One that is not there is removed already.
+pub(crate) fn remove_directory(directory: &Path) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.exists() => return Ok(()),
+            // Something that is just ending wrote a last file, or another sweep removed one.
+            Err(_) if attempts < 10 => {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_living_run_is_not_dead_and_a_dropped_one_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = Workspace::create(parent.path()).unwrap();
+        let mode = fs::metadata(run.directory()).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+        assert!(lives(run.directory()));
+        assert!(dead_runs(parent.path()).is_empty());
+
+        let directory = run.directory().to_owned();
+        drop(run);
+        assert!(!lives(&directory));
+        let dead = dead_runs(parent.path());
+        assert_eq!(dead.len(), 1);
+        assert_eq!(dead[0].directory, directory);
+        assert!(dead_runs(parent.path()).is_empty(), "a sweep holds the lock of what it takes on");
+    }
+
+    #[test]
+    fn what_others_may_write_to_and_what_is_just_made_is_spared() {
+        let parent = tempfile::tempdir().unwrap();
+        let open = parent.path().join("fabric-harness-open");
+        fs::create_dir(&open).unwrap();
+        fs::write(open.join(LOCK), "").unwrap();
+        fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+        let young = parent.path().join("fabric-harness-young");
+        DirBuilder::new().mode(0o700).create(young).unwrap();
+        std::os::unix::fs::symlink("/", parent.path().join("fabric-harness-link")).unwrap();
+        assert!(dead_runs(parent.path()).is_empty());
+    }
+
+    #[test]
+    fn this_process_lives_and_one_with_another_start_is_dead() {
+        let this = Owner::this();
+        assert!(!this.is_known_dead());
+        if cfg!(target_os = "linux") {
+            assert!(Owner { started: this.started + 1, ..this.clone() }.is_known_dead());
+        }
+        assert!(!Owner { place: "elsewhere".into(), process: 0, started: 1 }.is_known_dead());
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_garbage_is_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = Workspace::create(parent.path()).unwrap();
+        let record = Record { owner: Owner::this(), group: Some(7), engine: None };
+        run.write_record(&record).unwrap();
+        assert_eq!(read_record(run.directory()), Some(record));
+        fs::write(run.directory().join(RECORD), b"{").unwrap();
+        assert_eq!(read_record(run.directory()), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! One container: made and started by testcontainers, watched and asked for its log by the engine's
+//! own interface.
+//!
+//! Removing it is not done here but for all of a run at once, by its labels.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as DockerError;
+use bollard::models::ContainerState;
+use bollard::query_parameters::{
+    InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptions,
+};
+use futures::StreamExt as _;
+use testcontainers::core::WaitFor;
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{GenericImage, ImageExt as _};
+
+use super::DockerRuntime;
+use crate::cleanup::Custody;
+use crate::cleanup::containers::{Engine, EngineError};
+use crate::report::error_text;
+use crate::runtime::{Death, RuntimeError, log};
+
+/// Between SIGTERM and SIGKILL, in seconds.
+const GRACE: i32 = 2;
+
+/// How much of a log is read, in bytes.
+const LOG_LIMIT: usize = 64 * 1024 * 1024;
+
+/// How long the engine may take for a log.
+const LOG_BOUND: Duration = Duration::from_secs(10);
+
+/// An image.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) name: String,
+    pub(super) tag: String,
+}
+
+/// What a container shall be.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// The node's or server's name.
+    pub(super) name: String,
+    pub(super) command: Vec<String>,
+    pub(super) environment: BTreeMap<String, String>,
+    /// The directory of this machine that is copied to `directory`, all at once: a copy takes the
+    /// engine 65 ms, however small.
+    pub(super) tree: PathBuf,
+    /// The working directory.
+    pub(super) directory: String,
+}
+
+/// A container that was started.
+#[derive(Debug)]
+pub(super) struct Container {
+    name: String,
+    id: String,
+    engine: Engine,
+    docker: Docker,
+}
+
+impl Container {
+    /// Creates a container in the pod's network, copies its tree into it, and starts it.
+    pub(super) async fn start(
+        runtime: &DockerRuntime,
+        custody: &Arc<Custody>,
+        pod: &str,
+        request: Request,
+        image: Image,
+    ) -> Result<Self, RuntimeError> {
+        let container_name = format!("fabric-harness-{}-{}", custody.workspace().id(), request.name);
+        let mut container = GenericImage::new(image.name, image.tag)
+            .with_wait_for(WaitFor::Nothing)
+            .with_container_name(container_name)
+            .with_network(format!("container:{pod}"))
+            .with_labels(custody.labels())
+            .with_working_dir(&request.directory)
+            .with_copy_to(&request.directory, request.tree.as_path())
+            .with_cmd(&request.command);
+        for (name, value) in &request.environment {
+            container = container.with_env_var(name, value);
+        }
+        let started = container.start().await.map_err(|error| RuntimeError::Container {
+            name: request.name.clone(),
+            reason: error_text(&error),
+        })?;
+        let id = started.id().to_owned();
+        // Its destructor would remove the container, and panic without an asynchronous runtime. The
+        // run's custody removes it instead.
+        std::mem::forget(started);
+        let (engine, docker) = (runtime.engine.clone(), runtime.docker.clone());
+        Ok(Self { name: request.name, id, engine, docker })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn state(&self) -> Result<ContainerState, EngineError> {
+        let inspect = self.docker.inspect_container(&self.id, None::<InspectContainerOptions>);
+        let found = self.engine.ask("inspect a container", inspect).await?;
+        Ok(found.state.unwrap_or_default())
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) async fn death(&self) -> Death {
+        let mut end = self.docker.wait_container(&self.id, None::<WaitContainerOptions>);
+        // An exit status other than 0 is an error for the client; both mean that it has ended.
+        let _ = end.next().await;
+        match self.has_died().await {
+            Some(death) => death,
+            // The engine ended the request, not the container.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether, and how, it has ended by itself.
+    pub(super) async fn has_died(&self) -> Option<Death> {
+        let state = match self.state().await {
+            Ok(state) => state,
+            Err(error) => return Some(Death::new(&self.name, error.to_string(), String::new())),
+        };
+        if state.running.unwrap_or_default() {
+            return None;
+        }
+        let mut how = format!("exit status: {}", state.exit_code.unwrap_or_default());
+        if state.oom_killed.unwrap_or_default() {
+            how.push_str(" (out of memory)");
+        }
+        if let Some(error) = state.error.filter(|error| !error.is_empty()) {
+            how = format!("{how} ({error})");
+        }
+        Some(Death::new(&self.name, how, self.log_tail().await))
+    }
+
+    /// An error if it has ended at once.
+    pub(super) async fn still_runs(&self) -> Result<(), RuntimeError> {
+        self.has_died().await.map_or(Ok(()), |death| Err(RuntimeError::Died(death)))
+    }
+
+    pub(super) async fn log_tail(&self) -> String {
+        log::last_lines(&self.log(Some(10 * log::LINES)).await)
+    }
+
+    /// Both output streams, from the end, or all of it.
+    pub(super) async fn log(&self, lines: Option<usize>) -> String {
+        let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
+        let mut stream = self.docker.logs(&self.id, Some(options));
+        let mut bytes = Vec::new();
+        let read = async {
+            while let Some(part) = stream.next().await {
+                match part {
+                    Ok(part) if bytes.len() < LOG_LIMIT => bytes.extend_from_slice(&part.into_bytes()),
+                    Ok(_) => return "\n(the log is longer)\n".to_owned(),
+                    Err(error) => return format!("\n(the log can't be read: {})\n", error_text(&error)),
+                }
+            }
+            String::new()
+        };
+        let end = tokio::time::timeout(LOG_BOUND, read).await;
+        let end = end.unwrap_or_else(|_| "\n(the engine takes too long for the rest)\n".to_owned());
+        format!("{}{end}", String::from_utf8_lossy(&bytes))
+    }
+
+    pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
+        let options = StopContainerOptionsBuilder::new().t(GRACE).build();
+        let stop = self.docker.stop_container(&self.id, Some(options));
+        Ok(unless_ended(self.engine.ask("stop a container", stop).await)?)
+    }
+
+    pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let kill = self.docker.kill_container(&self.id, Some(options));
+        unless_ended(self.engine.ask("kill a container", kill).await)?;
+        // The signal is sent; the end comes a little later.
+        let mut end = self.docker.wait_container(&self.id, None::<WaitContainerOptions>);
+        let end = async { Ok(end.next().await) };
+        self.engine.ask("wait for a container to end", end).await?;
+        Ok(())
+    }
+
+    pub(super) async fn start_again(&self) -> Result<(), RuntimeError> {
+        let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
+        Ok(unless_ended(self.engine.ask("start a container", start).await)?)
+    }
+}
+
+/// 304 and 409: it is in that state already.
+fn unless_ended(answer: Result<(), EngineError>) -> Result<(), EngineError> {
+    match answer {
+        Err(EngineError::Refused {
+            source: DockerError::DockerResponseServerError { status_code: 304 | 409, .. },
+            ..
+        }) => Ok(()),
+        answer => answer,
+    }
+}

@@ -1,0 +1,166 @@
+//! The images, and the way from here to a published port of the engine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as DockerError;
+use bollard::query_parameters::InspectNetworkOptions;
+use testcontainers::GenericImage;
+use testcontainers::runners::AsyncRunner as _;
+
+use crate::cleanup::containers::{Engine, EngineError};
+use crate::report::error_text;
+use crate::runtime::Unavailable;
+
+/// How long a pull may take. The images have about 170 MB together.
+const PULL_BOUND: Duration = Duration::from_secs(600);
+
+/// How long a registry may take to say whether it has an image.
+const REGISTRY_BOUND: Duration = Duration::from_secs(3);
+
+/// Makes sure of an image: the engine's own is taken as it is, one that it has not is pulled.
+pub(super) async fn ensure(docker: &Docker, image: String) -> Result<(), Unavailable> {
+    if is_local(docker, &image).await? {
+        return Ok(());
+    }
+    tracing::info!("pulling {image}");
+    // By testcontainers, which knows the user's registry credentials.
+    let (name, tag) = image.split_once(':').unwrap_or((&image, "latest"));
+    let pull = GenericImage::new(name, tag).pull_image();
+    match tokio::time::timeout(PULL_BOUND, pull).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(Unavailable::Image { image, reason: error_text(&error) }),
+        Err(_) => {
+            let reason = format!("the pull was not done within {} s", PULL_BOUND.as_secs());
+            Err(Unavailable::Image { image, reason })
+        }
+    }
+}
+
+async fn is_local(docker: &Docker, image: &str) -> Result<bool, Unavailable> {
+    let engine = Engine::from_environment();
+    let answer = engine.ask("look for an image", docker.inspect_image(image)).await;
+    match answer {
+        Ok(_) => Ok(true),
+        Err(EngineError::Refused {
+            source: DockerError::DockerResponseServerError { status_code: 404, .. },
+            ..
+        }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether [`DockerRuntime::find`](super::DockerRuntime::find) can be expected to succeed, without
+/// pulling anything: an engine answers, and has the images of this tag or knows that a registry has.
+///
+/// # Errors
+///
+/// What stands in the way.
+pub async fn is_obtainable(tag: &str) -> Result<String, Unavailable> {
+    let engine = Engine::from_environment();
+    let docker = engine.connect().await?;
+    let mut absent = Vec::new();
+    for name in [super::PEER, super::ORDERER] {
+        let image = format!("{name}:{tag}");
+        if !is_local(&docker, &image).await? {
+            is_in_registry(&docker, &image).await?;
+            absent.push(image);
+        }
+    }
+    if absent.is_empty() {
+        return Ok(format!("the engine at {} has the images {tag}", engine.uri()));
+    }
+    Ok(format!("the engine at {} can pull {}", engine.uri(), absent.join(" and ")))
+}
+
+async fn is_in_registry(docker: &Docker, image: &str) -> Result<(), Unavailable> {
+    let failed = |reason: String| Unavailable::Image { image: image.to_owned(), reason };
+    match tokio::time::timeout(REGISTRY_BOUND, docker.inspect_registry_image(image, None)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(failed(error_text(&error))),
+        Err(_) => Err(failed(format!("no answer of the registry within {} s", REGISTRY_BOUND.as_secs()))),
+    }
+}
+
+/// How a published port is reached from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// The address of the engine's machine on which ports are published.
+    pub(super) publish: &'static str,
+    /// The host under which they are found here.
+    pub(super) host: String,
+}
+
+const LOOPBACK: &str = "127.0.0.1";
+const EVERYWHERE: &str = "0.0.0.0";
+
+impl Reach {
+    pub(super) async fn of(engine: &Engine, docker: &Docker) -> Result<Self, Unavailable> {
+        if let Some(host) = remote_host(engine.uri()) {
+            return Ok(Self::by_name(host));
+        }
+        if !in_a_container() {
+            return Ok(Self { publish: LOOPBACK, host: LOOPBACK.to_owned() });
+        }
+        // The engine's socket was given to the container that this program runs in: the engine's
+        // machine is its gateway.
+        let bridge = docker.inspect_network("bridge", None::<InspectNetworkOptions>);
+        let bridge = engine.ask("inspect its bridge network", bridge).await?;
+        let gateways = bridge.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+        let gateway = gateways.into_iter().find_map(|config| config.gateway);
+        Ok(Self { publish: EVERYWHERE, host: gateway.unwrap_or_else(|| LOOPBACK.to_owned()) })
+    }
+
+    fn by_name(host: &str) -> Self {
+        let here = matches!(host, "localhost" | LOOPBACK | "::1");
+        if here {
+            Self { publish: LOOPBACK, host: LOOPBACK.to_owned() }
+        } else {
+            Self { publish: EVERYWHERE, host: host.to_owned() }
+        }
+    }
+}
+
+/// The host of an address such as `tcp://host:2376`; nothing for a socket.
+fn remote_host(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once("://")?;
+    if !matches!(scheme, "tcp" | "http" | "https") {
+        return None;
+    }
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    Some(match bracketed {
+        Some((address, _)) => address,
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    })
+}
+
+fn in_a_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_engine_is_read_from_its_address() {
+        for (uri, host) in [
+            ("unix:///var/run/docker.sock", None),
+            ("tcp://docker:2376", Some("docker")),
+            ("tcp://10.0.0.7:2375/", Some("10.0.0.7")),
+            ("https://engine.example.com", Some("engine.example.com")),
+            ("tcp://[fd00::1]:2375", Some("fd00::1")),
+            ("nonsense", None),
+        ] {
+            assert_eq!(remote_host(uri), host, "{uri}");
+        }
+    }
+
+    #[test]
+    fn ports_are_open_to_others_only_when_they_must_be() {
+        assert_eq!(Reach::by_name("localhost").publish, LOOPBACK);
+        assert_eq!(Reach::by_name("docker").publish, EVERYWHERE);
+    }
+}

@@ -1,0 +1,428 @@
+//! Nodes as containers of the official images, by testcontainers, in any engine that answers.
+//!
+//! All containers of a run share one network namespace, that of an idle container, as the containers
+//! of a Kubernetes pod do. To set up a network costs an engine 250 ms and can't be done for two
+//! containers at once; so it is done once, while the files are being rendered, and publishes all
+//! ports. Every node still has its own name, which the shared hosts file knows, and its own ports.
+
+mod container;
+mod images;
+mod pod;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard::Docker;
+use fabric_network::bundle::Bundle;
+use fabric_network::node::{NodeKind, NodeSpec};
+use fabric_network::placement::{NodePlacement, Placement, Ports};
+use fabric_network::release::Release;
+use fabric_network::topology::Topology;
+use futures::future::{join_all, try_join_all};
+
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+use super::{
+    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files,
+    log, running_node,
+};
+use crate::cleanup::containers::Engine;
+use crate::cleanup::{Custody, sweep};
+use crate::wait::{Poll, WaitError, until_with_log};
+use container::{Container, Image, Request};
+use images::Reach;
+use pod::Pod;
+
+pub use images::is_obtainable;
+
+const PEER: &str = "hyperledger/fabric-peer";
+const ORDERER: &str = "hyperledger/fabric-orderer";
+
+/// Where the images have a node's configuration.
+const CONFIG: &str = "/etc/hyperledger/fabric";
+
+/// Where the images have a node's data. Below, because the images declare it a volume.
+const DATA: &str = "/var/hyperledger/production";
+
+/// Where a chaincode server finds itself.
+const CHAINCODE: &str = "/opt/chaincode";
+
+/// A node's ports follow from its number among the nodes of its kind: the first of each has those
+/// that Fabric's documentation uses, the others this much more each.
+const STEP: u16 = 100;
+const MOST_NODES: usize = 100;
+
+/// Chaincode servers listen above all nodes.
+const CHAINCODE_PORT: u16 = 20_000;
+
+/// A Docker engine that has the images.
+#[derive(Debug, Clone)]
+pub struct DockerRuntime {
+    options: RuntimeOptions,
+    engine: Engine,
+    docker: Docker,
+    reach: Reach,
+    tag: String,
+    release: Release,
+}
+
+impl DockerRuntime {
+    /// Asks the engine of the environment (`DOCKER_HOST`, or the usual sockets) for both images with
+    /// this tag. An image that is not there is pulled.
+    ///
+    /// # Errors
+    ///
+    /// An engine that does not answer within three seconds; an image that can't be had; a tag of no
+    /// supported version.
+    pub async fn find(options: RuntimeOptions, tag: &str) -> Result<Self, Unavailable> {
+        let release = tag.parse()?;
+        let engine = Engine::from_environment();
+        let docker = engine.connect().await?;
+        let images = [PEER, ORDERER].map(|name| images::ensure(&docker, format!("{name}:{tag}")));
+        let (reach, _) = tokio::try_join!(Reach::of(&engine, &docker), try_join_all(images))?;
+        Ok(Self { options, engine, docker, reach, tag: tag.to_owned(), release })
+    }
+
+    /// The images' tag.
+    pub fn version(&self) -> &str {
+        &self.tag
+    }
+
+    /// The release line of that version.
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    pub(super) async fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+        let engine = Some(self.engine.clone());
+        let custody = Arc::new(Custody::begin(&self.options.parent, &self.options.reaper, engine)?);
+        let ending = Ending(Arc::clone(&custody));
+        let sweep = {
+            let (parent, engine) = (self.options.parent.clone(), self.engine.clone());
+            tokio::spawn(async move { sweep(&parent, Some(&engine)).await })
+        };
+        let nodes = self.place_nodes(topology)?;
+        let chaincodes: BTreeMap<String, ChaincodePlacement> = chaincodes
+            .iter()
+            .zip(CHAINCODE_PORT..)
+            .map(|(name, port)| ((*name).to_owned(), place_chaincode(name, port)))
+            .collect();
+        let chaincode_hosts: Vec<String> =
+            chaincodes.keys().map(|name| chaincode_host(name)).collect();
+        let names = nodes.keys().chain(&chaincode_hosts).cloned().collect();
+        let published = nodes
+            .values()
+            .flat_map(|node| [Some(node.ports.grpc), node.ports.admin])
+            .flatten()
+            .collect();
+        let pod = Pod::begin(self, &custody, names, published).await?;
+        Ok(Placed {
+            placement: Placement { nodes, chaincode_hosts },
+            chaincodes,
+            options: self.options.clone(),
+            inner: PlacedIn::Docker(Prepared { runtime: self.clone(), pod }),
+            sweep,
+            ending,
+        })
+    }
+
+    fn place_nodes(&self, topology: &Topology) -> Result<BTreeMap<String, NodePlacement>, RuntimeError> {
+        let count = topology.nodes().count();
+        if count > MOST_NODES {
+            return Err(RuntimeError::TooManyNodes { count, most: MOST_NODES });
+        }
+        let (mut peers, mut orderers) = (0, 0);
+        let nodes = topology.nodes().map(|node| {
+            let ports = match node.kind {
+                NodeKind::Peer => peer_ports(next(&mut peers)),
+                NodeKind::Orderer => orderer_ports(next(&mut orderers)),
+            };
+            (node.name.clone(), self.place_node(node.name, ports))
+        });
+        Ok(nodes.collect())
+    }
+
+    fn place_node(&self, host: String, ports: Ports) -> NodePlacement {
+        NodePlacement {
+            host,
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ports,
+            extra_sans: vec!["localhost".to_owned(), self.reach.host.clone()],
+            config_dir: PathBuf::from(CONFIG),
+            data_dir: PathBuf::from(DATA),
+            builder_dir: Path::new(CONFIG).join("builder"),
+        }
+    }
+}
+
+fn next(counter: &mut u16) -> u16 {
+    *counter += 1;
+    *counter - 1
+}
+
+fn peer_ports(index: u16) -> Ports {
+    let above = index * STEP;
+    Ports { grpc: 7051 + above, operations: 7054 + above, admin: None, chaincode: Some(7052 + above) }
+}
+
+fn orderer_ports(index: u16) -> Ports {
+    let above = index * STEP;
+    Ports { grpc: 7050 + above, operations: 7055 + above, admin: Some(7053 + above), chaincode: None }
+}
+
+fn place_chaincode(name: &str, port: u16) -> ChaincodePlacement {
+    ChaincodePlacement {
+        address: format!("{}:{port}", chaincode_host(name)),
+        listen: format!("0.0.0.0:{port}"),
+        directory: PathBuf::from(CHAINCODE),
+    }
+}
+
+/// A DNS label made of the chaincode's name, which may have `_` and upper-case letters.
+fn chaincode_host(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let label: String = name.chars().map(plain).take(50).collect();
+    format!("{}.chaincode", label.trim_matches('-'))
+}
+
+/// A network namespace that is coming up, ready for the nodes.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    runtime: DockerRuntime,
+    pod: Pod,
+}
+
+/// Containers that run.
+#[derive(Debug)]
+pub(super) struct Network {
+    nodes: Vec<RunningNode>,
+    containers: Vec<Container>,
+    chaincodes: Vec<RunningChaincode>,
+}
+
+impl Prepared {
+    pub(super) async fn start(
+        mut self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+    ) -> Result<Network, RuntimeError> {
+        let trees = custody.workspace().subdirectory("trees")?;
+        let mut requests = Vec::new();
+        for spec in &bundle.nodes {
+            requests.push(self.node(bundle, spec, options, &trees)?);
+        }
+        let mut servers = Vec::new();
+        for (spec, place) in chaincodes {
+            servers.push(self.server(spec, place, &trees)?);
+        }
+        let published = self.pod.ready().await?;
+        let image = |name: &str| Image { name: name.to_owned(), tag: self.runtime.tag.clone() };
+        let start = |request: Request, image: Image| {
+            Container::start(&self.runtime, custody, self.pod.id(), request, image)
+        };
+        let nodes = bundle.nodes.iter().zip(requests).map(|(spec, request)| {
+            let started = start(request, image(&spec.image));
+            let node = self.reached(spec, &published);
+            async move {
+                let container = started.await?;
+                ready(options, &node, &container).await?;
+                Ok::<_, RuntimeError>((node, container))
+            }
+        });
+        let servers = servers.into_iter().map(|request| {
+            let started = start(request, image(PEER));
+            async move {
+                let container = started.await?;
+                container.still_runs().await?;
+                Ok(RunningChaincode(chaincode::Server::Docker(Server {
+                    container,
+                    custody: Arc::clone(custody),
+                })))
+            }
+        });
+        let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
+        let (nodes, containers) = nodes.into_iter().unzip();
+        Ok(Network { nodes, containers, chaincodes })
+    }
+
+    fn node(
+        &self,
+        bundle: &Bundle,
+        spec: &NodeSpec,
+        options: &RuntimeOptions,
+        trees: &Path,
+    ) -> Result<Request, RuntimeError> {
+        let tree = trees.join(&spec.name);
+        files::write_node(bundle, spec, &tree)?;
+        if spec.kind == NodeKind::Peer {
+            files::link_builder(&options.builder, &tree.join("builder"))?;
+        }
+        let directory = spec.placement.config_dir.display().to_string();
+        let mut environment = spec.environment.clone();
+        environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.clone());
+        Ok(Request {
+            name: spec.name.clone(),
+            command: std::iter::once(&spec.program).chain(&spec.arguments).cloned().collect(),
+            environment,
+            tree,
+            directory,
+        })
+    }
+
+    fn server(
+        &self,
+        spec: &ChaincodeSpec,
+        place: &ChaincodePlacement,
+        trees: &Path,
+    ) -> Result<Request, RuntimeError> {
+        const PROGRAM: &str = "chaincode-server";
+        let tree = trees.join(chaincode_host(&spec.name));
+        files::write_chaincode(&spec.files, &tree)?;
+        files::link_program(&spec.program, &tree.join(PROGRAM))?;
+        let program = place.directory.join(PROGRAM).display().to_string();
+        Ok(Request {
+            name: spec.name.clone(),
+            command: std::iter::once(program).chain(spec.arguments.iter().cloned()).collect(),
+            environment: spec.environment.clone(),
+            tree,
+            directory: place.directory.display().to_string(),
+        })
+    }
+
+    fn reached(&self, spec: &NodeSpec, published: &BTreeMap<u16, u16>) -> RunningNode {
+        let address = |port: u16| {
+            format!("{}:{}", self.runtime.reach.host, published.get(&port).copied().unwrap_or_default())
+        };
+        let Ports { grpc, admin, .. } = spec.placement.ports;
+        running_node(spec, &address(grpc), admin.map(address).as_deref())
+    }
+}
+
+/// Waits until the node answers, or has ended.
+async fn ready(options: &RuntimeOptions, node: &RunningNode, container: &Container) -> Result<(), RuntimeError> {
+    let what = format!("{} answers at {}", node.name, node.grpc.uri);
+    let answers = until_with_log(
+        &what,
+        options.timeout,
+        || async {
+            match (options.readiness)(node.clone()).await {
+                Ok(()) => Ok(Poll::Ready(())),
+                Err(seen) => Ok(Poll::NotYet(seen)),
+            }
+        },
+        || container.log_tail(),
+    );
+    tokio::select! {
+        death = container.death() => Err(RuntimeError::Died(death)),
+        answer = answers => answer.map_err(|error: WaitError<std::convert::Infallible>| match error {
+            WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
+            WaitError::Failed(never) => match never {},
+        }),
+    }
+}
+
+impl Network {
+    pub(super) fn nodes(&self) -> &[RunningNode] {
+        &self.nodes
+    }
+
+    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+        &self.chaincodes
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Container> {
+        let servers = self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
+            chaincode::Server::Docker(server) => Some(&server.container),
+            chaincode::Server::Process(_) => None,
+        });
+        self.containers.iter().chain(servers)
+    }
+
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        join_all(self.all().map(Container::has_died)).await.into_iter().flatten().collect()
+    }
+
+    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
+        join_all(self.all().map(|container| async {
+            let text = container.log(None).await;
+            (container.name().to_owned(), log::without_escapes(&text))
+        }))
+        .await
+        .into_iter()
+        .collect()
+    }
+
+    pub(super) async fn log_tail(&self, name: &str) -> String {
+        match self.all().find(|container| container.name() == name) {
+            Some(container) => container.log_tail().await,
+            None => String::new(),
+        }
+    }
+}
+
+/// A chaincode server as a container.
+#[derive(Debug)]
+pub(super) struct Server {
+    container: Container,
+    custody: Arc<Custody>,
+}
+
+impl Server {
+    pub(super) fn name(&self) -> &str {
+        self.container.name()
+    }
+
+    pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
+        self.container.stop().await
+    }
+
+    pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
+        self.container.kill().await
+    }
+
+    pub(super) async fn start(&self) -> Result<(), RuntimeError> {
+        if self.custody.has_ended() {
+            return Err(RuntimeError::Ended);
+        }
+        self.container.start_again().await?;
+        self.container.still_runs().await
+    }
+
+    pub(super) async fn log_tail(&self) -> String {
+        self.container.log_tail().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_nodes_share_a_port() {
+        let mut seen = BTreeSet::new();
+        for index in 0..50 {
+            for ports in [peer_ports(index), orderer_ports(index)] {
+                let Ports { grpc, operations, admin, chaincode } = ports;
+                for port in [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten() {
+                    assert!(seen.insert(port), "{port} is there twice");
+                    assert!(port < CHAINCODE_PORT);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_nodes_have_the_documented_ports() {
+        assert_eq!((orderer_ports(0).grpc, orderer_ports(0).admin), (7050, Some(7053)));
+        assert_eq!((peer_ports(0).grpc, peer_ports(0).chaincode), (7051, Some(7052)));
+    }
+
+    #[test]
+    fn a_chaincode_name_becomes_a_host_name() {
+        assert_eq!(chaincode_host("asset-transfer_Basic"), "asset-transfer-basic.chaincode");
+    }
+}

@@ -1,0 +1,118 @@
+//! The idle container whose network namespace the others join, and through which they are reached.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions,
+};
+use tokio::task::JoinHandle;
+
+use super::{DockerRuntime, PEER};
+use crate::cleanup::Custody;
+use crate::cleanup::containers::EngineError;
+use crate::runtime::RuntimeError;
+
+/// The pod's name in errors.
+const NAME: &str = "the shared network";
+
+type Published = BTreeMap<u16, u16>;
+
+/// A container that is being started.
+#[derive(Debug)]
+pub(super) struct Pod {
+    id: String,
+    starting: JoinHandle<Result<Published, RuntimeError>>,
+}
+
+impl Pod {
+    /// Creates the container, and begins to start it. In it, each of `names` is the loopback, and the
+    /// ports `published` are the engine's choice of ports outside.
+    pub(super) async fn begin(
+        runtime: &DockerRuntime,
+        custody: &Arc<Custody>,
+        names: Vec<String>,
+        published: Vec<u16>,
+    ) -> Result<Self, RuntimeError> {
+        let id = create(runtime, custody, names, &published).await?;
+        let starting = tokio::spawn(start(runtime.clone(), id.clone(), published));
+        Ok(Self { id, starting })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Waits until it runs: the port outside of each published port.
+    pub(super) async fn ready(&mut self) -> Result<Published, RuntimeError> {
+        match (&mut self.starting).await {
+            Ok(result) => result,
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.starting.abort();
+    }
+}
+
+fn failed(reason: String) -> RuntimeError {
+    RuntimeError::Container { name: NAME.to_owned(), reason }
+}
+
+async fn create(
+    runtime: &DockerRuntime,
+    custody: &Custody,
+    names: Vec<String>,
+    published: &[u16],
+) -> Result<String, EngineError> {
+    let binding = PortBinding {
+        host_ip: Some(runtime.reach.publish.to_owned()),
+        host_port: Some("0".to_owned()),
+    };
+    let bindings: HashMap<_, _> = published
+        .iter()
+        .map(|port| (format!("{port}/tcp"), Some(vec![binding.clone()])))
+        .collect();
+    let body = ContainerCreateBody {
+        image: Some(format!("{PEER}:{}", runtime.tag)),
+        entrypoint: Some(Vec::new()),
+        // It needs no signal handler: it is only ever removed by force.
+        cmd: Some(vec!["sleep".to_owned(), "2147483647".to_owned()]),
+        labels: Some(custody.labels().into_iter().collect()),
+        exposed_ports: Some(bindings.keys().cloned().collect()),
+        host_config: Some(HostConfig {
+            port_bindings: Some(bindings),
+            extra_hosts: Some(names.into_iter().map(|name| format!("{name}:127.0.0.1")).collect()),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    };
+    let name = format!("fabric-harness-{}", custody.workspace().id());
+    let options = CreateContainerOptionsBuilder::new().name(&name).build();
+    let create = runtime.docker.create_container(Some(options), body);
+    Ok(runtime.engine.ask("create a container", create).await?.id)
+}
+
+async fn start(runtime: DockerRuntime, id: String, wanted: Vec<u16>) -> Result<Published, RuntimeError> {
+    let start = runtime.docker.start_container(&id, None::<StartContainerOptions>);
+    runtime.engine.ask("start a container", start).await?;
+    let inspect = runtime.docker.inspect_container(&id, None::<InspectContainerOptions>);
+    let found = runtime.engine.ask("inspect a container", inspect).await?;
+    let ports = found.network_settings.and_then(|settings| settings.ports).unwrap_or_default();
+    let outside = |port: u16| {
+        let bindings = ports.get(&format!("{port}/tcp"))?.as_ref()?;
+        bindings.iter().find_map(|binding| binding.host_port.as_ref()?.parse().ok())
+    };
+    wanted
+        .into_iter()
+        .map(|port| {
+            let published = outside(port)
+                .ok_or_else(|| failed(format!("the engine did not publish port {port}")))?;
+            Ok((port, published))
+        })
+        .collect()
+}

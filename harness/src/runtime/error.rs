@@ -1,0 +1,144 @@
+//! Why a network does not come up, in words that say what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::death::{Cause, Death};
+use crate::cleanup::containers::EngineError;
+use crate::cleanup::{CustodyError, WorkspaceError};
+use crate::wait::TimedOut;
+
+/// Why a runtime is not possible here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// A program of Fabric is missing.
+    #[error("no `{program}` program in {}; give the directory of Fabric's binaries by --fabric-bin, or put it on PATH", list(looked))]
+    Program {
+        /// `peer` or `orderer`.
+        program: &'static str,
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// The peer does not say its version.
+    #[error("`{} version` does not work: {reason}", program.display())]
+    Version {
+        /// The program.
+        program: PathBuf,
+        /// What it did instead.
+        reason: String,
+    },
+    /// The version is of no release line that is supported.
+    #[error(transparent)]
+    Release(#[from] fabric_network::release::ReleaseError),
+    /// No engine, or not a usable one.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// An image is neither there nor to be had.
+    #[error("the image {image} is not in the Docker engine and can't be pulled: {reason}; pull or load it, or choose another version by --fabric")]
+    Image {
+        /// Its name and tag.
+        image: String,
+        /// What the engine said.
+        reason: String,
+    },
+}
+
+/// Why a network could not be placed or started.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// No directory or no reaper for the run.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// A directory of the run.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// No free port.
+    #[error("cannot take {count} free ports on 127.0.0.1")]
+    Ports {
+        /// How many were needed.
+        count: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// More nodes than there are ports for.
+    #[error("{count} nodes are too many for one machine; at most {most}")]
+    TooManyNodes {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A file of the run.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The bundle has a node that was not placed here, or a server that no place was taken for.
+    #[error("{name} has no place in this run; render the bundle, and name the chaincodes, from what `place` returned")]
+    NotPlaced {
+        /// The node or chaincode server.
+        name: String,
+    },
+    /// A program can't be started.
+    #[error("cannot start {name}: {}{}", program.display(), spawn_advice(source))]
+    Spawn {
+        /// The node or chaincode server.
+        name: String,
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended instead of answering.
+    #[error(transparent)]
+    Died(#[from] Death),
+    /// It runs, but does not answer.
+    #[error(transparent)]
+    Silent(#[from] TimedOut),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A container can't be made or started.
+    #[error("cannot start the container of {name}: {reason}")]
+    Container {
+        /// The node or chaincode server.
+        name: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The run has ended meanwhile.
+    #[error("the network has been stopped")]
+    Ended,
+}
+
+impl RuntimeError {
+    /// Whether a node ended because another program had taken its port meanwhile. To try once more,
+    /// with new places, is reasonable.
+    pub fn is_port_in_use(&self) -> bool {
+        matches!(self, Self::Died(Death { cause: Some(Cause::PortInUse), .. }))
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return "PATH, which is empty".to_owned();
+    }
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn spawn_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; make it executable, and see that its file system is not mounted noexec",
+        io::ErrorKind::NotFound => "; it is not there, or the interpreter or loader that it names is not",
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            "; it is no program for this machine"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,81 @@
+//! Writes what a node or a chaincode server finds in its directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use fabric_network::bundle::{Bundle, File};
+use fabric_network::node::NodeSpec;
+
+use super::RuntimeError;
+
+/// The programs of an external builder. All of them are one, which looks at the name it is called by.
+const BUILDER_PROGRAMS: [&str; 4] = ["detect", "build", "release", "run"];
+
+/// Writes a node's own tree of the bundle into `directory`.
+pub(super) fn write_node(bundle: &Bundle, spec: &NodeSpec, directory: &Path) -> Result<(), RuntimeError> {
+    make_directory(directory)?;
+    let below = bundle.files.iter().filter_map(|(path, file)| {
+        Some((path.strip_prefix(&spec.directory).ok()?, file))
+    });
+    write(below, directory)
+}
+
+/// Writes files under `directory`, each with its mode from the beginning. Nothing is overwritten.
+pub(super) fn write<'a>(
+    files: impl Iterator<Item = (&'a Path, &'a File)>,
+    directory: &Path,
+) -> Result<(), RuntimeError> {
+    for (relative, file) in files {
+        let path = directory.join(relative);
+        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "it leads out of its directory");
+            return Err(RuntimeError::File { path, source });
+        }
+        if let Some(parent) = path.parent() {
+            make_directory(parent)?;
+        }
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(file.mode);
+        options
+            .open(&path)
+            .and_then(|mut handle| handle.write_all(&file.bytes))
+            .map_err(|source| RuntimeError::File { path, source })?;
+    }
+    Ok(())
+}
+
+/// Makes a directory that only this user can enter, with its parents.
+pub(super) fn make_directory(path: &Path) -> Result<(), RuntimeError> {
+    let mut builder = fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| RuntimeError::File { path: path.to_owned(), source })
+}
+
+/// Makes `directory/bin/{detect,build,release,run}`, links to the one builder program.
+pub(super) fn link_builder(builder: &Path, directory: &Path) -> Result<(), RuntimeError> {
+    let bin = directory.join("bin");
+    make_directory(&bin)?;
+    BUILDER_PROGRAMS.iter().try_for_each(|name| link_program(builder, &bin.join(name)))
+}
+
+/// Makes `link` a link to a program.
+pub(super) fn link_program(program: &Path, link: &Path) -> Result<(), RuntimeError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RuntimeError::File { path, source }
+    };
+    let program = program.canonicalize().map_err(failed(program))?;
+    symlink(program, link).map_err(failed(link))
+}
+
+/// Writes the files of a chaincode server under `directory`.
+pub(super) fn write_chaincode(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), RuntimeError> {
+    make_directory(directory)?;
+    write(files.iter().map(|(path, file)| (path.as_path(), file)), directory)
+}

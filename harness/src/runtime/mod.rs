@@ -1,0 +1,339 @@
+//! What runs a network's nodes: local programs, or containers.
+//!
+//! The way through is `place`, then `start`, then `stop`. [`Runtime::place`] decides names, ports and
+//! paths before anything is rendered; [`Placed::start`] starts every node and chaincode server of a
+//! rendered bundle at once, and waits until each answers; [`Running::stop`] leaves nothing behind, and
+//! so does dropping any of them half-way.
+//!
+//! Outside of this room nobody asks which runtime it is. What is in the nodes' files, and what is
+//! done with a network that runs, is not known here.
+
+mod chaincode;
+mod death;
+pub mod docker;
+mod error;
+mod files;
+mod log;
+pub mod process;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric_network::bundle::Bundle;
+use fabric_network::node::{NodeKind, NodeSpec};
+use fabric_network::placement::Placement;
+use fabric_network::release::Release;
+use fabric_network::topology::Topology;
+use futures::future::BoxFuture;
+
+pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+pub use death::{Cause, Death};
+pub use error::{RuntimeError, Unavailable};
+
+use crate::cleanup::{Custody, Leftover, Reaper, Swept};
+use crate::report::error_text;
+use docker::DockerRuntime;
+use process::ProcessRuntime;
+
+/// Where a client finds one of a node's services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `https://HOST:PORT`.
+    pub uri: String,
+    /// The name that its certificate is verified against.
+    pub server_name: String,
+    /// The root certificate of its TLS certificate.
+    pub tls_ca_pem: String,
+}
+
+/// A node that answers.
+#[derive(Debug, Clone)]
+pub struct RunningNode {
+    /// Its full name, such as `peer0.org1.example.com`.
+    pub name: String,
+    /// Peer or orderer.
+    pub kind: NodeKind,
+    /// The MSP ID of its organization.
+    pub msp_id: String,
+    /// Its gRPC services.
+    pub grpc: Endpoint,
+    /// Orderers: the channel participation API, which demands a client certificate.
+    pub admin: Option<Endpoint>,
+}
+
+/// Asks a node once whether it answers. The text says what came instead.
+pub type ReadinessCheck =
+    Arc<dyn Fn(RunningNode) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What every runtime needs to know.
+#[derive(Clone)]
+pub struct RuntimeOptions {
+    /// The `ccaas-builder` program, static, that peers use as their external builder.
+    pub builder: PathBuf,
+    /// Parent of the run's directory. Default: the system's directory for temporary files.
+    pub parent: PathBuf,
+    /// What cleans up when this program is killed. Default: [`Reaper::Shell`].
+    pub reaper: Reaper,
+    /// How long everything may take to be ready once it is started. Default: 60 s.
+    pub timeout: Duration,
+    /// How a node is asked. Default: a gRPC call over TLS.
+    pub readiness: ReadinessCheck,
+}
+
+impl RuntimeOptions {
+    /// The defaults, with this external builder.
+    pub fn new(builder: impl Into<PathBuf>) -> Self {
+        Self {
+            builder: builder.into(),
+            parent: std::env::temp_dir(),
+            reaper: Reaper::default(),
+            timeout: Duration::from_secs(60),
+            readiness: Arc::new(|node| Box::pin(answers_a_call(node))),
+        }
+    }
+}
+
+impl fmt::Debug for RuntimeOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RuntimeOptions")
+            .field("builder", &self.builder)
+            .field("parent", &self.parent)
+            .field("reaper", &self.reaper)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An open port is no answer: a container's port is open before anything listens behind it.
+async fn answers_a_call(node: RunningNode) -> Result<(), String> {
+    use crate::client::readiness::answers;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let client = crate::client::Node::connect(&node.name, &node.grpc, None)
+        .await
+        .map_err(|error| error.to_string())?;
+    answers(&client, deadline).await.map_err(|error| error.to_string())
+}
+
+/// A runtime that is possible here.
+#[derive(Debug, Clone)]
+pub enum Runtime {
+    /// The official images, by a Docker engine.
+    Docker(DockerRuntime),
+    /// The `peer` and `orderer` programs of this machine.
+    Process(ProcessRuntime),
+}
+
+impl Runtime {
+    /// `docker` or `process`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Docker(_) => "docker",
+            Self::Process(_) => "process",
+        }
+    }
+
+    /// The version of Fabric: an image tag, or what `peer version` says.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Docker(runtime) => runtime.version(),
+            Self::Process(runtime) => runtime.version(),
+        }
+    }
+
+    /// The release line of [`Runtime::version`].
+    pub fn release(&self) -> Release {
+        match self {
+            Self::Docker(runtime) => runtime.release(),
+            Self::Process(runtime) => runtime.release(),
+        }
+    }
+
+    /// Decides where every node, and every chaincode server of these names, is, and takes the places:
+    /// ports, the run's directory. It also begins to sweep up what dead runs left behind.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for the run's directory, no free port, or the engine refuses.
+    pub async fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+        match self {
+            Self::Docker(runtime) => runtime.place(topology, chaincodes).await,
+            Self::Process(runtime) => runtime.place(topology, chaincodes),
+        }
+    }
+}
+
+/// Ends the run when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ending(Arc<Custody>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        for leftover in self.0.end().err().unwrap_or_default() {
+            tracing::warn!("{}", error_text(&leftover));
+        }
+    }
+}
+
+/// Places that are taken, and nothing started yet. Dropping it gives them up.
+#[derive(Debug)]
+pub struct Placed {
+    /// Where the nodes will be.
+    pub placement: Placement,
+    /// Where the chaincode servers will be, by name.
+    pub chaincodes: BTreeMap<String, ChaincodePlacement>,
+    options: RuntimeOptions,
+    inner: PlacedIn,
+    sweep: tokio::task::JoinHandle<Swept>,
+    // The last, so that it is dropped when everything else is.
+    ending: Ending,
+}
+
+#[derive(Debug)]
+enum PlacedIn {
+    Docker(docker::Prepared),
+    Process(process::Prepared),
+}
+
+impl Placed {
+    fn custody(&self) -> &Arc<Custody> {
+        &self.ending.0
+    }
+
+    /// The run's directory; it goes with the run.
+    pub fn directory(&self) -> &Path {
+        self.custody().workspace().directory()
+    }
+
+    /// Starts every node of the bundle and these chaincode servers, all at once, and waits until each
+    /// answers. Dropping the future ends whatever was started.
+    ///
+    /// # Errors
+    ///
+    /// The first node or server that can't be started, ends, or does not answer in time, with its
+    /// last log lines and, where it is known, the cause and what to do. After
+    /// [`RuntimeError::is_port_in_use`], placing and starting once more takes other ports.
+    pub async fn start(
+        self,
+        bundle: &Bundle,
+        chaincodes: &[ChaincodeSpec],
+    ) -> Result<Running, RuntimeError> {
+        let custody = Arc::clone(self.custody());
+        let places = chaincode::placed(&self.chaincodes, chaincodes)?;
+        let started = match self.inner {
+            PlacedIn::Docker(prepared) => {
+                prepared.start(&self.options, &custody, bundle, &places).await.map(RunningIn::Docker)
+            }
+            PlacedIn::Process(prepared) => {
+                prepared.start(&self.options, &custody, bundle, &places).await.map(RunningIn::Process)
+            }
+        };
+        match started {
+            Ok(inner) => Ok(Running { inner, sweep: self.sweep, ending: self.ending }),
+            Err(error) => {
+                // Not in a destructor, where it would block everything else of this thread.
+                end(self.ending).await.into_iter().for_each(|left| tracing::warn!("{}", error_text(&left)));
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn end(ending: Ending) -> Vec<Leftover> {
+    tokio::task::spawn_blocking(move || ending.0.end().err().unwrap_or_default())
+        .await
+        .unwrap_or_default()
+}
+
+/// A network that runs. Dropping it ends it as [`Running::stop`] does, but blocks meanwhile.
+#[derive(Debug)]
+pub struct Running {
+    inner: RunningIn,
+    sweep: tokio::task::JoinHandle<Swept>,
+    ending: Ending,
+}
+
+#[derive(Debug)]
+enum RunningIn {
+    Docker(docker::Network),
+    Process(process::Network),
+}
+
+impl Running {
+    /// Every node, orderers first.
+    pub fn nodes(&self) -> &[RunningNode] {
+        match &self.inner {
+            RunningIn::Docker(network) => network.nodes(),
+            RunningIn::Process(network) => network.nodes(),
+        }
+    }
+
+    /// The chaincode servers, in the order in which they were given.
+    pub fn chaincodes(&self) -> &[RunningChaincode] {
+        match &self.inner {
+            RunningIn::Docker(network) => network.chaincodes(),
+            RunningIn::Process(network) => network.chaincodes(),
+        }
+    }
+
+    /// The run's directory; it goes with the run.
+    pub fn directory(&self) -> &Path {
+        self.ending.0.workspace().directory()
+    }
+
+    /// The nodes and chaincode servers that have ended by themselves since they answered.
+    pub async fn deaths(&self) -> Vec<Death> {
+        match &self.inner {
+            RunningIn::Docker(network) => network.deaths().await,
+            RunningIn::Process(network) => network.deaths().await,
+        }
+    }
+
+    /// The whole logs by node and chaincode server. A log that can't be read holds the reason.
+    pub async fn logs(&self) -> BTreeMap<String, String> {
+        match &self.inner {
+            RunningIn::Docker(network) => network.logs().await,
+            RunningIn::Process(network) => network.logs(),
+        }
+    }
+
+    /// The last lines of the log of one node or chaincode server; empty when there is none.
+    pub async fn log_tail(&self, name: &str) -> String {
+        match &self.inner {
+            RunningIn::Docker(network) => network.log_tail(name).await,
+            RunningIn::Process(network) => network.log_tail(name),
+        }
+    }
+
+    /// Ends everything and removes all of it. What dead runs left, and the sweep found, is in the
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub async fn stop(self) -> Result<Swept, Vec<Leftover>> {
+        self.ending.0.settle();
+        let left = end(self.ending).await;
+        let swept = self.sweep.await.unwrap_or_default();
+        if left.is_empty() { Ok(swept) } else { Err(left) }
+    }
+}
+
+/// A node as it will be reached: `grpc` and `admin` are `HOST:PORT`.
+fn running_node(spec: &NodeSpec, grpc: &str, admin: Option<&str>) -> RunningNode {
+    let endpoint = |address: &str| Endpoint {
+        uri: format!("https://{address}"),
+        server_name: spec.readiness.server_name.clone(),
+        tls_ca_pem: spec.readiness.tls_ca_pem.clone(),
+    };
+    RunningNode {
+        name: spec.name.clone(),
+        kind: spec.kind,
+        msp_id: spec.msp_id.clone(),
+        grpc: endpoint(grpc),
+        admin: admin.map(endpoint),
+    }
+}

@@ -1,0 +1,83 @@
+//! Finds Fabric's programs, and learns their version.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use fabric_network::release::Release;
+use tokio::process::Command;
+
+use crate::runtime::Unavailable;
+use crate::runtime::log::last_lines;
+
+/// How long `peer version` may take. It needs 40 ms; a cold disk may need seconds.
+const VERSION_BOUND: Duration = Duration::from_secs(20);
+
+/// The programs of one installation.
+#[derive(Debug, Clone)]
+pub(super) struct Binaries {
+    pub(super) peer: PathBuf,
+    pub(super) orderer: PathBuf,
+    /// As the peer says it, without the `v`: `3.1.5`.
+    pub(super) version: String,
+    pub(super) release: Release,
+}
+
+impl Binaries {
+    /// Looks in `directory` and its `bin`, or on PATH when none is given.
+    pub(super) async fn find(directory: Option<&Path>) -> Result<Self, Unavailable> {
+        let looked = match directory {
+            Some(directory) => vec![directory.to_owned(), directory.join("bin")],
+            None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+        };
+        let find = |program: &'static str| {
+            looked
+                .iter()
+                .map(|directory| directory.join(program))
+                .find(|path| is_program(path))
+                // The nodes work in directories of their own.
+                .and_then(|path| path.canonicalize().ok())
+                .ok_or_else(|| Unavailable::Program { program, looked: looked.clone() })
+        };
+        let (peer, orderer) = (find("peer")?, find("orderer")?);
+        let version = version_of(&peer).await?;
+        let release = version.parse()?;
+        Ok(Self { peer, orderer, version, release })
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+async fn version_of(peer: &Path) -> Result<String, Unavailable> {
+    let failed = |reason: String| Unavailable::Version { program: peer.to_owned(), reason };
+    let output = Command::new(peer)
+        .arg("version")
+        .env_remove("FABRIC_CFG_PATH")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = match tokio::time::timeout(VERSION_BOUND, output).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Err(_) => return Err(failed(format!("no end within {} s", VERSION_BOUND.as_secs()))),
+    };
+    read_version(&output).map_err(failed)
+}
+
+fn read_version(output: &Output) -> Result<String, String> {
+    let said = String::from_utf8_lossy(&output.stdout);
+    let version = said.lines().find_map(|line| line.trim().strip_prefix("Version:"));
+    match version {
+        Some(version) if output.status.success() => {
+            let version = version.trim();
+            Ok(version.strip_prefix('v').unwrap_or(version).to_owned())
+        }
+        _ => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{}, and it says: {}", output.status, last_lines(&format!("{said}{errors}"))))
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One child process with a log: started into the run's group, watched, signalled.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::Mutex;
+
+use crate::cleanup::Custody;
+use crate::runtime::{Death, RuntimeError, log};
+
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Between SIGKILL and giving up.
+const KILL_BOUND: Duration = Duration::from_secs(3);
+
+/// Variables that would override what is rendered, by the beginning of their names. `FABRIC_` is that
+/// of Fabric's own and of the harness.
+const FOREIGN: [&str; 5] = ["CORE_", "ORDERER_", "CHAINCODE_", "FABRIC_", "GRPC_"];
+
+/// A program to start, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) directory: PathBuf,
+    /// Both of its output streams are added to this file.
+    pub(super) log: PathBuf,
+    /// Directory for its temporary files.
+    pub(super) temporary: PathBuf,
+}
+
+/// The child, if it has been started and not been waited for.
+#[derive(Debug)]
+pub(super) struct Child {
+    program: Program,
+    process: Mutex<Option<tokio::process::Child>>,
+}
+
+impl Child {
+    pub(super) fn new(program: Program) -> Self {
+        Self { program, process: Mutex::new(None) }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.program.name
+    }
+
+    pub(super) fn log_path(&self) -> &Path {
+        &self.program.log
+    }
+
+    pub(super) fn log_tail(&self) -> String {
+        log::tail(&self.program.log)
+    }
+
+    /// Starts it, unless it runs.
+    pub(super) async fn start(&self, custody: &Custody) -> Result<(), RuntimeError> {
+        let mut process = self.process.lock().await;
+        if let Some(child) = process.as_mut()
+            && matches!(child.try_wait(), Ok(None))
+        {
+            return Ok(());
+        }
+        if custody.has_ended() {
+            return Err(RuntimeError::Ended);
+        }
+        *process = Some(self.spawn(custody)?);
+        Ok(())
+    }
+
+    fn spawn(&self, custody: &Custody) -> Result<tokio::process::Child, RuntimeError> {
+        let program = &self.program;
+        let log_failed = |source| RuntimeError::File { path: program.log.clone(), source };
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&program.log)
+            .map_err(log_failed)?;
+        let mut command = custody.command(&program.path, &program.directory);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_foreign(name)) {
+            command.env_remove(name);
+        }
+        command
+            .args(&program.arguments)
+            .env("TMPDIR", &program.temporary)
+            .envs(&program.environment)
+            .env(crate::cleanup::processes::RUN_VARIABLE, custody.workspace().directory())
+            .stdout(log.try_clone().map_err(log_failed)?)
+            .stderr(log);
+        tokio::process::Command::from(command).spawn().map_err(|source| RuntimeError::Spawn {
+            name: program.name.clone(),
+            program: program.path.clone(),
+            source,
+        })
+    }
+
+    /// Waits until it has ended by itself. Never returns for one that was not started.
+    pub(super) async fn death(&self) -> Death {
+        let mut process = self.process.lock().await;
+        let how = match process.as_mut() {
+            Some(child) => child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string()),
+            None => std::future::pending().await,
+        };
+        Death::new(&self.program.name, how, self.log_tail())
+    }
+
+    /// Whether, and how, it has ended by itself.
+    pub(super) async fn has_died(&self) -> Option<Death> {
+        let mut process = self.process.lock().await;
+        let status = process.as_mut()?.try_wait().ok()??;
+        Some(Death::new(&self.program.name, status.to_string(), self.log_tail()))
+    }
+
+    /// Ends it: by SIGTERM and, past its time, SIGKILL; or by SIGKILL at once.
+    pub(super) async fn end(&self, gently: bool) {
+        let mut process = self.process.lock().await;
+        let Some(mut child) = process.take() else { return };
+        if gently && signal(&child, Signal::TERM) {
+            if tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
+                return;
+            }
+        }
+        let _ = child.start_kill();
+        let _ = tokio::time::timeout(KILL_BOUND, child.wait()).await;
+    }
+}
+
+/// Nothing for a child that has been waited for: its number may be another's by now.
+fn signal(child: &tokio::process::Child, signal: Signal) -> bool {
+    let number = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    number.is_some_and(|number| kill_process(number, signal).is_ok())
+}
+
+fn is_foreign(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| FOREIGN.iter().any(|prefix| name.starts_with(prefix)))
+}

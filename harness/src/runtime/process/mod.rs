@@ -1,0 +1,356 @@
+//! Nodes as processes of this machine, on its loopback. No engine, no root, a fraction of a second.
+
+mod binaries;
+mod child;
+mod ports;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric_network::bundle::Bundle;
+use fabric_network::node::{NodeKind, NodeSpec};
+use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
+use fabric_network::release::Release;
+use fabric_network::topology::Topology;
+use futures::future::{join_all, try_join_all};
+
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+use super::{
+    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files,
+    log, running_node,
+};
+use crate::cleanup::{Custody, sweep};
+use crate::wait::{Poll, WaitError, until_with_log};
+use binaries::Binaries;
+use child::{Child, Program};
+use ports::Ports;
+
+const HOST: &str = "127.0.0.1";
+const PORTS_PER_NODE: usize = 3;
+
+/// Everything is started at once, so on two cores the last of many waits for all others.
+const CHAINCODE_BOUND: Duration = Duration::from_secs(20);
+
+/// Fabric's programs on this machine.
+#[derive(Debug, Clone)]
+pub struct ProcessRuntime {
+    options: RuntimeOptions,
+    binaries: Binaries,
+}
+
+impl ProcessRuntime {
+    /// Finds `peer` and `orderer` in `directory` or its `bin`, or on PATH when none is given, and asks
+    /// the peer for its version.
+    ///
+    /// # Errors
+    ///
+    /// Which program is missing and where it was looked for; a peer that does not run; a version that
+    /// is not supported.
+    pub async fn find(options: RuntimeOptions, directory: Option<&Path>) -> Result<Self, Unavailable> {
+        Ok(Self { binaries: Binaries::find(directory).await?, options })
+    }
+
+    /// What `peer version` says, such as `3.1.5`.
+    pub fn version(&self) -> &str {
+        &self.binaries.version
+    }
+
+    /// The release line of that version.
+    pub fn release(&self) -> Release {
+        self.binaries.release
+    }
+
+    /// Where the peer was found.
+    pub fn peer(&self) -> &Path {
+        &self.binaries.peer
+    }
+
+    pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+        let custody = Arc::new(Custody::begin(&self.options.parent, &self.options.reaper, None)?);
+        let ending = Ending(Arc::clone(&custody));
+        let sweep = {
+            let parent = self.options.parent.clone();
+            tokio::spawn(async move { sweep(&parent, None).await })
+        };
+        let run = custody.workspace().directory().to_owned();
+        let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len();
+        let (ports, mut free) =
+            Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
+        let nodes = topology
+            .nodes()
+            .map(|node| {
+                let place = place_node(&run, &node.name, node.kind, &mut free);
+                (node.name, place)
+            })
+            .collect();
+        let chaincodes = chaincodes
+            .iter()
+            .map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free)))
+            .collect();
+        let chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
+        Ok(Placed {
+            placement: Placement { nodes, chaincode_hosts },
+            chaincodes,
+            options: self.options.clone(),
+            inner: PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports: Arc::new(ports) }),
+            sweep,
+            ending,
+        })
+    }
+}
+
+fn place_node(run: &Path, name: &str, kind: NodeKind, free: &mut VecDeque<u16>) -> NodePlacement {
+    let mut next = || free.pop_front().unwrap_or_default();
+    let (grpc, operations, third) = (next(), next(), Some(next()));
+    let ports = match kind {
+        NodeKind::Peer => NodePorts { grpc, operations, admin: None, chaincode: third },
+        NodeKind::Orderer => NodePorts { grpc, operations, admin: third, chaincode: None },
+    };
+    NodePlacement {
+        host: HOST.to_owned(),
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports,
+        extra_sans: vec!["localhost".to_owned()],
+        config_dir: run.join("nodes").join(name),
+        data_dir: PathBuf::from("data"),
+        builder_dir: run.join("builder"),
+    }
+}
+
+fn place_chaincode(run: &Path, name: &str, free: &mut VecDeque<u16>) -> ChaincodePlacement {
+    let address = format!("{HOST}:{}", free.pop_front().unwrap_or_default());
+    ChaincodePlacement {
+        listen: address.clone(),
+        address,
+        directory: run.join("chaincode").join(name),
+    }
+}
+
+/// Programs and ports, ready for the nodes.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    binaries: Binaries,
+    ports: Arc<Ports>,
+}
+
+/// Nodes and chaincode servers that run.
+#[derive(Debug)]
+pub(super) struct Network {
+    nodes: Vec<RunningNode>,
+    children: Vec<Child>,
+    chaincodes: Vec<RunningChaincode>,
+}
+
+impl Prepared {
+    pub(super) async fn start(
+        self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+    ) -> Result<Network, RuntimeError> {
+        let workspace = custody.workspace();
+        let logs = workspace.subdirectory("logs")?;
+        let temporary = workspace.subdirectory("tmp")?;
+        files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
+
+        let mut children = Vec::new();
+        for spec in &bundle.nodes {
+            let directory = &spec.placement.config_dir;
+            if !directory.starts_with(workspace.directory()) {
+                return Err(RuntimeError::NotPlaced { name: spec.name.clone() });
+            }
+            files::write_node(bundle, spec, directory)?;
+            children.push(Child::new(self.program(spec, &logs, &temporary)));
+        }
+        let servers = chaincodes
+            .iter()
+            .map(|(spec, place)| Server::prepare(custody, spec, place, &logs, &temporary))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        // Whatever can be done before has been done: from here on the processes share the machine.
+        for (spec, child) in bundle.nodes.iter().zip(&children) {
+            let NodePorts { grpc, operations, admin, chaincode } = spec.placement.ports;
+            let own: Vec<u16> = [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten().collect();
+            self.ports.release(&own);
+            child.start(custody).await?;
+        }
+        let nodes: Vec<RunningNode> = bundle.nodes.iter().map(reached).collect();
+        let ready = nodes.iter().zip(&children).map(|(node, child)| ready(options, node, child));
+        let serving = servers.iter().map(|server| {
+            self.ports.release(&[server.port]);
+            server.start()
+        });
+        tokio::try_join!(try_join_all(ready), try_join_all(serving))?;
+        let chaincodes = servers
+            .into_iter()
+            .map(|server| RunningChaincode(chaincode::Server::Process(server)))
+            .collect();
+        Ok(Network { nodes, children, chaincodes })
+    }
+
+    fn program(&self, spec: &NodeSpec, logs: &Path, temporary: &Path) -> Program {
+        let path = match spec.kind {
+            NodeKind::Peer => &self.binaries.peer,
+            NodeKind::Orderer => &self.binaries.orderer,
+        };
+        let directory = spec.placement.config_dir.clone();
+        let mut environment = spec.environment.clone();
+        environment
+            .entry("FABRIC_CFG_PATH".to_owned())
+            .or_insert_with(|| directory.display().to_string());
+        Program {
+            name: spec.name.clone(),
+            path: path.clone(),
+            arguments: spec.arguments.clone(),
+            environment,
+            directory,
+            log: logs.join(format!("{}.log", spec.name)),
+            temporary: temporary.to_owned(),
+        }
+    }
+}
+
+fn reached(spec: &NodeSpec) -> RunningNode {
+    let place = &spec.placement;
+    let admin = place.ports.admin.map(|port| place.endpoint(port));
+    running_node(spec, &place.endpoint(place.ports.grpc), admin.as_deref())
+}
+
+/// Waits until the node answers, or has ended.
+async fn ready(options: &RuntimeOptions, node: &RunningNode, child: &Child) -> Result<(), RuntimeError> {
+    let what = format!("{} answers at {}", node.name, node.grpc.uri);
+    let answers = until_with_log(
+        &what,
+        options.timeout,
+        || async {
+            match (options.readiness)(node.clone()).await {
+                Ok(()) => Ok(Poll::Ready(())),
+                Err(seen) => Ok(Poll::NotYet(seen)),
+            }
+        },
+        || async { child.log_tail() },
+    );
+    tokio::select! {
+        death = child.death() => Err(RuntimeError::Died(death)),
+        answer = answers => answer.map_err(wait_error),
+    }
+}
+
+fn wait_error(error: WaitError<std::convert::Infallible>) -> RuntimeError {
+    match error {
+        WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
+        WaitError::Failed(never) => match never {},
+    }
+}
+
+impl Network {
+    pub(super) fn nodes(&self) -> &[RunningNode] {
+        &self.nodes
+    }
+
+    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+        &self.chaincodes
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Child> {
+        let servers = self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
+            chaincode::Server::Process(server) => Some(&server.child),
+            chaincode::Server::Docker(_) => None,
+        });
+        self.children.iter().chain(servers)
+    }
+
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        join_all(self.all().map(Child::has_died)).await.into_iter().flatten().collect()
+    }
+
+    pub(super) fn logs(&self) -> BTreeMap<String, String> {
+        let read = |child: &Child| match std::fs::read(child.log_path()) {
+            Ok(bytes) => log::without_escapes(&String::from_utf8_lossy(&bytes)),
+            Err(error) => format!("the log can't be read: {error}\n"),
+        };
+        self.all().map(|child| (child.name().to_owned(), read(child))).collect()
+    }
+
+    pub(super) fn log_tail(&self, name: &str) -> String {
+        self.all().find(|child| child.name() == name).map(Child::log_tail).unwrap_or_default()
+    }
+}
+
+/// A chaincode server as a process.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    port: u16,
+    custody: Arc<Custody>,
+}
+
+impl Server {
+    fn prepare(
+        custody: &Arc<Custody>,
+        spec: &ChaincodeSpec,
+        place: &ChaincodePlacement,
+        logs: &Path,
+        temporary: &Path,
+    ) -> Result<Self, RuntimeError> {
+        files::write_chaincode(&spec.files, &place.directory)?;
+        let path = spec
+            .program
+            .canonicalize()
+            .map_err(|source| RuntimeError::File { path: spec.program.clone(), source })?;
+        let child = Child::new(Program {
+            name: spec.name.clone(),
+            path,
+            arguments: spec.arguments.clone(),
+            environment: spec.environment.clone(),
+            directory: place.directory.clone(),
+            log: logs.join(format!("{}.log", spec.name)),
+            temporary: temporary.to_owned(),
+        });
+        let port = place.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        Ok(Self { child, port: port.unwrap_or_default(), custody: Arc::clone(custody) })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    pub(super) fn log_tail(&self) -> String {
+        self.child.log_tail()
+    }
+
+    pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
+        self.child.end(true).await;
+        Ok(())
+    }
+
+    pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
+        self.child.end(false).await;
+        Ok(())
+    }
+
+    /// Listening is enough: what it says is for the peers to find out.
+    pub(super) async fn start(&self) -> Result<(), RuntimeError> {
+        self.child.start(&self.custody).await?;
+        let what = format!("{} listens on {HOST}:{}", self.name(), self.port);
+        let listens = until_with_log(
+            &what,
+            CHAINCODE_BOUND,
+            || async {
+                match tokio::net::TcpStream::connect((HOST, self.port)).await {
+                    Ok(_) => Ok(Poll::Ready(())),
+                    Err(error) => Ok(Poll::NotYet(error.to_string())),
+                }
+            },
+            || async { self.log_tail() },
+        );
+        tokio::select! {
+            death = self.child.death() => Err(RuntimeError::Died(death)),
+            listens = listens => listens.map_err(wait_error),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Free ports of the loopback, held until the program that shall have them is started.
+//!
+//! They are not the kernel's choice (port 0), which would come from the range that it also takes for
+//! outgoing connections: whoever asks whether a node answers yet would now and then be given the
+//! node's own port to ask from, be connected with itself, and keep the node from listening.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// Below are the ports that services are usually given.
+const LOWEST: u16 = 10_240;
+
+/// Where the kernel's range begins when it does not say.
+const EPHEMERAL: u16 = 32_768;
+
+/// Ports that are taken, and held by listening on them.
+///
+/// All are taken before the first is given back, so they are all different, and what another program
+/// can do meanwhile is limited to the moment between [`Ports::release`] and the node's own listening.
+#[derive(Debug)]
+pub(super) struct Ports {
+    held: Mutex<Vec<(u16, TcpListener)>>,
+}
+
+impl Ports {
+    /// Takes `count` free ports; they are handed out in `free`.
+    pub(super) fn take(count: usize) -> io::Result<(Self, VecDeque<u16>)> {
+        let held = free_in(&range())
+            .chain(std::iter::repeat_with(kernels_choice).map_while(Result::ok))
+            .take(count)
+            .collect::<Vec<_>>();
+        if held.len() < count {
+            // The system's own words on why there is no more.
+            kernels_choice()?;
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let free = held.iter().map(|(port, _)| *port).collect();
+        Ok((Self { held: Mutex::new(held) }, free))
+    }
+
+    /// Lets go of these ports; of those that are not held, nothing.
+    pub(super) fn release(&self, ports: &[u16]) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|(port, _)| !ports.contains(port));
+    }
+}
+
+fn kernels_choice() -> io::Result<(u16, TcpListener)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok((listener.local_addr()?.port(), listener))
+}
+
+/// Up to where the kernel's range for outgoing connections begins.
+fn range() -> Range<u16> {
+    let limits = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let first = limits.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
+    LOWEST..first.unwrap_or(EPHEMERAL)
+}
+
+/// The free ones among a thousand ports, beginning anywhere, so that runs side by side seldom meet.
+fn free_in(range: &Range<u16>) -> impl Iterator<Item = (u16, TcpListener)> + use<> {
+    let Range { start, end } = *range;
+    let length = u64::from(end.saturating_sub(start));
+    let offset = RandomState::new().hash_one(std::process::id());
+    (0..length.min(1000)).filter_map(move |step| {
+        let port = start + u16::try_from((offset % length + step) % length).ok()?;
+        Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ports_are_different_and_taken_until_they_are_released() {
+        let (ports, free) = Ports::take(20).unwrap();
+        assert_eq!(free.iter().collect::<BTreeSet<_>>().len(), 20);
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        assert_eq!(bind(free[0]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        ports.release(&[free[0]]);
+        bind(free[0]).unwrap();
+        bind(free[1]).unwrap_err();
+        let outgoing = range().end;
+        assert!(free.iter().all(|port| (LOWEST..outgoing).contains(port)), "{free:?}");
+    }
+}
