@@ -230,17 +230,88 @@ fn chaincode_response(message: &str) -> Option<(i32, &str)> {
     Some((status.parse().ok()?, text))
 }
 
+/// Links of an error chain that tonic and hyper put around the telling one.
+const OPAQUE: [&str; 5] =
+    ["", "transport error", "client error (Connect)", "operation was canceled", "connection error"];
+
 /// The chain of sources on one line, without the links that say nothing or repeat the one before.
 pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut link = Some(error);
     while let Some(error) = link {
         let text = error.to_string();
-        let opaque = matches!(text.as_str(), "" | "transport error" | "client error (Connect)");
-        if !opaque && !parts.last().is_some_and(|previous| previous.contains(&text)) {
+        let says_nothing = OPAQUE.contains(&text.as_str());
+        if !says_nothing && !parts.last().is_some_and(|previous| previous.contains(&text)) {
             parts.push(text);
         }
         link = error.source();
     }
     if parts.is_empty() { error.to_string() } else { parts.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fabric_protos::prost_types::Any;
+    use tonic::{Code, Status as GrpcStatus};
+
+    const MESSAGE: &str = "chaincode response 500, the asset asset9 does not exist, or never did";
+
+    fn details(type_url: &str) -> Vec<u8> {
+        let detail = ErrorDetail {
+            address: "peer0.org1.example.com:7051".to_owned(),
+            msp_id: "Org1MSP".to_owned(),
+            message: MESSAGE.to_owned(),
+        };
+        let any = Any { type_url: type_url.to_owned(), value: detail.encode_to_vec() };
+        Status { details: vec![any], ..Default::default() }.encode_to_vec()
+    }
+
+    fn status(details: Vec<u8>) -> ClientError {
+        let status = GrpcStatus::with_details(Code::Aborted, "failed to endorse", details.into());
+        ClientError::from_status("endorse", "peer0", &status)
+    }
+
+    #[test]
+    fn the_chaincodes_own_message_is_found_in_the_details() {
+        let error = status(details("type.googleapis.com/gateway.ErrorDetail"));
+        assert_eq!(error.chaincode_error(), Some((500, "the asset asset9 does not exist, or never did")));
+        let expected = format!(
+            "endorse: peer0 answered Aborted: failed to endorse\n  peer0.org1.example.com:7051 (Org1MSP): {MESSAGE}"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn details_that_are_something_else_are_left_out() {
+        for bytes in [b"\xff\x01garbage".to_vec(), Vec::new(), details("type.googleapis.com/another.Message")] {
+            let error = status(bytes);
+            assert_eq!(error.to_string(), "endorse: peer0 answered Aborted: failed to endorse");
+            assert_eq!(error.chaincode_error(), None);
+        }
+    }
+
+    #[test]
+    fn a_peers_own_failure_is_not_the_chaincodes() {
+        for message in ["no answer", "chaincode response", "chaincode response x, y", "chaincode response 5"] {
+            assert_eq!(chaincode_response(message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_cause_is_what_the_chain_says_without_its_wrappers() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{text}")]
+        struct Link {
+            text: &'static str,
+            #[source]
+            source: Option<Box<Link>>,
+        }
+        let chain = ["transport error", "tcp connect error", "refused by 1.2.3.4", "refused"]
+            .into_iter()
+            .rev()
+            .fold(None, |source, text| Some(Box::new(Link { text, source })));
+        assert_eq!(cause(&*chain.unwrap()), "tcp connect error: refused by 1.2.3.4");
+        assert_eq!(cause(&Link { text: "transport error", source: None }), "transport error");
+    }
 }

@@ -114,7 +114,8 @@ impl PeerClient {
                 prepared_transaction: Some(transaction.envelope.clone()),
             };
             let mut gateway = self.gateway();
-            match self.node.call(operation, deadline, gateway.submit(request)).await {
+            let answer = gateway.submit(request).await;
+            match answer.map_err(|status| ClientError::from_status(operation, self.name(), &status)) {
                 Ok(_) => Ok(Poll::Ready(())),
                 Err(failed @ ClientError::Status { code: Code::Unavailable, .. }) => {
                     Ok(Poll::NotYet(failed.to_string()))

@@ -294,3 +294,33 @@ fn already_installed(message: &str) -> Option<Installation> {
     let (package_id, _) = rest.split_once("')")?;
     Some(Installation::AlreadyInstalled { package_id: package_id.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_install_of_what_is_there_counts_as_installed_already() {
+        let message = "failed to invoke backing implementation of 'InstallChaincode': \
+                       chaincode already successfully installed (package ID 'basic_1:0abc')";
+        let expected = Installation::AlreadyInstalled { package_id: "basic_1:0abc".to_owned() };
+        assert_eq!(already_installed(message), Some(expected));
+        assert_eq!(already_installed("could not build chaincode: docker build is disabled"), None);
+    }
+
+    #[test]
+    fn the_channels_default_policy_is_no_bytes_and_another_is_its_application_policy() {
+        let mut definition = Definition::new("basic", "1.0");
+        assert_eq!(definition.validation_parameter(), b"");
+        definition.endorsement_policy = Some(EndorsementPolicy::ChannelConfig("/Channel/X".to_owned()));
+        assert_eq!(definition.validation_parameter(), b"\x12\x0a/Channel/X");
+        definition.endorsement_policy = Some(EndorsementPolicy::Signature(SignaturePolicyEnvelope::default()));
+        assert_eq!(definition.validation_parameter(), b"\x0a\x00");
+    }
+
+    #[test]
+    fn missing_approvals_are_named() {
+        let approvals = [("Org1MSP", true), ("Org2MSP", false)].map(|(msp_id, is)| (msp_id.to_owned(), is));
+        assert_eq!(CommitReadiness { approvals: approvals.into() }.missing(), ["Org2MSP"]);
+    }
+}

@@ -27,3 +27,6 @@ pub use proposal::{Invocation, Proposal, Transaction};
 pub use readiness::{answers, connect_when_ready};
 pub use signer::{Signer, SignerError};
 pub use transport::{Node, connect};
+
+#[cfg(test)]
+mod tests;

@@ -259,3 +259,18 @@ fn multipart(boundary: &str, block: &[u8]) -> Bytes {
     body.put_slice(tail.as_bytes());
     body.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_holds_the_block_byte_by_byte() {
+        let expected = b"--b0\r\n\
+            Content-Disposition: form-data; name=\"config-block\"; filename=\"config.block\"\r\n\
+            Content-Type: application/octet-stream\r\n\r\n\
+            \x00\r\n--\xff\
+            \r\n--b0--\r\n";
+        assert_eq!(multipart("b0", b"\x00\r\n--\xff"), &expected[..]);
+    }
+}

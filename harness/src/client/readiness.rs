@@ -10,7 +10,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
 use super::error::ClientError;
-use super::transport::{Node, timed_out};
+use super::transport::{Node, timed_out, until};
 use crate::runtime::Endpoint;
 use crate::wait::{self, Poll};
 
@@ -25,12 +25,16 @@ const HEALTH_CHECK: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.He
 /// # Errors
 /// [`ClientError::Transport`] or [`ClientError::TimedOut`].
 pub async fn answers(node: &Node, deadline: Instant) -> Result<(), ClientError> {
+    until(OPERATION, node.name(), deadline, health_check(node)).await?
+}
+
+async fn health_check(node: &Node) -> Result<(), ClientError> {
+    let mut client = tonic::client::Grpc::new(node.channel());
     let call = async {
-        let mut client = tonic::client::Grpc::new(node.channel());
         client.ready().await.map_err(|failed| tonic::Status::from_error(failed.into()))?;
         client.unary(tonic::Request::new(()), HEALTH_CHECK, ProstCodec::<(), ()>::default()).await
     };
-    match node.call(OPERATION, deadline, call).await {
+    match call.await.map_err(|status| ClientError::from_status(OPERATION, node.name(), &status)) {
         Err(failed) if !failed.is_answer() => Err(failed),
         _ => Ok(()),
     }
@@ -51,7 +55,7 @@ pub async fn connect_when_ready(
     let ready = wait::until(OPERATION, bound, async || {
         let attempt = async {
             let node = Node::connect(name, endpoint, client_tls).await?;
-            answers(&node, deadline).await.map(|()| node)
+            health_check(&node).await.map(|()| node)
         };
         match attempt.await {
             Ok(node) => Ok(Poll::Ready(node)),

@@ -134,3 +134,59 @@ fn crypto_error(msp_id: &str, failed: &dyn std::fmt::Display) -> SignerError {
 fn transaction_id(nonce: &[u8], creator: &[u8]) -> String {
     hex::encode(Sha256::new().chain_update(nonce).chain_update(creator).finalize())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::identity;
+    use p256::ecdsa::VerifyingKey;
+    use p256::ecdsa::signature::Verifier as _;
+
+    #[test]
+    fn signatures_verify_and_are_the_lower_of_the_two_that_would() {
+        let (signer, key) = identity();
+        let key = VerifyingKey::from(SecretKey::from_pkcs8_pem(&key).unwrap().public_key());
+        // One signature in two is high by chance.
+        for message in 0..64_u8 {
+            let signature = Signature::from_der(&signer.sign(&[message]).unwrap()).unwrap();
+            key.verify(&[message], &signature).unwrap();
+            assert_eq!(signature.normalize_s(), signature, "the signature of {message} has a high S");
+        }
+    }
+
+    #[test]
+    fn the_creator_is_msp_id_and_certificate() {
+        let (signer, _) = identity();
+        let creator = SerializedIdentity::decode(signer.creator()).unwrap();
+        assert_eq!(creator.mspid, "Org1MSP");
+        assert!(creator.id_bytes.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    }
+
+    #[test]
+    fn a_transaction_id_is_the_digest_of_nonce_and_creator() {
+        // SHA-256 of "abc", the example of FIPS 180-2.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(transaction_id(b"a", b"bc"), expected);
+
+        let (signer, _) = identity();
+        let [one, two] = [(); 2].map(|()| signer.transaction_context().unwrap());
+        assert_eq!(one.nonce.len(), NONCE_LENGTH);
+        assert_ne!(one.nonce, two.nonce);
+        assert_eq!(one.transaction_id, transaction_id(&one.nonce, signer.creator()));
+    }
+
+    #[test]
+    fn what_is_no_identity_is_refused_with_the_msp_and_the_reason() {
+        let certificate = "-----BEGIN CERTIFICATE-----";
+        let no_key = Signer::new("Org7MSP", certificate, "no key").unwrap_err().to_string();
+        assert!(no_key.starts_with("the private key of Org7MSP is not a P-256 key"), "{no_key}");
+        let no_certificate = Signer::new("Org7MSP", "", "").unwrap_err().to_string();
+        assert!(no_certificate.starts_with("the certificate of Org7MSP is not PEM"), "{no_certificate}");
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        let (signer, _) = identity();
+        assert_eq!(format!("{signer:?}"), "Signer { msp_id: \"Org1MSP\", .. }");
+    }
+}

@@ -1,0 +1,202 @@
+//! A gateway that answers as it is told: error details, retries, signatures, events.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fabric_protos::common::Envelope;
+use fabric_protos::gateway::gateway_server::{Gateway, GatewayServer};
+use fabric_protos::gateway::{
+    ChaincodeEventsRequest, ChaincodeEventsResponse, CommitStatusRequest, CommitStatusResponse, EndorseRequest,
+    EndorseResponse, ErrorDetail, EvaluateRequest, EvaluateResponse, SignedChaincodeEventsRequest,
+    SignedCommitStatusRequest, SubmitRequest, SubmitResponse,
+};
+use fabric_protos::prost_types::Any;
+use fabric_protos::protos::{ChaincodeEvent, TxValidationCode};
+use p256::SecretKey;
+use p256::ecdsa::signature::Verifier as _;
+use p256::ecdsa::{Signature, VerifyingKey};
+use p256::pkcs8::DecodePrivateKey as _;
+use prost::Message as _;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status};
+
+use super::*;
+use crate::client::{ClientError, EventStart, Invocation, Node, NodeFailure, PeerClient};
+
+/// What the gateway is to do, and what it has seen.
+struct Told {
+    /// Submits to turn down, as without a leader of the ordering service.
+    without_leader: AtomicUsize,
+    submitted: Mutex<Vec<String>>,
+    code: TxValidationCode,
+    key: VerifyingKey,
+}
+
+struct Fake(Arc<Told>);
+
+impl Fake {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Status> {
+        let signature = Signature::from_der(signature).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        self.0.key.verify(message, &signature).map_err(|bad| Status::permission_denied(bad.to_string()))
+    }
+}
+
+fn chaincode_failure(code: Code) -> Status {
+    let details = ["Org1MSP", "Org2MSP"].map(|msp_id| {
+        let detail = ErrorDetail {
+            address: format!("{msp_id}:7051"),
+            msp_id: msp_id.to_owned(),
+            message: "chaincode response 404, asset9 does not exist".to_owned(),
+        };
+        Any { type_url: "type.googleapis.com/gateway.ErrorDetail".to_owned(), value: detail.encode_to_vec() }
+    });
+    let status = fabric_protos::rpc::Status { details: details.to_vec(), ..Default::default() };
+    Status::with_details(code, "see attached details", status.encode_to_vec().into())
+}
+
+#[tonic::async_trait]
+impl Gateway for Fake {
+    async fn endorse(&self, request: Request<EndorseRequest>) -> Result<Response<EndorseResponse>, Status> {
+        let proposal = request.into_inner().proposed_transaction.unwrap_or_default();
+        self.verify(&proposal.proposal_bytes, &proposal.signature)?;
+        let envelope = Envelope { payload: vec![], ..Default::default() };
+        Ok(Response::new(EndorseResponse { prepared_transaction: Some(envelope) }))
+    }
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+        let request = request.into_inner();
+        let envelope = request.prepared_transaction.unwrap_or_default();
+        self.verify(&envelope.payload, &envelope.signature)?;
+        self.0.submitted.lock().unwrap().push(request.transaction_id);
+        let before = self.0.without_leader.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match before {
+            Ok(_) => Err(Status::unavailable("no orderers could successfully process transaction")),
+            Err(_) => Ok(Response::new(SubmitResponse {})),
+        }
+    }
+
+    async fn commit_status(
+        &self,
+        request: Request<SignedCommitStatusRequest>,
+    ) -> Result<Response<CommitStatusResponse>, Status> {
+        let request = request.into_inner();
+        self.verify(&request.request, &request.signature)?;
+        let asked = CommitStatusRequest::decode(request.request.as_slice()).unwrap();
+        assert_eq!((asked.channel_id.as_str(), asked.transaction_id.len()), ("mychannel", 64));
+        Ok(Response::new(CommitStatusResponse { result: self.0.code.into(), block_number: 7 }))
+    }
+
+    async fn evaluate(&self, _: Request<EvaluateRequest>) -> Result<Response<EvaluateResponse>, Status> {
+        Err(chaincode_failure(Code::Unknown))
+    }
+
+    type ChaincodeEventsStream = futures::stream::Iter<std::vec::IntoIter<Result<ChaincodeEventsResponse, Status>>>;
+
+    async fn chaincode_events(
+        &self,
+        request: Request<SignedChaincodeEventsRequest>,
+    ) -> Result<Response<Self::ChaincodeEventsStream>, Status> {
+        let request = request.into_inner();
+        self.verify(&request.request, &request.signature)?;
+        let asked = ChaincodeEventsRequest::decode(request.request.as_slice()).unwrap();
+        let event = |name: &str| ChaincodeEvent {
+            event_name: name.to_owned(),
+            chaincode_id: asked.chaincode_id.clone(),
+            tx_id: asked.after_transaction_id.clone(),
+            payload: b"payload".to_vec(),
+        };
+        let blocks = [(3, vec![event("a"), event("b")]), (5, vec![event("c")])]
+            .map(|(block_number, events)| Ok(ChaincodeEventsResponse { events, block_number }));
+        Ok(Response::new(futures::stream::iter(blocks.to_vec())))
+    }
+}
+
+/// A client of a gateway that turns down `without_leader` submits and commits with `code`.
+async fn gateway(without_leader: usize, code: TxValidationCode) -> (PeerClient, Arc<Told>) {
+    let (signer, key) = identity();
+    let key = VerifyingKey::from(SecretKey::from_pkcs8_pem(&key).unwrap().public_key());
+    let told = Arc::new(Told { without_leader: without_leader.into(), submitted: Mutex::default(), code, key });
+    let authority = Authority::new();
+    let pair = authority.pair();
+    let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.certificate_pem, pair.private_key_pem.as_pem()));
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let server = Server::builder().tls_config(tls).unwrap().add_service(GatewayServer::new(Fake(Arc::clone(&told))));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    let node = Node::connect(SERVER_NAME, &authority.endpoint(address), None).await.unwrap();
+    (PeerClient::new(node, signer), told)
+}
+
+fn call() -> Invocation {
+    Invocation::new("mychannel", "basic", "ReadAsset").argument("asset9")
+}
+
+#[tokio::test]
+async fn the_chaincodes_message_reaches_the_caller_with_every_peer_that_said_it() {
+    let (peer, _) = gateway(0, TxValidationCode::Valid).await;
+    let error = peer.evaluate(&call(), &[], soon()).await.unwrap_err();
+    assert_eq!(error.chaincode_error(), Some((404, "asset9 does not exist")));
+    let ClientError::Status { code: Code::Unknown, details, node, .. } = error else {
+        panic!("not a status: {error}");
+    };
+    assert_eq!(node, SERVER_NAME);
+    let expected = ["Org1MSP", "Org2MSP"].map(|msp_id| NodeFailure {
+        address: format!("{msp_id}:7051"),
+        msp_id: msp_id.to_owned(),
+        message: "chaincode response 404, asset9 does not exist".to_owned(),
+    });
+    assert_eq!(details, expected);
+}
+
+#[tokio::test]
+async fn every_step_of_a_transaction_is_signed_and_has_the_same_id() {
+    let (peer, told) = gateway(0, TxValidationCode::Valid).await;
+    let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
+    assert_eq!(submitted.committed.block_number, 7);
+    assert_eq!(*told.submitted.lock().unwrap(), [submitted.committed.transaction_id]);
+}
+
+#[tokio::test]
+async fn a_transaction_is_submitted_again_until_there_is_a_leader() {
+    let (peer, told) = gateway(3, TxValidationCode::Valid).await;
+    let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
+    let seen = told.submitted.lock().unwrap();
+    assert_eq!(seen.len(), 4);
+    assert!(seen.iter().all(|id| *id == submitted.committed.transaction_id), "{seen:?}");
+}
+
+#[tokio::test]
+async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
+    let (peer, _) = gateway(usize::MAX, TxValidationCode::Valid).await;
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
+    assert!(error.starts_with("submit: no answer from peer0.org1.example.com within "), "{error}");
+    assert!(error.ends_with("no orderers could successfully process transaction"), "{error}");
+}
+
+#[tokio::test]
+async fn a_transaction_committed_as_invalid_is_an_error_with_its_code() {
+    let (peer, _) = gateway(0, TxValidationCode::MvccReadConflict).await;
+    let error = peer.submit_transaction(&call(), &[], soon()).await.unwrap_err();
+    let ClientError::Invalid { block_number: 7, ref code, .. } = error else {
+        panic!("not an invalid transaction: {error}");
+    };
+    assert_eq!(code, "MVCC_READ_CONFLICT");
+}
+
+#[tokio::test]
+async fn events_come_one_by_one_with_their_block_and_then_the_end() {
+    let (peer, _) = gateway(0, TxValidationCode::Valid).await;
+    let after = EventStart::AfterTransaction("tx1".to_owned());
+    let mut events = peer.chaincode_events("mychannel", "basic", &after).unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let event = events.next(soon()).await.unwrap();
+        assert_eq!((event.chaincode.as_str(), event.transaction_id.as_str()), ("basic", "tx1"));
+        seen.push((event.name, event.block_number));
+    }
+    assert_eq!(seen, [("a".to_owned(), 3), ("b".to_owned(), 3), ("c".to_owned(), 5)]);
+    let end = events.next(soon()).await.unwrap_err().to_string();
+    assert!(end.contains("the peer ended the stream"), "{end}");
+}
