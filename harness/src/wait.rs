@@ -52,8 +52,8 @@ pub(crate) fn log_lines(log: &str) -> String {
     if log.trim().is_empty() {
         return String::new();
     }
-    let lines: String = log.lines().map(|line| format!("\n    {line}")).collect();
-    format!("\n  last lines of its log:{lines}")
+    let lines: Vec<&str> = log.lines().collect();
+    format!("\n  last lines of its log:\n    {}", lines.join("\n    "))
 }
 
 /// Asks until the answer is [`Poll::Ready`], for at most `bound` in all.

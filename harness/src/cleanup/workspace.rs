@@ -21,7 +21,7 @@ const LOCK: &str = "lock";
 const RECORD: &str = "run.json";
 
 /// Past this age, a directory that never got its lock was left by a harness that died at once.
-const BIRTH: Duration = Duration::from_secs(60);
+const BIRTH: Duration = Duration::from_mins(1);
 
 /// Why there is no directory for the run.
 #[derive(Debug, thiserror::Error)]
@@ -196,9 +196,10 @@ pub(crate) fn read_record(directory: &Path) -> Option<Record> {
 fn dead_run(path: &Path) -> Option<DeadRun> {
     let metadata = fs::symlink_metadata(path).ok()?;
     // The parent is open to everyone: a directory that others can write to says nothing.
+    let mode = metadata.mode() & 0o777;
     let ours = metadata.is_dir()
         && metadata.uid() == rustix::process::geteuid().as_raw()
-        && metadata.mode() & 0o077 == 0;
+        && mode == 0o700;
     if !ours {
         return None;
     }

@@ -41,7 +41,7 @@ pub struct RunningChaincode(pub(super) Server);
 #[derive(Debug)]
 pub(super) enum Server {
     Docker(docker::Server),
-    Process(process::Server),
+    Process(Box<process::Server>),
 }
 
 impl RunningChaincode {

@@ -90,7 +90,7 @@ impl RuntimeOptions {
             builder: builder.into(),
             parent: std::env::temp_dir(),
             reaper: Reaper::default(),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             readiness: Arc::new(|node| Box::pin(answers_a_call(node))),
         }
     }
@@ -194,7 +194,7 @@ pub struct Placed {
 
 #[derive(Debug)]
 enum PlacedIn {
-    Docker(docker::Prepared),
+    Docker(Box<docker::Prepared>),
     Process(process::Prepared),
 }
 

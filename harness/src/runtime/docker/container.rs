@@ -86,7 +86,7 @@ impl Container {
         for (name, value) in &request.environment {
             container = container.with_env_var(name, value);
         }
-        let started = container.start().await.map_err(|error| RuntimeError::Container {
+        let started = Box::pin(container.start()).await.map_err(|error| RuntimeError::Container {
             name: request.name.clone(),
             reason: error_text(&error),
         })?;

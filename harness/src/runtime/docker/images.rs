@@ -14,7 +14,7 @@ use crate::report::error_text;
 use crate::runtime::Unavailable;
 
 /// How long a pull may take. The images have about 170 MB together.
-const PULL_BOUND: Duration = Duration::from_secs(600);
+const PULL_BOUND: Duration = Duration::from_mins(10);
 
 /// How long a registry may take to say whether it has an image.
 const REGISTRY_BOUND: Duration = Duration::from_secs(3);

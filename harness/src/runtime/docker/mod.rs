@@ -121,7 +121,7 @@ impl DockerRuntime {
             placement: Placement { nodes, chaincode_hosts },
             chaincodes,
             options: self.options.clone(),
-            inner: PlacedIn::Docker(Prepared { runtime: self.clone(), pod }),
+            inner: PlacedIn::Docker(Box::new(Prepared { runtime: self.clone(), pod })),
             sweep,
             ending,
         })
@@ -212,11 +212,11 @@ impl Prepared {
         let trees = custody.workspace().subdirectory("trees")?;
         let mut requests = Vec::new();
         for spec in &bundle.nodes {
-            requests.push(self.node(bundle, spec, options, &trees)?);
+            requests.push(node_request(bundle, spec, options, &trees)?);
         }
         let mut servers = Vec::new();
         for (spec, place) in chaincodes {
-            servers.push(self.server(spec, place, &trees)?);
+            servers.push(server_request(spec, place, &trees)?);
         }
         let published = self.pod.ready().await?;
         let image = |name: &str| Image { name: name.to_owned(), tag: self.runtime.tag.clone() };
@@ -248,50 +248,6 @@ impl Prepared {
         Ok(Network { nodes, containers, chaincodes })
     }
 
-    fn node(
-        &self,
-        bundle: &Bundle,
-        spec: &NodeSpec,
-        options: &RuntimeOptions,
-        trees: &Path,
-    ) -> Result<Request, RuntimeError> {
-        let tree = trees.join(&spec.name);
-        files::write_node(bundle, spec, &tree)?;
-        if spec.kind == NodeKind::Peer {
-            files::link_builder(&options.builder, &tree.join("builder"))?;
-        }
-        let directory = spec.placement.config_dir.display().to_string();
-        let mut environment = spec.environment.clone();
-        environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.clone());
-        Ok(Request {
-            name: spec.name.clone(),
-            command: std::iter::once(&spec.program).chain(&spec.arguments).cloned().collect(),
-            environment,
-            tree,
-            directory,
-        })
-    }
-
-    fn server(
-        &self,
-        spec: &ChaincodeSpec,
-        place: &ChaincodePlacement,
-        trees: &Path,
-    ) -> Result<Request, RuntimeError> {
-        const PROGRAM: &str = "chaincode-server";
-        let tree = trees.join(chaincode_host(&spec.name));
-        files::write_chaincode(&spec.files, &tree)?;
-        files::link_program(&spec.program, &tree.join(PROGRAM))?;
-        let program = place.directory.join(PROGRAM).display().to_string();
-        Ok(Request {
-            name: spec.name.clone(),
-            command: std::iter::once(program).chain(spec.arguments.iter().cloned()).collect(),
-            environment: spec.environment.clone(),
-            tree,
-            directory: place.directory.display().to_string(),
-        })
-    }
-
     fn reached(&self, spec: &NodeSpec, published: &BTreeMap<u16, u16>) -> RunningNode {
         let address = |port: u16| {
             format!("{}:{}", self.runtime.reach.host, published.get(&port).copied().unwrap_or_default())
@@ -299,6 +255,48 @@ impl Prepared {
         let Ports { grpc, admin, .. } = spec.placement.ports;
         running_node(spec, &address(grpc), admin.map(address).as_deref())
     }
+}
+
+fn node_request(
+    bundle: &Bundle,
+    spec: &NodeSpec,
+    options: &RuntimeOptions,
+    trees: &Path,
+) -> Result<Request, RuntimeError> {
+    let tree = trees.join(&spec.name);
+    files::write_node(bundle, spec, &tree)?;
+    if spec.kind == NodeKind::Peer {
+        files::link_builder(&options.builder, &tree.join("builder"))?;
+    }
+    let directory = spec.placement.config_dir.display().to_string();
+    let mut environment = spec.environment.clone();
+    environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.clone());
+    Ok(Request {
+        name: spec.name.clone(),
+        command: std::iter::once(&spec.program).chain(&spec.arguments).cloned().collect(),
+        environment,
+        tree,
+        directory,
+    })
+}
+
+fn server_request(
+    spec: &ChaincodeSpec,
+    place: &ChaincodePlacement,
+    trees: &Path,
+) -> Result<Request, RuntimeError> {
+    const PROGRAM: &str = "chaincode-server";
+    let tree = trees.join(chaincode_host(&spec.name));
+    files::write_chaincode(&spec.files, &tree)?;
+    files::link_program(&spec.program, &tree.join(PROGRAM))?;
+    let program = place.directory.join(PROGRAM).display().to_string();
+    Ok(Request {
+        name: spec.name.clone(),
+        command: std::iter::once(program).chain(spec.arguments.iter().cloned()).collect(),
+        environment: spec.environment.clone(),
+        tree,
+        directory: place.directory.display().to_string(),
+    })
 }
 
 /// Waits until the node answers, or has ended.

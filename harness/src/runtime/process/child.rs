@@ -124,10 +124,11 @@ impl Child {
     pub(super) async fn end(&self, gently: bool) {
         let mut process = self.process.lock().await;
         let Some(mut child) = process.take() else { return };
-        if gently && signal(&child, Signal::TERM) {
-            if tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
-                return;
-            }
+        if gently
+            && signal(&child, Signal::TERM)
+            && tokio::time::timeout(GRACE, child.wait()).await.is_ok()
+        {
+            return;
         }
         let _ = child.start_kill();
         let _ = tokio::time::timeout(KILL_BOUND, child.wait()).await;

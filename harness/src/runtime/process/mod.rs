@@ -187,7 +187,7 @@ impl Prepared {
         tokio::try_join!(try_join_all(ready), try_join_all(serving))?;
         let chaincodes = servers
             .into_iter()
-            .map(|server| RunningChaincode(chaincode::Server::Process(server)))
+            .map(|server| RunningChaincode(chaincode::Server::Process(Box::new(server))))
             .collect();
         Ok(Network { nodes, children, chaincodes })
     }
