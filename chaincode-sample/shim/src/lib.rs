@@ -1,1 +1,57 @@
-//! Under construction.
+//! Write a Hyperledger Fabric chaincode in Rust, and run it as a service.
+//!
+//! A chaincode is a [`Contract`] made of typed functions, or anything that
+//! implements [`Chaincode`]. [`Server`] waits for peers, with TLS and mutual
+//! TLS, and runs transactions side by side. What a transaction may ask of the
+//! ledger is in [`Stub`]. [`protocol`] is the conversation with a peer as a
+//! state machine without input or output.
+//!
+//! ```no_run
+//! use chaincode_shim::{Config, Contract, Error, Server, Stub};
+//!
+//! async fn greet(stub: Stub, name: String) -> Result<String, Error> {
+//!     stub.put_state("last", name.as_bytes()).await?;
+//!     Ok(format!("hello {name}"))
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let contract = Contract::new("Greeter").submit("Greet", greet);
+//! let server = Server::builder(contract, Config::from_env()?).bind().await?;
+//! eprintln!("listening on {}", server.local_addr());
+//! server.serve().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate does not start a peer, does not package chaincode and knows no
+//! contract: those are the rooms around it.
+
+mod address;
+mod arguments;
+mod chaincode;
+mod config;
+mod contract;
+mod listener;
+mod outbox;
+pub mod protocol;
+mod response;
+mod server;
+mod session;
+mod stub;
+mod tls;
+
+pub use address::{AddressError, ListenAddress};
+pub use arguments::{ArgumentError, Arguments, FromArgument, Json};
+pub use chaincode::Chaincode;
+pub use config::{Config, ConfigError, Options, variable};
+pub use contract::{Contract, Function};
+pub use response::{Error, Response};
+pub use server::{Server, ServerBuilder, ServerError};
+pub use stub::{
+    HistoryResults, KeyModification, KeyValue, Page, StateResults, Stub, StubError, composite_key, split_composite_key,
+};
+pub use tls::{TlsError, TlsFiles};
+
+/// The largest message in either direction, in bytes: 100 MiB, as in
+/// fabric-chaincode-go (`shim/internal`).
+pub const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;

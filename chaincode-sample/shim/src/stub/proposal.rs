@@ -1,0 +1,63 @@
+//! What a signed proposal says about its transaction.
+//!
+//! Read once, before the chaincode is called, with the checks of
+//! fabric-chaincode-go (`shim/stub.go`). Signatures were checked by the peer.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use fabric_protos::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
+use fabric_protos::protos::{ChaincodeProposalPayload, Proposal, SignedProposal};
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+/// What is wrong with a proposal.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(super) enum ProposalError {
+    #[error("the {part} of the proposal cannot be read: {source}")]
+    Malformed { part: &'static str, source: prost::DecodeError },
+    #[error("the proposal has no header")]
+    NoHeader,
+    #[error("a proposal of type {0} cannot be run: ENDORSER_TRANSACTION or CONFIG is possible")]
+    Type(i32),
+}
+
+#[derive(Debug)]
+pub(super) struct ProposalFacts {
+    pub(super) creator: Vec<u8>,
+    pub(super) transient: BTreeMap<String, Vec<u8>>,
+    pub(super) binding: Vec<u8>,
+    pub(super) timestamp: Option<SystemTime>,
+}
+
+impl ProposalFacts {
+    pub(super) fn read(signed: &SignedProposal) -> Result<Self, ProposalError> {
+        let proposal: Proposal = part("proposal", &signed.proposal_bytes)?;
+        if proposal.header.is_empty() {
+            return Err(ProposalError::NoHeader);
+        }
+        let header: Header = part("header", &proposal.header)?;
+        let channel_header: ChannelHeader = part("channel header", &header.channel_header)?;
+        let possible = [HeaderType::EndorserTransaction, HeaderType::Config];
+        if !possible.map(i32::from).contains(&channel_header.r#type) {
+            return Err(ProposalError::Type(channel_header.r#type));
+        }
+        let signature: SignatureHeader = part("signature header", &header.signature_header)?;
+        let payload: ChaincodeProposalPayload = part("payload", &proposal.payload)?;
+        let binding = Sha256::new()
+            .chain_update(&signature.nonce)
+            .chain_update(&signature.creator)
+            .chain_update(channel_header.epoch.to_le_bytes())
+            .finalize();
+        Ok(Self {
+            binding: binding.to_vec(),
+            creator: signature.creator,
+            transient: payload.transient_map,
+            timestamp: channel_header.timestamp.and_then(|time| time.try_into().ok()),
+        })
+    }
+}
+
+fn part<M: Message + Default>(part: &'static str, bytes: &[u8]) -> Result<M, ProposalError> {
+    M::decode(bytes).map_err(|source| ProposalError::Malformed { part, source })
+}

@@ -1,0 +1,161 @@
+//! The asset-transfer contract: what an asset is, and what can be done to it.
+//!
+//! Compatible with `asset-transfer-basic` of fabric-samples in functions,
+//! arguments, JSON and error texts; every change emits an event named after
+//! its function, as in `asset-transfer-events`. Serving it is left to `main`.
+
+use chaincode_shim::{Contract, Error, Stub};
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+
+/// An asset. Fields stand in alphabetical order, so that its JSON is the same
+/// bytes from chaincodes in every language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Asset {
+    /// What it is worth.
+    pub appraised_value: i64,
+    /// Its color.
+    pub color: String,
+    /// Its key in the world state.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Who owns it.
+    pub owner: String,
+    /// Its size.
+    pub size: i64,
+}
+
+/// Why a function of the contract fails.
+#[derive(Debug, thiserror::Error)]
+pub enum AssetError {
+    /// It cannot be created again.
+    #[error("the asset {0} already exists")]
+    Exists(String),
+    /// It cannot be read or changed.
+    #[error("the asset {0} does not exist")]
+    Missing(String),
+}
+
+/// The contract, ready to be served.
+pub fn contract() -> Contract {
+    Contract::new("SmartContract")
+        .submit("InitLedger", init_ledger)
+        .submit("CreateAsset", create_asset)
+        .evaluate("ReadAsset", read_asset)
+        .submit("UpdateAsset", update_asset)
+        .submit("DeleteAsset", delete_asset)
+        .evaluate("AssetExists", asset_exists)
+        .submit("TransferAsset", transfer_asset)
+        .evaluate("GetAllAssets", get_all_assets)
+}
+
+async fn init_ledger(stub: Stub) -> Result<(), Error> {
+    for (id, color, size, owner, appraised_value) in [
+        ("asset1", "blue", 5, "Tomoko", 300),
+        ("asset2", "red", 5, "Brad", 400),
+        ("asset3", "green", 10, "Jin Soo", 500),
+        ("asset4", "yellow", 10, "Max", 600),
+        ("asset5", "black", 15, "Adriana", 700),
+        ("asset6", "white", 15, "Michel", 800),
+    ] {
+        let asset =
+            Asset { appraised_value, color: color.to_owned(), id: id.to_owned(), owner: owner.to_owned(), size };
+        stub.put_state(id, serde_json::to_vec(&asset)?).await?;
+    }
+    Ok(())
+}
+
+async fn create_asset(
+    stub: Stub,
+    id: String,
+    color: String,
+    size: i64,
+    owner: String,
+    appraised_value: i64,
+) -> Result<(), Error> {
+    if asset_exists(stub.clone(), id.clone()).await? {
+        return Err(AssetError::Exists(id).into());
+    }
+    let asset = Asset { appraised_value, color, id, owner, size };
+    write(&stub, "CreateAsset", &asset).await
+}
+
+async fn read_asset(stub: Stub, id: String) -> Result<Asset, Error> {
+    match stub.get_state(&id).await? {
+        Some(json) => Ok(serde_json::from_slice(&json)?),
+        None => Err(AssetError::Missing(id).into()),
+    }
+}
+
+async fn update_asset(
+    stub: Stub,
+    id: String,
+    color: String,
+    size: i64,
+    owner: String,
+    appraised_value: i64,
+) -> Result<(), Error> {
+    if !asset_exists(stub.clone(), id.clone()).await? {
+        return Err(AssetError::Missing(id).into());
+    }
+    let asset = Asset { appraised_value, color, id, owner, size };
+    write(&stub, "UpdateAsset", &asset).await
+}
+
+async fn delete_asset(stub: Stub, id: String) -> Result<(), Error> {
+    let Some(json) = stub.get_state(&id).await? else {
+        return Err(AssetError::Missing(id).into());
+    };
+    stub.delete_state(&id).await?;
+    stub.set_event("DeleteAsset", json)?;
+    Ok(())
+}
+
+async fn asset_exists(stub: Stub, id: String) -> Result<bool, Error> {
+    Ok(stub.get_state(&id).await?.is_some())
+}
+
+/// Returns the old owner.
+async fn transfer_asset(stub: Stub, id: String, new_owner: String) -> Result<String, Error> {
+    let mut asset = read_asset(stub.clone(), id).await?;
+    let old_owner = std::mem::replace(&mut asset.owner, new_owner);
+    write(&stub, "TransferAsset", &asset).await?;
+    Ok(old_owner)
+}
+
+async fn get_all_assets(stub: Stub) -> Result<Vec<Asset>, Error> {
+    let mut assets = Vec::new();
+    let mut found = stub.get_state_by_range("", "").await?;
+    while let Some(entry) = found.try_next().await? {
+        assets.push(serde_json::from_slice(&entry.value)?);
+    }
+    Ok(assets)
+}
+
+/// Writes an asset and tells those who listen.
+async fn write(stub: &Stub, event: &str, asset: &Asset) -> Result<(), Error> {
+    let json = serde_json::to_vec(asset)?;
+    stub.put_state(&asset.id, json.clone()).await?;
+    stub.set_event(event, json)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_asset_is_the_json_of_fabric_samples() {
+        let asset = Asset {
+            appraised_value: 1,
+            color: "blue".to_owned(),
+            id: "a1".to_owned(),
+            owner: "tom".to_owned(),
+            size: 1,
+        };
+        let json = r#"{"AppraisedValue":1,"Color":"blue","ID":"a1","Owner":"tom","Size":1}"#;
+        assert_eq!(serde_json::to_string(&asset).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Asset>(json).unwrap(), asset);
+    }
+}
