@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::error::ChannelError;
 
+/// What Fabric writes into the header of a genesis block (`common/genesis/genesis.go`).
+const HEADER_VERSION: i32 = 1;
+
 /// How long Fabric makes a nonce, in bytes.
 const NONCE_LENGTH: usize = 24;
 
@@ -26,6 +29,7 @@ pub(super) fn genesis(channel: &str, created: SystemTime, configuration: ConfigG
     let nonce = Sha256::digest(&data)[..NONCE_LENGTH].to_vec();
     let channel_header = ChannelHeader {
         r#type: HeaderType::Config.into(),
+        version: HEADER_VERSION,
         timestamp: Some(timestamp),
         channel_id: channel.to_owned(),
         tx_id: hex::encode(Sha256::digest(&nonce)),
