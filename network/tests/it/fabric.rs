@@ -1,0 +1,147 @@
+//! Fabric's own programs: where they are, which release they are, and nodes started with them.
+//!
+//! A node is killed when its handle goes, whatever the test did.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use fabric_network::bundle::Bundle;
+use fabric_network::node::NodeSpec;
+use fabric_network::release::Release;
+
+/// How long anything may take. Each step takes milliseconds; the rest is for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of Fabric's.
+fn program(name: &str) -> PathBuf {
+    let directories = std::env::var_os("FABRIC_BIN").or_else(|| std::env::var_os("PATH")).unwrap_or_else(OsString::new);
+    std::env::split_paths(&directories)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is neither in FABRIC_BIN nor on PATH"))
+}
+
+/// The release line of the programs.
+pub(crate) fn release() -> Release {
+    let output = Command::new(program("peer")).arg("version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.lines().find_map(|line| line.trim().strip_prefix("Version:"));
+    version
+        .and_then(|version| version.trim().parse().ok())
+        .unwrap_or_else(|| panic!("`peer version` names no release that is supported: {text}"))
+}
+
+/// A port that nothing listens on at the moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A network of local processes.
+pub(crate) struct Network {
+    pub(crate) bundle: Bundle,
+    directory: PathBuf,
+    processes: Vec<(String, Child)>,
+}
+
+impl Network {
+    /// Starts every node of a bundle that was written to `directory`.
+    pub(crate) fn start(bundle: Bundle, directory: &Path) -> Self {
+        let mut network = Self { bundle, directory: directory.to_owned(), processes: Vec::new() };
+        for node in &network.bundle.nodes {
+            let log = File::create(network.log_path(&node.name)).unwrap();
+            let child = Command::new(program(&node.program))
+                .args(&node.arguments)
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                .envs(&node.environment)
+                .current_dir(&node.placement.config_dir)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap();
+            network.processes.push((node.name.clone(), child));
+        }
+        network
+    }
+
+    fn log_path(&self, node: &str) -> PathBuf {
+        self.directory.join(format!("{node}.log"))
+    }
+
+    /// What a node has logged so far.
+    pub(crate) fn log(&self, node: &str) -> String {
+        fs::read_to_string(self.log_path(node)).unwrap_or_default()
+    }
+
+    /// A path in the bundle.
+    pub(crate) fn path(&self, path: &str) -> String {
+        self.directory.join(path).to_str().unwrap().to_owned()
+    }
+
+    /// Runs a command line tool until it succeeds; shows its last words, and those of the node it
+    /// talks to, if it never does.
+    pub(crate) fn until_done(
+        &self,
+        node: &NodeSpec,
+        tool: &str,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> String {
+        let environment = || environment.iter().map(|(name, value)| (*name, value));
+        let mut last = String::new();
+        self.until(node, &mut || {
+            let output = Command::new(program(tool))
+                .args(arguments)
+                .env("FABRIC_CFG_PATH", &node.placement.config_dir)
+                .envs(environment())
+                .current_dir(&self.directory)
+                .output()
+                .unwrap();
+            last = all_of(&output);
+            output.status.success().then_some(()).ok_or_else(|| last.clone())
+        });
+        last
+    }
+
+    /// Tries until it goes well, or the node dies, or patience ends.
+    pub(crate) fn until(&self, node: &NodeSpec, attempt: &mut dyn FnMut() -> Result<(), String>) {
+        let start = Instant::now();
+        while let Err(last) = attempt() {
+            assert!(start.elapsed() < PATIENCE, "{}: {last}\nits log: {}", node.name, tail(&self.log(&node.name)));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The names of nodes that are no longer running.
+    pub(crate) fn dead(&mut self) -> Vec<String> {
+        let ended = |(name, child): &mut (String, Child)| match child.try_wait() {
+            Ok(None) => None,
+            _ => Some(name.clone()),
+        };
+        self.processes.iter_mut().filter_map(ended).collect()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.processes {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn all_of(output: &Output) -> String {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{stdout}{stderr}")
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

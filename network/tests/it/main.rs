@@ -1,0 +1,11 @@
+//! Tests of the crate as its users see it. Those that need Fabric's own programs are ignored
+//! unless asked for, and find the programs in the directory `FABRIC_BIN` or on `PATH`.
+
+mod certificates;
+mod channel_fabric;
+mod channel_fixture;
+mod fabric;
+mod files;
+mod network;
+mod running;
+mod topologies;
