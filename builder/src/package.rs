@@ -1,0 +1,111 @@
+//! Writing a chaincode package (.tar.gz of metadata.json and code.tar.gz), the same bytes from the
+//! same content on any machine: the package ID is a digest of them, and every organization's peers
+//! must agree on it. Installs nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use flate2::{Compression, GzBuilder};
+use sha2::{Digest, Sha256};
+
+use crate::connection::{self, Connection};
+use crate::metadata::{self, Metadata};
+use crate::tree;
+
+/// The second file of a package.
+const CODE: &str = "code.tar.gz";
+/// "Unknown", which says nothing about the machine (RFC 1952).
+const UNKNOWN_SYSTEM: u8 = 255;
+
+/// What goes into a package.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The readable half of the package ID, see [`metadata::is_label`].
+    pub label: String,
+    /// The package's type: `ccaas`.
+    pub kind: String,
+    /// Its connection.json; may hold templates. Better without a private key.
+    pub connection: Connection,
+    /// Further files by their path in the package, such as `META-INF/statedb/couchdb/indexes/…`.
+    pub extra_files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+/// Why there is no package.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// No peer would take the label.
+    #[error("label {0:?}: expected letters, digits and _ . + -, beginning with a letter or digit")]
+    Label(String),
+    /// A path that no peer would unpack, or that is taken.
+    #[error("{}: expected a UTF-8 path below the package that is not connection.json", .0.display())]
+    Path(PathBuf),
+    /// Writing failed, which in memory it only does for sizes out of any measure.
+    #[error("the package could not be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+impl Package {
+    /// The package as `peer lifecycle chaincode install` takes it.
+    ///
+    /// Times are zero, owners are 0 without a name, modes 0644, paths in order; gzip names neither
+    /// file, time nor system. The content is stored, not compressed: compressors differ between
+    /// versions, and with them the package ID.
+    ///
+    /// # Errors
+    /// [`PackageError`], for a label or path that no peer would take.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PackageError> {
+        if !metadata::is_label(&self.label) {
+            return Err(PackageError::Label(self.label.clone()));
+        }
+        let connection = self.connection.to_bytes();
+        let mut code = BTreeMap::from([(connection::FILE, connection.as_slice())]);
+        for (path, bytes) in &self.extra_files {
+            let name =
+                path.to_str().filter(|_| tree::is_plain(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
+            if code.insert(name, bytes).is_some() {
+                return Err(PackageError::Path(path.clone()));
+            }
+        }
+        let metadata = Metadata { kind: self.kind.clone(), label: self.label.clone(), path: String::new() };
+        let code = archive(code)?;
+        // Not in order of the names: a peer, and whoever lists a package, wants this one first.
+        archive([(metadata::FILE, metadata.to_bytes().as_slice()), (CODE, code.as_slice())])
+    }
+}
+
+/// The ID under which a peer knows a package: its label and the SHA-256 of its bytes.
+///
+/// ```
+/// assert_eq!(
+///     ccaas_builder::package::package_id("basic_1.0", b""),
+///     "basic_1.0:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+/// );
+/// ```
+pub fn package_id(label: &str, bytes: &[u8]) -> String {
+    let mut id = format!("{label}:");
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string does not fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
+fn archive<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, PackageError> {
+    let gzip = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::none());
+    let mut tar = tar::Builder::new(gzip);
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, Path::new(name), bytes)?;
+    }
+    let mut gzip = tar.into_inner()?;
+    gzip.flush()?;
+    Ok(gzip.finish()?)
+}

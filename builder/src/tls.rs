@@ -1,0 +1,253 @@
+//! What a peer would make of the PEM texts in connection.json: certificates, their names and
+//! validity, and whether a private key belongs to its certificate. Verifies no chain and opens no
+//! connection; never shows key material.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use p256::elliptic_curve::sec1::ToSec1Point;
+use p256::pkcs8::PrivateKeyInfoRef;
+use rustls_pki_types::pem::{self, SectionKind};
+use sec1::{EcParameters, EcPrivateKey};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use x509_cert::der::{DateTime, Decode, SliceReader};
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
+
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+
+/// Why a text holds no certificate or key, completing "found …".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// No block of the wanted type; says what is there instead.
+    #[error("{0}")]
+    Nothing(String),
+    /// A block of the wanted type whose content is something else.
+    #[error("a PEM block {0} whose content is not one")]
+    Content(&'static str),
+    /// A key that needs a passphrase.
+    #[error("an encrypted private key")]
+    Encrypted,
+}
+
+/// The public half of a key pair, as far as needed to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// The curve, and the point as the certificate or key writes it.
+    Ec(ObjectIdentifier, Vec<u8>),
+    /// Modulus and exponent.
+    Rsa(Vec<u8>, Vec<u8>),
+    /// Another algorithm and the bits of its key.
+    Other(ObjectIdentifier, Vec<u8>),
+}
+
+/// The parts of an X.509 certificate that decide whether a connection can work.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Subject, as RFC 4514 writes it.
+    pub subject: String,
+    /// DNS names and IP addresses that it is good for.
+    pub names: Vec<String>,
+    /// Whether issuer and subject are the same.
+    pub self_issued: bool,
+    /// Whether it may issue others.
+    pub authority: bool,
+    /// Whether its extended key usage, if any, lets a client present it.
+    pub client_use: bool,
+    /// Its key.
+    pub public_key: Option<PublicKey>,
+    not_before: DateTime,
+    not_after: DateTime,
+}
+
+/// Where a moment lies to a certificate's validity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Within it.
+    Valid,
+    /// After it: the end, in RFC 3339.
+    Expired(String),
+    /// Before it: the beginning, in RFC 3339.
+    NotYet(String),
+}
+
+impl Certificate {
+    fn from_der(bytes: &[u8]) -> Option<Self> {
+        let certificate = CertificateInner::<Raw>::from_der(bytes).ok()?;
+        let tbs = certificate.tbs_certificate();
+        let names = tbs
+            .get_extension::<SubjectAltName>()
+            .ok()?
+            .map_or_else(Vec::new, |(_, names)| names.0.iter().filter_map(name_of).collect());
+        let constraints = tbs.get_extension::<BasicConstraints>().ok()?;
+        let uses = tbs.get_extension::<ExtendedKeyUsage>().ok()?;
+        let key = x509_cert::der::Encode::to_der(tbs.subject_public_key_info()).ok()?;
+        Some(Self {
+            subject: tbs.subject().to_string(),
+            names,
+            self_issued: tbs.subject() == tbs.issuer(),
+            authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
+            client_use: uses.is_none_or(|(_, uses)| uses.0.iter().any(|u| [CLIENT_AUTH, ANY_USE].contains(u))),
+            public_key: SubjectPublicKeyInfoRef::from_der(&key).ok().and_then(|key| public_key(&key)),
+            not_before: tbs.validity().not_before.to_date_time(),
+            not_after: tbs.validity().not_after.to_date_time(),
+        })
+    }
+
+    /// Where a moment lies to its validity.
+    pub fn validity(&self, now: SystemTime) -> Validity {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        if now > self.not_after.unix_duration() {
+            Validity::Expired(self.not_after.to_string())
+        } else if now < self.not_before.unix_duration() {
+            Validity::NotYet(self.not_before.to_string())
+        } else {
+            Validity::Valid
+        }
+    }
+
+    /// Whether it is good for this name or IP address. The common name counts for nothing.
+    pub fn covers(&self, host: &str) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.names.iter().any(|name| name.parse() == Ok(address));
+        }
+        let host = host.trim_end_matches('.');
+        self.names.iter().any(|name| match (name.strip_prefix("*."), host.split_once('.')) {
+            (Some(parent), Some((_, rest))) => rest.eq_ignore_ascii_case(parent),
+            _ => name.eq_ignore_ascii_case(host),
+        })
+    }
+}
+
+fn name_of(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        GeneralName::IpAddress(address) => match *address.as_bytes() {
+            [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
+            ref bytes => <[u8; 16]>::try_from(bytes).ok().map(|bytes| IpAddr::from(bytes).to_string()),
+        },
+        _ => None,
+    }
+}
+
+fn public_key(info: &SubjectPublicKeyInfoRef<'_>) -> Option<PublicKey> {
+    let bits = info.subject_public_key.as_bytes()?;
+    let algorithm = info.algorithm.oid;
+    match algorithm {
+        EC => Some(PublicKey::Ec(info.algorithm.parameters_oid().ok()?, bits.to_vec())),
+        RSA => {
+            let (modulus, exponent) = rsa_numbers(bits, false)?;
+            Some(PublicKey::Rsa(modulus, exponent))
+        }
+        _ => Some(PublicKey::Other(algorithm, bits.to_vec())),
+    }
+}
+
+/// Modulus and exponent at the head of an RSA key, of which a private one begins with a version.
+fn rsa_numbers(der: &[u8], private: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+    let sequence = AnyRef::from_der(der).ok()?;
+    let mut reader = SliceReader::new(sequence.value()).ok()?;
+    if private {
+        u8::decode(&mut reader).ok()?;
+    }
+    let modulus = UintRef::decode(&mut reader).ok()?;
+    let exponent = UintRef::decode(&mut reader).ok()?;
+    Some((modulus.as_bytes().to_vec(), exponent.as_bytes().to_vec()))
+}
+
+/// All certificates of a PEM text, in order. Blocks of other types are passed over.
+///
+/// # Errors
+/// [`PemError`] when there is none, or one that does not parse.
+pub fn certificates(text: &str) -> Result<Vec<Certificate>, PemError> {
+    let mut certificates = Vec::new();
+    for (kind, der) in blocks(text)? {
+        if kind == SectionKind::Certificate {
+            certificates.push(Certificate::from_der(&der).ok_or(PemError::Content("CERTIFICATE"))?);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(PemError::Nothing(described(text)));
+    }
+    Ok(certificates)
+}
+
+/// The public half of the first private key of a PEM text; `None` when it takes an algorithm that
+/// is not computed here and the key does not carry it. Like Go, it takes PKCS#1, PKCS#8 and SEC 1
+/// under any of their names.
+///
+/// # Errors
+/// [`PemError`] when there is no private key, or one that does not parse, or an encrypted one.
+pub fn public_half(text: &str) -> Result<Option<PublicKey>, PemError> {
+    if text.contains("ENCRYPTED") {
+        return Err(PemError::Encrypted);
+    }
+    let key = blocks(text)?.into_iter().find(|(kind, _)| {
+        matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
+    });
+    let Some((_, der)) = key else {
+        return Err(PemError::Nothing(described(text)));
+    };
+    if let Ok(info) = PrivateKeyInfoRef::from_der(&der) {
+        return of_pkcs8(&info).ok_or(PemError::Content("PRIVATE KEY"));
+    }
+    if let Ok(key) = EcPrivateKey::from_der(&der) {
+        let curve = key.parameters.and_then(EcParameters::named_curve);
+        return curve.and_then(|curve| of_ec(&key, curve)).ok_or(PemError::Content("EC PRIVATE KEY"));
+    }
+    match rsa_numbers(&der, true) {
+        Some((modulus, exponent)) => Ok(Some(PublicKey::Rsa(modulus, exponent))),
+        None => Err(PemError::Content("PRIVATE KEY")),
+    }
+}
+
+/// The outer `None` says that it is no key, the inner one that its public half is not known.
+#[allow(clippy::option_option)]
+fn of_pkcs8(info: &PrivateKeyInfoRef<'_>) -> Option<Option<PublicKey>> {
+    let secret = info.private_key.as_bytes();
+    match info.algorithm.oid {
+        EC => of_ec(&EcPrivateKey::from_der(secret).ok()?, info.algorithm.parameters_oid().ok()?),
+        RSA => rsa_numbers(secret, true).map(|(modulus, exponent)| Some(PublicKey::Rsa(modulus, exponent))),
+        other => {
+            let bits = info.public_key.and_then(|key| key.as_bytes().map(<[u8]>::to_vec));
+            Some(bits.map(|bits| PublicKey::Other(other, bits)))
+        }
+    }
+}
+
+#[allow(clippy::option_option)]
+fn of_ec(key: &EcPrivateKey<'_>, curve: ObjectIdentifier) -> Option<Option<PublicKey>> {
+    if curve != P256 {
+        return Some(key.public_key.map(|point| PublicKey::Ec(curve, point.to_vec())));
+    }
+    let secret = p256::SecretKey::from_slice(key.private_key).ok()?;
+    let point = secret.public_key().to_sec1_point(false);
+    Some(Some(PublicKey::Ec(curve, point.as_bytes().to_vec())))
+}
+
+fn blocks(text: &str) -> Result<Vec<(SectionKind, Vec<u8>)>, PemError> {
+    use rustls_pki_types::pem::PemObject;
+    <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes())
+        .collect::<Result<_, pem::Error>>()
+        .map_err(|_| PemError::Nothing("a PEM block that is cut off or not base64".to_owned()))
+}
+
+/// What a text is, without any of its content.
+fn described(text: &str) -> String {
+    let label = text.split("-----BEGIN ").nth(1).and_then(|rest| rest.split_once("-----"));
+    match label {
+        Some((label, _))
+            if label.len() <= 40
+                && label.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) =>
+        {
+            format!("a PEM block {label}")
+        }
+        _ => format!("{} bytes that are not PEM", text.len()),
+    }
+}
