@@ -2,6 +2,7 @@
 //! unless asked for, and find the programs in the directory `FABRIC_BIN` or on `PATH`.
 
 mod certificates;
+mod channel;
 mod channel_fabric;
 mod channel_fixture;
 mod fabric;
