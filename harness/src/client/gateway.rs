@@ -3,6 +3,8 @@
 //! The gateway chooses the peers that endorse and the orderers; the client signs each step. The
 //! steps are `internal/pkg/gateway` of Fabric's peer.
 
+use std::time::Duration;
+
 use fabric_protos::gateway::gateway_client::GatewayClient;
 use fabric_protos::gateway::{
     CommitStatusRequest, EndorseRequest, EvaluateRequest, SignedCommitStatusRequest, SubmitRequest,
@@ -94,6 +96,39 @@ impl PeerClient {
             .prepared_transaction
             .ok_or_else(|| ClientError::malformed(operation, self.name(), "no prepared transaction in it"))?;
         Ok(proposal.prepared(envelope, &self.signer)?)
+    }
+
+    /// Waits until the gateway knows peers of these organizations that have the chaincode.
+    ///
+    /// It learns of peers of other organizations, and of what they have, by gossip: up to seconds
+    /// after the definition was committed on them all. Until then [`endorse`](Self::endorse) fails
+    /// with `failed to find any endorsing peers` or `no combination of peers can be derived`, at
+    /// once. `invocation` is endorsed, and that thrown away; what the chaincode answers is the same
+    /// here, so a function that changes nothing is enough.
+    ///
+    /// # Errors
+    /// [`ClientError::TimedOut`] with the gateway's last answer; and as any call.
+    pub async fn await_endorsers(
+        &self,
+        invocation: &Invocation,
+        organizations: &[String],
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        let operation = "wait for endorsing peers";
+        let bound = deadline.saturating_duration_since(Instant::now());
+        let known = wait::until(operation, bound, async || {
+            let proposal = invocation.propose(&self.signer)?;
+            // The bound of this wait holds, not one for each attempt, which would lose what was last seen.
+            let ample = deadline + Duration::from_secs(1);
+            match self.endorse(&proposal, organizations, ample).await {
+                Err(ClientError::Status { code: Code::Unavailable | Code::FailedPrecondition, message, .. }) => {
+                    Ok(Poll::NotYet(message))
+                }
+                Err(failed) if failed.chaincode_error().is_none() => Err(failed),
+                _ => Ok(Poll::Ready(())),
+            }
+        });
+        known.await.map_err(|ended| timed_out(operation, self.name(), ended))
     }
 
     /// Hands a signed transaction to the ordering service.

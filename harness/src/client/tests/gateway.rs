@@ -17,8 +17,8 @@ use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
 use p256::pkcs8::DecodePrivateKey as _;
 use prost::Message as _;
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status};
 
 use super::*;
@@ -26,19 +26,39 @@ use crate::client::{ClientError, EventStart, Invocation, Node, NodeFailure, Peer
 
 /// What the gateway is to do, and what it has seen.
 struct Told {
+    /// Endorsements to turn down, as before gossip has told of the peers.
+    without_peers: AtomicUsize,
     /// Submits to turn down, as without a leader of the ordering service.
     without_leader: AtomicUsize,
     submitted: Mutex<Vec<String>>,
     code: TxValidationCode,
-    key: VerifyingKey,
+    /// Whether the chaincode fails.
+    broken: bool,
 }
 
-struct Fake(Arc<Told>);
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            without_peers: 0.into(),
+            without_leader: 0.into(),
+            submitted: Mutex::default(),
+            code: TxValidationCode::Valid,
+            broken: false,
+        }
+    }
+}
+
+/// Takes one away; false when there is none.
+fn one_less(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+struct Fake(Arc<Told>, VerifyingKey);
 
 impl Fake {
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Status> {
         let signature = Signature::from_der(signature).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
-        self.0.key.verify(message, &signature).map_err(|bad| Status::permission_denied(bad.to_string()))
+        self.1.verify(message, &signature).map_err(|bad| Status::permission_denied(bad.to_string()))
     }
 }
 
@@ -60,6 +80,12 @@ impl Gateway for Fake {
     async fn endorse(&self, request: Request<EndorseRequest>) -> Result<Response<EndorseResponse>, Status> {
         let proposal = request.into_inner().proposed_transaction.unwrap_or_default();
         self.verify(&proposal.proposal_bytes, &proposal.signature)?;
+        if one_less(&self.0.without_peers) {
+            return Err(Status::unavailable("failed to find any endorsing peers for org(s): Org2MSP"));
+        }
+        if self.0.broken {
+            return Err(chaincode_failure(Code::Aborted));
+        }
         let envelope = Envelope { payload: vec![], ..Default::default() };
         Ok(Response::new(EndorseResponse { prepared_transaction: Some(envelope) }))
     }
@@ -69,11 +95,10 @@ impl Gateway for Fake {
         let envelope = request.prepared_transaction.unwrap_or_default();
         self.verify(&envelope.payload, &envelope.signature)?;
         self.0.submitted.lock().unwrap().push(request.transaction_id);
-        let before = self.0.without_leader.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        match before {
-            Ok(_) => Err(Status::unavailable("no orderers could successfully process transaction")),
-            Err(_) => Ok(Response::new(SubmitResponse {})),
+        if one_less(&self.0.without_leader) {
+            return Err(Status::unavailable("no orderers could successfully process transaction"));
         }
+        Ok(Response::new(SubmitResponse {}))
     }
 
     async fn commit_status(
@@ -112,17 +137,18 @@ impl Gateway for Fake {
     }
 }
 
-/// A client of a gateway that turns down `without_leader` submits and commits with `code`.
-async fn gateway(without_leader: usize, code: TxValidationCode) -> (PeerClient, Arc<Told>) {
+/// A client of a gateway that does as told.
+async fn gateway(told: Told) -> (PeerClient, Arc<Told>) {
     let (signer, key) = identity();
     let key = VerifyingKey::from(SecretKey::from_pkcs8_pem(&key).unwrap().public_key());
-    let told = Arc::new(Told { without_leader: without_leader.into(), submitted: Mutex::default(), code, key });
+    let told = Arc::new(told);
     let authority = Authority::new();
-    let pair = authority.pair();
-    let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.certificate_pem, pair.private_key_pem.as_pem()));
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = incoming.local_addr().unwrap();
-    let server = Server::builder().tls_config(tls).unwrap().add_service(GatewayServer::new(Fake(Arc::clone(&told))));
+    let server = Server::builder()
+        .tls_config(authority.server_tls())
+        .unwrap()
+        .add_service(GatewayServer::new(Fake(Arc::clone(&told), key)));
     tokio::spawn(server.serve_with_incoming(incoming));
     let node = Node::connect(SERVER_NAME, &authority.endpoint(address), None).await.unwrap();
     (PeerClient::new(node, signer), told)
@@ -134,7 +160,7 @@ fn call() -> Invocation {
 
 #[tokio::test]
 async fn the_chaincodes_message_reaches_the_caller_with_every_peer_that_said_it() {
-    let (peer, _) = gateway(0, TxValidationCode::Valid).await;
+    let (peer, _) = gateway(Told::default()).await;
     let error = peer.evaluate(&call(), &[], soon()).await.unwrap_err();
     assert_eq!(error.chaincode_error(), Some((404, "asset9 does not exist")));
     let ClientError::Status { code: Code::Unknown, details, node, .. } = error else {
@@ -151,7 +177,7 @@ async fn the_chaincodes_message_reaches_the_caller_with_every_peer_that_said_it(
 
 #[tokio::test]
 async fn every_step_of_a_transaction_is_signed_and_has_the_same_id() {
-    let (peer, told) = gateway(0, TxValidationCode::Valid).await;
+    let (peer, told) = gateway(Told::default()).await;
     let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
     assert_eq!(submitted.committed.block_number, 7);
     assert_eq!(*told.submitted.lock().unwrap(), [submitted.committed.transaction_id]);
@@ -159,7 +185,7 @@ async fn every_step_of_a_transaction_is_signed_and_has_the_same_id() {
 
 #[tokio::test]
 async fn a_transaction_is_submitted_again_until_there_is_a_leader() {
-    let (peer, told) = gateway(3, TxValidationCode::Valid).await;
+    let (peer, told) = gateway(Told { without_leader: 3.into(), ..Told::default() }).await;
     let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
     let seen = told.submitted.lock().unwrap();
     assert_eq!(seen.len(), 4);
@@ -168,7 +194,7 @@ async fn a_transaction_is_submitted_again_until_there_is_a_leader() {
 
 #[tokio::test]
 async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
-    let (peer, _) = gateway(usize::MAX, TxValidationCode::Valid).await;
+    let (peer, _) = gateway(Told { without_leader: usize::MAX.into(), ..Told::default() }).await;
     let deadline = Instant::now() + Duration::from_millis(200);
     let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
     assert!(error.starts_with("submit: no answer from peer0.org1.example.com within "), "{error}");
@@ -177,7 +203,7 @@ async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
 
 #[tokio::test]
 async fn a_transaction_committed_as_invalid_is_an_error_with_its_code() {
-    let (peer, _) = gateway(0, TxValidationCode::MvccReadConflict).await;
+    let (peer, _) = gateway(Told { code: TxValidationCode::MvccReadConflict, ..Told::default() }).await;
     let error = peer.submit_transaction(&call(), &[], soon()).await.unwrap_err();
     let ClientError::Invalid { block_number: 7, ref code, .. } = error else {
         panic!("not an invalid transaction: {error}");
@@ -187,7 +213,7 @@ async fn a_transaction_committed_as_invalid_is_an_error_with_its_code() {
 
 #[tokio::test]
 async fn events_come_one_by_one_with_their_block_and_then_the_end() {
-    let (peer, _) = gateway(0, TxValidationCode::Valid).await;
+    let (peer, _) = gateway(Told::default()).await;
     let after = EventStart::AfterTransaction("tx1".to_owned());
     let mut events = peer.chaincode_events("mychannel", "basic", &after).unwrap();
     let mut seen = Vec::new();
@@ -199,4 +225,22 @@ async fn events_come_one_by_one_with_their_block_and_then_the_end() {
     assert_eq!(seen, [("a".to_owned(), 3), ("b".to_owned(), 3), ("c".to_owned(), 5)]);
     let end = events.next(soon()).await.unwrap_err().to_string();
     assert!(end.contains("the peer ended the stream"), "{end}");
+}
+
+#[tokio::test]
+async fn endorsing_peers_are_waited_for_until_the_chaincode_answers() {
+    let organizations = ["Org2MSP".to_owned()];
+    for broken in [false, true] {
+        let (peer, told) = gateway(Told { without_peers: 3.into(), broken, ..Told::default() }).await;
+        peer.await_endorsers(&call(), &organizations, soon()).await.unwrap();
+        assert_eq!(told.without_peers.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn without_endorsing_peers_the_deadline_ends_it_with_the_last_answer() {
+    let (peer, _) = gateway(Told { without_peers: usize::MAX.into(), ..Told::default() }).await;
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let error = peer.await_endorsers(&call(), &[], deadline).await.unwrap_err().to_string();
+    assert!(error.ends_with("last seen: failed to find any endorsing peers for org(s): Org2MSP"), "{error}");
 }

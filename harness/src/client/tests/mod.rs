@@ -1,6 +1,7 @@
 //! Clients against servers in this process, over real TLS on loopback: what needs no Fabric to be
 //! seen, and failures that Fabric gives only by chance.
 
+mod endorser;
 mod gateway;
 mod participation;
 mod transport;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use fabric_network::identity::{PrivateKey, TlsPair};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::time::Instant;
+use tonic::transport::{Identity, ServerTlsConfig};
 
 use super::signer::Signer;
 use crate::runtime::Endpoint;
@@ -48,6 +50,11 @@ impl Authority {
             certificate_pem: params.signed_by(&key, &self.issuer).unwrap().pem(),
             private_key_pem: PrivateKey::from_pem(key.serialize_pem()),
         }
+    }
+
+    pub(super) fn server_tls(&self) -> ServerTlsConfig {
+        let pair = self.pair();
+        ServerTlsConfig::new().identity(Identity::from_pem(&pair.certificate_pem, pair.private_key_pem.as_pem()))
     }
 
     pub(super) fn endpoint(&self, address: SocketAddr) -> Endpoint {

@@ -1,18 +1,17 @@
 //! Connections that fail, each with its own cause in the error, and what counts as an answer.
 
 use tokio::net::TcpListener;
+use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use super::*;
 use crate::client::{ClientError, answers, connect, connect_when_ready};
 
 fn serve(authority: &Authority) -> Endpoint {
-    let pair = authority.pair();
-    let tls = ServerTlsConfig::new().identity(Identity::from_pem(&pair.certificate_pem, pair.private_key_pem.as_pem()));
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = authority.endpoint(incoming.local_addr().unwrap());
-    let server = Server::builder().tls_config(tls).unwrap().add_routes(tonic::service::Routes::default());
+    let server =
+        Server::builder().tls_config(authority.server_tls()).unwrap().add_routes(tonic::service::Routes::default());
     tokio::spawn(server.serve_with_incoming(incoming));
     endpoint
 }
