@@ -241,7 +241,8 @@ impl Administration {
         self.organizations.iter().filter(move |other| all || channel.organizations.contains(&other.name))
     }
 
-    fn channel_peers<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a PeerClient> {
+    /// The peers of the channel's organizations, each called by its own administrator.
+    pub fn channel_peers<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a PeerClient> {
         self.members(channel).flat_map(|organization| &organization.peers)
     }
 

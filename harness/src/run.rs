@@ -2,7 +2,7 @@
 
 use crate::check::cases::Before;
 use crate::check::{self, Target};
-use crate::client::Definition;
+use crate::client::{ClientError, Definition};
 use crate::cleanup::Leftover;
 use crate::deploy::{Administration, DeployError, Package};
 use crate::options::{Plan, TlsMode};
@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
 use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Placed, Running, Runtime, RuntimeError};
+use crate::wait::WaitError;
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, PackageError, package_id};
 use fabric_network::bundle::{Bundle, File};
@@ -56,7 +57,10 @@ pub enum RunError {
     Deploy(#[from] DeployError),
     /// The chaincode does not answer.
     #[error("the first query failed")]
-    FirstQuery(#[source] crate::client::ClientError),
+    FirstQuery(#[source] ClientError),
+    /// The gateway can't endorse.
+    #[error("the chaincode is committed, but its transactions can't be endorsed")]
+    Endorsers(#[from] WaitError<ClientError>),
     /// Something of the run is still there.
     #[error("left behind:\n{}", .0.iter().map(crate::report::error_text).collect::<Vec<_>>().join("\n"))]
     Leftover(Vec<Leftover>),
@@ -120,6 +124,7 @@ async fn deploy_and_check(
     let target = target(plan, &administration, channel, bundle)?;
     timeline.step(FIRST_QUERY, target.first_answer()).await.map_err(RunError::FirstQuery)?;
     let to_first_query = timeline.elapsed();
+    timeline.step("wait until the endorsers are known", target.endorsers_are_known()).await?;
     let cases = check::run(&plan.cases.cases, &target, async |before| match before {
         Before::RestartChaincode => restart_chaincodes(running).await,
     });
@@ -130,6 +135,7 @@ async fn deploy_and_check(
 fn target(plan: &Plan, administration: &Administration, channel: &Channel, bundle: &Bundle) -> Result<Target, RunError> {
     Ok(Target {
         gateway: administration.gateway(channel, bundle)?,
+        peers: administration.channel_peers(channel).cloned().collect(),
         channel: channel.name.clone(),
         chaincode: CHAINCODE.to_owned(),
         organizations: administration.organizations(channel),

@@ -4,17 +4,22 @@
 
 pub mod cases;
 
-use crate::client::{ClientError, EventStart, Invocation, PeerClient};
+use crate::wait::{self, Poll, WaitError};
+use crate::client::{ClientError, EventStart, Invocation, PeerClient, await_commit};
 use cases::{Before, Call, Case, ExpectedEvent, match_json};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
+use tonic::Code;
 
 /// The chaincode under test, as one client sees it.
 #[derive(Debug)]
 pub struct Target {
     /// The peer whose gateway is called, with the client's identity.
     pub gateway: PeerClient,
+    /// Every peer of the channel. A case ends when all of them have committed its transaction:
+    /// peers that lag endorse the next one on another state, and the endorsements do not match.
+    pub peers: Vec<PeerClient>,
     /// The channel.
     pub channel: String,
     /// The chaincode's name in its definition.
@@ -135,7 +140,7 @@ impl Target {
         let height = height.map_err(|error| failure("the height of the ledger", &error))?;
         let committed = async {
             self.gateway.submit(&transaction, deadline).await?;
-            self.gateway.commit_status(&self.channel, &transaction.transaction_id, deadline).await
+            await_commit(&self.peers, &self.channel, &transaction.transaction_id, deadline).await
         };
         let committed = committed.await.map_err(|error| failure("a committed, valid transaction", &error))?;
         match (&case.event, height) {
@@ -178,6 +183,28 @@ impl Target {
     pub async fn first_answer(&self) -> Result<Vec<u8>, ClientError> {
         let invocation = Invocation::new(&self.channel, &self.chaincode, "AssetExists").argument("asset1");
         self.gateway.evaluate(&invocation, &[], self.deadline()).await
+    }
+
+    /// Waits until the gateway can plan an endorsement. It learns from gossip which peers of other
+    /// organizations run the chaincode, and gossip takes its time.
+    ///
+    /// # Errors
+    ///
+    /// When the gateway refuses for another reason, or knows too few peers until the time-out.
+    pub async fn endorsers_are_known(&self) -> Result<(), WaitError<ClientError>> {
+        let invocation = Invocation::new(&self.channel, &self.chaincode, "AssetExists").argument("asset1");
+        let what = "the gateway knows peers enough to satisfy the endorsement policy";
+        wait::until(what, self.timeout, || async {
+            let proposal = invocation.propose(self.gateway.signer())?;
+            match self.gateway.endorse(&proposal, &[], self.deadline()).await {
+                Ok(_) => Ok(Poll::Ready(())),
+                Err(
+                    error @ ClientError::Status { code: Code::FailedPrecondition | Code::Unavailable, .. },
+                ) => Ok(Poll::NotYet(crate::report::error_text(&error))),
+                Err(error) => Err(error),
+            }
+        })
+        .await
     }
 
     fn invocation(&self, arguments: &[String]) -> Invocation {

@@ -39,8 +39,9 @@ pub use images::is_obtainable;
 const PEER: &str = "hyperledger/fabric-peer";
 const ORDERER: &str = "hyperledger/fabric-orderer";
 
-/// Where the images have a node's configuration.
-const CONFIG: &str = "/etc/hyperledger/fabric";
+/// Where a node's configuration is. Not in the images' own `/etc/hyperledger/fabric`: the 2.5 images
+/// have a sample MSP there, whose administrator would become one of ours.
+const CONFIG: &str = "/etc/hyperledger/node";
 
 /// Where the images have a node's data. Below, because the images declare it a volume.
 const DATA: &str = "/var/hyperledger/production";
