@@ -27,7 +27,7 @@ async fn peer(name: &str, response: ProposalResponse) -> PeerClient {
     let authority = Authority::new();
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = authority.endpoint(incoming.local_addr().unwrap());
-    let server = Server::builder().tls_config(authority.server_tls()).unwrap();
+    let mut server = Server::builder().tls_config(authority.server_tls()).unwrap();
     tokio::spawn(server.add_service(EndorserServer::new(Fake(response))).serve_with_incoming(incoming));
     PeerClient::new(Node::connect(name, &endpoint, None).await.unwrap(), identity().0)
 }
