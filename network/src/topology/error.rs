@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// Where a value stands in the YAML text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The line, counted from 1.
     pub line: u64,
@@ -52,7 +52,8 @@ impl TopologyError {
         Self { mistakes: vec![mistake] }
     }
 
-    /// Everything that is wrong, in the order of the topology. Never empty.
+    /// Everything that is wrong, in the order of the text that the topology was read from. Never
+    /// empty.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }

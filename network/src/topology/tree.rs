@@ -78,21 +78,17 @@ pub(super) fn parse(text: &str) -> Result<Tree, TopologyError> {
         let location = error.location().map(|place| Location { line: place.line(), column: place.column() });
         TopologyError::one(Mistake {
             path: String::new(),
-            message: format!("the topology is not valid YAML: {}", first_line(&error)),
+            message: format!("the topology is not valid YAML: {}", message_of(&error)),
             location,
         })
     })
 }
 
-/// The parser's own message, without the place that it puts before or after it.
-fn first_line(error: &serde_saphyr::Error) -> String {
+/// The parser's own message, without the place after it and advice to programmers.
+fn message_of(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-    let line = line.strip_prefix("error:").unwrap_or(line).trim();
-    match (line.starts_with("line "), line.split_once(": ")) {
-        (true, Some((_place, message))) => message.to_owned(),
-        _ => line.split(" at line ").next().unwrap_or(line).to_owned(),
-    }
+    let end = [" at line ", ", set DuplicateKeyPolicy"].into_iter().filter_map(|rest| text.find(rest)).min();
+    text[..end.unwrap_or(text.len())].to_owned()
 }
 
 impl<'de> Deserialize<'de> for Tree {

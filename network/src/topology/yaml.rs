@@ -35,6 +35,7 @@ impl Topology {
                 }
             }
         }
+        reader.mistakes.sort_by_key(|mistake| mistake.location);
         TopologyError::check(reader.mistakes)?;
         Ok(topology)
     }

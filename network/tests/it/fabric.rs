@@ -2,7 +2,7 @@
 //!
 //! A node is killed when its handle goes, whatever the test did.
 
-use std::ffi::OsString;
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use fabric_network::node::NodeSpec;
 use fabric_network::release::Release;
 
 /// How long anything may take. Each step takes milliseconds; the rest is for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program of Fabric's.
 fn program(name: &str) -> PathBuf {
-    let directories = std::env::var_os("FABRIC_BIN").or_else(|| std::env::var_os("PATH")).unwrap_or_else(OsString::new);
+    let directories = std::env::var_os("FABRIC_BIN").or_else(|| std::env::var_os("PATH")).unwrap_or_default();
     std::env::split_paths(&directories)
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
@@ -44,13 +44,13 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) struct Network {
     pub(crate) bundle: Bundle,
     directory: PathBuf,
-    processes: Vec<(String, Child)>,
+    processes: RefCell<Vec<(String, Child)>>,
 }
 
 impl Network {
     /// Starts every node of a bundle that was written to `directory`.
     pub(crate) fn start(bundle: Bundle, directory: &Path) -> Self {
-        let mut network = Self { bundle, directory: directory.to_owned(), processes: Vec::new() };
+        let network = Self { bundle, directory: directory.to_owned(), processes: RefCell::default() };
         for node in &network.bundle.nodes {
             let log = File::create(network.log_path(&node.name)).unwrap();
             let child = Command::new(program(&node.program))
@@ -64,7 +64,7 @@ impl Network {
                 .stderr(log)
                 .spawn()
                 .unwrap();
-            network.processes.push((node.name.clone(), child));
+            network.processes.borrow_mut().push((node.name.clone(), child));
         }
         network
     }
@@ -112,24 +112,30 @@ impl Network {
     pub(crate) fn until(&self, node: &NodeSpec, attempt: &mut dyn FnMut() -> Result<(), String>) {
         let start = Instant::now();
         while let Err(last) = attempt() {
-            assert!(start.elapsed() < PATIENCE, "{}: {last}\nits log: {}", node.name, tail(&self.log(&node.name)));
+            let dead = self.dead();
+            assert!(
+                start.elapsed() < PATIENCE && dead.is_empty(),
+                "{}: {last}\nits log: {}\nnodes that died: {dead:?}",
+                node.name,
+                tail(&self.log(&node.name))
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// The names of nodes that are no longer running.
-    pub(crate) fn dead(&mut self) -> Vec<String> {
+    pub(crate) fn dead(&self) -> Vec<String> {
         let ended = |(name, child): &mut (String, Child)| match child.try_wait() {
             Ok(None) => None,
             _ => Some(name.clone()),
         };
-        self.processes.iter_mut().filter_map(ended).collect()
+        self.processes.borrow_mut().iter_mut().filter_map(ended).collect()
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for (_, child) in &mut self.processes {
+        for (_, child) in self.processes.get_mut() {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -50,7 +50,7 @@ fn run(topology: &Topology) {
     let placement = place(topology, scratch.path(), free_port);
     let bundle = render(topology, &placement, &options()).unwrap();
     bundle.write_to(scratch.path()).unwrap();
-    let mut network = Network::start(bundle, scratch.path());
+    let network = Network::start(bundle, scratch.path());
 
     let nodes = network.bundle.nodes.clone();
     let (orderers, peers): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| node.kind == NodeKind::Orderer);

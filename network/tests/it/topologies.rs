@@ -97,7 +97,7 @@ fn every_mistake_is_told_at_once_with_its_place() {
     peers:
       - name: Peer_0
       - peer1
-    colour: blue
+    color: blue
   - domain: org3.example.com
     peers: []
 ordering:
@@ -158,17 +158,14 @@ fn text_that_is_no_topology_is_told_as_such() {
 
 #[test]
 fn broken_yaml_has_line_and_column() {
-    for (yaml, place) in [
-        ("organizations:\n  - name: \"Org1\n", "line "),
-        ("organizations: [1, 2\nordering: 3\n", "line 2"),
-        ("a: 1\n  b: 2\n", "line 2"),
-        ("ordering: {}\nordering: {}\n", "line 2"),
-        ("a: *nowhere\n", "line 1"),
+    for (yaml, expected) in [
+        ("organizations:\n  - name: \"Org1\n", "invalid indentation in multiline quoted scalar (line 3, column 1)"),
+        ("organizations: [1, 2\nordering: 3\n", "illegal placement of ':' indicator (line 2, column 9)"),
+        ("a: 1\n  b: 2\n", "mapping values are not allowed in this context (line 2, column 4)"),
+        ("ordering: {}\nordering: {}\n", "duplicate mapping key: ordering (line 2, column 1)"),
+        ("a: *nowhere\n", "alias references unknown anchor (line 1, column 4)"),
     ] {
-        let error = mistakes(yaml);
-        assert!(error.starts_with("the topology is not valid YAML: "), "{yaml:?} gives {error}");
-        assert!(error.contains(&format!("({place}")), "{yaml:?} gives {error}");
-        assert_eq!(error.lines().count(), 1, "{yaml:?} gives {error}");
+        assert_eq!(mistakes(yaml), format!("the topology is not valid YAML: {expected}"));
     }
 }
 
