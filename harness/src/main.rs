@@ -6,5 +6,5 @@ use fabric_harness::program::program;
 
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
-    program(Cli::parse()).await.into()
+    Box::pin(program(Cli::parse())).await.into()
 }

@@ -2,8 +2,8 @@
 
 use crate::check::cases::Before;
 use crate::check::{self, Target};
-use crate::client::{ClientError, Definition};
 use crate::cleanup::Leftover;
+use crate::client::{ClientError, Definition};
 use crate::deploy::{Administration, DeployError, Package};
 use crate::options::{Plan, TlsMode};
 use crate::report::Report;
@@ -86,9 +86,8 @@ pub async fn run(
     evidence.add("package/connection.json", package.connection.clone());
     evidence.add(format!("package/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
 
-    let running =
-        timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &[server])).await?;
-    let finished = deploy_and_check(plan, &bundle, &package, &running, timeline).await;
+    let running = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &[server])).await?;
+    let finished = Box::pin(deploy_and_check(plan, &bundle, &package, &running, timeline)).await;
     evidence.add_logs(running.logs().await);
     timeline.step("stop, and remove everything", running.stop()).await.map_err(RunError::Leftover)?;
     finished
@@ -132,7 +131,12 @@ async fn deploy_and_check(
     Ok(Finished { report: Report { cases }, to_first_query })
 }
 
-fn target(plan: &Plan, administration: &Administration, channel: &Channel, bundle: &Bundle) -> Result<Target, RunError> {
+fn target(
+    plan: &Plan,
+    administration: &Administration,
+    channel: &Channel,
+    bundle: &Bundle,
+) -> Result<Target, RunError> {
     Ok(Target {
         gateway: administration.gateway(channel, bundle)?,
         peers: administration.channel_peers(channel).cloned().collect(),

@@ -140,9 +140,8 @@ impl Case {
     }
 
     fn validate(&self) -> Result<(), &'static str> {
-        let arguments = match (&self.submit, &self.evaluate) {
-            (Some(arguments), None) | (None, Some(arguments)) => arguments,
-            _ => return Err("give one of `submit` and `evaluate`"),
+        let ((Some(arguments), None) | (None, Some(arguments))) = (&self.submit, &self.evaluate) else {
+            return Err("give one of `submit` and `evaluate`");
         };
         if arguments.is_empty() {
             return Err("the first argument is the function's name; give it");
@@ -197,7 +196,13 @@ mod tests {
     fn the_asset_transfer_cases_can_be_read() {
         let cases = CaseFile::asset_transfer().unwrap().cases;
         for function in [
-            "InitLedger", "CreateAsset", "ReadAsset", "UpdateAsset", "DeleteAsset", "AssetExists", "TransferAsset",
+            "InitLedger",
+            "CreateAsset",
+            "ReadAsset",
+            "UpdateAsset",
+            "DeleteAsset",
+            "AssetExists",
+            "TransferAsset",
             "GetAllAssets",
         ] {
             let called = |case: &Case| match case.call() {
@@ -209,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_mistake_in_a_case_file_says_where() {
-        let unknown = CaseFile::from_toml("my.toml", "[[case]]\nname = 'a'\nsubmitt = ['F']\n").unwrap_err().to_string();
+        let unknown =
+            CaseFile::from_toml("my.toml", "[[case]]\nname = 'a'\nsubmitt = ['F']\n").unwrap_err().to_string();
         assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
         let both = "[[case]]\nname = 'a'\nsubmit = ['F']\nevaluate = ['F']\n";
         let both = CaseFile::from_toml("my.toml", both).unwrap_err().to_string();
@@ -225,6 +231,9 @@ mod tests {
         assert_eq!(match_json(&json!([{ "Size": 6 }]), &seen).unwrap_err(), "$[0].Size is 5, not 6");
         assert_eq!(match_json(&json!([{ "Color": "b" }]), &seen).unwrap_err(), "$[0].Color is missing");
         assert_eq!(match_json(&json!([]), &seen).unwrap_err(), "$ has 1 elements, not 0");
-        assert_eq!(match_json(&json!({}), &seen).unwrap_err(), "$ is [{\"ID\":\"a\",\"Owner\":\"x\",\"Size\":5}], not {}");
+        assert_eq!(
+            match_json(&json!({}), &seen).unwrap_err(),
+            "$ is [{\"ID\":\"a\",\"Owner\":\"x\",\"Size\":5}], not {}"
+        );
     }
 }

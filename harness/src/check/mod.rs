@@ -4,8 +4,8 @@
 
 pub mod cases;
 
+use crate::client::{ClientError, EventStart, Invocation, PeerClient};
 use crate::wait::{self, Poll, WaitError};
-use crate::client::{ClientError, EventStart, Invocation, PeerClient, await_commit};
 use cases::{Before, Call, Case, ExpectedEvent, match_json};
 use serde_json::Value;
 use std::time::Duration;
@@ -81,13 +81,10 @@ pub async fn run(
     reports
 }
 
-async fn outcome(
-    case: &Case,
-    target: &Target,
-    before: &mut impl AsyncFnMut(Before) -> Result<(), String>,
-) -> Outcome {
+async fn outcome(case: &Case, target: &Target, before: &mut impl AsyncFnMut(Before) -> Result<(), String>) -> Outcome {
     if target.organizations < case.needs.organizations {
-        let reason = format!("needs {} organizations, the channel has {}", case.needs.organizations, target.organizations);
+        let reason =
+            format!("needs {} organizations, the channel has {}", case.needs.organizations, target.organizations);
         return Outcome::NotRun { reason };
     }
     if let Some(what) = case.after
@@ -138,11 +135,8 @@ impl Target {
             None => Ok(None),
         };
         let height = height.map_err(|error| failure("the height of the ledger", &error))?;
-        let committed = async {
-            self.gateway.submit(&transaction, deadline).await?;
-            await_commit(&self.peers, &self.channel, &transaction.transaction_id, deadline).await
-        };
-        let committed = committed.await.map_err(|error| failure("a committed, valid transaction", &error))?;
+        let committed = self.gateway.commit(&transaction, &self.peers, deadline).await;
+        let committed = committed.map_err(|error| failure("a committed, valid transaction", &error))?;
         match (&case.event, height) {
             (Some(event), Some(height)) => self.expect_event(event, height, &committed.transaction_id, deadline).await,
             _ => Ok(()),
@@ -198,9 +192,9 @@ impl Target {
             let proposal = invocation.propose(self.gateway.signer())?;
             match self.gateway.endorse(&proposal, &[], self.deadline()).await {
                 Ok(_) => Ok(Poll::Ready(())),
-                Err(
-                    error @ ClientError::Status { code: Code::FailedPrecondition | Code::Unavailable, .. },
-                ) => Ok(Poll::NotYet(crate::report::error_text(&error))),
+                Err(error @ ClientError::Status { code: Code::FailedPrecondition | Code::Unavailable, .. }) => {
+                    Ok(Poll::NotYet(crate::report::error_text(&error)))
+                }
                 Err(error) => Err(error),
             }
         })

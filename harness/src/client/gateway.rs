@@ -22,6 +22,9 @@ use super::proposal::{Invocation, Proposal, Transaction};
 use super::transport::{MAX_MESSAGE_SIZE, timed_out};
 use crate::wait::{self, Poll};
 
+/// When a submitted transaction that is not committed is submitted again, for the first time.
+const RESUBMIT_AFTER: Duration = Duration::from_secs(2);
+
 /// A transaction on the ledger, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -209,9 +212,34 @@ impl PeerClient {
         let proposal = invocation.propose(&self.signer)?;
         let transaction = self.endorse(&proposal, organizations, deadline).await?;
         let result = transaction.result().map_err(|bad| ClientError::malformed("endorse", self.name(), bad))?;
-        self.submit(&transaction, deadline).await?;
-        let committed = self.commit_status(&transaction.channel, &transaction.transaction_id, deadline).await?;
+        let committed = self.commit(&transaction, std::slice::from_ref(self), deadline).await?;
         Ok(Submitted { result, committed })
+    }
+
+    /// Submits a signed transaction and waits until each of `peers` has committed it.
+    ///
+    /// A raft leader that steps down drops what it has accepted but not yet agreed upon, and tells
+    /// nobody. So a transaction that is not committed after two seconds, then four and so on, is
+    /// submitted again. Should it be ordered twice, the ledger takes the first and the second is
+    /// invalid; the commit status is of the first.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit) and [`commit_status`](Self::commit_status).
+    pub async fn commit(
+        &self,
+        transaction: &Transaction,
+        peers: &[PeerClient],
+        deadline: Instant,
+    ) -> Result<Committed, ClientError> {
+        let mut patience = RESUBMIT_AFTER;
+        loop {
+            self.submit(transaction, deadline).await?;
+            let until = deadline.min(Instant::now() + patience);
+            match await_commit(peers, &transaction.channel, &transaction.transaction_id, until).await {
+                Err(ClientError::TimedOut { .. }) if until < deadline => patience *= 2,
+                result => return result,
+            }
+        }
     }
 
     pub(super) fn gateway(&self) -> GatewayClient<Channel> {

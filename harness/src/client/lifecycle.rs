@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::endorser::{PeerClient, endorse};
 use super::error::ClientError;
-use super::gateway::{Committed, await_commit};
+use super::gateway::Committed;
 use super::proposal::Invocation;
 
 const LIFECYCLE: &str = "_lifecycle";
@@ -279,8 +279,8 @@ async fn transact(
     deadline: Instant,
 ) -> Result<Committed, ClientError> {
     let transaction = endorse(operation, peers, invocation, deadline).await?;
-    peers[0].submit(&transaction, deadline).await?;
-    await_commit(peers, &transaction.channel, &transaction.transaction_id, deadline).await
+    let first = peers.first().ok_or(ClientError::NoPeer { operation })?;
+    first.commit(&transaction, peers, deadline).await
 }
 
 fn invoke(channel: &str, function: &str, arguments: &impl Message) -> Invocation {

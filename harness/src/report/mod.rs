@@ -118,7 +118,8 @@ mod tests {
     fn one_failure_fails_the_run_and_a_case_that_did_not_run_is_no_pass() {
         let failed = Outcome::Failed { expected: "a".to_owned(), seen: "b\nc".to_owned() };
         let not_run = || Outcome::NotRun { reason: "needs two organizations".to_owned() };
-        let report = Report { cases: vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())] };
+        let report =
+            Report { cases: vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())] };
         assert_eq!(report.exit_code(), ExitCode::Failed);
         assert!(report.summary().ends_with("1 passed, 1 failed, 1 not run"), "{}", report.summary());
         assert_eq!(Report { cases: vec![case("three", not_run())] }.exit_code(), ExitCode::Failed);

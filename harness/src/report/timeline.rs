@@ -1,6 +1,6 @@
 //! The steps of a run, printed as they end, and their times.
 
-use std::future::Future;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,16 @@ impl Timeline {
     /// # Errors
     ///
     /// The step's own.
-    pub async fn step<T, E>(&self, name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub fn step<T, E>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        // On the heap, or the futures of all steps would add up to that of the run.
+        self.run(name, Box::pin(work))
+    }
+
+    async fn run<T, E>(&self, name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let begin = self.begin.elapsed();
         let result = work.await;
         let time = self.begin.elapsed().saturating_sub(begin);
@@ -74,7 +83,8 @@ pub fn table(runs: &[Vec<Step>], to_first_query: &[Duration]) -> String {
         let milliseconds = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
         let median = milliseconds(times.get(times.len() / 2));
         let (min, max) = (milliseconds(times.first()), milliseconds(times.last()));
-        text.push_str(&format!("  {median:>6} {min:>6} {max:>6}  {name}\n"));
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "  {median:>6} {min:>6} {max:>6}  {name}");
     };
     for step in runs.first().into_iter().flatten() {
         let times = runs.iter().flatten().filter(|other| other.name == step.name).map(|other| other.time);
