@@ -119,6 +119,11 @@ impl Chaincode for Contract {
 /// arguments ([`Arguments`]), returns a result that `serde` can write.
 ///
 /// `A` is the tuple of argument types; it is never named by users.
+#[diagnostic::on_unimplemented(
+    message = "this is not a function of a contract",
+    label = "takes a `Stub` and up to eight arguments that implement `FromArgument`",
+    note = "it is asynchronous and returns a `Result` of something that implements `Serialize`"
+)]
 pub trait Function<A>: Send + Sync + 'static {
     /// Converts the arguments, runs, converts the result.
     fn call(&self, stub: Stub) -> impl Future<Output = Result<Response, Error>> + Send;

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
@@ -33,7 +34,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long connections may take to close once their streams have ended.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What HTTP/2 lets a peer send before it is read, so that large values do
 /// not go in small steps.
@@ -101,6 +102,7 @@ impl Server {
     /// When serving fails; being stopped is no error.
     pub async fn serve(self) -> Result<(), ServerError> {
         let ending = self.service.ending.clone();
+        let streams = self.service.streams.clone();
         let stop = ending.stop.clone();
         let incoming = listener::connections(self.listener, self.tls, stop.clone());
         let service = ChaincodeServer::new(self.service)
@@ -116,9 +118,12 @@ impl Server {
             self.shutdown.await;
             info!("stopping");
             ending.stop.cancel();
-            tokio::time::sleep(self.stop_timeout).await;
-            warn!("transactions still ran after {:?}", self.stop_timeout);
-            ending.abort.cancel();
+            streams.close();
+            let ended = tokio::time::timeout(self.stop_timeout, streams.wait()).await;
+            if ended.is_err() {
+                warn!("transactions still run after {:?}", self.stop_timeout);
+                ending.abort.cancel();
+            }
             tokio::time::sleep(CLOSE_TIMEOUT).await;
         };
         let served = tokio::select! {
@@ -164,6 +169,7 @@ impl ServerBuilder {
                 chaincode_id: config.chaincode_id.into(),
                 limits: config.limits,
                 ending: Ending::default(),
+                streams: TaskTracker::new(),
             },
             stop_timeout: config.stop_timeout,
             shutdown,
@@ -185,6 +191,7 @@ struct Service {
     chaincode_id: Arc<str>,
     limits: Limits,
     ending: Ending,
+    streams: TaskTracker,
 }
 
 #[tonic::async_trait]
@@ -198,7 +205,8 @@ impl chaincode_server::Chaincode for Service {
         let (outbox, outbound) = outbox();
         let chaincode = Arc::clone(&self.chaincode);
         let session = Session::new(chaincode, &self.chaincode_id, self.limits, outbox);
-        tokio::spawn(session.converse(request.into_inner(), self.ending.clone()));
+        let conversation = session.converse(request.into_inner(), self.ending.clone());
+        self.streams.spawn(conversation);
         Ok(tonic::Response::new(outbound))
     }
 }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// What is wrong with a proposal.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum ProposalError {
-    #[error("the {part} of the proposal cannot be read: {source}")]
+    #[error("the {part} cannot be read: {source}")]
     Malformed { part: &'static str, source: prost::DecodeError },
     #[error("the proposal has no header")]
     NoHeader,
@@ -36,14 +36,14 @@ impl ProposalFacts {
         if proposal.header.is_empty() {
             return Err(ProposalError::NoHeader);
         }
-        let header: Header = part("header", &proposal.header)?;
-        let channel_header: ChannelHeader = part("channel header", &header.channel_header)?;
+        let header: Header = part("proposal's header", &proposal.header)?;
+        let channel_header: ChannelHeader = part("proposal's channel header", &header.channel_header)?;
         let possible = [HeaderType::EndorserTransaction, HeaderType::Config];
         if !possible.map(i32::from).contains(&channel_header.r#type) {
             return Err(ProposalError::Type(channel_header.r#type));
         }
-        let signature: SignatureHeader = part("signature header", &header.signature_header)?;
-        let payload: ChaincodeProposalPayload = part("payload", &proposal.payload)?;
+        let signature: SignatureHeader = part("proposal's signature header", &header.signature_header)?;
+        let payload: ChaincodeProposalPayload = part("proposal's payload", &proposal.payload)?;
         let binding = Sha256::new()
             .chain_update(&signature.nonce)
             .chain_update(&signature.creator)

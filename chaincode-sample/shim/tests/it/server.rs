@@ -1,0 +1,280 @@
+//! Streams, connections, TLS, stopping.
+
+use std::time::Duration;
+
+use chaincode_shim::TlsFiles;
+use fabric_protos::protos::ChaincodeMessage;
+use fabric_protos::protos::chaincode_message::Type;
+
+use super::certificates::{Ca, Files};
+use super::peer::{self, Dial, Peer};
+use super::support::{Running, config, start};
+
+async fn connected() -> (Running, Peer) {
+    let server = start(config()).await;
+    let peer = Peer::connect(server.address, Dial::default()).await.unwrap();
+    (server, peer)
+}
+
+#[tokio::test]
+async fn the_chaincode_registers_first_and_echoes_keepalive() {
+    let server = start(config()).await;
+    let channel = peer::dial(server.address, Dial::default()).await.unwrap();
+    let mut peer = Peer::open(channel).await.unwrap();
+    let register = peer.receive().await.unwrap();
+    assert_eq!(register.r#type(), Type::Register);
+    assert_eq!(&register.payload[..], b"\x12\x0dbasic_1.0:abc");
+    peer.send(Type::Keepalive, "", b"");
+    assert_eq!(peer.receive().await.unwrap().r#type(), Type::Keepalive);
+}
+
+#[tokio::test]
+async fn a_panic_answers_its_transaction_alone() {
+    let (server, mut peer) = connected().await;
+    let waiting = peer.begin(Type::Transaction, &["Wait"]);
+    server.gates.entered.notified().await;
+    let outcome = peer.invoke(&["Panic"]).await;
+    assert_eq!(outcome.failure(), (500, "the chaincode panicked: as asked"));
+    assert_eq!(outcome.event, None);
+    server.gates.leave.add_permits(1);
+    let (ended, outcome) = peer.serve(1).await.remove(0);
+    assert_eq!((ended, outcome.response.status), (waiting, 200));
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+}
+
+#[tokio::test]
+async fn transactions_of_several_peers_run_side_by_side() {
+    let server = start(config()).await;
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
+        for _ in 0..50 {
+            peer.begin(Type::Transaction, &["Wait"]);
+        }
+        // Ends only after all of those have begun, which none has finished.
+        assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+        peers.push(peer);
+    }
+    server.gates.leave.add_permits(150);
+    for peer in &mut peers {
+        let outcomes = peer.serve(50).await;
+        assert!(outcomes.iter().all(|(_, outcome)| outcome.response.status == 200));
+    }
+}
+
+#[tokio::test]
+async fn transactions_beyond_the_limit_wait_their_turn() {
+    let mut config = config();
+    config.limits.running = 1;
+    config.limits.waiting = 1;
+    let server = start(config).await;
+    let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
+    let running = peer.begin(Type::Transaction, &["Wait"]);
+    let waiting = peer.begin(Type::Transaction, &["Get", "k"]);
+    let refused = peer.begin(Type::Transaction, &["Get", "k"]);
+    let (first, outcome) = peer.serve(1).await.remove(0);
+    assert_eq!(first, refused);
+    let text = "too many transactions are waiting for this chaincode";
+    assert_eq!(outcome.failure(), (0, text));
+    server.gates.leave.add_permits(1);
+    let order: Vec<_> = peer.serve(2).await.into_iter().map(|(txid, _)| txid).collect();
+    assert_eq!(order, [running, waiting]);
+}
+
+#[tokio::test]
+async fn malformed_transactions_are_answered_and_harm_nobody() {
+    let (_server, mut peer) = connected().await;
+    let mut malformed = ChaincodeMessage {
+        r#type: Type::Transaction.into(),
+        txid: "1".to_owned(),
+        channel_id: "mychannel".to_owned(),
+        payload: b"\xff".as_slice().into(),
+        ..ChaincodeMessage::default()
+    };
+    peer.send_message(malformed.clone());
+    let answer = peer.receive().await.unwrap();
+    assert_eq!((answer.r#type(), answer.txid.as_str()), (Type::Error, "1"));
+    malformed.payload = b"".as_slice().into();
+    let mut proposal = peer::proposal();
+    proposal.proposal_bytes = b"\xff".to_vec();
+    malformed.proposal = Some(proposal.clone());
+    peer.send_message(malformed.clone());
+    let text = peer.receive().await.unwrap().payload;
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.starts_with("the proposal cannot be read: "), "{text}");
+    proposal.proposal_bytes = Vec::new();
+    malformed.proposal = Some(proposal);
+    peer.send_message(malformed);
+    assert_eq!(peer.receive().await.unwrap().payload, "the proposal has no header");
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+}
+
+#[tokio::test]
+async fn a_broken_protocol_ends_that_stream_alone() {
+    let (server, mut peer) = connected().await;
+    let mut other = Peer::connect(server.address, Dial::default()).await.unwrap();
+    peer.send(Type::Response, "unasked", b"");
+    let answer = peer.receive().await.unwrap();
+    assert_eq!((answer.r#type(), answer.txid.as_str()), (Type::Error, "unasked"));
+    let status = peer.end().await.unwrap_err();
+    assert_eq!(status.message(), "[unasked] nobody waits for this answer");
+    assert_eq!(other.invoke(&["Get", "k"]).await.text(), "");
+}
+
+#[tokio::test]
+async fn values_up_to_the_limit_of_a_message_pass() {
+    let (_server, mut peer) = connected().await;
+    let size = 100 * 1024 * 1024 - 1024;
+    let outcome = peer.invoke(&["PutBig", &size.to_string()]).await;
+    assert_eq!(outcome.text(), "");
+    assert_eq!(peer.state["big"].len(), size);
+    let length = peer.invoke(&["Length", "big"]).await.text();
+    assert_eq!(length, size.to_string());
+    let outcome = peer.invoke(&["PutBig", "104857600"]).await;
+    let text = "and a message at most 104857600";
+    assert!(outcome.failure().1.ends_with(text), "{:?}", outcome.failure());
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+}
+
+#[tokio::test]
+async fn an_answer_that_no_message_can_hold_fails_alone() {
+    let mut config = config();
+    config.limits.message_bytes = 1000;
+    let server = start(config).await;
+    let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
+    let outcome = peer.invoke(&["Big", "1000"]).await;
+    let text = "and a message at most 1000";
+    assert!(outcome.failure().1.ends_with(text), "{:?}", outcome.failure());
+    assert_eq!(peer.invoke(&["Big", "3"]).await.text(), "xxx");
+}
+
+#[tokio::test]
+async fn a_lost_stream_frees_the_transactions_on_it() {
+    let (server, mut peer) = connected().await;
+    peer.begin(Type::Transaction, &["Get", "k"]);
+    assert_eq!(peer.receive().await.unwrap().r#type(), Type::GetState);
+    peer.begin(Type::Transaction, &["Wait"]);
+    server.gates.entered.notified().await;
+    drop(peer);
+    let mut again = Peer::connect(server.address, Dial::default()).await.unwrap();
+    assert_eq!(again.invoke(&["Get", "k"]).await.text(), "");
+    let mut server = server;
+    server.tell_to_stop();
+    // A transaction that still ran would hold this up for eight seconds.
+    let ended = tokio::time::timeout(Duration::from_secs(5), server.ended());
+    ended.await.expect("something of the lost stream still runs").unwrap();
+}
+
+#[tokio::test]
+async fn stop_lets_running_transactions_finish() {
+    let (mut server, mut peer) = connected().await;
+    let running = peer.begin(Type::Transaction, &["Wait"]);
+    server.gates.entered.notified().await;
+    server.tell_to_stop();
+    let late = loop {
+        // The stop reaches the stream a moment later.
+        let outcome = peer.invoke(&["Get", "k"]).await;
+        if outcome.response.status == 0 {
+            break outcome;
+        }
+    };
+    assert_eq!(late.failure(), (0, "the chaincode server is stopping"));
+    server.gates.leave.add_permits(1);
+    let (ended, outcome) = peer.serve(1).await.remove(0);
+    assert_eq!((ended, outcome.response.status), (running, 200));
+    peer.end().await.unwrap();
+    let address = server.address;
+    server.ended().await.unwrap();
+    assert!(peer::dial(address, Dial::default()).await.is_err(), "still listening");
+}
+
+#[tokio::test]
+async fn stop_does_not_wait_for_ever() {
+    let mut config = config();
+    config.stop_timeout = Duration::from_millis(50);
+    let mut server = start(config).await;
+    let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
+    peer.begin(Type::Transaction, &["Wait"]);
+    server.gates.entered.notified().await;
+    server.tell_to_stop();
+    let status = peer.end().await.unwrap_err();
+    assert_eq!(status.message(), "the chaincode server has stopped");
+    server.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn stop_does_not_wait_for_idle_streams_and_connections() {
+    let (mut server, mut peer) = connected().await;
+    let silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let idle = peer::dial(server.address, Dial::default()).await.unwrap();
+    server.tell_to_stop();
+    peer.end().await.unwrap();
+    // Transactions would be given eight seconds; here are none.
+    let ended = tokio::time::timeout(Duration::from_secs(4), server.ended());
+    ended.await.expect("waits for idle connections").unwrap();
+    drop((silent, idle));
+}
+
+struct Tls {
+    server_ca: Ca,
+    client_ca: Ca,
+    files: Files,
+}
+
+impl Tls {
+    fn new() -> Self {
+        Self { server_ca: Ca::new("server CA"), client_ca: Ca::new("client CA"), files: Files::new() }
+    }
+
+    async fn start(&self, mutual: bool) -> Running {
+        let pair = self.server_ca.issue("chaincode");
+        let (certificate, key) = self.files.pair("server", &pair);
+        // Two CAs in one file, as for peers of two organizations.
+        let cas = format!("{}{}", Ca::new("other").pem, self.client_ca.pem);
+        let client_ca = mutual.then(|| self.files.write("ca.crt", &cas));
+        let files = TlsFiles { key, certificate, client_ca };
+        start(config().with_tls(files)).await
+    }
+
+    fn dial<'a>(&'a self, client: Option<&'a super::certificates::Pair>) -> Dial<'a> {
+        Dial { ca: Some(&self.server_ca.pem), client, versions: None }
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken() {
+    let tls = Tls::new();
+    let server = tls.start(false).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let versions: &'static [_] = Box::leak(Box::new([version]));
+        let dial = Dial { versions: Some(versions), ..tls.dial(None) };
+        let mut peer = Peer::connect(server.address, dial).await.unwrap();
+        assert_eq!(peer.invoke(&["Put", "k", "v"]).await.text(), "");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_peer_and_a_silent_one_do_not_hold_up_others() {
+    let tls = Tls::new();
+    let server = tls.start(false).await;
+    let _silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    assert!(Peer::connect(server.address, Dial::default()).await.is_err());
+    let mut peer = Peer::connect(server.address, tls.dial(None)).await.unwrap();
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+}
+
+#[tokio::test]
+async fn mutual_tls_takes_peers_of_its_cas_only() {
+    let tls = Tls::new();
+    let server = tls.start(true).await;
+    let known = tls.client_ca.issue("peer0");
+    let stranger = Ca::new("client CA").issue("peer0");
+    let expired = tls.client_ca.issue_until("peer0", 2001);
+    for (name, client) in [("none", None), ("stranger", Some(&stranger)), ("expired", Some(&expired))] {
+        let refused = Peer::connect(server.address, tls.dial(client)).await;
+        assert!(refused.is_err(), "taken: {name}");
+    }
+    let mut peer = Peer::connect(server.address, tls.dial(Some(&known))).await.unwrap();
+    assert_eq!(peer.chaincode_id, "basic_1.0:abc");
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+}

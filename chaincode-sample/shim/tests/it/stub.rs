@@ -1,0 +1,163 @@
+//! What a chaincode may ask, and what then goes to the peer.
+
+use fabric_protos::protos::ChaincodeAdditionalParams;
+use prost::Message;
+
+use super::peer::{Dial, Peer};
+use super::support::{LEAKED, Running, config, start};
+
+async fn connected() -> (Running, Peer) {
+    let server = start(config()).await;
+    let peer = Peer::connect(server.address, Dial::default()).await.unwrap();
+    (server, peer)
+}
+
+fn with_keys(peer: &mut Peer, keys: &[&str]) {
+    for key in keys {
+        peer.state.insert((*key).to_owned(), key.as_bytes().to_vec());
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_one_request_and_is_read_back_later() {
+    let (_server, mut peer) = connected().await;
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+    peer.log.clear();
+    assert_eq!(peer.invoke(&["Put", "k", "v"]).await.text(), "");
+    let messages = ["P>C TRANSACTION", "C>P PUT_STATE", "P>C RESPONSE", "C>P COMPLETED"];
+    assert_eq!(peer.log, messages);
+    assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "v");
+}
+
+#[tokio::test]
+async fn the_peers_refusal_reaches_the_client() {
+    let (_server, mut peer) = connected().await;
+    let outcome = peer.invoke(&["Get", "refused"]).await;
+    assert_eq!(outcome.failure(), (500, "GET_STATE failed: no ledger context"));
+    let outcome = peer.invoke(&["Put", "", "v"]).await;
+    assert_eq!(outcome.failure(), (500, "the key is empty"));
+}
+
+#[tokio::test]
+async fn a_range_is_read_in_portions_to_its_end() {
+    let (_server, mut peer) = connected().await;
+    with_keys(&mut peer, &["a", "b", "c", "d", "e", "f", "g", "h"]);
+    peer.log.clear();
+    let keys = peer.invoke(&["Range", "b", "h"]).await.text();
+    assert_eq!(keys, r#"["b","c","d","e","f","g"]"#);
+    let sent = peer.log.iter().filter(|line| line.starts_with("C>P"));
+    // The peer closes a cursor at its end by itself.
+    assert!(sent.eq(["C>P GET_STATE_BY_RANGE", "C>P QUERY_STATE_NEXT", "C>P COMPLETED"].iter()));
+    assert!(peer.cursors.is_empty());
+    assert_eq!(peer.invoke(&["Range", "x", ""]).await.text(), "[]");
+}
+
+#[tokio::test]
+async fn a_range_left_early_closes_its_cursor_before_the_answer() {
+    let (_server, mut peer) = connected().await;
+    with_keys(&mut peer, &["a", "b", "c", "d", "e"]);
+    peer.log.clear();
+    assert_eq!(peer.invoke(&["First"]).await.text(), "a");
+    let sent: Vec<_> = peer.log.iter().filter(|line| line.starts_with("C>P")).collect();
+    assert_eq!(sent, ["C>P GET_STATE_BY_RANGE", "C>P QUERY_STATE_CLOSE", "C>P COMPLETED"]);
+    assert!(peer.cursors.is_empty());
+}
+
+#[tokio::test]
+async fn pages_follow_their_bookmarks() {
+    let (_server, mut peer) = connected().await;
+    with_keys(&mut peer, &["a", "b", "c", "d", "e"]);
+    assert_eq!(peer.invoke(&["Page", "2", ""]).await.text(), r#"[["a","b"],"c"]"#);
+    assert_eq!(peer.invoke(&["Page", "4", "c"]).await.text(), r#"[["c","d","e"],""]"#);
+}
+
+#[tokio::test]
+async fn several_requests_at_a_time_take_turns() {
+    let (_server, mut peer) = connected().await;
+    with_keys(&mut peer, &["a", "b"]);
+    assert_eq!(peer.invoke(&["Together"]).await.text(), "[[97],[98]]");
+}
+
+#[tokio::test]
+async fn what_fabric_3_offers_is_used_and_never_otherwise() {
+    let offer = ChaincodeAdditionalParams {
+        use_write_batch: true,
+        max_size_write_batch: 100,
+        use_get_multiple_keys: true,
+        max_size_get_multiple_keys: 1000,
+    }
+    .encode_to_vec();
+    let server = start(config()).await;
+    let cases: [(&[u8], &str, usize, usize); 2] =
+        [(&offer, "C>P WRITE_BATCH_STATE", 2, 1), (b"", "C>P PUT_STATE", 151, 3)];
+    for (ready, write, writes, reads) in cases {
+        for finish in ["true", "false"] {
+            let dial = Dial::default();
+            let mut peer = Peer::connect_offering(server.address, dial, ready).await.unwrap();
+            with_keys(&mut peer, &["a", "b"]);
+            assert_eq!(peer.invoke(&["Batch", finish]).await.text(), "");
+            let sent = peer.log.iter().filter(|line| *line == write).count();
+            assert_eq!(sent, writes, "{write}, finished by the chaincode: {finish}");
+            assert_eq!(peer.state["k000"], b"again");
+            assert_eq!(peer.state["k149"], b"v");
+            peer.log.clear();
+            assert_eq!(peer.invoke(&["Many"]).await.text(), r#"["a",null,"b"]"#);
+            let sent = peer.log.iter().filter(|line| line.starts_with("C>P GET_STATE"));
+            assert_eq!(sent.count(), reads);
+        }
+    }
+}
+
+#[tokio::test]
+async fn private_data_has_its_collection() {
+    let (_server, mut peer) = connected().await;
+    let outcome = peer.invoke(&["Private"]).await.text();
+    assert_eq!(outcome, r#"[null,"the collection's name is empty"]"#);
+    assert_eq!(peer.state["coll_k"], b"private");
+}
+
+#[tokio::test]
+async fn a_transaction_knows_its_proposal() {
+    let (_server, mut peer) = connected().await;
+    let facts = peer.invoke(&["Facts", "x"]).await.text();
+    let txid = format!("{:064}", 1);
+    // SHA-256 of "nonce", "creator" and the epoch 1 in eight bytes.
+    let binding = "548d5cc8920d2de9cd51856e3a9c637d17a4cf39e7b8a21f06c311f327f3c6db";
+    let expected = [&txid, "mychannel", "Facts", "2", "creator", "42", binding, "1000", "signature"];
+    assert_eq!(facts, serde_json::to_string(&expected).unwrap());
+}
+
+#[tokio::test]
+async fn the_last_event_and_the_errors_own_status_are_sent() {
+    let (_server, mut peer) = connected().await;
+    let outcome = peer.invoke(&["Event"]).await;
+    assert_eq!(outcome.failure(), (418, ""));
+    assert_eq!(outcome.response.payload, b"p");
+    let event = outcome.event.unwrap();
+    assert_eq!((event.event_name.as_str(), &event.payload[..]), ("last", &b"2"[..]));
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_told_to_the_client() {
+    let (_server, mut peer) = connected().await;
+    for (args, text) in [
+        (&["Put", "k"][..], "incorrect number of arguments: expected 2, received 1"),
+        (&["Big", "many"], "argument 1 is not a whole number from 0: \"many\""),
+        (&["Nothing"], "Function Nothing not found in contract Test"),
+        (&["Other:Put", "k", "v"], "Contract not found with name Other"),
+        (&[], "the name of the function is missing"),
+    ] {
+        let outcome = peer.invoke(args).await;
+        assert_eq!(outcome.failure(), (500, text), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_after_the_end_fails_at_once() {
+    let (_server, mut peer) = connected().await;
+    let mut leaked = LEAKED.subscribe();
+    peer.invoke(&["Leak"]).await;
+    let error = tokio::time::timeout(std::time::Duration::from_secs(10), leaked.recv());
+    let error = error.await.expect("the call hangs").unwrap();
+    assert_eq!(error, "the transaction has ended: call the ledger before invoke returns");
+}
