@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Longest pause between two questions.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The answer to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,16 +59,12 @@ pub(crate) fn log_lines(log: &str) -> String {
 /// Asks until the answer is [`Poll::Ready`], for at most `bound` in all.
 ///
 /// A question that takes longer than what is left of the bound is dropped, so it must be safe to
-/// drop. Between questions there is a pause of 2 ms that grows to 50 ms.
+/// drop. Between questions there is a pause of 2 ms that grows to 10 ms.
 ///
 /// # Errors
 ///
 /// [`WaitError::TimedOut`] with what was last seen; [`WaitError::Failed`] when the question failed.
-pub async fn until<T, E, F>(
-    what: &str,
-    bound: Duration,
-    question: impl FnMut() -> F,
-) -> Result<T, WaitError<E>>
+pub async fn until<T, E, F>(what: &str, bound: Duration, question: impl FnMut() -> F) -> Result<T, WaitError<E>>
 where
     F: Future<Output = Result<Poll<T>, E>>,
 {
@@ -151,11 +147,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_question_that_never_answers_is_bounded_too() {
         let started = Instant::now();
-        let error = until::<(), Infallible, _>("silence", Duration::from_secs(2), || {
-            std::future::pending()
-        })
-        .await
-        .unwrap_err();
+        let error =
+            until::<(), Infallible, _>("silence", Duration::from_secs(2), std::future::pending).await.unwrap_err();
         assert_eq!(started.elapsed(), Duration::from_secs(2));
         assert!(error.to_string().contains("last seen: no answer"), "{error}");
     }

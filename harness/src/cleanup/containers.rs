@@ -99,9 +99,8 @@ impl Engine {
         {
             return Self { uri };
         }
-        let below = |variable: &str, path: &str| {
-            std::env::var_os(variable).map(|directory| Path::new(&directory).join(path))
-        };
+        let below =
+            |variable: &str, path: &str| std::env::var_os(variable).map(|directory| Path::new(&directory).join(path));
         let socket = [
             Some(PathBuf::from("/var/run/docker.sock")),
             below("XDG_RUNTIME_DIR", ".docker/run/docker.sock"),
@@ -195,21 +194,14 @@ pub(crate) fn labels(workspace: &Workspace, owner: &Owner) -> Vec<(String, Strin
 ///
 /// With `aftermath`, it looks again a little later: the engine finishes what was last asked of it even
 /// when nobody waits for the answer.
-pub(crate) fn remove_run_blocking(
-    engine: &Engine,
-    id: &str,
-    aftermath: bool,
-) -> Result<(), EngineError> {
+pub(crate) fn remove_run_blocking(engine: &Engine, id: &str, aftermath: bool) -> Result<(), EngineError> {
     let engine = engine.clone();
     let label = run_label(id);
     let task = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| EngineError::NoAnswer {
-                uri: engine.uri.clone(),
-                reason: error.to_string(),
-            })?;
+            .map_err(|error| EngineError::NoAnswer { uri: engine.uri.clone(), reason: error.to_string() })?;
         runtime.block_on(async {
             let docker = engine.connect().await?;
             remove_labelled(&engine, &docker, &label).await?;
@@ -251,17 +243,11 @@ async fn list(engine: &Engine, docker: &Docker, label: &str) -> Result<Vec<Found
     let found = engine.ask("list containers", docker.list_containers(Some(options))).await?;
     Ok(found
         .into_iter()
-        .filter_map(|container| {
-            Some(Found { id: container.id?, labels: container.labels.unwrap_or_default() })
-        })
+        .filter_map(|container| Some(Found { id: container.id?, labels: container.labels.unwrap_or_default() }))
         .collect())
 }
 
-async fn remove(
-    engine: &Engine,
-    docker: &Docker,
-    ids: impl Iterator<Item = String>,
-) -> Result<(), EngineError> {
+async fn remove(engine: &Engine, docker: &Docker, ids: impl Iterator<Item = String>) -> Result<(), EngineError> {
     let removals = ids.map(|id| async move {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match engine.ask("remove a container", docker.remove_container(&id, Some(options))).await {
@@ -300,4 +286,48 @@ fn is_dead(labels: &HashMap<String, String>) -> bool {
         started: label(STARTED_LABEL).parse().unwrap_or_default(),
     };
     owner.is_known_dead() && !workspace::lives(Path::new(label(DIRECTORY_LABEL)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_says_nothing_is_given_up_in_time() {
+        let scratch = tempfile::tempdir().unwrap();
+        let socket = scratch.path().join("socket");
+        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let engine = Engine::at(&format!("unix://{}", socket.display()));
+        let started = std::time::Instant::now();
+        let error = engine.connect().await.unwrap_err();
+        assert!(started.elapsed() < ANSWER + Duration::from_secs(1));
+        assert!(error.to_string().contains("nothing within 3 s; start it, or choose another"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_told_with_its_address() {
+        for uri in ["unix:///does/not/exist.sock", "tcp://127.0.0.1:1"] {
+            let error = Engine::at(uri).connect().await.unwrap_err();
+            assert!(matches!(error, EngineError::NoAnswer { .. }), "{error}");
+            assert!(error.to_string().contains(uri), "{error}");
+        }
+        let error = Engine::at("carrier-pigeon://x").connect().await.unwrap_err();
+        assert!(matches!(error, EngineError::Client { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_container_of_another_place_or_a_living_harness_is_not_dead() {
+        let parent = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(parent.path()).unwrap();
+        let this = Owner::this();
+        let dead = Owner { started: this.started + 1, ..this.clone() };
+        let elsewhere = Owner { place: "elsewhere".to_owned(), ..dead.clone() };
+        let [this, dead, elsewhere] =
+            [this, dead, elsewhere].map(|owner| labels(&workspace, &owner).into_iter().collect::<HashMap<_, _>>());
+        assert!(!is_dead(&dead), "the lock of its directory is held");
+        drop(workspace);
+        assert!(is_dead(&dead));
+        assert!(!is_dead(&this), "the process lives");
+        assert!(!is_dead(&elsewhere));
+    }
 }

@@ -34,13 +34,17 @@ use processes::Mark;
 #[derive(Debug, thiserror::Error)]
 pub enum Leftover {
     /// Processes that even SIGKILL did not end within its bound.
-    #[error("processes {numbers:?} of the run did not end on SIGKILL; they hang in the kernel (see `ps -o pid,stat,wchan`)")]
+    #[error(
+        "processes {numbers:?} of the run did not end on SIGKILL; they hang in the kernel (see `ps -o pid,stat,wchan`)"
+    )]
     Processes {
         /// Their numbers.
         numbers: Vec<u32>,
     },
     /// Containers that the engine did not remove.
-    #[error("containers with the label {label} are left; remove them with `docker rm -f -v $(docker ps -aq --filter label={label})`")]
+    #[error(
+        "containers with the label {label} are left; remove them with `docker rm -f -v $(docker ps -aq --filter label={label})`"
+    )]
     Containers {
         /// The label that they carry, `NAME=VALUE`.
         label: String,
@@ -82,9 +86,10 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     let mut left = Vec::new();
     // Side by side: each waits for something else.
     std::thread::scope(|scope| {
-        let containers = run.engine.as_ref().map(|engine| {
-            scope.spawn(|| containers::remove_run_blocking(engine, &run.id, run.aftermath))
-        });
+        let containers = run
+            .engine
+            .as_ref()
+            .map(|engine| scope.spawn(|| containers::remove_run_blocking(engine, &run.id, run.aftermath)));
         if let Err(numbers) = processes::end(&run.mark, grace) {
             left.push(Leftover::Processes { numbers });
         }

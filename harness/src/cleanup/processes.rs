@@ -120,8 +120,7 @@ fn belongs(mark: &Mark, number: u32) -> bool {
     }
     let process = Path::new("/proc").join(number.to_string());
     let in_group = mark.group == Some(stat.group)
-        && std::fs::read_link(process.join("cwd"))
-            .is_ok_and(|cwd| cwd.starts_with(&mark.directory));
+        && std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&mark.directory));
     in_group || has_variable(&process, &mark.directory)
 }
 

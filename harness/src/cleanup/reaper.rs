@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use super::containers::Engine;
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::{Run, end_run, workspace};
@@ -144,7 +146,7 @@ impl Running {
     pub(crate) fn dismiss(mut self) {
         if let Some(group) = group_of(self.group()) {
             // Fails only when the group is gone.
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();
     }
@@ -159,8 +161,8 @@ impl Running {
     }
 }
 
-fn group_of(number: u32) -> Option<rustix::process::Pid> {
-    rustix::process::Pid::from_raw(i32::try_from(number).ok()?)
+fn group_of(number: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(number).ok()?)
 }
 
 /// What a program does that was started as the reaper: waits for its standard input to end, then ends
@@ -181,15 +183,8 @@ fn reap(directory: &Path) -> bool {
     };
     // The group gets SIGTERM while the reaper still has work. The handlers stay for good.
     let _guard = runtime.enter();
-    let _streams = [
-        rustix::process::Signal::TERM,
-        rustix::process::Signal::INT,
-        rustix::process::Signal::HUP,
-        rustix::process::Signal::QUIT,
-    ]
-    .map(|signal| {
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal.as_raw()))
-    });
+    let _streams = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT]
+        .map(|signal| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal.as_raw())));
     wait_for_the_end_of(io::stdin());
 
     let Some(record) = workspace::read_record(directory) else {
@@ -202,11 +197,11 @@ fn reap(directory: &Path) -> bool {
     let run = Run { mark, id: workspace::id_of(directory), engine, aftermath: true };
     let leads_group = record.group == Some(own);
     if leads_group && let Some(group) = group_of(own) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+        let _ = kill_process_group(group, Signal::TERM);
     }
     let ended = end_run(&run, GRACE);
     if leads_group && let Some(group) = group_of(own) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = kill_process_group(group, Signal::KILL);
     }
     ended.is_ok()
 }
@@ -219,5 +214,80 @@ fn wait_for_the_end_of(mut pipe: impl io::Read) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cleanup::{Custody, processes, workspace::Workspace};
+
+    /// A run with a process in it, whose harness is about to end.
+    fn run(label: Option<&str>) -> (tempfile::TempDir, Workspace, Running, Child) {
+        let parent = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(parent.path()).unwrap();
+        let reaper = Running::start(&Reaper::Shell, workspace.directory(), label).unwrap();
+        let node =
+            Command::new("sleep").arg("1000").process_group(i32::try_from(reaper.group()).unwrap()).spawn().unwrap();
+        (parent, workspace, reaper, node)
+    }
+
+    #[test]
+    fn the_shell_script_ends_the_group_and_removes_the_directory() {
+        let (_parent, workspace, reaper, mut node) = run(None);
+        std::fs::write(workspace.directory().join("file"), "").unwrap();
+        reaper.leave_the_rest();
+        let status = std::os::unix::process::ExitStatusExt::signal(&node.wait().unwrap());
+        assert_eq!(status, Some(Signal::TERM.as_raw()));
+        assert!(!workspace.directory().exists());
+    }
+
+    #[test]
+    fn the_shell_script_kills_what_ignores_sigterm() {
+        let (_parent, workspace, reaper, mut node) = run(None);
+        node.kill().unwrap();
+        node.wait().unwrap();
+        let mut deaf = Command::new("/bin/sh")
+            .args(["-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"])
+            .stdout(Stdio::piped())
+            .process_group(i32::try_from(reaper.group()).unwrap())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(&mut deaf.stdout.take().unwrap(), &mut [0; 3]).unwrap();
+        reaper.leave_the_rest();
+        let status = std::os::unix::process::ExitStatusExt::signal(&deaf.wait().unwrap());
+        assert_eq!(status, Some(Signal::KILL.as_raw()));
+        assert!(!workspace.directory().exists());
+    }
+
+    #[test]
+    fn a_group_outlives_neither_its_reaper_nor_its_custody() {
+        let parent = tempfile::tempdir().unwrap();
+        let custody = Custody::begin(parent.path(), &Reaper::Shell, None).unwrap();
+        let directory = custody.workspace().directory().to_owned();
+        let mut node = custody.command("sleep", &directory).arg("1000").spawn().unwrap();
+        let mark = Mark { directory: directory.clone(), group: None, spare: None };
+        assert_eq!(processes::find(&mark).len(), 2, "the reaper and the node");
+        custody.end().unwrap();
+        node.wait().unwrap();
+        assert_eq!(processes::find(&mark).len(), 0);
+        assert!(!directory.exists());
+        assert!(custody.has_ended());
+    }
+
+    #[tokio::test]
+    #[ignore = "needs a Docker engine with Fabric's images, and the docker command"]
+    async fn needs_docker_the_shell_script_removes_containers() {
+        let label = "fabric-harness.run=test-of-the-shell-script";
+        let (_parent, workspace, reaper, mut node) = run(Some(label));
+        let made =
+            Command::new("docker").args(["create", "--label", label, "hyperledger/fabric-peer:3.1"]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        reaper.leave_the_rest();
+        node.wait().unwrap();
+        let list = ["ps", "-aq", "--filter", &format!("label={label}")].map(str::to_owned);
+        let left = Command::new("docker").args(list).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+        assert!(!workspace.directory().exists());
     }
 }

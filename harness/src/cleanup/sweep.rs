@@ -34,10 +34,7 @@ pub async fn sweep(parent: &Path, engine: Option<&Engine>) -> Swept {
     {
         match containers::remove_dead(engine, &docker).await {
             Ok(count) => swept.containers = count,
-            Err(source) => swept.left.push(Leftover::Containers {
-                label: containers::RUN_LABEL.to_owned(),
-                source,
-            }),
+            Err(source) => swept.left.push(Leftover::Containers { label: containers::RUN_LABEL.to_owned(), source }),
         }
     }
     swept

@@ -197,9 +197,7 @@ fn dead_run(path: &Path) -> Option<DeadRun> {
     let metadata = fs::symlink_metadata(path).ok()?;
     // The parent is open to everyone: a directory that others can write to says nothing.
     let mode = metadata.mode() & 0o777;
-    let ours = metadata.is_dir()
-        && metadata.uid() == rustix::process::geteuid().as_raw()
-        && mode == 0o700;
+    let ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && mode == 0o700;
     if !ours {
         return None;
     }

@@ -12,7 +12,10 @@ use crate::wait::TimedOut;
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// A program of Fabric is missing.
-    #[error("no `{program}` program in {}; give the directory of Fabric's binaries by --fabric-bin, or put it on PATH", list(looked))]
+    #[error(
+        "no `{program}` program in {}; give the directory of Fabric's binaries by --fabric-bin, or put it on PATH",
+        list(looked)
+    )]
     Program {
         /// `peer` or `orderer`.
         program: &'static str,
@@ -34,7 +37,9 @@ pub enum Unavailable {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// An image is neither there nor to be had.
-    #[error("the image {image} is not in the Docker engine and can't be pulled: {reason}; pull or load it, or choose another version by --fabric")]
+    #[error(
+        "the image {image} is not in the Docker engine and can't be pulled: {reason}; pull or load it, or choose another version by --fabric"
+    )]
     Image {
         /// Its name and tag.
         image: String,

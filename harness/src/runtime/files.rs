@@ -17,9 +17,7 @@ const BUILDER_PROGRAMS: [&str; 4] = ["detect", "build", "release", "run"];
 /// Writes a node's own tree of the bundle into `directory`.
 pub(super) fn write_node(bundle: &Bundle, spec: &NodeSpec, directory: &Path) -> Result<(), RuntimeError> {
     make_directory(directory)?;
-    let below = bundle.files.iter().filter_map(|(path, file)| {
-        Some((path.strip_prefix(&spec.directory).ok()?, file))
-    });
+    let below = bundle.files.iter().filter_map(|(path, file)| Some((path.strip_prefix(&spec.directory).ok()?, file)));
     write(below, directory)
 }
 

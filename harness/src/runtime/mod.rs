@@ -65,8 +65,7 @@ pub struct RunningNode {
 }
 
 /// Asks a node once whether it answers. The text says what came instead.
-pub type ReadinessCheck =
-    Arc<dyn Fn(RunningNode) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type ReadinessCheck = Arc<dyn Fn(RunningNode) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What every runtime needs to know.
 #[derive(Clone)]
@@ -112,9 +111,7 @@ impl fmt::Debug for RuntimeOptions {
 async fn answers_a_call(node: RunningNode) -> Result<(), String> {
     use crate::client::readiness::answers;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let client = crate::client::Node::connect(&node.name, &node.grpc, None)
-        .await
-        .map_err(|error| error.to_string())?;
+    let client = crate::client::Node::connect(&node.name, &node.grpc, None).await.map_err(|error| error.to_string())?;
     answers(&client, deadline).await.map_err(|error| error.to_string())
 }
 
@@ -216,11 +213,7 @@ impl Placed {
     /// The first node or server that can't be started, ends, or does not answer in time, with its
     /// last log lines and, where it is known, the cause and what to do. After
     /// [`RuntimeError::is_port_in_use`], placing and starting once more takes other ports.
-    pub async fn start(
-        self,
-        bundle: &Bundle,
-        chaincodes: &[ChaincodeSpec],
-    ) -> Result<Running, RuntimeError> {
+    pub async fn start(self, bundle: &Bundle, chaincodes: &[ChaincodeSpec]) -> Result<Running, RuntimeError> {
         let custody = Arc::clone(self.custody());
         let places = chaincode::placed(&self.chaincodes, chaincodes)?;
         let started = match self.inner {
@@ -243,9 +236,7 @@ impl Placed {
 }
 
 async fn end(ending: Ending) -> Vec<Leftover> {
-    tokio::task::spawn_blocking(move || ending.0.end().err().unwrap_or_default())
-        .await
-        .unwrap_or_default()
+    tokio::task::spawn_blocking(move || ending.0.end().err().unwrap_or_default()).await.unwrap_or_default()
 }
 
 /// A network that runs. Dropping it ends it as [`Running::stop`] does, but blocks meanwhile.

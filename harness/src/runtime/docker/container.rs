@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
-use bollard::models::ContainerState;
+use bollard::models::{ContainerState, HostConfig};
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptions,
@@ -78,7 +78,7 @@ impl Container {
         let mut container = GenericImage::new(image.name, image.tag)
             .with_wait_for(WaitFor::Nothing)
             .with_container_name(container_name)
-            .with_network(format!("container:{pod}"))
+            .with_host_config_modifier(in_network_of(pod))
             .with_labels(custody.labels())
             .with_working_dir(&request.directory)
             .with_copy_to(&request.directory, request.tree.as_path())
@@ -86,10 +86,9 @@ impl Container {
         for (name, value) in &request.environment {
             container = container.with_env_var(name, value);
         }
-        let started = Box::pin(container.start()).await.map_err(|error| RuntimeError::Container {
-            name: request.name.clone(),
-            reason: error_text(&error),
-        })?;
+        let started = Box::pin(container.start())
+            .await
+            .map_err(|error| RuntimeError::Container { name: request.name.clone(), reason: error_text(&error) })?;
         let id = started.id().to_owned();
         // Its destructor would remove the container, and panic without an asynchronous runtime. The
         // run's custody removes it instead.
@@ -189,6 +188,18 @@ impl Container {
     pub(super) async fn start_again(&self) -> Result<(), RuntimeError> {
         let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
         Ok(unless_ended(self.engine.ask("start a container", start).await)?)
+    }
+}
+
+/// Joins the network of another container, and publishes nothing.
+///
+/// testcontainers' own way to choose a network would first make one of that name.
+fn in_network_of(pod: &str) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+    let mode = format!("container:{pod}");
+    move |host| {
+        host.network_mode = Some(mode.clone());
+        host.publish_all_ports = None;
+        host.port_bindings = None;
     }
 }
 

@@ -44,8 +44,7 @@ async fn is_local(docker: &Docker, image: &str) -> Result<bool, Unavailable> {
     match answer {
         Ok(_) => Ok(true),
         Err(EngineError::Refused {
-            source: DockerError::DockerResponseServerError { status_code: 404, .. },
-            ..
+            source: DockerError::DockerResponseServerError { status_code: 404, .. }, ..
         }) => Ok(false),
         Err(error) => Err(error.into()),
     }

@@ -24,8 +24,7 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files,
-    log, running_node,
+    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files, log, running_node,
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
@@ -109,14 +108,9 @@ impl DockerRuntime {
             .zip(CHAINCODE_PORT..)
             .map(|(name, port)| ((*name).to_owned(), place_chaincode(name, port)))
             .collect();
-        let chaincode_hosts: Vec<String> =
-            chaincodes.keys().map(|name| chaincode_host(name)).collect();
+        let chaincode_hosts: Vec<String> = chaincodes.keys().map(|name| chaincode_host(name)).collect();
         let names = nodes.keys().chain(&chaincode_hosts).cloned().collect();
-        let published = nodes
-            .values()
-            .flat_map(|node| [Some(node.ports.grpc), node.ports.admin])
-            .flatten()
-            .collect();
+        let published = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten().collect();
         let pod = Pod::begin(self, &custody, names, published).await?;
         Ok(Placed {
             placement: Placement { nodes, chaincode_hosts },
@@ -221,9 +215,8 @@ impl Prepared {
         }
         let published = self.pod.ready().await?;
         let image = |name: &str| Image { name: name.to_owned(), tag: self.runtime.tag.clone() };
-        let start = |request: Request, image: Image| {
-            Container::start(&self.runtime, custody, self.pod.id(), request, image)
-        };
+        let start =
+            |request: Request, image: Image| Container::start(&self.runtime, custody, self.pod.id(), request, image);
         let nodes = bundle.nodes.iter().zip(requests).map(|(spec, request)| {
             let started = start(request, image(&spec.image));
             let node = self.reached(spec, &published);
@@ -238,10 +231,7 @@ impl Prepared {
             async move {
                 let container = started.await?;
                 container.still_runs().await?;
-                Ok(RunningChaincode(chaincode::Server::Docker(Server {
-                    container,
-                    custody: Arc::clone(custody),
-                })))
+                Ok(RunningChaincode(chaincode::Server::Docker(Server { container, custody: Arc::clone(custody) })))
             }
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
@@ -250,9 +240,8 @@ impl Prepared {
     }
 
     fn reached(&self, spec: &NodeSpec, published: &BTreeMap<u16, u16>) -> RunningNode {
-        let address = |port: u16| {
-            format!("{}:{}", self.runtime.reach.host, published.get(&port).copied().unwrap_or_default())
-        };
+        let address =
+            |port: u16| format!("{}:{}", self.runtime.reach.host, published.get(&port).copied().unwrap_or_default());
         let Ports { grpc, admin, .. } = spec.placement.ports;
         running_node(spec, &address(grpc), admin.map(address).as_deref())
     }
@@ -281,11 +270,7 @@ fn node_request(
     })
 }
 
-fn server_request(
-    spec: &ChaincodeSpec,
-    place: &ChaincodePlacement,
-    trees: &Path,
-) -> Result<Request, RuntimeError> {
+fn server_request(spec: &ChaincodeSpec, place: &ChaincodePlacement, trees: &Path) -> Result<Request, RuntimeError> {
     const PROGRAM: &str = "chaincode-server";
     let tree = trees.join(chaincode_host(&spec.name));
     files::write_chaincode(&spec.files, &tree)?;

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions,
-};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions};
 use tokio::task::JoinHandle;
 
 use super::{DockerRuntime, PEER};
@@ -69,14 +67,9 @@ async fn create(
     names: Vec<String>,
     published: &[u16],
 ) -> Result<String, EngineError> {
-    let binding = PortBinding {
-        host_ip: Some(runtime.reach.publish.to_owned()),
-        host_port: Some("0".to_owned()),
-    };
-    let bindings: HashMap<_, _> = published
-        .iter()
-        .map(|port| (format!("{port}/tcp"), Some(vec![binding.clone()])))
-        .collect();
+    let binding = PortBinding { host_ip: Some(runtime.reach.publish.to_owned()), host_port: Some("0".to_owned()) };
+    let bindings: HashMap<_, _> =
+        published.iter().map(|port| (format!("{port}/tcp"), Some(vec![binding.clone()]))).collect();
     let body = ContainerCreateBody {
         image: Some(format!("{PEER}:{}", runtime.tag)),
         entrypoint: Some(Vec::new()),
@@ -110,8 +103,7 @@ async fn start(runtime: DockerRuntime, id: String, wanted: Vec<u16>) -> Result<P
     wanted
         .into_iter()
         .map(|port| {
-            let published = outside(port)
-                .ok_or_else(|| failed(format!("the engine did not publish port {port}")))?;
+            let published = outside(port).ok_or_else(|| failed(format!("the engine did not publish port {port}")))?;
             Ok((port, published))
         })
         .collect()

@@ -79,12 +79,7 @@ impl Child {
     fn spawn(&self, custody: &Custody) -> Result<tokio::process::Child, RuntimeError> {
         let program = &self.program;
         let log_failed = |source| RuntimeError::File { path: program.log.clone(), source };
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&program.log)
-            .map_err(log_failed)?;
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&program.log).map_err(log_failed)?;
         let mut command = custody.command(&program.path, &program.directory);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_foreign(name)) {
             command.env_remove(name);
@@ -124,10 +119,7 @@ impl Child {
     pub(super) async fn end(&self, gently: bool) {
         let mut process = self.process.lock().await;
         let Some(mut child) = process.take() else { return };
-        if gently
-            && signal(&child, Signal::TERM)
-            && tokio::time::timeout(GRACE, child.wait()).await.is_ok()
-        {
+        if gently && signal(&child, Signal::TERM) && tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
             return;
         }
         let _ = child.start_kill();

@@ -19,8 +19,7 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files,
-    log, running_node,
+    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files, log, running_node,
 };
 use crate::cleanup::{Custody, sweep};
 use crate::wait::{Poll, WaitError, until_with_log};
@@ -77,8 +76,7 @@ impl ProcessRuntime {
         };
         let run = custody.workspace().directory().to_owned();
         let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len();
-        let (ports, mut free) =
-            Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
+        let (ports, mut free) = Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
         let nodes = topology
             .nodes()
             .map(|node| {
@@ -86,10 +84,8 @@ impl ProcessRuntime {
                 (node.name, place)
             })
             .collect();
-        let chaincodes = chaincodes
-            .iter()
-            .map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free)))
-            .collect();
+        let chaincodes =
+            chaincodes.iter().map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free))).collect();
         let chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
         Ok(Placed {
             placement: Placement { nodes, chaincode_hosts },
@@ -122,11 +118,7 @@ fn place_node(run: &Path, name: &str, kind: NodeKind, free: &mut VecDeque<u16>) 
 
 fn place_chaincode(run: &Path, name: &str, free: &mut VecDeque<u16>) -> ChaincodePlacement {
     let address = format!("{HOST}:{}", free.pop_front().unwrap_or_default());
-    ChaincodePlacement {
-        listen: address.clone(),
-        address,
-        directory: run.join("chaincode").join(name),
-    }
+    ChaincodePlacement { listen: address.clone(), address, directory: run.join("chaincode").join(name) }
 }
 
 /// Programs and ports, ready for the nodes.
@@ -185,10 +177,8 @@ impl Prepared {
             server.start()
         });
         tokio::try_join!(try_join_all(ready), try_join_all(serving))?;
-        let chaincodes = servers
-            .into_iter()
-            .map(|server| RunningChaincode(chaincode::Server::Process(Box::new(server))))
-            .collect();
+        let chaincodes =
+            servers.into_iter().map(|server| RunningChaincode(chaincode::Server::Process(Box::new(server)))).collect();
         Ok(Network { nodes, children, chaincodes })
     }
 
@@ -199,9 +189,7 @@ impl Prepared {
         };
         let directory = spec.placement.config_dir.clone();
         let mut environment = spec.environment.clone();
-        environment
-            .entry("FABRIC_CFG_PATH".to_owned())
-            .or_insert_with(|| directory.display().to_string());
+        environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.display().to_string());
         Program {
             name: spec.name.clone(),
             path: path.clone(),
@@ -298,10 +286,8 @@ impl Server {
         temporary: &Path,
     ) -> Result<Self, RuntimeError> {
         files::write_chaincode(&spec.files, &place.directory)?;
-        let path = spec
-            .program
-            .canonicalize()
-            .map_err(|source| RuntimeError::File { path: spec.program.clone(), source })?;
+        let path =
+            spec.program.canonicalize().map_err(|source| RuntimeError::File { path: spec.program.clone(), source })?;
         let child = Child::new(Program {
             name: spec.name.clone(),
             path,

@@ -1,0 +1,247 @@
+//! The docker runtime, in an engine that has Fabric's images: what comes up, and that nothing stays.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions};
+use fabric_harness::cleanup::Custody;
+use fabric_harness::cleanup::containers::{Engine, RUN_LABEL};
+use fabric_harness::cleanup::{Reaper, sweep};
+use fabric_harness::runtime::docker::DockerRuntime;
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_network::bundle::File;
+use fabric_network::topology::Topology;
+
+use crate::fake::{place, soon};
+
+const TAG: &str = "3.1";
+
+/// A directory for runs, and what is found in the engine of them.
+struct Runs {
+    scratch: tempfile::TempDir,
+    docker: Docker,
+}
+
+impl Runs {
+    async fn new() -> Self {
+        let docker = Engine::from_environment().connect().await.unwrap();
+        Self { scratch: tempfile::tempdir().unwrap(), docker }
+    }
+
+    fn parent(&self) -> PathBuf {
+        self.scratch.path().canonicalize().unwrap()
+    }
+
+    async fn runtime(&self, tag: &str) -> Runtime {
+        let options = RuntimeOptions { parent: self.parent(), ..RuntimeOptions::new("/bin/true") };
+        Runtime::Docker(DockerRuntime::find(options, tag).await.unwrap())
+    }
+
+    /// A program that runs in any image with a shell.
+    fn program(&self, body: &str) -> PathBuf {
+        let path = self.scratch.path().join("program");
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.parent()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_dir()).collect()
+    }
+
+    /// The names of the containers whose run's directory is below this one.
+    async fn containers(&self) -> Vec<String> {
+        let filters = HashMap::from([("label", vec![RUN_LABEL])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let parent = self.parent();
+        let found = self.docker.list_containers(Some(options)).await.unwrap().into_iter();
+        let ours = found.filter(|container| {
+            let labels = container.labels.clone().unwrap_or_default();
+            labels.get("fabric-harness.directory").is_some_and(|path| Path::new(path).starts_with(&parent))
+        });
+        ours.flat_map(|container| container.names.unwrap_or_default()).collect()
+    }
+
+    /// The volumes of these containers.
+    async fn volumes(&self) -> Vec<String> {
+        let mut volumes = Vec::new();
+        for name in self.containers().await {
+            let options = None::<InspectContainerOptions>;
+            let found = self.docker.inspect_container(name.trim_start_matches('/'), options).await.unwrap();
+            volumes.extend(found.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.name));
+        }
+        volumes
+    }
+
+    async fn assert_nothing_left(&self) {
+        assert_eq!(self.containers().await, Vec::<String>::new(), "containers are left");
+        assert_eq!(self.directories(), Vec::<PathBuf>::new(), "directories are left");
+        let networks = self.docker.list_networks(None::<ListNetworksOptions>).await.unwrap();
+        let names = networks.into_iter().filter_map(|network| network.name);
+        // An engine has room for some thirty networks, so a run makes none.
+        let made: Vec<String> = names.filter(|name| name.contains(':') || name.contains("fabric")).collect();
+        assert_eq!(made, Vec::<String>::new(), "networks are left");
+    }
+}
+
+fn server(program: PathBuf) -> ChaincodeSpec {
+    ChaincodeSpec {
+        name: "basic".to_owned(),
+        program,
+        environment: [("WHO".to_owned(), "world".to_owned())].into(),
+        files: [(PathBuf::from("hello"), File::public("hello"))].into(),
+        ..ChaincodeSpec::default()
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_every_node_answers_and_nothing_is_left() {
+    let runs = Runs::new().await;
+    for tag in ["2.5", TAG] {
+        let (placed, bundle) = place(&runs.runtime(tag).await, &Topology::solo()).await;
+        let server = server(runs.program("cat hello; echo $WHO; exec sleep 1000"));
+        let running = placed.start(&bundle, &[server]).await.unwrap();
+        assert_eq!(running.nodes().len(), 2);
+        assert!(running.nodes()[1].grpc.uri.starts_with("https://127.0.0.1:"));
+        assert!(running.deaths().await.is_empty());
+        assert_eq!(runs.containers().await.len(), 4, "two nodes, a server, and the shared network");
+        let volumes = runs.volumes().await;
+        assert_ne!(volumes, Vec::<String>::new(), "the images declare volumes");
+        assert_eq!(running.log_tail("basic").await, "helloworld");
+        running.stop().await.unwrap();
+        runs.assert_nothing_left().await;
+        for volume in volumes {
+            runs.docker.inspect_volume(&volume).await.expect_err("the volume is left");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_larger_network_answers() {
+    let runs = Runs::new().await;
+    let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::duo()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    assert_eq!(running.nodes().len(), Topology::duo().nodes().count());
+    running.stop().await.unwrap();
+    runs.assert_nothing_left().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_chaincode_server_is_stopped_killed_and_started_again() {
+    let runs = Runs::new().await;
+    let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
+    let program = runs.program("trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.1; done");
+    let running = placed.start(&bundle, &[server(program)]).await.unwrap();
+    let server = &running.chaincodes()[0];
+    server.restart().await.unwrap();
+    server.kill().await.unwrap();
+    assert_eq!(running.deaths().await.len(), 1);
+    server.start().await.unwrap();
+    assert!(running.deaths().await.is_empty());
+    server.stop().await.unwrap();
+    assert_eq!(server.log_tail().await, "up\nbye\nup\nup\nbye");
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_what_dies_while_starting_is_told_with_its_log() {
+    let runs = Runs::new().await;
+    let (placed, mut bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
+    let path = bundle.files.keys().find(|path| path.ends_with("core.yaml")).unwrap().clone();
+    bundle.files.insert(path, File::public("{"));
+    let error = placed.start(&bundle, &[]).await.unwrap_err().to_string();
+    assert!(error.starts_with("peer0.org1.example.com ended: exit status: "), "{error}");
+    assert!(error.contains("yaml"), "{error}");
+    runs.assert_nothing_left().await;
+
+    let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
+    let dead = server(runs.program("echo 'no such luck' >&2; exit 3"));
+    let error = placed.start(&bundle, &[dead]).await.unwrap_err().to_string();
+    assert_eq!(error, "basic ended: exit status: 3\n  last lines of its log:\n    no such luck");
+    runs.assert_nothing_left().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_start_that_is_dropped_at_any_time_leaves_nothing() {
+    let runs = Runs::new().await;
+    let runtime = runs.runtime(TAG).await;
+    for milliseconds in [0, 100, 300, 400, 500, 700, 1000] {
+        let (placed, bundle) = place(&runtime, &Topology::solo()).await;
+        let start = placed.start(&bundle, &[]);
+        let started = tokio::time::timeout(Duration::from_millis(milliseconds), start).await;
+        drop(started);
+        runs.assert_nothing_left().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_the_reaper_removes_everything_when_the_program_is_killed() {
+    let runs = Runs::new().await;
+    for containers in [1, 2, 4] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_fabric-harness"))
+            .args(["e2e", "--runtime", "docker", "--keep", "never", "--builder", "/bin/true", "--chaincode"])
+            .arg(runs.program("exec sleep 1000"))
+            .env("TMPDIR", runs.parent())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while runs.containers().await.len() < containers {
+            assert!(program.try_wait().unwrap().is_none(), "it ended by itself");
+        }
+        program.kill().unwrap();
+        program.wait().unwrap();
+        soon("the directory is gone", || runs.directories().is_empty());
+        runs.assert_nothing_left().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_the_next_sweep_removes_what_the_reaper_could_not() {
+    let runs = Runs::new().await;
+    let engine = Engine::from_environment();
+    let living = Custody::begin(&runs.parent(), &Reaper::Shell, Some(engine.clone())).unwrap();
+    let mut labels: HashMap<String, String> = living.labels().into_iter().collect();
+    let of_living = create(&runs, &labels).await;
+    // As of a process that has ended since, and whose directory is gone.
+    labels.insert("fabric-harness.directory".into(), runs.parent().join("gone").display().to_string());
+    labels.insert("fabric-harness.started".into(), "1".into());
+    create(&runs, &labels).await;
+    let swept = sweep(&runs.parent(), Some(&engine)).await;
+    assert!(swept.containers >= 1, "{swept:?}");
+    assert_eq!(runs.containers().await, [format!("/{of_living}")]);
+    living.end().unwrap();
+    runs.assert_nothing_left().await;
+}
+
+async fn create(runs: &Runs, labels: &HashMap<String, String>) -> String {
+    let name = format!("fabric-harness-test-{}-{}", std::process::id(), runs.containers().await.len());
+    let options = bollard::query_parameters::CreateContainerOptionsBuilder::new().name(&name).build();
+    let body = bollard::models::ContainerCreateBody {
+        image: Some(format!("hyperledger/fabric-peer:{TAG}")),
+        labels: Some(labels.clone()),
+        ..Default::default()
+    };
+    runs.docker.create_container(Some(options), body).await.unwrap();
+    name
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_an_image_that_cannot_be_had_is_named() {
+    let error = DockerRuntime::find(RuntimeOptions::new("/bin/true"), "3.1.99999").await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("the image hyperledger/fabric-peer:3.1.99999 is not in the Docker engine"), "{text}");
+    assert!(text.contains("--fabric"), "{text}");
+}

@@ -1,0 +1,225 @@
+//! `e2e` as a user runs it, on real Fabric: every topology and TLS mode passes, a failure is told,
+//! and whenever it is ended, nothing is left.
+//!
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::docker::containers_below;
+use crate::fake::{marked, soon};
+
+/// The program with its own place for runs and evidence.
+struct E2e {
+    scratch: tempfile::TempDir,
+    arguments: Vec<String>,
+}
+
+impl E2e {
+    fn new(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self { scratch: tempfile::tempdir().unwrap(), arguments }
+    }
+
+    /// On the programs of `FABRIC_BIN`, or of PATH.
+    fn process(arguments: &[&str]) -> Self {
+        let mut this = Self::new(&["--runtime", "process"]);
+        if let Ok(directory) = std::env::var("FABRIC_BIN") {
+            this.arguments.extend(["--fabric-bin".to_owned(), directory]);
+        }
+        this.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        this
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().canonicalize().unwrap().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    fn command(&self) -> Command {
+        let program = |variable: &str| std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));
+        fs::create_dir_all(self.path("runs")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
+        command.arg("e2e").args(["--builder", &program("CCAAS_BUILDER")]);
+        command.args(["--chaincode", &program("CHAINCODE_SAMPLE")]);
+        command.arg("--evidence").arg(self.path("evidence")).args(&self.arguments);
+        command.env("TMPDIR", self.path("runs")).stdin(Stdio::null());
+        command
+    }
+
+    fn output(&self) -> (Output, String) {
+        let output = self.command().output().unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned();
+        (output, text)
+    }
+
+    fn assert_passes(&self) {
+        let (output, text) = self.output();
+        assert_eq!(output.status.code(), Some(0), "{:?}\n{text}", self.arguments);
+        assert!(text.contains(" passed, 0 failed, "), "{text}");
+        assert!(!self.path("evidence").exists(), "a success keeps nothing");
+        self.assert_nothing_left();
+    }
+
+    fn assert_nothing_left(&self) {
+        let runs = self.path("runs");
+        soon("every process has ended", || marked(&runs).is_empty());
+        soon("every directory is gone", || fs::read_dir(&runs).unwrap().next().is_none());
+    }
+
+    /// The only run's evidence: its paths and texts.
+    fn evidence(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.path("evidence")];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    files.push((path.clone(), fs::read(path).unwrap()));
+                }
+            }
+        }
+        files
+    }
+
+    /// Starts the program, and sends it the signal when it has printed this many lines. Its exit
+    /// code, and whether it was still at work.
+    fn end_after_lines(&self, lines: usize, signal: Signal) -> Option<i32> {
+        let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..lines {
+            output.next().unwrap().unwrap();
+        }
+        send(&child, signal);
+        // The rest is read, so that the program never blocks on a full pipe.
+        output.for_each(drop);
+        child.wait().unwrap().code()
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+}
+
+fn is_bft_possible() -> bool {
+    let peer = std::env::var("FABRIC_BIN").map_or_else(|_| PathBuf::from("peer"), |bin| Path::new(&bin).join("peer"));
+    let version = Command::new(peer).arg("version").output().unwrap().stdout;
+    String::from_utf8_lossy(&version).contains("Version: v3.")
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_every_topology_passes() {
+    E2e::process(&["--topology", "solo"]).assert_passes();
+    E2e::process(&["--topology", "duo"]).assert_passes();
+    let bft = E2e::process(&["--topology", "bft"]);
+    if is_bft_possible() {
+        bft.assert_passes();
+    } else {
+        let (output, text) = bft.output();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("bft needs Fabric 3"), "{text}");
+        bft.assert_nothing_left();
+    }
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_every_tls_mode_passes() {
+    for mode in ["off", "tls", "mtls"] {
+        E2e::process(&["--tls", mode]).assert_passes();
+    }
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_a_failed_case_is_exit_code_1_and_its_evidence_holds_no_key() {
+    let mut e2e = E2e::process(&[]);
+    let cases = "[[case]]\nname = 'wrong'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n\
+                 [[case]]\nname = 'right'\nevaluate = ['AssetExists', 'asset1']\npayload = false\n";
+    let cases = e2e.file("cases.toml", cases);
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("$ is false, not true") && text.contains("1 passed, 1 failed, 0 not run"), "{text}");
+    e2e.assert_nothing_left();
+
+    let evidence = e2e.evidence();
+    for name in ["report.txt", "core.yaml", "orderer.yaml", "connection.json", "peer0.org1.example.com.log"] {
+        assert!(evidence.iter().any(|(path, _)| path.ends_with(name)), "no {name} in the evidence");
+    }
+    let keys = evidence.iter().filter(|(_, bytes)| String::from_utf8_lossy(bytes).contains("PRIVATE KEY"));
+    assert_eq!(keys.map(|(path, _)| path).collect::<Vec<_>>(), Vec::<&PathBuf>::new(), "keys in the evidence");
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_a_chaincode_that_registers_as_another_is_told() {
+    let e2e = E2e::process(&["--timeout", "5"]);
+    let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
+    let script = e2e.file("liar", &format!("#!/bin/sh\nCHAINCODE_ID=liar:0 exec {sample}\n"));
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = e2e.command();
+    command.args(["--chaincode", &script]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("the first query failed"), "{text}");
+    e2e.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_whenever_it_is_ended_nothing_is_left() {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        // The line that names the runtime, then one for each step up to the cases.
+        for lines in 1..=12 {
+            let e2e = E2e::process(&["--keep", "never"]);
+            let code = e2e.end_after_lines(lines, signal);
+            let expected = if signal == Signal::KILL { None } else { Some(2) };
+            assert_eq!(code, expected, "{signal:?} after {lines} lines");
+            e2e.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_both_releases_pass() {
+    for fabric in ["2.5", "3.1"] {
+        for topology in ["solo", "duo"] {
+            let e2e = E2e::new(&["--runtime", "docker", "--fabric", fabric, "--topology", topology]);
+            e2e.assert_passes();
+            assert_eq!(containers_below(&e2e.path("runs")), Vec::<String>::new());
+        }
+    }
+    E2e::new(&["--runtime", "docker", "--topology", "bft"]).assert_passes();
+    for mode in ["off", "tls"] {
+        E2e::new(&["--runtime", "docker", "--tls", mode]).assert_passes();
+    }
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_whenever_it_is_ended_nothing_is_left() {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        for lines in [1, 2, 3, 5, 7, 12] {
+            let e2e = E2e::new(&["--runtime", "docker", "--keep", "never"]);
+            let code = e2e.end_after_lines(lines, signal);
+            let expected = if signal == Signal::KILL { None } else { Some(2) };
+            assert_eq!(code, expected, "{signal:?} after {lines} lines");
+            e2e.assert_nothing_left();
+            soon("every container is gone", || containers_below(&e2e.path("runs")).is_empty());
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the harness from outside: as a library, and as a program.
+
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+
+mod docker;
+mod e2e;
+mod endings;
+mod fake;
+mod process;

@@ -1,0 +1,241 @@
+//! The process runtime: what comes up, what is said when something does not, and that every end of
+//! the library's values leaves nothing behind.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use fabric_harness::cleanup::sweep;
+use fabric_harness::runtime::process::ProcessRuntime;
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeError, RuntimeOptions, Unavailable};
+use fabric_network::bundle::{Bundle, File};
+use fabric_network::topology::Topology;
+
+use crate::fake::{Fake, LIVE, marked, place, soon};
+
+fn assert_nothing_left(fake: &Fake) {
+    assert_eq!(marked(&fake.runs()), Vec::<u32>::new(), "processes are left");
+    assert_eq!(fake.left(), Vec::<PathBuf>::new(), "directories are left");
+}
+
+#[tokio::test]
+async fn a_network_runs_until_it_is_stopped() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let names: Vec<&str> = running.nodes().iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["orderer.example.com", "peer0.org1.example.com"]);
+    assert!(running.nodes()[0].admin.is_some() && running.nodes()[1].admin.is_none());
+    assert_eq!(marked(&fake.runs()).len(), 3, "two nodes and the reaper");
+    soon("both have written their logs", || {
+        ["orderer.example.com", "peer0.org1.example.com"].iter().all(|name| {
+            let log = running.directory().join("logs").join(format!("{name}.log"));
+            fs::read_to_string(log).is_ok_and(|text| text == "up\n")
+        })
+    });
+    assert_eq!(running.logs().await["orderer.example.com"], "up\n");
+    assert!(running.deaths().await.is_empty());
+    running.stop().await.unwrap();
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn dropping_a_network_ends_it() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let grpc = placed.placement.nodes["peer0.org1.example.com"].ports.grpc;
+    drop(placed.start(&bundle, &[]).await.unwrap());
+    assert_nothing_left(&fake);
+    TcpListener::bind(("127.0.0.1", grpc)).unwrap();
+}
+
+#[tokio::test]
+async fn dropping_places_gives_them_up() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, _) = fake.place(fake.options()).await;
+    assert_eq!(marked(&fake.runs()).len(), 1, "the reaper");
+    drop(placed);
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_start_that_is_dropped_half_way_ends_what_it_began() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options_of_silence()).await;
+    let start = placed.start(&bundle, &[]);
+    assert!(tokio::time::timeout(Duration::from_millis(300), start).await.is_err());
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_node_that_ignores_sigterm_is_killed() {
+    let deaf = "trap '' TERM; echo up; while :; do sleep 0.05; done";
+    let fake = Fake::new(deaf, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let log = running.directory().join("logs/peer0.org1.example.com.log");
+    soon("it is deaf", || fs::read_to_string(&log).is_ok_and(|text| text == "up\n"));
+    let started = Instant::now();
+    running.stop().await.unwrap();
+    let took = started.elapsed();
+    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_process_that_leaves_the_group_is_ended_too() {
+    let fake = Fake::new("setsid sleep 1000 & exec sleep 1000", LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    soon("the runaway runs", || marked(&fake.runs()).len() == 4);
+    running.stop().await.unwrap();
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_node_that_dies_while_starting_is_told_with_status_and_log() {
+    let fake = Fake::new("echo 'no MSP here' >&2; exit 7", LIVE);
+    let (placed, bundle) = fake.place(fake.options_of_silence()).await;
+    let error = placed.start(&bundle, &[]).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "peer0.org1.example.com ended: exit status: 7\n  last lines of its log:\n    no MSP here"
+    );
+    assert!(!error.is_port_in_use());
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_node_whose_port_is_taken_is_told_as_such() {
+    let fake = Fake::new(LIVE, "echo 'listen tcp 127.0.0.1:1: bind: address already in use'; exit 1");
+    let (placed, bundle) = fake.place(fake.options_of_silence()).await;
+    let error = placed.start(&bundle, &[]).await.unwrap_err();
+    assert!(error.is_port_in_use(), "{error}");
+    assert!(error.to_string().contains("likely cause: another program took one of its ports"), "{error}");
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_node_that_stays_silent_is_told_with_what_was_seen() {
+    let fake = Fake::new(LIVE, LIVE);
+    let options = RuntimeOptions { timeout: Duration::from_millis(300), ..fake.options_of_silence() };
+    let (placed, bundle) = fake.place(options).await;
+    let error = placed.start(&bundle, &[]).await.unwrap_err().to_string();
+    assert!(error.contains("not so within 300.0ms; last seen: silence"), "{error}");
+    assert!(error.ends_with("last lines of its log:\n    up"), "{error}");
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_chaincode_server_that_dies_is_told_and_has_its_files_and_environment() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let server = ChaincodeSpec {
+        name: "basic".to_owned(),
+        program: fake.program("server", "cat hello; echo \"$WHO\"; exit 3"),
+        environment: [("WHO".to_owned(), "world".to_owned())].into(),
+        files: [(PathBuf::from("hello"), File::public("hello"))].into(),
+        ..ChaincodeSpec::default()
+    };
+    let error = placed.start(&bundle, &[server]).await.unwrap_err().to_string();
+    assert_eq!(error, "basic ended: exit status: 3\n  last lines of its log:\n    helloworld");
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_chaincode_server_without_a_place_is_refused() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let server = ChaincodeSpec { name: "other".to_owned(), ..ChaincodeSpec::default() };
+    let error = placed.start(&bundle, &[server]).await.unwrap_err();
+    assert!(matches!(&error, RuntimeError::NotPlaced { name } if name == "other"), "{error}");
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
+async fn a_sweep_spares_a_run_that_lives() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let swept = sweep(&fake.runs(), None).await;
+    assert_eq!(swept.runs, 0);
+    assert_eq!(marked(&fake.runs()).len(), 3);
+    assert!(running.deaths().await.is_empty());
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_program_is_named_with_where_it_was_looked_for() {
+    let fake = Fake::new(LIVE, LIVE);
+    fs::remove_file(fake.fabric().join("bin/orderer")).unwrap();
+    let error = ProcessRuntime::find(fake.options(), Some(&fake.fabric())).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Unavailable::Program { program: "orderer", .. }), "{text}");
+    assert!(text.contains(&fake.fabric().join("bin").display().to_string()), "{text}");
+    assert!(text.contains("--fabric-bin"), "{text}");
+}
+
+#[tokio::test]
+async fn a_peer_of_an_unsupported_version_or_none_is_refused() {
+    let fake = Fake::new(LIVE, LIVE);
+    let peer = fake.fabric().join("bin/peer");
+    fs::write(&peer, "#!/bin/sh\necho ' Version: v1.4.12'\n").unwrap();
+    let error = ProcessRuntime::find(fake.options(), Some(&fake.fabric())).await.unwrap_err();
+    assert!(matches!(error, Unavailable::Release(_)), "{error}");
+    fs::write(&peer, "#!/bin/sh\necho 'not for this machine' >&2; exit 1\n").unwrap();
+    let error = ProcessRuntime::find(fake.options(), Some(&fake.fabric())).await.unwrap_err().to_string();
+    assert!(error.contains("exit status: 1, and it says: not for this machine"), "{error}");
+}
+
+/// The programs of `FABRIC_BIN`, or of PATH.
+async fn fabric() -> Runtime {
+    let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
+    let options = RuntimeOptions::new("/bin/true");
+    Runtime::Process(ProcessRuntime::find(options, directory.as_deref()).await.unwrap())
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_every_node_of_a_network_answers() {
+    for topology in [Topology::solo(), Topology::duo()] {
+        let (placed, bundle) = place(&fabric().await, &topology).await;
+        let running = placed.start(&bundle, &[]).await.unwrap();
+        let directory = running.directory().to_owned();
+        assert_eq!(running.nodes().len(), topology.nodes().count());
+        assert!(running.deaths().await.is_empty());
+        running.stop().await.unwrap();
+        assert!(!directory.exists());
+    }
+}
+
+fn spoil(bundle: &mut Bundle, name: &str) {
+    let path = bundle.files.keys().find(|path| path.ends_with(name)).unwrap().clone();
+    bundle.files.insert(path, File::public("{"));
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_node_that_dies_says_why() {
+    let (placed, mut bundle) = place(&fabric().await, &Topology::solo()).await;
+    spoil(&mut bundle, "core.yaml");
+    let error = placed.start(&bundle, &[]).await.unwrap_err().to_string();
+    assert!(error.starts_with("peer0.org1.example.com ended: exit status: "), "{error}");
+    assert!(error.contains("yaml"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_port_in_use_is_told_as_such() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port();
+    for node in ["orderer.example.com", "peer0.org1.example.com"] {
+        let runtime = fabric().await;
+        let mut placed = runtime.place(&Topology::solo(), &[]).await.unwrap();
+        placed.placement.nodes.get_mut(node).unwrap().ports.grpc = taken;
+        let bundle = crate::fake::rendered(&runtime, &Topology::solo(), &placed);
+        let error = placed.start(&bundle, &[]).await.unwrap_err();
+        assert!(error.is_port_in_use(), "{error}");
+        assert!(error.to_string().starts_with(node), "{error}");
+    }
+}
