@@ -40,7 +40,7 @@ fn check(root: &Path) -> Result<ExitCode, Box<dyn Error>> {
     if stale.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("run `cargo run -p fabric-protos --features codegen --bin fabric-protos-codegen` and commit the result");
+    eprintln!("run `cargo xtask codegen` and commit the result");
     Ok(ExitCode::from(1))
 }
 
