@@ -1,0 +1,89 @@
+//! Starts the program, waits until it listens, and ends it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+/// Neither start nor end takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program, killed when dropped.
+pub struct Program {
+    pub address: SocketAddr,
+    child: Child,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+/// A command without this process's own environment.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaincode-sample"));
+    command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// A command that serves `basic:1` on a free port of loopback.
+pub fn serving() -> Command {
+    let mut command = command();
+    command.env("CHAINCODE_ID", "basic:1").env("CHAINCODE_SERVER_ADDRESS", "127.0.0.1:0");
+    command
+}
+
+/// The same with TLS from `server.key`, `server.crt` and, if it is there,
+/// `ca.crt` of a directory.
+pub fn serving_tls(files: &Path) -> Command {
+    let mut command = serving();
+    command
+        .env("CHAINCODE_TLS_DISABLED", "false")
+        .env("CHAINCODE_TLS_KEY", files.join("server.key"))
+        .env("CHAINCODE_TLS_CERT", files.join("server.crt"));
+    if files.join("ca.crt").exists() {
+        command.env("CHAINCODE_CLIENT_CA_CERT", files.join("ca.crt"));
+    }
+    command
+}
+
+impl Program {
+    pub async fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let mut stderr = BufReader::new(stderr).lines();
+        let listens = async {
+            let mut seen = Vec::new();
+            while let Some(line) = stderr.next_line().await.unwrap() {
+                if let Some(address) = line.strip_prefix("listening on ") {
+                    return address.parse().unwrap();
+                }
+                seen.push(line);
+            }
+            panic!("it ended: {seen:?}");
+        };
+        let address = tokio::time::timeout(PATIENCE, listens).await;
+        Self { address: address.expect("it does not listen in time"), child, stderr }
+    }
+
+    /// The next line of its log that contains `text`.
+    pub async fn log_line(&mut self, text: &str) -> String {
+        let line = async {
+            loop {
+                let line = self.stderr.next_line().await.unwrap();
+                let line = line.expect("the log ended");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, line).await.expect("no such line in time")
+    }
+
+    pub async fn end(mut self, signal: Signal) -> ExitStatus {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it does not end in time").unwrap()
+    }
+}
