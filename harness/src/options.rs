@@ -5,9 +5,9 @@
 
 use crate::check::cases::{CaseFile, CaseFileError};
 use clap::{Parser, Subcommand, ValueEnum};
-use fabric_network::topology::Topology;
 use fabric_network::release::Release;
 use fabric_network::topology::Consensus;
+use fabric_network::topology::Topology;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +66,9 @@ pub struct E2eOptions {
     /// TLS between the peers and the chaincode server. Everything else always uses TLS.
     #[arg(long, value_enum, default_value_t)]
     pub tls: TlsMode,
+    /// Cases to check, a TOML file. Default: those of the asset-transfer chaincode.
+    #[arg(long, value_name = "FILE")]
+    pub cases: Option<PathBuf>,
     /// When to keep the evidence: logs, configuration, package, connection.json.
     #[arg(long, value_enum, default_value_t)]
     pub keep: Keep,
@@ -181,7 +184,9 @@ pub struct FabricTag {
 #[derive(Debug, thiserror::Error)]
 pub enum OptionError {
     /// The version is of no supported release line.
-    #[error("--fabric {value}: not a supported Fabric version; give 2.5, 3.1, or an image tag that starts with one of them, such as 3.1.5")]
+    #[error(
+        "--fabric {value}: not a supported Fabric version; give 2.5, 3.1, or an image tag that starts with one of them, such as 3.1.5"
+    )]
     Fabric {
         /// What was given.
         value: String,
@@ -211,7 +216,7 @@ pub enum OptionError {
         path: PathBuf,
     },
     /// The cases can't be read.
-    #[error(transparent)]
+    #[error("--cases: {}", crate::report::error_text(.0))]
     Cases(#[from] CaseFileError),
 }
 
@@ -235,7 +240,11 @@ impl Plan {
         for (option, path) in [("--builder", &options.builder), ("--chaincode", &options.chaincode)] {
             let _ = check_program(option, path).map_err(&mut keep);
         }
-        let cases = CaseFile::asset_transfer().map_err(|error| keep(error.into())).ok();
+        let cases = match &options.cases {
+            Some(path) => CaseFile::read(path),
+            None => CaseFile::asset_transfer(),
+        };
+        let cases = cases.map_err(|error| keep(error.into())).ok();
         if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
             && topology.ordering.consensus == Consensus::Bft
             && fabric.release == Release::V2_5
@@ -289,9 +298,8 @@ fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
         return Ok(preset);
     }
     let mistake = |reason: String| OptionError::Topology { value: value.to_owned(), reason };
-    let text = std::fs::read_to_string(value).map_err(|error| {
-        mistake(format!("neither a preset (solo, duo, bft) nor a file that can be read: {error}"))
-    })?;
+    let text = std::fs::read_to_string(value)
+        .map_err(|error| mistake(format!("neither a preset (solo, duo, bft) nor a file that can be read: {error}")))?;
     Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
 }
 

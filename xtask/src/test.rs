@@ -1,8 +1,8 @@
 //! `cargo xtask test`: every check of the repository, then the tests of every tier that this
 //! machine can run.
 //!
-//! Tests that need something a bare machine lacks are ignored, and lie in a module named after
-//! their tier. The harness tells which tiers' needs are met.
+//! Tests that need something a bare machine lacks are ignored, and named after their tier. The
+//! harness tells which tiers' needs are met.
 
 use crate::{CODEGEN, build};
 use anyhow::{Context, Result, bail};
@@ -17,8 +17,8 @@ usage: cargo xtask test [OPTION…]
   --bare             only the tests that need nothing but Rust and a C compiler
 ";
 
-/// What nextest and the harness call the tests that a bare machine can't run: the module's name,
-/// and the runtime whose needs they share.
+/// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
+/// whose needs they share.
 const TIERS: [(&str, &str); 2] = [("needs_fabric", "process"), ("needs_docker", "docker")];
 
 struct Options {
@@ -26,9 +26,10 @@ struct Options {
     bare: bool,
 }
 
-/// A tier, and why it is run or not.
+/// A tier, with one set of Fabric's programs, and why it is run or not.
 struct Tier {
-    module: &'static str,
+    name: &'static str,
+    fabric_bin: Option<PathBuf>,
     possible: bool,
     why: String,
 }
@@ -48,11 +49,6 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         let mut command = build::cargo();
         command.args(["nextest", "run", "--workspace"]).args(filter).current_dir(build::workspace());
         command.env("CCAAS_BUILDER", &programs.builder).env("CHAINCODE_SAMPLE", &programs.chaincode);
-        if let Ok(directories) = std::env::join_paths(&options.fabric_bin)
-            && !directories.is_empty()
-        {
-            command.env("FABRIC_BIN", directories);
-        }
         command
     };
     build::must(&mut nextest(&[]), "a test")?;
@@ -60,9 +56,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
 
     let tiers = if options.bare { Vec::new() } else { tiers(&options)? };
     for tier in tiers.iter().filter(|tier| tier.possible) {
-        step(&format!("tests of tier {}", tier.module));
-        let filter = format!("test(/{}/)", tier.module);
-        build::must(&mut nextest(&["--run-ignored=only", "--filterset", &filter]), "a test")?;
+        step(&format!("tests of tier {}: {}", tier.name, tier.why));
+        let filter = format!("test(/{}/)", tier.name);
+        let mut tests = nextest(&["--run-ignored=only", "--filterset", &filter]);
+        if let Some(directory) = &tier.fabric_bin {
+            tests.env("FABRIC_BIN", directory);
+        }
+        build::must(&mut tests, "a test")?;
     }
 
     println!("\ntiers, after {:.0} s:", begin.elapsed().as_secs_f32());
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         println!("  not run  every other tier: --bare");
     }
     for tier in &tiers {
-        println!("  {} {}: {}", if tier.possible { "ran     " } else { "not run " }, tier.module, tier.why);
+        println!("  {} {}: {}", if tier.possible { "ran     " } else { "not run " }, tier.name, tier.why);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,24 +128,35 @@ fn install_nextest() -> Result<()> {
     build::must(&mut install, "installing cargo-nextest")
 }
 
-/// Asks the harness which runtimes are possible here.
+/// Asks the harness which runtimes are possible here, with each set of Fabric's programs.
 fn tiers(options: &Options) -> Result<Vec<Tier>> {
     let harness = build::harness()?;
-    let mut command = Command::new(&harness);
+    let mut tiers = Vec::new();
+    for (name, runtime) in TIERS {
+        // Docker takes its images, whatever programs there are.
+        let with_programs = runtime == "process" && !options.fabric_bin.is_empty();
+        let sets = if with_programs { options.fabric_bin.iter().cloned().map(Some).collect() } else { vec![None] };
+        for fabric_bin in sets {
+            let (possible, why) = probe(&harness, runtime, fabric_bin.as_deref())?;
+            tiers.push(Tier { name, fabric_bin, possible, why });
+        }
+    }
+    Ok(tiers)
+}
+
+fn probe(harness: &Path, runtime: &str, fabric_bin: Option<&Path>) -> Result<(bool, String)> {
+    let mut command = Command::new(harness);
     command.arg("probe");
-    if let Some(directory) = options.fabric_bin.first() {
+    if let Some(directory) = fabric_bin {
         command.arg("--fabric-bin").arg(directory);
     }
     let output = command.output().with_context(|| format!("{} can't be run", harness.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let tier = |(module, runtime): (&'static str, &str)| {
-        let line = text.lines().find_map(|line| line.strip_prefix(runtime)?.strip_prefix('\t')?.split_once('\t'));
-        let (possible, why) = line.with_context(|| {
-            format!("`fabric-harness probe` says nothing of {runtime}: {}", String::from_utf8_lossy(&output.stderr))
-        })?;
-        Ok(Tier { module, possible: possible == "yes", why: why.to_owned() })
-    };
-    TIERS.into_iter().map(tier).collect()
+    let line = text.lines().find_map(|line| line.strip_prefix(runtime)?.strip_prefix('\t')?.split_once('\t'));
+    let (possible, why) = line.with_context(|| {
+        format!("`fabric-harness probe` says nothing of {runtime}: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
+    Ok((possible == "yes", why.to_owned()))
 }
 
 fn step(what: &str) {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
 
 /// The cases of one chaincode, in the order in which they run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -77,6 +78,15 @@ pub enum Call<'a> {
 /// A file of cases that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseFileError {
+    /// It can't be read.
+    #[error("{file} can't be read")]
+    Read {
+        /// The file's name.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// Not TOML, or not of this form; the text gives line and column.
     #[error("{file}: {source}")]
     Syntax {
@@ -108,6 +118,19 @@ impl CaseFile {
     /// Never in a released build: the file is compiled in, and a test reads it.
     pub fn asset_transfer() -> Result<Self, CaseFileError> {
         Self::from_toml("asset-transfer.toml", include_str!("../../cases/asset-transfer.toml"))
+    }
+
+    /// Reads cases from a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read, and as [`from_toml`](Self::from_toml).
+    pub fn read(path: &Path) -> Result<Self, CaseFileError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_toml(&file, &text),
+            Err(source) => Err(CaseFileError::Read { file, source }),
+        }
     }
 
     /// Reads cases from TOML text; `file` is named in errors.
