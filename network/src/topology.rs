@@ -32,7 +32,7 @@
 //!     preferred_max_bytes: 2 MB
 //! channels:
 //!   - name: mychannel
-//!     organizations: [Org1]   # default: every organization
+//!     organizations: []       # names; default and empty: every organization
 //!     endorsement: majority   # or any, all; default majority
 //! ",
 //! )?;

@@ -76,11 +76,53 @@ pub enum RenderError {
 ///
 /// # Errors
 ///
-/// [`RenderError`], before any key is made unless it is about keys.
+/// [`RenderError`]. Topology, release and placement are checked before any key is made.
 ///
 /// # Examples
 ///
-/// See the tests of this crate, which place, render, write and start networks.
+/// The default network on this machine, each node in its own directory of the bundle:
+///
+/// ```no_run
+/// use std::path::Path;
+/// use std::time::{Duration, SystemTime};
+///
+/// use fabric_network::identity::Validity;
+/// use fabric_network::placement::{NodePlacement, Placement, Ports};
+/// use fabric_network::release::Release;
+/// use fabric_network::render::{RenderOptions, render};
+/// use fabric_network::topology::{NodeKind, Topology};
+///
+/// let directory = Path::new("/tmp/network");
+/// let topology = Topology::solo();
+/// let place = |kind, port, own: &str| NodePlacement {
+///     host: "127.0.0.1".to_owned(),
+///     bind: [127, 0, 0, 1].into(),
+///     ports: Ports {
+///         grpc: port,
+///         operations: port + 1,
+///         admin: (kind == NodeKind::Orderer).then_some(port + 2),
+///         chaincode: (kind == NodeKind::Peer).then_some(port + 2),
+///     },
+///     extra_sans: vec!["localhost".to_owned()],
+///     config_dir: directory.join("organizations").join(own),
+///     data_dir: "data".into(),
+///     builder_dir: "/opt/ccaas-builder".into(),
+/// };
+/// let orderer = "ordererOrganizations/example.com/orderers/orderer.example.com";
+/// let peer = "peerOrganizations/org1.example.com/peers/peer0.org1.example.com";
+/// let placement = Placement {
+///     nodes: [
+///         ("orderer.example.com".to_owned(), place(NodeKind::Orderer, 6050, orderer)),
+///         ("peer0.org1.example.com".to_owned(), place(NodeKind::Peer, 7050, peer)),
+///     ]
+///     .into(),
+///     chaincode_hosts: vec!["127.0.0.1".to_owned()],
+/// };
+/// let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
+/// let bundle = render(&topology, &placement, &RenderOptions::new(Release::V3_1, validity))?;
+/// bundle.write_to(directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn render(topology: &Topology, placement: &Placement, options: &RenderOptions) -> Result<Bundle, RenderError> {
     topology.validate()?;
     if topology.ordering.consensus == Consensus::Bft && !options.release.has_bft() {

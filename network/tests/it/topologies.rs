@@ -174,8 +174,17 @@ fn hostile_text_is_refused_and_does_not_panic() {
     let deep = "[".repeat(100_000);
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     let long = "#".repeat(2 * 1024 * 1024);
-    for text in [&*deep, bomb, &long, "\u{0}", "%YAML 9.9\n---\n", "a: !!binary x", "? [a]\n: b"] {
-        assert!(Topology::from_yaml(text).is_err(), "{:?}", text.chars().take(40).collect::<String>());
+    for (text, expected) in [
+        (&*deep, "recursion limit exceeded"),
+        (bomb, "Nodes { nodes: 100001 }"),
+        (&long, "the topology has 2097152 bytes, more than 1048576"),
+        ("\u{0}", "unexpected character"),
+        ("%YAML 9.9\n---\n", "unsupported YAML major version"),
+        ("a: !!binary x", "invalid !!binary base64"),
+        ("? [a]\n: b", "expected string scalar"),
+    ] {
+        let error = mistakes(text);
+        assert!(error.contains(expected), "{expected} was expected, not {error}");
     }
 }
 
