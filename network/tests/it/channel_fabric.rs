@@ -18,6 +18,7 @@ use fabric_network::topology::Topology;
 use serde_json::Value;
 
 use crate::channel_fixture::{channel_input, placement, validity};
+use crate::fabric::{program as fabric_program, release};
 
 /// A network's material in a directory, with its genesis block.
 struct Case {
@@ -79,7 +80,7 @@ fn configtxgen_would_have_made_the_same_block() {
 }
 
 fn cases() -> Vec<Case> {
-    let release = installed_release();
+    let release = release();
     let mut cases = vec![case("solo", Topology::solo(), release), case("duo", Topology::duo(), release)];
     if release.has_bft() {
         cases.push(case("bft", Topology::bft(), release));
@@ -117,24 +118,11 @@ impl Case {
         let mut command = Command::new(fabric_program(program));
         // configtxgen looks for configtx.yaml even when it only inspects.
         command.args(arguments).current_dir(self.directory.path()).env("FABRIC_CFG_PATH", self.directory.path());
-        let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}; set FABRIC_BIN"));
+        let output = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {program} {arguments:?}: {}\n{stderr}", self.name, output.status);
         output.stdout
     }
-}
-
-fn fabric_program(name: &str) -> PathBuf {
-    std::env::var_os("FABRIC_BIN").map_or_else(PathBuf::new, PathBuf::from).join(name)
-}
-
-fn installed_release() -> Release {
-    let output = Command::new(fabric_program("configtxgen")).arg("-version").output();
-    let output = output.unwrap_or_else(|error| panic!("configtxgen: {error}; set FABRIC_BIN"));
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    let version = text.lines().find_map(|line| line.trim().strip_prefix("Version: "));
-    let version = version.unwrap_or_else(|| panic!("no version in: {text}"));
-    version.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn json(bytes: &[u8]) -> Value {

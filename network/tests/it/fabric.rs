@@ -17,7 +17,7 @@ use fabric_network::release::Release;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program of Fabric's.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let directories = std::env::var_os("FABRIC_BIN").or_else(|| std::env::var_os("PATH")).unwrap_or_default();
     std::env::split_paths(&directories)
         .map(|directory| directory.join(name))
