@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -63,6 +64,8 @@ pub(super) struct Container {
     id: String,
     engine: Engine,
     docker: Docker,
+    /// It was told to end, so its end is no death.
+    told_to_end: AtomicBool,
 }
 
 impl Container {
@@ -94,7 +97,7 @@ impl Container {
         // run's custody removes it instead.
         std::mem::forget(started);
         let (engine, docker) = (runtime.engine.clone(), runtime.docker.clone());
-        Ok(Self { name: request.name, id, engine, docker })
+        Ok(Self { name: request.name, id, engine, docker, told_to_end: AtomicBool::new(false) })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -125,7 +128,7 @@ impl Container {
             Ok(state) => state,
             Err(error) => return Some(Death::new(&self.name, error.to_string(), String::new())),
         };
-        if state.running.unwrap_or_default() {
+        if state.running.unwrap_or_default() || self.told_to_end.load(Ordering::Relaxed) {
             return None;
         }
         let mut how = format!("exit status: {}", state.exit_code.unwrap_or_default());
@@ -169,12 +172,14 @@ impl Container {
     }
 
     pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
+        self.told_to_end.store(true, Ordering::Relaxed);
         let options = StopContainerOptionsBuilder::new().t(GRACE).build();
         let stop = self.docker.stop_container(&self.id, Some(options));
         Ok(unless_ended(self.engine.ask("stop a container", stop).await)?)
     }
 
     pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
+        self.told_to_end.store(true, Ordering::Relaxed);
         let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         let kill = self.docker.kill_container(&self.id, Some(options));
         unless_ended(self.engine.ask("kill a container", kill).await)?;
@@ -186,6 +191,7 @@ impl Container {
     }
 
     pub(super) async fn start_again(&self) -> Result<(), RuntimeError> {
+        self.told_to_end.store(false, Ordering::Relaxed);
         let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
         Ok(unless_ended(self.engine.ask("start a container", start).await)?)
     }
