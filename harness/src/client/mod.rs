@@ -24,7 +24,7 @@ pub use gateway::{Committed, Submitted, await_commit};
 pub use lifecycle::{Definition, EndorsementPolicy, Installation, approve_for_my_org, commit};
 pub use participation::{ChannelInfo, Participation};
 pub use proposal::{Invocation, Proposal, Transaction};
-pub use readiness::{answers, connect_when_ready};
+pub use readiness::answers;
 pub use signer::{Signer, SignerError};
 pub use transport::{Node, connect};
 

@@ -2,17 +2,14 @@
 //!
 //! An open TCP port is not it (a container's port accepts before anything listens behind it), and
 //! neither is `/healthz`, which turns 200 earlier. That the process still lives is the runtime's to
-//! watch, side by side with this.
+//! watch, side by side with this, and so is asking again.
 
-use fabric_network::identity::TlsPair;
 use tokio::time::Instant;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
 use super::error::ClientError;
-use super::transport::{Node, timed_out, until};
-use crate::runtime::Endpoint;
-use crate::wait::{self, Poll};
+use super::transport::{Node, until};
 
 const OPERATION: &str = "wait until it answers";
 
@@ -38,29 +35,4 @@ async fn health_check(node: &Node) -> Result<(), ClientError> {
         Err(failed) if !failed.is_answer() => Err(failed),
         _ => Ok(()),
     }
-}
-
-/// Connects to a node as soon as it answers: attempts follow each other, a few milliseconds apart,
-/// until the deadline.
-///
-/// # Errors
-/// [`ClientError::TimedOut`] with what the last attempt saw.
-pub async fn connect_when_ready(
-    name: &str,
-    endpoint: &Endpoint,
-    client_tls: Option<&TlsPair>,
-    deadline: Instant,
-) -> Result<Node, ClientError> {
-    let bound = deadline.saturating_duration_since(Instant::now());
-    let ready = wait::until(OPERATION, bound, async || {
-        let attempt = async {
-            let node = Node::connect(name, endpoint, client_tls).await?;
-            health_check(&node).await.map(|()| node)
-        };
-        match attempt.await {
-            Ok(node) => Ok(Poll::Ready(node)),
-            Err(failed) => Ok(Poll::NotYet(failed.to_string())),
-        }
-    });
-    ready.await.map_err(|ended| timed_out(OPERATION, name, ended))
 }

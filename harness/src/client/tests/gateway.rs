@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fabric_protos::common::Envelope;
+use fabric_protos::common::{Envelope, Header, Payload};
 use fabric_protos::gateway::gateway_server::{Gateway, GatewayServer};
 use fabric_protos::gateway::{
     ChaincodeEventsRequest, ChaincodeEventsResponse, CommitStatusRequest, CommitStatusResponse, EndorseRequest,
@@ -31,6 +31,8 @@ struct Told {
     /// Submits to turn down, as without a leader of the ordering service.
     without_leader: AtomicUsize,
     submitted: Mutex<Vec<String>>,
+    /// Submits to accept and forget, as a leader does that steps down.
+    lost: usize,
     code: TxValidationCode,
     /// Whether the chaincode fails.
     broken: bool,
@@ -42,6 +44,7 @@ impl Default for Told {
             without_peers: 0.into(),
             without_leader: 0.into(),
             submitted: Mutex::default(),
+            lost: 0,
             code: TxValidationCode::Valid,
             broken: false,
         }
@@ -86,7 +89,8 @@ impl Gateway for Fake {
         if self.0.broken {
             return Err(chaincode_failure(Code::Aborted));
         }
-        let envelope = Envelope { payload: vec![], ..Default::default() };
+        let payload = Payload { header: Some(Header::default()), data: vec![] };
+        let envelope = Envelope { payload: payload.encode_to_vec(), ..Default::default() };
         Ok(Response::new(EndorseResponse { prepared_transaction: Some(envelope) }))
     }
 
@@ -109,6 +113,9 @@ impl Gateway for Fake {
         self.verify(&request.request, &request.signature)?;
         let asked = CommitStatusRequest::decode(request.request.as_slice()).unwrap();
         assert_eq!((asked.channel_id.as_str(), asked.transaction_id.len()), ("mychannel", 64));
+        if self.0.submitted.lock().unwrap().len() <= self.0.lost {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(CommitStatusResponse { result: self.0.code.into(), block_number: 7 }))
     }
 
@@ -199,6 +206,21 @@ async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
     let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
     assert!(error.starts_with("submit: no answer from peer0.org1.example.com within "), "{error}");
     assert!(error.ends_with("no orderers could successfully process transaction"), "{error}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_not_committed_is_submitted_again() {
+    let (peer, told) = gateway(Told { lost: 1, ..Told::default() }).await;
+    peer.submit_transaction(&call(), &[], soon()).await.unwrap();
+    assert_eq!(told.submitted.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_never_committed_ends_at_the_deadline() {
+    let (peer, _) = gateway(Told { lost: usize::MAX, ..Told::default() }).await;
+    let deadline = Instant::now() + Duration::from_millis(200);
+    let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
+    assert!(error.starts_with("wait for the commit: no answer from peer0.org1.example.com within "), "{error}");
 }
 
 #[tokio::test]
