@@ -112,6 +112,6 @@ mod tests {
     #[test]
     fn a_bft_quorum_is_what_fabric_computes() {
         let quorums: Vec<usize> = [1, 2, 3, 4, 5, 6, 7, 10].into_iter().map(bft_quorum).collect();
-        assert_eq!(quorums, [1, 2, 2, 3, 4, 5, 5, 7]);
+        assert_eq!(quorums, [1, 2, 2, 3, 4, 4, 5, 7]);
     }
 }
