@@ -272,7 +272,9 @@ mod tests {
     fn limits_hold() {
         let doubling = format!(r#"{{{{$x := "ab"}}}}{}"#, r#"{{$x = printf "%s%s" $x $x}}"#.repeat(60));
         assert_eq!(expand(&doubling), Err(Unexpanded::Limit("1 MiB of text")));
-        assert_eq!(expand("{{range 1000000000}}{{end}}"), Err(Unexpanded::Limit("100,000 rounds of range")));
+        assert_eq!(expand("{{range 200000}}{{end}}"), Err(Unexpanded::Limit("100,000 rounds of range")));
+        let wide = r#"{{$x := printf "%60000d" 1}}"#.repeat(20);
+        assert_eq!(expand(&wide), Err(Unexpanded::Limit("1 MiB of text")));
         let padded = format!(r#"{{{{printf "{}" 1}}}}"#, "%[1]60000d".repeat(500));
         assert_eq!(expand(&padded), Err(Unexpanded::Limit("256 bytes for a printf format")));
         assert_eq!(expand(&"{{.host}}".repeat(9000)), Err(Unexpanded::Limit("64 KiB of template")));
