@@ -221,6 +221,7 @@ async fn a_transaction_that_is_never_committed_ends_at_the_deadline() {
     let deadline = Instant::now() + Duration::from_millis(200);
     let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
     assert!(error.starts_with("wait for the commit: no answer from peer0.org1.example.com within "), "{error}");
+    assert!(deadline.elapsed() < Duration::from_secs(1), "the deadline did not hold: {:?} late", deadline.elapsed());
 }
 
 #[tokio::test]
