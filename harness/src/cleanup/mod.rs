@@ -2,12 +2,12 @@
 //!
 //! A run owns a [`Workspace`]: a directory with a lock that is held for as long as the harness lives.
 //! Everything the run starts carries the directory's name: processes in their environment, containers
-//! in a label. Three things end a run, and all of them call [`end_run`]:
+//! in a label. Three things end a run, and all of them do the same:
 //!
 //! - the [`Custody`] that the harness holds, when it is told to or dropped;
 //! - the [`reaper`], a child process that waits on a pipe, when the harness ends without having done
 //!   so: SIGKILL, abort, a second Ctrl-C;
-//! - the [`sweep`] at the start of another run, when even the reaper was killed or the machine
+//! - the [`sweep()`] at the start of another run, when even the reaper was killed or the machine
 //!   stopped.
 //!
 //! What is a run's evidence, and whether it is kept, is decided elsewhere, before the end.
