@@ -103,9 +103,10 @@ pub struct Ordering {
     /// The raft clock, default 20 ms: a leader is elected after about two ticks on a network of
     /// one orderer and ten to twenty on a larger one.
     ///
-    /// The default makes tests start quickly and costs an idle orderer about 1 % of a core. An
-    /// operator should take Fabric's own default, 500 ms, which survives slow disks and networks
-    /// between orderers. `bft` does not use it.
+    /// The default makes tests start quickly and costs an idle orderer about 1 % of a core. The
+    /// presets with several orderers take 100 ms: a leader that a busy machine silences for ten
+    /// ticks loses its office. An operator should take Fabric's own default, 500 ms, which survives
+    /// slow disks and networks between orderers. `bft` does not use it.
     #[serde(serialize_with = "yaml::serialize_duration")]
     pub tick: Duration,
 }

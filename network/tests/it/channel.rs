@@ -171,7 +171,7 @@ fn raft_has_every_consenter_and_the_tick() {
     let consensus: ConsensusType = value(&tree(&input).groups["Orderer"], "ConsensusType");
     assert_eq!(consensus.r#type, "etcdraft");
     let metadata = ConfigMetadata::decode(&*consensus.metadata).unwrap();
-    assert_eq!(metadata.options.unwrap().tick_interval, "20ms");
+    assert_eq!(metadata.options.unwrap().tick_interval, "100ms");
     let certificates: BTreeSet<Vec<u8>> = metadata.consenters.into_iter().map(|node| node.server_tls_cert).collect();
     let expected = input.ordering.consenters.iter().map(|node| node.server_tls_certificate_pem.clone().into_bytes());
     assert_eq!(certificates, expected.collect());
