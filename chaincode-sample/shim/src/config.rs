@@ -5,6 +5,7 @@
 //! `asset-transfer-basic/chaincode-external`. Files are read when the server
 //! starts, not here.
 
+use std::env::VarError;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,9 +51,14 @@ pub enum ConfigError {
         disabled = variable::TLS_DISABLED
     )]
     NoTlsFile(&'static str),
-    /// A flag, or a variable, that cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
+    /// A value that is none.
+    #[error("{variable} cannot be used: {reason}")]
+    Unreadable {
+        /// The variable.
+        variable: &'static str,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A chaincode server's configuration.
@@ -97,27 +103,20 @@ impl Config {
     ///
     /// When one is missing or wrong; the error names it.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let read = |name| std::env::var_os(name);
-        let text = |name| {
-            read(name)
-                .map(|value| {
-                    value.into_string().map_err(|_| ConfigError::Unreadable(format!("{name} is not UTF-8 text")))
-                })
-                .transpose()
+        let text = |name| match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(error @ VarError::NotUnicode(_)) => {
+                Err(ConfigError::Unreadable { variable: name, reason: error.to_string() })
+            }
         };
-        let tls_disabled = text(variable::TLS_DISABLED)?
-            .map(|value| {
-                parse_bool(&value)
-                    .map_err(|reason| ConfigError::Unreadable(format!("{}: {reason}", variable::TLS_DISABLED)))
-            })
-            .transpose()?;
         Options {
             chaincode_id: text(variable::CHAINCODE_ID)?,
             address: text(variable::SERVER_ADDRESS)?,
-            tls_disabled: tls_disabled.unwrap_or(true),
-            tls_key: read(variable::TLS_KEY),
-            tls_cert: read(variable::TLS_CERT),
-            client_ca_cert: read(variable::CLIENT_CA_CERT),
+            tls_disabled: text(variable::TLS_DISABLED)?,
+            tls_key: std::env::var_os(variable::TLS_KEY),
+            tls_cert: std::env::var_os(variable::TLS_CERT),
+            client_ca_cert: std::env::var_os(variable::CLIENT_CA_CERT),
         }
         .into_config()
     }
@@ -133,13 +132,12 @@ pub struct Options {
     /// Address to listen on; `:PORT` is every interface, port 0 a free port
     #[arg(long, env = variable::SERVER_ADDRESS, value_name = "HOST:PORT")]
     pub address: Option<String>,
-    /// Do without TLS; the files below are then ignored
+    /// true (the default): do without TLS, the files below are ignored; false: use TLS
     #[arg(
-        long, env = variable::TLS_DISABLED, value_name = "BOOL", value_parser = parse_bool,
-        num_args = 0..=1, default_value = "true", default_missing_value = "true",
-        action = clap::ArgAction::Set
+        long, env = variable::TLS_DISABLED, value_name = "BOOL",
+        num_args = 0..=1, default_missing_value = "true"
     )]
-    pub tls_disabled: bool,
+    pub tls_disabled: Option<String>,
     /// Private key of the server, a PEM file
     #[arg(long, env = variable::TLS_KEY, value_name = "FILE")]
     pub tls_key: Option<OsString>,
@@ -158,17 +156,17 @@ impl Options {
     ///
     /// When something is missing or wrong; the error names its variable.
     pub fn into_config(self) -> Result<Config, ConfigError> {
-        let chaincode_id = self.chaincode_id.filter(|id| !id.trim().is_empty());
-        let address = self.address.filter(|address| !address.trim().is_empty());
+        let text = |value: Option<String>| value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let file = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
         let (key, certificate) = (file(self.tls_key), file(self.tls_cert));
         let client_ca = file(self.client_ca_cert);
 
-        let chaincode_id = chaincode_id.ok_or(ConfigError::NoChaincodeId)?;
-        let address: ListenAddress =
-            address.ok_or(ConfigError::NoAddress)?.trim().parse().map_err(ConfigError::Address)?;
-        let config = Config::new(chaincode_id.trim(), address);
-        if self.tls_disabled {
+        let chaincode_id = text(self.chaincode_id).ok_or(ConfigError::NoChaincodeId)?;
+        let address = text(self.address).ok_or(ConfigError::NoAddress)?;
+        let address: ListenAddress = address.parse().map_err(ConfigError::Address)?;
+        let config = Config::new(chaincode_id, address);
+        let tls_disabled = text(self.tls_disabled).map_or(Ok(true), |text| parse_bool(&text))?;
+        if tls_disabled {
             if key.is_some() || certificate.is_some() || client_ca.is_some() {
                 tracing::warn!("TLS files are given and ignored: set {}=false to use them", variable::TLS_DISABLED);
             }
@@ -184,11 +182,14 @@ impl Options {
 
 /// A truth value as Go's `strconv.ParseBool` takes it, since the variable is
 /// shared with chaincode in Go.
-fn parse_bool(text: &str) -> Result<bool, String> {
-    match text.trim() {
+fn parse_bool(text: &str) -> Result<bool, ConfigError> {
+    match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(format!("{other:?} is neither true nor false")),
+        other => Err(ConfigError::Unreadable {
+            variable: variable::TLS_DISABLED,
+            reason: format!("{other:?} is neither true nor false"),
+        }),
     }
 }
 
@@ -235,6 +236,8 @@ mod tests {
         let flags = ["--tls-disabled", "false", "--tls-key", "k", "--tls-cert", "c"];
         let flags = [&BASE[..], &flags, &["--client-ca-cert", ""]].concat();
         assert_eq!(config(&flags).unwrap().tls.unwrap().client_ca, None);
+        let flags = [&BASE[..], &["--tls-disabled", ""]].concat();
+        assert!(config(&flags).unwrap().tls.is_none());
     }
 
     #[test]

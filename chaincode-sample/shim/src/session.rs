@@ -87,7 +87,9 @@ impl Session {
             match message {
                 Some(Ok(message)) => self.step(|protocol| protocol.receive(message)),
                 Some(Err(status)) => {
+                    // A message that is none, or a connection that is gone.
                     debug!(%status, "the stream of the peer broke");
+                    self.outbox.end(Some(status));
                     break;
                 }
                 None => break,

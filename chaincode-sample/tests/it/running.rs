@@ -77,7 +77,7 @@ async fn what_keeps_it_from_starting_is_said_with_an_exit_code() {
         (
             &[("CHAINCODE_ID", "a:1"), ("CHAINCODE_SERVER_ADDRESS", ":0"), ("CHAINCODE_TLS_DISABLED", "no")],
             2,
-            "neither true nor false",
+            "error: CHAINCODE_TLS_DISABLED cannot be used: \"no\" is neither true nor false",
         ),
         (
             &[

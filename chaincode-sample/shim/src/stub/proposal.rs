@@ -61,3 +61,48 @@ impl ProposalFacts {
 fn part<M: Message + Default>(part: &'static str, bytes: &[u8]) -> Result<M, ProposalError> {
     M::decode(bytes).map_err(|source| ProposalError::Malformed { part, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn signed(kind: i32, seconds: i64, nanos: i32) -> SignedProposal {
+        let channel_header = ChannelHeader {
+            r#type: kind,
+            timestamp: Some(prost_types::Timestamp { seconds, nanos }),
+            ..ChannelHeader::default()
+        };
+        let header = Header { channel_header: channel_header.encode_to_vec(), ..Header::default() };
+        let proposal = Proposal { header: header.encode_to_vec(), ..Proposal::default() };
+        SignedProposal { proposal_bytes: proposal.encode_to_vec(), signature: Vec::new() }
+    }
+
+    #[test]
+    fn only_transactions_and_configurations_are_run() {
+        for (kind, possible) in [(0, false), (1, true), (2, false), (3, true), (99, false)] {
+            let read = ProposalFacts::read(&signed(kind, 0, 0));
+            assert_eq!(read.is_ok(), possible, "type {kind}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_stamp_out_of_range_is_none_and_no_panic() {
+        let read = |seconds, nanos| ProposalFacts::read(&signed(3, seconds, nanos)).unwrap();
+        assert!(read(1000, 5).timestamp.is_some());
+        assert!(read(i64::MIN, i32::MIN).timestamp.is_none());
+        let _ = read(i64::MAX, i32::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let nested = Proposal { header: bytes.clone(), ..Proposal::default() };
+            for proposal_bytes in [bytes, nested.encode_to_vec()] {
+                let signed = SignedProposal { proposal_bytes, signature: Vec::new() };
+                let _ = ProposalFacts::read(&signed);
+            }
+        }
+    }
+}

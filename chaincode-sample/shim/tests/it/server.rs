@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use chaincode_shim::TlsFiles;
-use fabric_protos::protos::ChaincodeMessage;
 use fabric_protos::protos::chaincode_message::Type;
+use fabric_protos::protos::{ChaincodeMessage, SignedProposal};
+use tokio_stream::StreamExt;
+use tonic_prost::ProstCodec;
 
 use super::certificates::{Ca, Files};
 use super::peer::{self, Dial, Peer};
@@ -107,6 +109,25 @@ async fn malformed_transactions_are_answered_and_harm_nobody() {
     peer.send_message(malformed);
     assert_eq!(peer.receive().await.unwrap().payload, "the proposal has no header");
     assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_end_that_stream_alone() {
+    let (server, mut other) = connected().await;
+    let channel = peer::dial(server.address, Dial::default()).await.unwrap();
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    // Its first field is bytes, where a message has its type.
+    let codec = ProstCodec::<SignedProposal, ChaincodeMessage>::default();
+    let path = "/protos.Chaincode/Connect".parse().unwrap();
+    let garbage = tokio_stream::iter([peer::proposal()]).chain(tokio_stream::pending());
+    let stream = client.streaming(tonic::Request::new(garbage), path, codec).await;
+    let mut stream = stream.unwrap().into_inner();
+    let register = stream.message().await.unwrap().unwrap();
+    assert_eq!(register.r#type(), Type::Register);
+    let status = stream.message().await.unwrap_err();
+    assert!(status.message().contains("failed to decode Protobuf message"), "{status:?}");
+    assert_eq!(other.invoke(&["Get", "k"]).await.text(), "");
 }
 
 #[tokio::test]
