@@ -7,8 +7,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use chaincode_shim::{Options, Server, ServerError};
+use chaincode_shim::{Config, Options, Server, ServerError};
 use clap::Parser;
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 /// The asset-transfer chaincode, as a service for Hyperledger Fabric peers.
@@ -21,8 +22,7 @@ struct CommandLine {
     options: Options,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
@@ -30,13 +30,20 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, 2),
     };
-    match serve(config).await {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    let served = runtime.block_on(serve(config));
+    // Transactions had their time; one that blocks a thread must not keep the process.
+    runtime.shutdown_background();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
 }
 
-async fn serve(config: chaincode_shim::Config) -> Result<(), ServerError> {
+async fn serve(config: Config) -> Result<(), ServerError> {
     let server = Server::builder(chaincode_sample::contract(), config).bind().await?;
     eprintln!("listening on {}", server.local_addr());
     server.serve().await

@@ -10,7 +10,7 @@
 //! use chaincode_shim::{Config, Contract, Error, Server, Stub};
 //!
 //! async fn greet(stub: Stub, name: String) -> Result<String, Error> {
-//!     stub.put_state("last", name.as_bytes()).await?;
+//!     stub.put_state("last", name.as_str()).await?;
 //!     Ok(format!("hello {name}"))
 //! }
 //!

@@ -45,7 +45,7 @@ pub struct Limits {
     /// Transactions that wait; further ones are answered with ERROR.
     /// Default 2500.
     pub waiting: usize,
-    /// Bytes of an encoded message. Default [`MAX_MESSAGE_BYTES`].
+    /// Bytes of an encoded message. Default, and at most, [`MAX_MESSAGE_BYTES`].
     pub message_bytes: usize,
 }
 
@@ -194,7 +194,7 @@ impl<W: Waiter> Protocol<W> {
     pub fn new(chaincode_id: &str, limits: Limits) -> Self {
         let mut protocol = Self {
             chaincode_id: chaincode_id.to_owned(),
-            limits,
+            limits: Limits { message_bytes: limits.message_bytes.min(MAX_MESSAGE_BYTES), ..limits },
             phase: Phase::Created,
             features: Features::default(),
             stopping: false,

@@ -56,7 +56,7 @@ impl Stub {
         &self,
         collection: &str,
         key: &str,
-        value: impl Into<Bytes>,
+        value: impl Into<Vec<u8>>,
     ) -> Result<(), StubError> {
         named(collection)?;
         self.put(collection, key, value.into()).await

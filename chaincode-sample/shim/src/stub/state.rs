@@ -46,7 +46,7 @@ impl Stub {
     /// # Errors
     ///
     /// When the key is empty, the peer refuses or the stream ends.
-    pub async fn put_state(&self, key: &str, value: impl Into<Bytes>) -> Result<(), StubError> {
+    pub async fn put_state(&self, key: &str, value: impl Into<Vec<u8>>) -> Result<(), StubError> {
         self.put(WORLD_STATE, key, value.into()).await
     }
 
@@ -227,11 +227,11 @@ impl Stub {
         Ok(values)
     }
 
-    pub(super) async fn put(&self, collection: &str, key: &str, value: Bytes) -> Result<(), StubError> {
+    pub(super) async fn put(&self, collection: &str, key: &str, value: Vec<u8>) -> Result<(), StubError> {
         if key.is_empty() {
             return Err(StubError::Invalid("the key is empty".to_owned()));
         }
-        let request = PutState { key: key.to_owned(), value, collection: collection.to_owned() };
+        let request = PutState { key: key.to_owned(), value: value.into(), collection: collection.to_owned() };
         let Some(request) = self.batch(request, Write::Put) else {
             return Ok(());
         };
