@@ -2,7 +2,9 @@
 //!
 //! What does not depend on each other runs side by side. Checks nothing about the chaincode itself.
 
-use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Signer, SignerError};
+use crate::client::{
+    self, ClientError, Definition, Node, OrdererClient, Participation, PeerClient, Signer, SignerError,
+};
 use crate::report::timeline::Timeline;
 use crate::runtime::RunningNode;
 use fabric_network::bundle::Bundle;
@@ -32,11 +34,18 @@ struct Organization {
     peers: Vec<PeerClient>,
 }
 
+/// An orderer, called by the administrator of its organization.
+#[derive(Debug)]
+struct Orderer {
+    participation: Participation,
+    client: OrdererClient,
+}
+
 /// Connections to every node, as the administrators of their organizations.
 #[derive(Debug)]
 pub struct Administration {
     organizations: Vec<Organization>,
-    orderers: Vec<Participation>,
+    orderers: Vec<Orderer>,
     timeout: Duration,
 }
 
@@ -103,10 +112,17 @@ impl Administration {
             let (name, msp_id) = (organization.name.clone(), organization.msp_id.clone());
             organizations.push(Organization { name, msp_id, peers });
         }
-        let admin_tls = &bundle.identities.orderer_organization.admin_tls;
+        let ordering = &bundle.identities.orderer_organization;
+        let orderer_signer = signer(&ordering.admin)?;
         let orderers = nodes.iter().filter_map(|node| Some((node, node.admin.as_ref()?)));
-        let orderers = orderers.map(|(node, admin)| Participation::new(&node.name, admin, admin_tls));
-        Ok(Self { organizations, orderers: orderers.collect::<Result<_, _>>()?, timeout })
+        let orderers = try_join_all(orderers.map(async |(node, admin)| {
+            let participation = Participation::new(&node.name, admin, &ordering.admin_tls)?;
+            let connection = Node::connect(&node.name, &node.grpc, None).await?;
+            let client = OrdererClient::new(connection, Arc::clone(&orderer_signer));
+            Ok::<_, DeployError>(Orderer { participation, client })
+        }))
+        .await?;
+        Ok(Self { organizations, orderers, timeout })
     }
 
     /// Joins every orderer, and the peers of the channel's organizations, to each channel; meanwhile
@@ -123,7 +139,7 @@ impl Administration {
         timeline: &Timeline,
     ) -> Result<(), DeployError> {
         let join = async {
-            timeline.step("join the orderers to the channel", self.join_orderers(bundle)).await?;
+            timeline.step("join the orderers, elect a leader", self.join_orderers(bundle)).await?;
             timeline.step("join the peers to the channel", self.join_peers(topology, bundle)).await
         };
         let install = timeline.step("install the package on every peer", self.install(package));
@@ -132,8 +148,12 @@ impl Administration {
 
     async fn join_orderers(&self, bundle: &Bundle) -> Result<(), DeployError> {
         for channel in &bundle.channels {
-            let joins = self.orderers.iter().map(|orderer| orderer.join(&channel.genesis_block, self.deadline()));
+            let joins =
+                self.orderers.iter().map(|orderer| orderer.participation.join(&channel.genesis_block, self.deadline()));
             try_join_all(joins).await?;
+            let ready =
+                self.orderers.iter().map(|orderer| orderer.client.await_channel(&channel.name, self.deadline()));
+            try_join_all(ready).await?;
         }
         Ok(())
     }
@@ -165,7 +185,12 @@ impl Administration {
     /// # Errors
     ///
     /// The first refusal.
-    pub async fn approve(&self, channel: &Channel, definition: &Definition, package: &Package) -> Result<(), DeployError> {
+    pub async fn approve(
+        &self,
+        channel: &Channel,
+        definition: &Definition,
+        package: &Package,
+    ) -> Result<(), DeployError> {
         let approvals = self.members(channel).map(|organization| {
             let package_id = Some(package.id.as_str());
             client::approve_for_my_org(&organization.peers, &channel.name, definition, package_id, self.deadline())
@@ -173,9 +198,9 @@ impl Administration {
         let approvals = try_join_all(approvals).await?;
         // An approval is checked, and endorsed upon, on the peers of every organization.
         let peers: Vec<PeerClient> = self.channel_peers(channel).cloned().collect();
-        let everywhere = approvals.iter().map(|approval| {
-            client::await_commit(&peers, &channel.name, &approval.transaction_id, self.deadline())
-        });
+        let everywhere = approvals
+            .iter()
+            .map(|approval| client::await_commit(&peers, &channel.name, &approval.transaction_id, self.deadline()));
         try_join_all(everywhere).await?;
         Ok(())
     }

@@ -159,7 +159,8 @@ async fn probe(options: &FabricOptions) -> ExitCode {
 async fn choose(plan: &Plan) -> Result<Runtime, String> {
     let mut settings = RuntimeOptions::new(&plan.builder);
     settings.timeout = plan.timeout;
-    settings.reaper = Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
+    settings.reaper =
+        Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
     let fabric = plan.fabric.as_ref();
     let on_processes = process(settings.clone(), fabric, plan.fabric_bin.as_deref());
     match plan.runtime {
@@ -175,9 +176,9 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
                     println!("runtime docker passed over: {without_docker}");
                     Ok(runtime)
                 }
-                Err(reason) => Err(format!(
-                    "no runtime is possible here\n  docker: {without_docker}\n  process: {reason}"
-                )),
+                Err(reason) => {
+                    Err(format!("no runtime is possible here\n  docker: {without_docker}\n  process: {reason}"))
+                }
             }
         }
     }
