@@ -195,6 +195,17 @@ fn requests_of_a_transaction_take_turns() {
 }
 
 #[test]
+fn a_request_that_nobody_waits_for_any_more_is_not_sent() {
+    let mut protocol = ready();
+    let id = begin(&mut protocol, "ch", "tx");
+    protocol.request(id, Type::GetState, "1".into(), who("one"));
+    protocol.request(id, Type::PutState, "2".into(), gone("two"));
+    outputs(&mut protocol);
+    protocol.receive(message(Type::Response, "ch", "tx", b""));
+    assert_eq!(outputs(&mut protocol), ["answer one"]);
+}
+
+#[test]
 fn the_answer_of_a_transaction_waits_for_its_last_request() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "ch", "tx");

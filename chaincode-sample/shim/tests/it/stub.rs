@@ -43,12 +43,14 @@ async fn a_range_is_read_in_portions_to_its_end() {
     let (_server, mut peer) = connected().await;
     with_keys(&mut peer, &["a", "b", "c", "d", "e", "f", "g", "h"]);
     peer.log.clear();
-    let keys = peer.invoke(&["Range", "b", "h"]).await.text();
-    assert_eq!(keys, r#"["b","c","d","e","f","g"]"#);
+    let keys = peer.invoke(&["Range", "b", ""]).await.text();
+    assert_eq!(keys, r#"["b","c","d","e","f","g","h"]"#);
     let sent = peer.log.iter().filter(|line| line.starts_with("C>P"));
     // The peer closes a cursor at its end by itself.
-    assert!(sent.eq(["C>P GET_STATE_BY_RANGE", "C>P QUERY_STATE_NEXT", "C>P COMPLETED"].iter()));
+    let next = "C>P QUERY_STATE_NEXT";
+    assert!(sent.eq(["C>P GET_STATE_BY_RANGE", next, next, "C>P COMPLETED"].iter()));
     assert!(peer.cursors.is_empty());
+    assert_eq!(peer.invoke(&["Range", "b", "d"]).await.text(), r#"["b","c"]"#);
     assert_eq!(peer.invoke(&["Range", "x", ""]).await.text(), "[]");
 }
 

@@ -20,6 +20,16 @@ pub struct Running {
 pub struct Gates {
     pub entered: Notify,
     pub leave: Semaphore,
+    pub left: Notify,
+}
+
+/// Tells when a transaction has ended, or was dropped.
+struct Inside(Arc<Gates>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.left.notify_one();
+    }
 }
 
 impl Running {
@@ -41,7 +51,7 @@ pub fn config() -> Config {
 
 pub async fn start(config: Config) -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
-    let gates = Arc::new(Gates { entered: Notify::new(), leave: Semaphore::new(0) });
+    let gates = Arc::new(Gates { entered: Notify::new(), leave: Semaphore::new(0), left: Notify::new() });
     let server = Server::builder(contract(Arc::clone(&gates)), config)
         .shutdown(async move {
             // A test that drops the server instead stops it as well.
@@ -57,8 +67,11 @@ fn contract(gates: Arc<Gates>) -> Contract {
     let wait = move |_: Stub| {
         let gates = Arc::clone(&gates);
         async move {
+            let inside = Inside(Arc::clone(&gates));
             gates.entered.notify_one();
-            gates.leave.acquire().await.map(SemaphorePermit::forget)
+            let left = gates.leave.acquire().await.map(SemaphorePermit::forget);
+            drop(inside);
+            left
         }
     };
     Contract::new("Test")
