@@ -41,7 +41,9 @@ pub struct Built {
 pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Environment) -> Result<Built, BuilderError> {
     let (metadata_bytes, metadata) = detect::read(metadata)?;
     environment.types.check(&metadata)?;
-    let (connection, mut warnings) = read_connection(source, environment)?;
+    let (environment, mut warnings) = environment.for_package(&metadata).map_err(BuilderError::Connection)?;
+    let (connection, findings) = read_connection(source, &environment)?;
+    warnings.extend(findings);
     let mut trees = Vec::new();
     let mut statedb = BTreeSet::new();
     for name in INDEX_DIRECTORIES {

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::config::{self, Config};
 use crate::connection::Field;
-use crate::metadata::Types;
+use crate::finding::Finding;
+use crate::metadata::{Metadata, Types};
 use crate::template;
 
 /// Names further package types, comma-separated.
@@ -24,6 +27,10 @@ pub struct Environment {
     pub types: Types,
     /// Settings that replace those of a package.
     pub overrides: Overrides,
+    /// The configuration file: `CORE_PEER_CC_BUILDER_CONFIG`. Default: none.
+    pub config: Option<PathBuf>,
+    /// Which of the configuration file's peers this is: `CORE_PEER_ID`.
+    pub peer: Option<String>,
     /// The moment at which certificates must be valid.
     pub now: SystemTime,
 }
@@ -31,7 +38,14 @@ pub struct Environment {
 impl Default for Environment {
     /// Nothing set, now.
     fn default() -> Self {
-        Self { template_values: None, types: Types::default(), overrides: Overrides::default(), now: SystemTime::now() }
+        Self {
+            template_values: None,
+            types: Types::default(),
+            overrides: Overrides::default(),
+            config: None,
+            peer: None,
+            now: SystemTime::now(),
+        }
     }
 }
 
@@ -52,8 +66,23 @@ impl Environment {
             template_values: set(template::VARIABLE),
             types: Types::default().with(&set(TYPES_VARIABLE).unwrap_or_default()),
             overrides,
+            config: variable(config::VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from),
+            peer: set(config::PEER_VARIABLE),
             now: SystemTime::now(),
         }
+    }
+
+    /// The environment as it is for one package: with the settings that the configuration file has
+    /// for it among the overrides. Comes with warnings.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration file.
+    pub fn for_package(&self, metadata: &Metadata) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
+        let Some(path) = &self.config else {
+            return Ok((self.clone(), Vec::new()));
+        };
+        let (overrides, warnings) = Config::read(path)?.apply(metadata, self.peer.as_deref(), &self.overrides);
+        Ok((Self { overrides, config: None, ..self.clone() }, warnings))
     }
 
     /// Reads this process's own variables.
@@ -65,7 +94,7 @@ impl Environment {
 /// One setting of the peer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Override {
-    /// The variable's name, for messages.
+    /// Where it is set, for messages: a variable's name, or a place in the configuration file.
     pub name: String,
     /// A value, or the path of a file on the peer that holds it: see [`Override::path`].
     pub value: String,
@@ -94,6 +123,21 @@ impl Overrides {
     /// Sets a field.
     pub fn set(&mut self, field: Field, setting: Override) {
         self.0.insert(field, setting);
+    }
+
+    /// Takes settings in, those of the same field replacing what was there.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().map(|(field, setting)| (*field, setting.clone())));
+    }
+
+    /// Takes settings in; for a field without one, what was there goes.
+    pub(crate) fn lay(&mut self, layer: &BTreeMap<Field, Option<Override>>) {
+        for (field, setting) in layer {
+            match setting {
+                Some(setting) => self.0.insert(*field, setting.clone()),
+                None => self.0.remove(field),
+            };
+        }
     }
 
     /// The setting for a field, if the peer has one.

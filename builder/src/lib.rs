@@ -22,6 +22,7 @@
 
 pub mod address;
 mod build;
+pub mod config;
 pub mod connection;
 mod detect;
 pub mod duration;

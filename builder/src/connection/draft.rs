@@ -66,7 +66,8 @@ impl Draft {
     }
 }
 
-fn text(field: Field, value: &Value) -> Result<Option<String>, &'static str> {
+/// The text of a field's value, in any form that a package may have; the error is what is expected.
+pub(crate) fn text(field: Field, value: &Value) -> Result<Option<String>, &'static str> {
     match (field, value) {
         (_, Value::Null) => Ok(None),
         (_, Value::String(text)) => Ok(Some(text.clone())),

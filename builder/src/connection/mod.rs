@@ -11,6 +11,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 pub use draft::Draft;
+pub(crate) use draft::text as text_of_value;
 pub use resolve::resolve;
 
 use crate::json;
