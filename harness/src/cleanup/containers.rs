@@ -54,7 +54,7 @@ pub enum EngineError {
         source: DockerError,
     },
     /// It did not answer, or not in time.
-    #[error("no Docker engine answers at {uri}: {reason}; start it, or choose another by DOCKER_HOST")]
+    #[error("no Docker engine answers at {uri}: {reason}; {}", advice(reason))]
     NoAnswer {
         /// The engine.
         uri: String,
@@ -147,7 +147,10 @@ impl Engine {
         match scheme {
             "unix" => Docker::connect_with_unix(&self.uri, bound, version),
             "https" | "tcp" | "http" if verify || scheme == "https" => {
-                let keys = std::env::var_os("DOCKER_CERT_PATH").unwrap_or_default();
+                let Some(keys) = std::env::var_os("DOCKER_CERT_PATH") else {
+                    let reason = "it shall be asked over TLS, but DOCKER_CERT_PATH does not say where the keys are";
+                    return Err(EngineError::NoAnswer { uri: self.uri.clone(), reason: reason.to_owned() });
+                };
                 let file = |name: &str| Path::new(&keys).join(name);
                 let (key, certificate, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
                 Docker::connect_with_ssl(&self.uri, &key, &certificate, &ca, bound, version)
@@ -170,6 +173,14 @@ impl Engine {
             Ok(Err(source)) => Err(EngineError::Refused { uri, action, source }),
             Err(_) => Err(EngineError::Late { uri, action }),
         }
+    }
+}
+
+fn advice(reason: &str) -> &'static str {
+    if reason.to_lowercase().contains("permission denied") {
+        "this user may not use it: join the group of its socket, usually `docker`"
+    } else {
+        "start it, or choose another by DOCKER_HOST"
     }
 }
 
@@ -313,6 +324,13 @@ mod tests {
         }
         let error = Engine::at("carrier-pigeon://x").connect().await.unwrap_err();
         assert!(matches!(error, EngineError::Client { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_to_do_depends_on_why_the_engine_does_not_answer() {
+        let text = |reason: &str| EngineError::NoAnswer { uri: "u".into(), reason: reason.into() }.to_string();
+        assert!(text("Permission denied (os error 13)").ends_with("join the group of its socket, usually `docker`"));
+        assert!(text("Connection refused").ends_with("start it, or choose another by DOCKER_HOST"));
     }
 
     #[test]
