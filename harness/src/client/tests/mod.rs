@@ -3,6 +3,7 @@
 
 mod endorser;
 mod gateway;
+mod orderer;
 mod participation;
 mod transport;
 
