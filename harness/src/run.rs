@@ -9,7 +9,7 @@ use crate::options::{Plan, TlsMode};
 use crate::report::Report;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
-use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Placed, Running, Runtime, RuntimeError};
+use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError};
 use crate::wait::WaitError;
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, PackageError, package_id};
@@ -61,6 +61,15 @@ pub enum RunError {
     /// The gateway can't endorse.
     #[error("the chaincode is committed, but its transactions can't be endorsed")]
     Endorsers(#[from] WaitError<ClientError>),
+    /// It went wrong after a node or server had ended by itself.
+    #[error("{}", .deaths.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Died {
+        /// Who ended, and how.
+        deaths: Vec<Death>,
+        /// What could not be done then.
+        #[source]
+        source: Box<RunError>,
+    },
     /// Something of the run is still there.
     #[error("left behind:\n{}", .0.iter().map(crate::report::error_text).collect::<Vec<_>>().join("\n"))]
     Leftover(Vec<Leftover>),
@@ -88,9 +97,14 @@ pub async fn run(
 
     let running = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &[server])).await?;
     let finished = Box::pin(deploy_and_check(plan, &bundle, &package, &running, timeline)).await;
+    let deaths = running.deaths().await;
     evidence.add_logs(running.logs().await);
     timeline.step("stop, and remove everything", running.stop()).await.map_err(RunError::Leftover)?;
-    finished
+    match finished {
+        Ok(finished) => Ok(Finished { report: Report { deaths, ..finished.report }, ..finished }),
+        Err(error) if deaths.is_empty() => Err(error),
+        Err(error) => Err(RunError::Died { deaths, source: Box::new(error) }),
+    }
 }
 
 /// Everything that is known before anything runs: the network's files, the package, the server.
@@ -128,7 +142,7 @@ async fn deploy_and_check(
         Before::RestartChaincode => restart_chaincodes(running).await,
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
-    Ok(Finished { report: Report { cases }, to_first_query })
+    Ok(Finished { report: Report { cases, deaths: Vec::new() }, to_first_query })
 }
 
 fn target(

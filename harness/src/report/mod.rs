@@ -6,6 +6,7 @@ pub mod evidence;
 pub mod timeline;
 
 use crate::check::{CaseReport, Outcome};
+use crate::runtime::Death;
 use std::fmt::Write as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -29,21 +30,23 @@ impl From<ExitCode> for std::process::ExitCode {
 }
 
 /// What came of every case, in their order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// The cases.
     pub cases: Vec<CaseReport>,
+    /// Nodes and servers that ended by themselves meanwhile.
+    pub deaths: Vec<Death>,
 }
 
 impl Report {
-    /// [`ExitCode::Failed`] when a case failed, or when none ran.
+    /// [`ExitCode::Failed`] when a case failed, none passed, or a node ended by itself.
     pub fn exit_code(&self) -> ExitCode {
         let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
-        if passed && !failed { ExitCode::Passed } else { ExitCode::Failed }
+        if passed && !failed && self.deaths.is_empty() { ExitCode::Passed } else { ExitCode::Failed }
     }
 
-    /// A line for each case, and a line that counts them.
+    /// A line for each case, what ended by itself, and a line that counts the cases.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         let (mut passed, mut failed, mut not_run) = (0, 0, 0);
@@ -65,6 +68,9 @@ impl Report {
                     writeln!(text, "  not run            {name}: {reason}")
                 }
             };
+        }
+        for death in &self.deaths {
+            let _ = writeln!(text, "{death}");
         }
         let _ = write!(text, "{passed} passed, {failed} failed, {not_run} not run");
         text
@@ -114,17 +120,24 @@ mod tests {
         CaseReport { name: name.to_owned(), outcome, time: Duration::from_millis(12) }
     }
 
+    fn report(cases: Vec<CaseReport>) -> Report {
+        Report { cases, deaths: Vec::new() }
+    }
+
     #[test]
     fn one_failure_fails_the_run_and_a_case_that_did_not_run_is_no_pass() {
         let failed = Outcome::Failed { expected: "a".to_owned(), seen: "b\nc".to_owned() };
         let not_run = || Outcome::NotRun { reason: "needs two organizations".to_owned() };
-        let report =
-            Report { cases: vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())] };
-        assert_eq!(report.exit_code(), ExitCode::Failed);
-        assert!(report.summary().ends_with("1 passed, 1 failed, 1 not run"), "{}", report.summary());
-        assert_eq!(Report { cases: vec![case("three", not_run())] }.exit_code(), ExitCode::Failed);
-        assert_eq!(Report { cases: Vec::new() }.exit_code(), ExitCode::Failed);
-        let passed = Report { cases: vec![case("one", Outcome::Passed), case("three", not_run())] };
+        let mixed = report(vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())]);
+        assert_eq!(mixed.exit_code(), ExitCode::Failed);
+        assert!(mixed.summary().ends_with("1 passed, 1 failed, 1 not run"), "{}", mixed.summary());
+        assert_eq!(report(vec![case("three", not_run())]).exit_code(), ExitCode::Failed);
+        assert_eq!(report(Vec::new()).exit_code(), ExitCode::Failed);
+        let mut passed = report(vec![case("one", Outcome::Passed), case("three", not_run())]);
         assert_eq!(passed.exit_code(), ExitCode::Passed);
+        let (how, log) = ("exit status: 2".to_owned(), "panic".to_owned());
+        passed.deaths.push(Death { name: "peer0".to_owned(), how, cause: None, log });
+        assert_eq!(passed.exit_code(), ExitCode::Failed);
+        assert!(passed.summary().contains("peer0 ended: exit status: 2"), "{}", passed.summary());
     }
 }

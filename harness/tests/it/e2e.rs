@@ -17,12 +17,14 @@ use crate::fake::{marked, soon};
 struct E2e {
     scratch: tempfile::TempDir,
     arguments: Vec<String>,
+    /// The chaincode server, if not the sample.
+    chaincode: Option<String>,
 }
 
 impl E2e {
     fn new(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { scratch: tempfile::tempdir().unwrap(), arguments }
+        Self { scratch: tempfile::tempdir().unwrap(), arguments, chaincode: None }
     }
 
     /// On the programs of `FABRIC_BIN`, or of PATH.
@@ -49,7 +51,8 @@ impl E2e {
         fs::create_dir_all(self.path("runs")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
         command.arg("e2e").args(["--builder", &program("CCAAS_BUILDER")]);
-        command.args(["--chaincode", &program("CHAINCODE_SAMPLE")]);
+        let chaincode = self.chaincode.clone().unwrap_or_else(|| program("CHAINCODE_SAMPLE"));
+        command.args(["--chaincode", &chaincode]);
         command.arg("--evidence").arg(self.path("evidence")).args(&self.arguments);
         command.env("TMPDIR", self.path("runs")).stdin(Stdio::null());
         command
@@ -165,16 +168,29 @@ fn needs_fabric_a_failed_case_is_exit_code_1_and_its_evidence_holds_no_key() {
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_a_chaincode_that_registers_as_another_is_told() {
-    let e2e = E2e::process(&["--timeout", "5"]);
+    let mut e2e = E2e::process(&["--timeout", "5"]);
     let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
-    let script = e2e.file("liar", &format!("#!/bin/sh\nCHAINCODE_ID=liar:0 exec {sample}\n"));
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let mut command = e2e.command();
-    command.args(["--chaincode", &script]);
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
+    let liar = e2e.file("liar", &format!("#!/bin/sh\nCHAINCODE_ID=liar:0 exec {sample}\n"));
+    fs::set_permissions(&liar, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    e2e.chaincode = Some(liar);
+    let (output, text) = e2e.output();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("the first query failed"), "{text}");
+    e2e.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_a_chaincode_that_ends_is_told_with_its_log() {
+    let mut e2e = E2e::process(&["--timeout", "5"]);
+    let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
+    let script = format!("#!/bin/sh\n{sample} & sleep 0.4; echo 'out of ideas' >&2; kill $!\n");
+    let ends = e2e.file("ends", &script);
+    fs::set_permissions(&ends, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    e2e.chaincode = Some(ends);
+    let (output, text) = e2e.output();
+    assert_ne!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("asset-transfer ended") && text.contains("out of ideas"), "{text}");
     e2e.assert_nothing_left();
 }
 

@@ -51,6 +51,18 @@ async fn dropping_a_network_ends_it() {
 }
 
 #[tokio::test]
+async fn a_panic_ends_the_network() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let task = tokio::spawn(async move {
+        assert_eq!(running.nodes().len(), 0, "a mistake in what uses a network");
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_nothing_left(&fake);
+}
+
+#[tokio::test]
 async fn dropping_places_gives_them_up() {
     let fake = Fake::new(LIVE, LIVE);
     let (placed, _) = fake.place(fake.options()).await;
