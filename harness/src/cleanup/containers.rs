@@ -119,6 +119,11 @@ impl Engine {
         &self.uri
     }
 
+    /// Whether it is reached by a socket of this machine, and so tells at once when it is not there.
+    pub(crate) fn is_local(&self) -> bool {
+        self.uri.starts_with("unix://")
+    }
+
     /// A client of the engine, which is asked for an answer.
     ///
     /// # Errors

@@ -22,8 +22,9 @@ pub struct Swept {
 
 /// Removes what dead runs left in `parent`, and in the engine if one is given.
 ///
-/// A run that had containers in another engine, or when no engine is given, is left for a sweep that
-/// can reach that engine. An engine that does not answer is no error here: whoever needs it will say.
+/// A dead run's containers are looked for in the engine that it used, unless that is on another machine
+/// and not the one given: such a run is left for a sweep that is sure of reaching it. A given engine that
+/// does not answer is no error here: whoever needs it will say.
 pub async fn sweep(parent: &Path, engine: Option<&Engine>) -> Swept {
     let parent = parent.to_owned();
     let reachable = engine.cloned();
@@ -44,8 +45,8 @@ fn sweep_directories(parent: &Path, engine: Option<&Engine>) -> Swept {
     let mut swept = Swept::default();
     for dead in workspace::dead_runs(parent) {
         let record = dead.record.as_ref();
-        let used = record.and_then(|record| record.engine.as_deref());
-        if used.is_some_and(|used| engine.is_none_or(|engine| engine.uri() != used)) {
+        let used = record.and_then(|record| record.engine.as_deref()).map(Engine::at);
+        if used.as_ref().is_some_and(|used| !used.is_local() && Some(used) != engine) {
             continue;
         }
         let run = Run {
@@ -55,7 +56,7 @@ fn sweep_directories(parent: &Path, engine: Option<&Engine>) -> Swept {
                 spare: None,
             },
             id: dead.id.clone(),
-            engine: used.and(engine).cloned(),
+            engine: used,
             aftermath: false,
         };
         match end_run(&run, GRACE) {

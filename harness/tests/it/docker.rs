@@ -234,6 +234,22 @@ async fn needs_docker_the_next_sweep_removes_what_the_reaper_could_not() {
     runs.assert_nothing_left().await;
 }
 
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_sweep_asks_the_engine_that_the_dead_run_used() {
+    let runs = Runs::new().await;
+    let dead = Custody::begin(&runs.parent(), &Reaper::Shell, Some(Engine::from_environment())).unwrap();
+    create(&runs, &dead.labels().into_iter().collect()).await;
+    // What a harness and a reaper leave that are both killed: a free lock, and no destructor.
+    let directory = dead.workspace().directory().to_owned();
+    std::mem::forget(dead);
+    std::fs::remove_file(directory.join("lock")).unwrap();
+    std::fs::write(directory.join("lock"), "").unwrap();
+    let swept = sweep(&runs.parent(), None).await;
+    assert_eq!(swept.runs, 1, "{swept:?}");
+    runs.assert_nothing_left().await;
+}
+
 async fn create(runs: &Runs, labels: &HashMap<String, String>) -> String {
     let name = format!("fabric-harness-test-{}-{}", std::process::id(), runs.containers().await.len());
     let options = bollard::query_parameters::CreateContainerOptionsBuilder::new().name(&name).build();
