@@ -81,10 +81,10 @@ pub struct E2eOptions {
     /// Longest wait for any one thing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
-    /// The ccaas-builder program, statically linked.
+    /// The ccaas-builder program, statically linked. `cargo xtask e2e` builds and gives it.
     #[arg(long, value_name = "FILE")]
     pub builder: PathBuf,
-    /// The chaincode server program, statically linked.
+    /// The chaincode server program, statically linked. `cargo xtask e2e` builds and gives the sample.
     #[arg(long, value_name = "FILE")]
     pub chaincode: PathBuf,
     /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration.

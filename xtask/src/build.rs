@@ -36,42 +36,32 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-fn target_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+/// Where this workspace's programs are built, absolute: `CARGO_TARGET_DIR`, or `target`.
+fn target_directory() -> Result<PathBuf> {
+    let directory = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    std::path::absolute(&directory).with_context(|| format!("CARGO_TARGET_DIR {}", directory.display()))
 }
 
 /// Builds the harness and returns its path.
 pub(crate) fn harness() -> Result<PathBuf> {
-    must(
-        cargo().args(["build", "--quiet", "--package", "fabric-harness"]).current_dir(workspace()),
-        "building the harness",
-    )?;
-    Ok(target_directory().join("debug").join("fabric-harness"))
+    let directory = target_directory()?;
+    let mut build = cargo();
+    build.args(["build", "--package", "fabric-harness", "--target-dir"]).arg(&directory).current_dir(workspace());
+    must(&mut build, "building the harness")?;
+    Ok(directory.join("debug").join("fabric-harness"))
 }
 
 /// Builds the programs that travel, and returns their paths.
 pub(crate) fn dist() -> Result<Programs> {
-    let target = static_target()?;
+    let (target, directory) = (static_target()?, target_directory()?);
     let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     flags.push_str(" -C target-feature=+crt-static");
-    must(
-        cargo()
-            .args([
-                "build",
-                "--quiet",
-                "--profile",
-                "dist",
-                "--package",
-                "ccaas-builder",
-                "--package",
-                "chaincode-sample",
-            ])
-            .args(["--target", &target])
-            .env("RUSTFLAGS", flags)
-            .current_dir(workspace()),
-        "building the static programs",
-    )?;
-    let directory = target_directory().join(target).join("dist");
+    let mut build = cargo();
+    build.args(["build", "--profile", "dist", "--package", "ccaas-builder", "--package", "chaincode-sample"]);
+    build.args(["--target", &target, "--target-dir"]).arg(&directory);
+    build.env("RUSTFLAGS", flags).current_dir(workspace());
+    must(&mut build, "building the static programs")?;
+    let directory = directory.join(target).join("dist");
     Ok(Programs { builder: directory.join("ccaas-builder"), chaincode: directory.join("chaincode-sample") })
 }
 

@@ -61,9 +61,18 @@ fn e2e(arguments: &[String]) -> Result<ExitCode> {
     let harness = build::harness()?;
     let mut command = std::process::Command::new(&harness);
     command.arg("e2e").args(arguments);
-    if !arguments.iter().any(|argument| matches!(argument.as_str(), "-h" | "--help")) {
+    let given = |option: &str| {
+        let with_value = format!("{option}=");
+        arguments.iter().any(|argument| argument == option || argument.starts_with(&with_value))
+    };
+    let is_complete = given("--builder") && given("--chaincode");
+    if !(is_complete || given("-h") || given("--help")) {
         let programs = build::dist()?;
-        command.arg("--builder").arg(programs.builder).arg("--chaincode").arg(programs.chaincode);
+        for (option, program) in [("--builder", programs.builder), ("--chaincode", programs.chaincode)] {
+            if !given(option) {
+                command.arg(option).arg(program);
+            }
+        }
     }
     become_program(command).with_context(|| format!("{} can't be run", harness.display()))
 }
