@@ -134,6 +134,9 @@ impl Participation {
 
     /// Removes the orderer from a channel, with its ledger of it.
     ///
+    /// The orderer goes on removing after it has answered; until it is done,
+    /// [`channel`](Self::channel) gives an `inactive` one of height 0.
+    ///
     /// # Errors
     /// [`ClientError::Http`] with status 404 when it has not joined it; and as any call.
     pub async fn remove(&self, channel: &str, deadline: Instant) -> Result<(), ClientError> {

@@ -2,6 +2,7 @@
 //! seen, and failures that Fabric gives only by chance.
 
 mod endorser;
+mod fabric;
 mod gateway;
 mod orderer;
 mod participation;
