@@ -248,7 +248,7 @@ pub async fn approve_for_my_org(
 ///
 /// `peers` must be enough to satisfy the channel's `LifecycleEndorsement` policy, by default one of
 /// a majority of organizations. Each must have committed the approvals before
-/// ([`await_commit`]).
+/// ([`await_commit`](super::await_commit)).
 ///
 /// # Errors
 /// [`ClientError::Rejected`] with the peer's reason, such as `chaincode definition not agreed to by
