@@ -31,6 +31,8 @@ mod arguments;
 mod chaincode;
 mod config;
 mod contract;
+mod endorsement;
+mod identity;
 mod listener;
 mod outbox;
 pub mod protocol;
@@ -45,6 +47,8 @@ pub use arguments::{ArgumentError, Arguments, FromArgument, Json};
 pub use chaincode::Chaincode;
 pub use config::{Config, ConfigError, Options, variable};
 pub use contract::{Contract, Function};
+pub use endorsement::{EndorsementPolicy, PolicyError, PrincipalRole};
+pub use identity::{ClientIdentity, IdentityError, NodeRole};
 pub use response::{Error, Response};
 pub use server::{Server, ServerBuilder, ServerError};
 pub use stub::{

@@ -94,6 +94,11 @@ impl Stub {
         &self.inner.input.args
     }
 
+    /// All arguments as text; bytes that are no UTF-8 become U+FFFD.
+    pub fn string_args(&self) -> Vec<String> {
+        self.args().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
+    }
+
     /// The function's name: the first argument, or empty without one.
     pub fn function(&self) -> String {
         let name = self.args().first().map(Vec::as_slice);

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "modules of a test are one program")]
 
 mod certificates;
+mod go;
 mod peer;
 mod server;
 mod startup;
