@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::finding::quoted;
+
 /// What an address means to the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -17,7 +19,7 @@ pub enum AddressError {
     #[error("host:port, such as \"mycc.example.com:9999\"")]
     Missing,
     /// It has a scheme that gRPC does not know.
-    #[error("host:port without \"{0}://\"")]
+    #[error("host:port without {}", quoted(&format!("{}://", .0)))]
     Scheme(String),
     /// No port, or none that can be dialled.
     #[error("host:port with a port from 1 to 65535, such as \"mycc.example.com:9999\"")]
@@ -95,6 +97,12 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(|address| address.host), Ok(host.map(str::to_owned)), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_stays_on_its_line() {
+        let error = parse("a\nb://c:1").unwrap_err().to_string();
+        assert_eq!(error, r#"host:port without "a\u{a}b://""#);
     }
 
     #[test]

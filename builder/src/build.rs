@@ -2,10 +2,10 @@
 //! needs: metadata.json, META-INF, and the metadata directory of Fabric's documentation. Everything
 //! is read and checked before anything is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::connection::{self, Connection, Draft};
+use crate::connection::{self, Connection, Draft, Field, Resolved};
 use crate::detect;
 use crate::environment::Environment;
 use crate::error::BuilderError;
@@ -34,16 +34,41 @@ pub struct Built {
     pub warnings: Vec<Finding>,
 }
 
+/// What a build will do: everything read and checked, nothing written.
+pub(crate) struct Plan {
+    pub(crate) built: Built,
+    /// Where each field of the connection is from.
+    pub(crate) sources: BTreeMap<Field, String>,
+    /// Directories of the package, and their files to take along.
+    pub(crate) trees: Vec<(&'static str, Vec<Entry>)>,
+    metadata: Vec<u8>,
+}
+
 /// Builds the package unpacked in `source` and `metadata` into `output`.
 ///
 /// # Errors
 /// [`BuilderError`]; then nothing new is in `output`.
 pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Environment) -> Result<Built, BuilderError> {
+    let Plan { built, trees, metadata, .. } = plan(source, metadata, environment)?;
+    let staging = Staging::begin(output)?;
+    staging.write(Path::new(metadata::FILE), metadata.as_slice(), PUBLIC)?;
+    for (name, files) in trees {
+        for entry in files {
+            staging.copy(&source.join(name), &entry, &PathBuf::from(name).join(&entry.path))?;
+        }
+    }
+    let mode = if built.connection.has_key() { SECRET } else { PUBLIC };
+    staging.write(Path::new(connection::FILE), built.connection.to_bytes().as_slice(), mode)?;
+    staging.publish(connection::FILE)?;
+    Ok(built)
+}
+
+pub(crate) fn plan(source: &Path, metadata: &Path, environment: &Environment) -> Result<Plan, BuilderError> {
     let (metadata_bytes, metadata) = detect::read(metadata)?;
     environment.types.check(&metadata)?;
     let (environment, mut warnings) = environment.for_package(&metadata).map_err(BuilderError::Connection)?;
-    let (connection, findings) = read_connection(source, &environment)?;
-    warnings.extend(findings);
+    let resolved = read_connection(source, &environment)?;
+    warnings.extend(resolved.warnings);
     let mut trees = Vec::new();
     let mut statedb = BTreeSet::new();
     for name in INDEX_DIRECTORIES {
@@ -56,21 +81,11 @@ pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Enviro
         }
         trees.push((name, files));
     }
-
-    let staging = Staging::begin(output)?;
-    staging.write(Path::new(metadata::FILE), metadata_bytes.as_slice(), PUBLIC)?;
-    for (name, files) in trees {
-        for entry in files {
-            staging.copy(&source.join(name), &entry, &PathBuf::from(name).join(&entry.path))?;
-        }
-    }
-    let mode = if connection.has_key() { SECRET } else { PUBLIC };
-    staging.write(Path::new(connection::FILE), connection.to_bytes().as_slice(), mode)?;
-    staging.publish(connection::FILE)?;
-    Ok(Built { metadata, connection, indexes: statedb.len(), warnings })
+    let built = Built { metadata, connection: resolved.connection, indexes: statedb.len(), warnings };
+    Ok(Plan { built, sources: resolved.sources, trees, metadata: metadata_bytes })
 }
 
-fn read_connection(source: &Path, environment: &Environment) -> Result<(Connection, Vec<Finding>), BuilderError> {
+fn read_connection(source: &Path, environment: &Environment) -> Result<Resolved, BuilderError> {
     let path = source.join(connection::FILE);
     let bytes = tree::read(&path, Path::new(connection::FILE), tree::MAX_CONNECTION).map_err(|error| {
         if tree::is_missing(&error) {

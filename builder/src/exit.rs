@@ -24,6 +24,8 @@ pub enum Exit {
     Unsafe = 6,
     /// `run` was called. Chaincode that runs as a service is never started by the peer.
     NothingToRun = 7,
+    /// `package`, `inspect` or `explain`: a package that no peer would take.
+    Package = 8,
 }
 
 impl Exit {

@@ -10,6 +10,7 @@
 //! build   SRC METADATA BLD      read, fill in, check, write connection.json build.rs
 //! release BLD RELEASE           hand it to the peer, with CouchDB indexes   release.rs
 //! run     BLD RUN_METADATA      never needed: says why it was called        run.rs
+//! explain DIR                   all of this, told and not done             explain.rs
 //! ```
 //!
 //! Nothing here opens a socket, starts a process, or reads an environment variable by itself:
@@ -29,6 +30,7 @@ pub mod duration;
 mod environment;
 mod error;
 mod exit;
+pub mod explain;
 mod finding;
 pub mod indexes;
 pub mod install;

@@ -2,6 +2,9 @@
 //! first argument. Reads the command line and the environment, calls the library, reports on
 //! stderr, and ends with an [`Exit`] code.
 
+#[cfg(feature = "package")]
+mod commands;
+
 use std::ffi::OsString;
 use std::io::{self, Stderr};
 use std::path::{Path, PathBuf};
@@ -10,7 +13,7 @@ use std::process::ExitCode;
 use ccaas_builder::report::{LEVEL_VARIABLE, Report};
 use ccaas_builder::{Environment, Exit, install};
 
-const USAGE: &str = "\
+const HEAD: &str = "\
 External builder for Hyperledger Fabric chaincode that runs as a service.
 
 usage: ccaas-builder detect  SRC METADATA       is the package of a type that is taken?
@@ -18,12 +21,18 @@ usage: ccaas-builder detect  SRC METADATA       is the package of a type that is
        ccaas-builder release BLD RELEASE        give it to the peer, with CouchDB indexes
        ccaas-builder run     BLD RUN_METADATA   say why the peer called this
        ccaas-builder install DIR                copy this program to DIR/bin/{detect,build,release,run}
-       ccaas-builder --help | --version
+";
+#[cfg(feature = "package")]
+const COMMANDS: &str = commands::USAGE;
+#[cfg(not(feature = "package"))]
+const COMMANDS: &str = "";
+const TAIL: &str = "       ccaas-builder --help | --version
 
 Run as detect, build, release or run it needs no first argument.
 
 exit codes: 0 done, 1 input or output failed, 2 usage, 3 type not taken, 4 metadata.json,
-            5 connection.json or a setting for it, 6 unsafe file in the package, 7 run was called";
+            5 connection.json or a setting for it, 6 unsafe file in the package, 7 run was called,
+            8 a package that no peer would take";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
@@ -48,8 +57,14 @@ fn dispatch(command: &str, paths: &[&Path], report: &mut Report<Stderr>) -> Exit
             Exit::NothingToRun
         }
         ("install", [directory]) => install_into(directory, report),
+        #[cfg(feature = "package")]
+        ("explain", [path]) => commands::explain_path(path, report),
+        #[cfg(feature = "package")]
+        ("inspect", [path]) => commands::inspect(path, report),
+        #[cfg(feature = "package")]
+        ("package", arguments) => commands::package(arguments, report),
         ("--help" | "-h" | "help", _) => {
-            println!("{USAGE}");
+            println!("{HEAD}{COMMANDS}{TAIL}");
             Exit::Success
         }
         ("--version" | "-V", _) => {
@@ -67,7 +82,9 @@ fn usage(command: &str, given: usize, report: &mut Report<Stderr>) -> Exit {
         "release" => "release BLD RELEASE",
         "run" => "run BLD RUN_METADATA",
         "install" => "install DIR",
-        _ => "detect, build, release, run, install, --help or --version",
+        "explain" => "explain PACKAGE or explain DIR",
+        "inspect" => "inspect PACKAGE",
+        _ => "detect, build, release, run, install, explain, inspect, package, --help or --version",
     };
     report.error(&format!("found {command:?} with {given} arguments, expected {expected}"));
     Exit::Usage

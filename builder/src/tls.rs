@@ -100,6 +100,11 @@ impl Certificate {
         })
     }
 
+    /// The end of its validity, in RFC 3339.
+    pub fn not_after(&self) -> String {
+        self.not_after.to_string()
+    }
+
     /// Where a moment lies to its validity.
     pub fn validity(&self, now: SystemTime) -> Validity {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);

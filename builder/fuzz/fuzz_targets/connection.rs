@@ -3,7 +3,7 @@
 #![no_main]
 
 use ccaas_builder::Environment;
-use ccaas_builder::connection::{Connection, Draft, resolve};
+use ccaas_builder::connection::{Connection, Draft, Resolved, resolve};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (values, json) = rest.map_or((None, first), |rest| (std::str::from_utf8(first).ok(), rest));
     let environment = Environment { template_values: values.map(str::to_owned), ..Environment::default() };
     let findings = match Draft::parse(json).and_then(|draft| resolve(&draft, &environment)) {
-        Ok((connection, warnings)) => {
+        Ok(Resolved { connection, warnings, .. }) => {
             let built = Connection::from_built(&connection.to_bytes()).unwrap();
             assert_eq!(built.to_bytes(), connection.to_bytes());
             assert!(connection.tls_required || !connection.client_auth_required);

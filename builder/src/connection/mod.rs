@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 pub use draft::Draft;
 pub(crate) use draft::text as text_of_value;
-pub use resolve::resolve;
+pub use resolve::{Resolved, resolve};
 
 use crate::json;
 

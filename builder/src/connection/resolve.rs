@@ -4,6 +4,7 @@
 //! Precedence, field by field: the peer's setting, then the package. Templates are expanded in the
 //! package's fields only, and only in those that count: without TLS no certificate is looked at.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Connection, DEFAULT_DIAL_TIMEOUT, Draft, FILE, Field};
@@ -19,19 +20,32 @@ use crate::tree;
 ///
 /// # Errors
 /// Every finding, when one of them is an error. Otherwise the warnings come with the result.
-pub fn resolve(draft: &Draft, environment: &Environment) -> Result<(Connection, Vec<Finding>), Vec<Finding>> {
+pub fn resolve(draft: &Draft, environment: &Environment) -> Result<Resolved, Vec<Finding>> {
     let mut resolver = Resolver {
         draft,
         environment,
         templates: Templates::new(environment.template_values.as_deref()),
         findings: Vec::new(),
+        sources: BTreeMap::new(),
     };
     let connection = resolver.connection();
-    let findings = resolver.findings;
+    let Resolver { findings, sources, .. } = resolver;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(findings);
     }
-    Ok((connection, findings))
+    Ok(Resolved { connection, warnings: findings, sources })
+}
+
+/// What a peer will dial, and how it came to that.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// In the form that the peer reads.
+    pub connection: Connection,
+    /// What the operator should know.
+    pub warnings: Vec<Finding>,
+    /// Where each field is from that was set and looked at: connection.json, a variable, a place in
+    /// the configuration file.
+    pub sources: BTreeMap<Field, String>,
 }
 
 /// A value and where it is from, for messages.
@@ -48,6 +62,7 @@ struct Resolver<'a> {
     environment: &'a Environment,
     templates: Templates,
     findings: Vec<Finding>,
+    sources: BTreeMap<Field, String>,
 }
 
 impl Resolver<'_> {
@@ -297,6 +312,14 @@ impl Resolver<'_> {
 
     /// The value of a field: the peer's, else the package's with its template filled in.
     fn setting(&mut self, field: Field) -> Result<Option<Setting>, Reported> {
+        let setting = self.find(field)?;
+        if let Some(setting) = &setting {
+            self.sources.insert(field, setting.from.clone());
+        }
+        Ok(setting)
+    }
+
+    fn find(&mut self, field: Field) -> Result<Option<Setting>, Reported> {
         if let Some(setting) = self.environment.overrides.get(field) {
             return self.of_peer(field, setting).map(Some);
         }

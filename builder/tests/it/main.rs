@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod commands;
 mod install;
 mod package;
 mod pki;

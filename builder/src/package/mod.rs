@@ -1,6 +1,10 @@
 //! Writing a chaincode package (.tar.gz of metadata.json and code.tar.gz), the same bytes from the
 //! same content on any machine: the package ID is a digest of them, and every organization's peers
-//! must agree on it. Installs nothing.
+//! must agree on it; and reading one as a peer does. Installs nothing.
+
+mod contents;
+mod inspect;
+mod read;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +14,12 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 
+pub use contents::Contents;
+pub use read::{MAX_PACKAGE, Opened};
+
 use crate::connection::{self, Connection};
+use crate::error::BuilderError;
+use crate::finding::Finding;
 use crate::metadata::{self, Metadata};
 use crate::tree;
 
@@ -41,8 +50,17 @@ pub enum PackageError {
     /// A path that no peer would unpack, or that is taken.
     #[error("{}: expected a UTF-8 path below the package that is not connection.json", .0.display())]
     Path(PathBuf),
-    /// Writing failed, which in memory it only does for sizes out of any measure.
-    #[error("the package could not be written: {0}")]
+    /// What no peer would take, or what is beyond the limits: where, what was found, what is expected.
+    #[error("{0}")]
+    Refused(String),
+    /// connection.json is of no use to any peer.
+    #[error("{}: {}", connection::FILE, .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Connection(Vec<Finding>),
+    /// A file could not be read, or is none that a package may hold.
+    #[error(transparent)]
+    File(#[from] BuilderError),
+    /// A file could not be read or written.
+    #[error("{0}")]
     Write(#[from] io::Error),
 }
 
@@ -56,9 +74,6 @@ impl Package {
     /// # Errors
     /// [`PackageError`], for a label or path that no peer would take.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PackageError> {
-        if !metadata::is_label(&self.label) {
-            return Err(PackageError::Label(self.label.clone()));
-        }
         let connection = self.connection.to_bytes();
         let mut code = BTreeMap::from([(connection::FILE, connection.as_slice())]);
         for (path, bytes) in &self.extra_files {
@@ -69,10 +84,17 @@ impl Package {
             }
         }
         let metadata = Metadata { kind: self.kind.clone(), label: self.label.clone(), path: String::new() };
-        let code = archive(code)?;
-        // Not in order of the names: a peer, and whoever lists a package, wants this one first.
-        archive([(metadata::FILE, metadata.to_bytes().as_slice()), (CODE, code.as_slice())])
+        archive_files(&metadata, code)
     }
+}
+
+fn archive_files(metadata: &Metadata, code: BTreeMap<&str, &[u8]>) -> Result<Vec<u8>, PackageError> {
+    if !metadata::is_label(&metadata.label) {
+        return Err(PackageError::Label(metadata.label.clone()));
+    }
+    let code = archive(code)?;
+    // Not in order of the names: a peer, and whoever lists a package, wants this one first.
+    archive([(metadata::FILE, metadata.to_bytes().as_slice()), (CODE, code.as_slice())])
 }
 
 /// The ID under which a peer knows a package: its label and the SHA-256 of its bytes.

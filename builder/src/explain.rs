@@ -1,0 +1,107 @@
+//! `explain DIR`: what detect, build and release would do with a package on this peer, where each
+//! field of the connection is from, and the connection.json that would result, without its private
+//! keys. Writes nothing.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::build::{INDEX_DIRECTORIES, Plan, STATEDB, plan};
+use crate::connection::{self, Field};
+use crate::environment::Environment;
+use crate::error::BuilderError;
+use crate::finding::{Finding, quoted};
+use crate::metadata;
+use crate::release::SERVER;
+use crate::tree;
+
+/// Stands where a private key is.
+const MASKED: &str = "(masked)";
+
+/// What would happen to a package.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Lines for an operator, without any private key.
+    pub text: String,
+    /// What the build would warn of.
+    pub warnings: Vec<Finding>,
+}
+
+/// Explains the package that lies unpacked in a directory: either as a peer lays it out, with `src`
+/// and `metadata` in it, or with metadata.json and connection.json side by side.
+///
+/// # Errors
+/// What `build` would fail with.
+pub fn explain(directory: &Path, environment: &Environment) -> Result<Explanation, BuilderError> {
+    let laid_out = directory.join("metadata").join(metadata::FILE).is_file();
+    let (source, metadata) = if laid_out {
+        (directory.join("src"), directory.join("metadata"))
+    } else {
+        (directory.to_owned(), directory.to_owned())
+    };
+    let plan = plan(&source, &metadata, environment)?;
+    Ok(Explanation { text: text(&plan), warnings: plan.built.warnings })
+}
+
+fn text(plan: &Plan) -> String {
+    let Plan { built, sources, .. } = plan;
+    let mode = if built.connection.has_key() { "0600, because it holds a private key" } else { "0644" };
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "detect   takes {} of type {}", built.metadata.label, quoted(&built.metadata.kind));
+    let _ = writeln!(text, "build    writes {}, mode {mode}; the peer connects to", connection::FILE);
+    let _ = writeln!(text, "         {}", built.connection.summary());
+    for field in Field::ALL {
+        if let Some(source) = sources.get(&field) {
+            let _ = writeln!(text, "         {:<21} from {source}", field.name());
+        }
+    }
+    let _ = writeln!(text, "release  gives the peer");
+    let _ = writeln!(text, "         {SERVER}/{}", connection::FILE);
+    let mut released: Vec<PathBuf> = Vec::new();
+    for (directory, files) in &plan.trees {
+        debug_assert!(INDEX_DIRECTORIES.contains(directory), "trees are those of the build");
+        for path in files.iter().map(|entry| &entry.path).filter(|path| path.starts_with(STATEDB)) {
+            if !released.contains(path) {
+                let _ = writeln!(text, "         {} from {directory}/", tree::plain_or_quoted(path));
+                released.push(path.clone());
+            }
+        }
+    }
+    let mut json = serde_json::from_slice(&built.connection.to_bytes()).unwrap_or(Value::Null);
+    mask(&mut json);
+    let _ = writeln!(text, "\n{json:#}");
+    text
+}
+
+/// Takes every private key out of a JSON value, also out of fields that Fabric does not know.
+pub(crate) fn mask(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains("PRIVATE KEY") => MASKED.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Object(object) => {
+            for (name, item) in object {
+                if name == Field::ClientKey.name() {
+                    *item = Value::from(MASKED);
+                }
+                mask(item);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn no_key_is_shown() {
+        let mut value =
+            json!({"client_key": "anything", "x": [{"y": "-----BEGIN EC PRIVATE KEY-----\nMHc"}], "z": "z"});
+        mask(&mut value);
+        assert_eq!(value, json!({"client_key": MASKED, "x": [{"y": MASKED}], "z": "z"}));
+    }
+}

@@ -1,0 +1,225 @@
+//! The commands for people: what they print, and what they refuse.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use ccaas_builder::package::{Contents, Opened, PackageError};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::pki::PEMS;
+
+fn builder(directory: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ccaas-builder"));
+    command.args(arguments).current_dir(directory).env_clear().env("TMPDIR", directory.join("tmp"));
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A directory with a package's source in `from`.
+fn source() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let indexes = directory.path().join("from/META-INF/statedb/couchdb/indexes");
+    fs::create_dir_all(&indexes).unwrap();
+    fs::create_dir(directory.path().join("tmp")).unwrap();
+    fs::write(indexes.join("owner.json"), r#"{"index":{"fields":["owner"]}}"#).unwrap();
+    let connection = r#"{"address":"{{.host}}:9999","tls_required":"true","x-owner":"us"}"#;
+    fs::write(directory.path().join("from/connection.json"), connection).unwrap();
+    fs::write(directory.path().join("ca.pem"), &PEMS["ca"]).unwrap();
+    fs::write(directory.path().join("client.pem"), &PEMS["client"]).unwrap();
+    fs::write(directory.path().join("client.key"), &PEMS["client.key"]).unwrap();
+    directory
+}
+
+#[test]
+fn a_directory_is_packaged_inspected_and_explained() {
+    let directory = source();
+    let root = directory.path();
+    let arguments = ["package", "p.tar.gz", "--from", "from", "--label", "basic_1.0", "--root-cert", "ca.pem"];
+    let made = builder(root, &[], &arguments);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    let id = text(&made.stdout).trim().to_owned();
+    assert!(text(&made.stderr).starts_with("warning: connection.json: address: found a template"), "{made:?}");
+    let bytes = fs::read(root.join("p.tar.gz")).unwrap();
+    let opened = Opened::read(&bytes).unwrap();
+    assert_eq!((opened.id.as_str(), opened.metadata.kind.as_str()), (id.as_str(), "ccaas"));
+    assert_eq!(builder(root, &[], &arguments).stdout, made.stdout, "the same again");
+
+    let inspected = builder(root, &[], &["inspect", "p.tar.gz"]);
+    let size = opened.files[Path::new("connection.json")].len();
+    assert_eq!(
+        text(&inspected.stdout),
+        format!(
+            "package ID  {id}\nlabel       basic_1.0\ntype        \"ccaas\"\n\
+             file        META-INF/statedb/couchdb/indexes/owner.json (30 bytes)\n\
+             file        connection.json ({size} bytes)\n\
+             connection  address               a template\n\
+             connection  root_cert             \"CN=ca\", valid until 2100-01-01T00:00:00Z\n\
+             connection  tls_required          \"true\"\n\
+             connection  x-owner               which Fabric does not know\n"
+        )
+    );
+
+    let environment = [
+        ("CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG", r#"{"host":"mycc"}"#),
+        ("CORE_CHAINCODE_CLIENT_AUTH_REQUIRED", "true"),
+        ("CORE_CHAINCODE_ROOT_CERT", "ca.pem"),
+        ("CORE_CHAINCODE_TLS_CLIENT_CERT", "client.pem"),
+        ("CORE_CHAINCODE_TLS_CLIENT_KEY", "client.key"),
+    ];
+    let explained = builder(root, &environment, &["explain", "p.tar.gz"]);
+    let told = text(&explained.stdout);
+    for line in [
+        format!("package  {id}\n").as_str(),
+        "takes basic_1.0 of type \"ccaas\"\n",
+        "mode 0600, because it holds a private key",
+        "mycc:9999 with mutual TLS, dial timeout 3s\n",
+        "address               from connection.json\n",
+        "client_key            from CORE_CHAINCODE_TLS_CLIENT_KEY (\"client.key\")\n",
+        "statedb/couchdb/indexes/owner.json from META-INF/\n",
+        "\"client_key\": \"(masked)\"",
+        "\"x-owner\": \"us\"",
+    ] {
+        assert!(told.contains(line), "{line:?} is not in\n{told}\n{explained:?}");
+    }
+    assert!(!told.contains("PRIVATE KEY"), "{told}");
+    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0, "explain leaves nothing");
+    fs::write(root.join("from/metadata.json"), r#"{"type":"external","label":"basic_1.0"}"#).unwrap();
+    let unpacked = builder(root, &environment, &["explain", "from"]);
+    assert!(text(&unpacked.stdout).contains("of type \"external\""), "{unpacked:?}");
+}
+
+#[test]
+fn explaining_fails_as_building_does() {
+    let directory = source();
+    fs::write(directory.path().join("from/metadata.json"), r#"{"type":"ccaas","label":"l"}"#).unwrap();
+    let failed = builder(directory.path(), &[], &["explain", "from"]);
+    assert_eq!(failed.status.code(), Some(5));
+    assert!(text(&failed.stderr).contains("connection.json: address: found a template that asks for \"host\""));
+    let missing = builder(directory.path(), &[], &["explain", "nothing"]);
+    assert_eq!((missing.status.code(), text(&missing.stdout)), (Some(1), String::new()));
+}
+
+#[test]
+fn wrong_options_are_named() {
+    let directory = source();
+    for (arguments, says) in [
+        (&["package"][..], "expected package OUTPUT"),
+        (&["package", "o", "--lable", "x"], "found \"--lable\""),
+        (&["package", "o", "--label"], "found --label without a value"),
+        (&["package", "o", "--client-key", "k"], "found \"--client-key\""),
+    ] {
+        let refused = builder(directory.path(), &[], arguments);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        assert!(text(&refused.stderr).contains(says), "{refused:?}");
+    }
+    for (arguments, code, says) in [
+        (&["package", "o", "--address", "a:1"][..], 8, "label \"\": expected letters"),
+        (&["package", "o", "--label", "l"], 8, "connection.json: found none"),
+        (&["package", "o", "--label", "l", "--root-cert", "none.pem"], 1, "none.pem: No such file"),
+        (&["package", "no/o", "--label", "l", "--address", "a:1"], 1, "no/o: No such file"),
+    ] {
+        let refused = builder(directory.path(), &[], arguments);
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert!(text(&refused.stderr).contains(says), "{refused:?}");
+    }
+    assert!(!directory.path().join("o").exists());
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A .tar.gz of entries: name, type, content. Names are written as they are.
+fn archive(entries: &[(&str, u8, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, kind, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(tar::EntryType::new(*kind));
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        archive.append(&header, *content).unwrap();
+    }
+    gzip(&archive.into_inner().unwrap())
+}
+
+const METADATA: &[u8] = br#"{"path":"","type":"ccaas","label":"l"}"#;
+
+#[test]
+fn packages_are_read_as_a_peer_reads_them() {
+    let code = archive(&[
+        ("META-INF/", b'5', b""),
+        ("./a/../connection.json", b'0', b"0123456789"),
+        ("connection.json", b'0', b"abc"),
+        ("old", 0, b"type 0 is a file, too"),
+    ]);
+    let package = archive(&[("code.tar.gz", b'0', &code), ("README", b'0', b"x"), ("metadata.json", b'0', METADATA)]);
+    let opened = Opened::read(&package).unwrap();
+    assert_eq!(opened.metadata.label, "l");
+    assert_eq!(opened.ignored, ["README"]);
+    let names: Vec<_> = opened.files.keys().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(names, ["connection.json", "old"]);
+    // Opened again without being cut off, as a peer does.
+    assert_eq!(opened.files[Path::new("connection.json")], b"abc3456789");
+}
+
+#[test]
+fn what_no_peer_takes_is_refused() {
+    let good = archive(&[("connection.json", b'0', b"{}")]);
+    let with = |code: &[u8]| archive(&[("metadata.json", b'0', METADATA), ("code.tar.gz", b'0', code)]);
+    assert!(Opened::read(&with(&good)).is_ok());
+    let cut = |mut bytes: Vec<u8>| {
+        bytes.truncate(bytes.len() / 2);
+        bytes
+    };
+    let bomb = archive(&[("big", b'0', &vec![0; 130 << 20])]);
+    let labeled = |label: &str| {
+        let metadata = format!(r#"{{"type":"ccaas","label":"{label}"}}"#);
+        archive(&[("metadata.json", b'0', metadata.as_bytes()), ("code.tar.gz", b'0', &good)])
+    };
+    for (package, says) in [
+        (b"PK\x03\x04".to_vec(), "found something else than gzip"),
+        (Vec::new(), "found something else than gzip"),
+        (archive(&[]), "found no metadata.json"),
+        (archive(&[("metadata.json", b'0', METADATA)]), "found no code.tar.gz"),
+        (
+            archive(&[("./metadata.json", b'0', METADATA), ("code.tar.gz", b'0', &good)]),
+            "found no metadata.json, expected metadata.json and code.tar.gz; a peer knows it by that very name",
+        ),
+        (archive(&[("d/", b'5', b""), ("metadata.json", b'0', METADATA)]), "\"d/\" is not a regular file"),
+        (labeled("a b"), "label \"a b\""),
+        (archive(&[("metadata.json", b'0', b"[]"), ("code.tar.gz", b'0', &good)]), "metadata.json: is an array"),
+        (with(b"no gzip"), "code.tar.gz: found something else than gzip"),
+        (with(&cut(good.clone())), "code.tar.gz: found a .tar.gz that is"),
+        (cut(with(&good)), "the package: found a .tar.gz that is"),
+        (with(&archive(&[("../x", b'0', b"")])), "code.tar.gz: \"../x\" leaves the package"),
+        (with(&archive(&[("/x", b'0', b"")])), "code.tar.gz: \"/x\" leaves the package"),
+        (with(&archive(&[("l", b'2', b"")])), "code.tar.gz: \"l\" is a link or a special file"),
+        (with(&archive(&[("a", b'0', b""), ("a/b", b'0', b"")])), "code.tar.gz: a/b lies in a directory that is also"),
+        (with(&bomb), "found more than any real package has"),
+    ] {
+        let refused = Opened::read(&package).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused:?} does not say {says:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_none_is_refused() {
+    let metadata = ccaas_builder::metadata::Metadata::parse(METADATA).unwrap();
+    let mut contents = Contents { metadata, ..Contents::default() };
+    contents.files.insert("connection.json".into(), br#"{"address":1}"#.to_vec());
+    assert!(matches!(contents.to_bytes(), Err(PackageError::Connection(_))));
+    contents.files.insert("connection.json".into(), br#"{"address":"a:1"}"#.to_vec());
+    assert_eq!(contents.to_bytes().unwrap().1, []);
+    contents.files.insert("../x".into(), Vec::new());
+    assert!(matches!(contents.to_bytes(), Err(PackageError::Path(_))));
+}
