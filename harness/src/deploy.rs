@@ -2,9 +2,7 @@
 //!
 //! What does not depend on each other runs side by side. Checks nothing about the chaincode itself.
 
-use crate::client::{
-    self, ClientError, Definition, Node, OrdererClient, Participation, PeerClient, Signer, SignerError,
-};
+use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Signer, SignerError};
 use crate::report::timeline::Timeline;
 use crate::runtime::RunningNode;
 use fabric_network::bundle::Bundle;
@@ -34,18 +32,11 @@ struct Organization {
     peers: Vec<PeerClient>,
 }
 
-/// An orderer, called by the administrator of its organization.
-#[derive(Debug)]
-struct Orderer {
-    participation: Participation,
-    client: OrdererClient,
-}
-
 /// Connections to every node, as the administrators of their organizations.
 #[derive(Debug)]
 pub struct Administration {
     organizations: Vec<Organization>,
-    orderers: Vec<Orderer>,
+    orderers: Vec<Participation>,
     timeout: Duration,
 }
 
@@ -112,16 +103,10 @@ impl Administration {
             let (name, msp_id) = (organization.name.clone(), organization.msp_id.clone());
             organizations.push(Organization { name, msp_id, peers });
         }
-        let ordering = &bundle.identities.orderer_organization;
-        let orderer_signer = signer(&ordering.admin)?;
+        let admin_tls = &bundle.identities.orderer_organization.admin_tls;
         let orderers = nodes.iter().filter_map(|node| Some((node, node.admin.as_ref()?)));
-        let orderers = try_join_all(orderers.map(async |(node, admin)| {
-            let participation = Participation::new(&node.name, admin, &ordering.admin_tls)?;
-            let connection = Node::connect(&node.name, &node.grpc, None).await?;
-            let client = OrdererClient::new(connection, Arc::clone(&orderer_signer));
-            Ok::<_, DeployError>(Orderer { participation, client })
-        }))
-        .await?;
+        let orderers = orderers.map(|(node, admin)| Participation::new(&node.name, admin, admin_tls));
+        let orderers = orderers.collect::<Result<_, _>>()?;
         Ok(Self { organizations, orderers, timeout })
     }
 
@@ -139,7 +124,7 @@ impl Administration {
         timeline: &Timeline,
     ) -> Result<(), DeployError> {
         let join = async {
-            timeline.step("join the orderers, elect a leader", self.join_orderers(bundle)).await?;
+            timeline.step("join the orderers to the channel", self.join_orderers(bundle)).await?;
             timeline.step("join the peers to the channel", self.join_peers(topology, bundle)).await
         };
         let install = timeline.step("install the package on every peer", self.install(package));
@@ -148,12 +133,8 @@ impl Administration {
 
     async fn join_orderers(&self, bundle: &Bundle) -> Result<(), DeployError> {
         for channel in &bundle.channels {
-            let joins =
-                self.orderers.iter().map(|orderer| orderer.participation.join(&channel.genesis_block, self.deadline()));
+            let joins = self.orderers.iter().map(|orderer| orderer.join(&channel.genesis_block, self.deadline()));
             try_join_all(joins).await?;
-            let ready =
-                self.orderers.iter().map(|orderer| orderer.client.await_channel(&channel.name, self.deadline()));
-            try_join_all(ready).await?;
         }
         Ok(())
     }

@@ -192,7 +192,7 @@ pub enum OptionError {
         value: String,
     },
     /// The topology can't be used.
-    #[error("--topology {value}: {reason}")]
+    #[error("--topology {value}:{reason}")]
     Topology {
         /// What was given.
         value: String,
@@ -251,7 +251,7 @@ impl Plan {
         {
             keep(OptionError::Topology {
                 value: options.topology.clone(),
-                reason: format!("BFT ordering needs Fabric 3, but --fabric is {}", fabric.tag),
+                reason: format!(" BFT ordering needs Fabric 3, but --fabric is {}", fabric.tag),
             });
         }
 
@@ -299,7 +299,7 @@ fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
     }
     let mistake = |reason: String| OptionError::Topology { value: value.to_owned(), reason };
     let text = std::fs::read_to_string(value)
-        .map_err(|error| mistake(format!("neither a preset (solo, duo, bft) nor a file that can be read: {error}")))?;
+        .map_err(|error| mistake(format!(" neither a preset (solo, duo, bft) nor a file that can be read: {error}")))?;
     Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
 }
 

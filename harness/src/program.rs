@@ -6,7 +6,7 @@ use crate::report::evidence::Evidence;
 use crate::report::timeline::{Step, Timeline, table};
 use crate::report::{ExitCode, error_text};
 use crate::run::{Finished, RunError, run};
-use crate::runtime::docker::DockerRuntime;
+use crate::runtime::docker::{DockerRuntime, is_obtainable};
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions};
 use std::path::PathBuf;
@@ -141,18 +141,20 @@ async fn probe(options: &FabricOptions) -> ExitCode {
         Ok(fabric) => fabric,
         Err(error) => return could_not_run(&error.to_string()),
     };
-    let settings = RuntimeOptions::new(PathBuf::new());
-    let runtimes = [
-        ("docker", docker(settings.clone(), fabric.as_ref()).await),
-        ("process", process(settings, fabric.as_ref(), options.fabric_bin.as_deref()).await),
-    ];
-    for (name, runtime) in runtimes {
-        match runtime {
-            Ok(runtime) => println!("{name}\tyes\tFabric {}", runtime.version()),
+    let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
+    let docker = is_obtainable(tag).await.map_err(|error| error_text(&error));
+    let process = process(RuntimeOptions::new(PathBuf::new()), fabric.as_ref(), options.fabric_bin.as_deref()).await;
+    for (name, possible) in [("docker", docker), ("process", process.map(|runtime| describe(&runtime)))] {
+        match possible {
+            Ok(what) => println!("{name}\tyes\t{what}"),
             Err(reason) => println!("{name}\tno\t{reason}"),
         }
     }
     ExitCode::Passed
+}
+
+fn describe(runtime: &Runtime) -> String {
+    format!("Fabric {}", runtime.version())
 }
 
 /// The runtime that was asked for, or the first possible one.

@@ -10,7 +10,6 @@ use crate::report::Report;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
 use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError};
-use crate::wait::WaitError;
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, PackageError, package_id};
 use fabric_network::bundle::{Bundle, File};
@@ -60,7 +59,7 @@ pub enum RunError {
     FirstQuery(#[source] ClientError),
     /// The gateway can't endorse.
     #[error("the chaincode is committed, but its transactions can't be endorsed")]
-    Endorsers(#[from] WaitError<ClientError>),
+    Endorsers(#[source] ClientError),
     /// It went wrong after a node or server had ended by itself.
     #[error("{}", .deaths.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Died {
@@ -114,7 +113,29 @@ fn prepare(plan: &Plan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, P
     let place = placed.chaincodes.get(CHAINCODE).ok_or(RuntimeError::NotPlaced { name: CHAINCODE.to_owned() })?;
     let package = make_package(plan.tls, place, &bundle)?;
     let server = chaincode_server(plan, place, &bundle, &package);
+    tell(&bundle, &package, &server);
     Ok((bundle, package, server))
+}
+
+/// Commands and configuration, for who asked for them by `-vv`. Keys are not among them.
+fn tell(bundle: &Bundle, package: &Package, server: &ChaincodeSpec) {
+    for node in &bundle.nodes {
+        let command = format!("{} {}", node.program, node.arguments.join(" "));
+        tracing::debug!("{}: {command}\n{}", node.name, lines("environment", &node.environment));
+        for (path, file) in bundle.files.range(node.directory.clone()..) {
+            if path.starts_with(&node.directory) && path.extension().is_some_and(|extension| extension == "yaml") {
+                tracing::debug!("{}:\n{}", path.display(), String::from_utf8_lossy(&file.bytes));
+            }
+        }
+    }
+    tracing::debug!("package {}\nconnection.json: {}", package.id, package.connection);
+    let environment = lines("environment", &server.environment);
+    tracing::debug!("{}: {}\n{environment}", server.name, server.program.display());
+}
+
+fn lines(title: &str, values: &BTreeMap<String, String>) -> String {
+    let lines = values.iter().map(|(name, value)| format!("\n  {name}={value}"));
+    std::iter::once(title.to_owned()).chain(lines).collect()
 }
 
 async fn deploy_and_check(
@@ -137,7 +158,10 @@ async fn deploy_and_check(
     let target = target(plan, &administration, channel, bundle)?;
     timeline.step(FIRST_QUERY, target.first_answer()).await.map_err(RunError::FirstQuery)?;
     let to_first_query = timeline.elapsed();
-    timeline.step("wait until the endorsers are known", target.endorsers_are_known()).await?;
+    timeline
+        .step("wait until the endorsers are known", target.endorsers_are_known())
+        .await
+        .map_err(RunError::Endorsers)?;
     let cases = check::run(&plan.cases.cases, &target, async |before| match before {
         Before::RestartChaincode => restart_chaincodes(running).await,
     });

@@ -24,7 +24,7 @@
 //!   consensus: etcdraft       # or bft; default etcdraft
 //!   orderers:                 # etcdraft: 1, 3 or 5; bft: at least 4
 //!     - name: orderer
-//!   tick: 20ms                # default 20ms
+//!   tick: 10ms                # default 10ms for one orderer, 100ms for several
 //!   batch:
 //!     timeout: 10ms           # default 10ms
 //!     max_messages: 500       # default 500
@@ -100,13 +100,13 @@ pub struct Ordering {
     pub orderers: Vec<Node>,
     /// How transactions are cut into blocks.
     pub batch: Batch,
-    /// The raft clock, default 20 ms: a leader is elected after about two ticks on a network of
-    /// one orderer and ten to twenty on a larger one.
+    /// The raft clock, by default [`Ordering::default_tick`]: a leader is elected after about two
+    /// ticks on a network of one orderer, and ten to twenty on a larger one, where a leader that is
+    /// silent for ten ticks loses its office.
     ///
-    /// The default makes tests start quickly and costs an idle orderer about 1 % of a core. The
-    /// presets with several orderers take 100 ms: a leader that a busy machine silences for ten
-    /// ticks loses its office. An operator should take Fabric's own default, 500 ms, which survives
-    /// slow disks and networks between orderers. `bft` does not use it.
+    /// The default makes tests start quickly, and costs an idle orderer one or two percent of a core.
+    /// An operator should take Fabric's own, 500 ms, which survives slow disks and networks between
+    /// orderers. `bft` does not use it.
     #[serde(serialize_with = "yaml::serialize_duration")]
     pub tick: Duration,
 }

@@ -5,12 +5,10 @@
 pub mod cases;
 
 use crate::client::{ClientError, EventStart, Invocation, PeerClient};
-use crate::wait::{self, Poll, WaitError};
 use cases::{Before, Call, Case, ExpectedEvent, match_json};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::Instant;
-use tonic::Code;
 
 /// The chaincode under test, as one client sees it.
 #[derive(Debug)]
@@ -175,8 +173,7 @@ impl Target {
     ///
     /// What the gateway said.
     pub async fn first_answer(&self) -> Result<Vec<u8>, ClientError> {
-        let invocation = Invocation::new(&self.channel, &self.chaincode, "AssetExists").argument("asset1");
-        self.gateway.evaluate(&invocation, &[], self.deadline()).await
+        self.gateway.evaluate(&self.harmless(), &[], self.deadline()).await
     }
 
     /// Waits until the gateway can plan an endorsement. It learns from gossip which peers of other
@@ -185,20 +182,12 @@ impl Target {
     /// # Errors
     ///
     /// When the gateway refuses for another reason, or knows too few peers until the time-out.
-    pub async fn endorsers_are_known(&self) -> Result<(), WaitError<ClientError>> {
-        let invocation = Invocation::new(&self.channel, &self.chaincode, "AssetExists").argument("asset1");
-        let what = "the gateway knows peers enough to satisfy the endorsement policy";
-        wait::until(what, self.timeout, || async {
-            let proposal = invocation.propose(self.gateway.signer())?;
-            match self.gateway.endorse(&proposal, &[], self.deadline()).await {
-                Ok(_) => Ok(Poll::Ready(())),
-                Err(error @ ClientError::Status { code: Code::FailedPrecondition | Code::Unavailable, .. }) => {
-                    Ok(Poll::NotYet(crate::report::error_text(&error)))
-                }
-                Err(error) => Err(error),
-            }
-        })
-        .await
+    pub async fn endorsers_are_known(&self) -> Result<(), ClientError> {
+        self.gateway.await_endorsers(&self.harmless(), &[], self.deadline()).await
+    }
+
+    fn harmless(&self) -> Invocation {
+        Invocation::new(&self.channel, &self.chaincode, "AssetExists").argument("asset1")
     }
 
     fn invocation(&self, arguments: &[String]) -> Invocation {

@@ -13,8 +13,7 @@ use super::transport::{Node, until};
 
 const OPERATION: &str = "wait until it answers";
 
-/// The standard health check. Fabric does not serve it and says so, which is an answer, and leaves
-/// nothing in the node's log.
+/// The standard health check. Fabric 3.1 serves it; 2.5 says that it does not, which is an answer too.
 const HEALTH_CHECK: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
 
 /// Makes one call. Any gRPC status of the node's own, good or bad, is an answer.

@@ -8,6 +8,7 @@ pub mod timeline;
 use crate::check::{CaseReport, Outcome};
 use crate::runtime::Death;
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -81,8 +82,13 @@ impl Report {
 pub fn log(verbosity: u8) {
     use tracing_subscriber::filter::LevelFilter;
     let level = if verbosity >= 2 { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let own = tracing_subscriber::filter::Targets::new().with_target("fabric_harness", level);
-    let format = tracing_subscriber::fmt::layer().without_time().with_target(false).with_writer(std::io::stderr);
+    let format = tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_ansi(colors)
+        .with_writer(std::io::stderr);
     // A second subscriber, as in a test, is refused; the first one stays.
     let _ = tracing_subscriber::registry().with(own).with(format).try_init();
 }

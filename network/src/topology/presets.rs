@@ -7,9 +7,6 @@ use super::{Batch, Channel, Consensus, Node, Ordering, Organization, Rule, Topol
 
 const MEGABYTE: u32 = 1024 * 1024;
 
-/// The raft clock of the presets with more than one orderer.
-const CLUSTER_TICK: Duration = Duration::from_millis(100);
-
 impl Default for Batch {
     fn default() -> Self {
         Self {
@@ -22,8 +19,11 @@ impl Default for Batch {
 }
 
 impl Ordering {
-    /// The default of [`Ordering::tick`].
-    pub const DEFAULT_TICK: Duration = Duration::from_millis(20);
+    /// The default of [`Ordering::tick`]: 10 ms for one orderer, which elects itself, and 100 ms for
+    /// several, which need time to hear of each other.
+    pub fn default_tick(orderers: usize) -> Duration {
+        Duration::from_millis(if orderers <= 1 { 10 } else { 100 })
+    }
 }
 
 impl Topology {
@@ -94,9 +94,7 @@ fn ordering(consensus: Consensus, orderers: &[&str]) -> Ordering {
         consensus,
         orderers: orderers.iter().map(|name| Node { name: (*name).to_owned() }).collect(),
         batch: Batch::default(),
-        // Several orderers on a busy machine need time to hear of each other: a leader that is silent
-        // for ten ticks loses its office, and drops what was not agreed upon.
-        tick: if orderers.len() == 1 { Ordering::DEFAULT_TICK } else { CLUSTER_TICK },
+        tick: Ordering::default_tick(orderers.len()),
     }
 }
 

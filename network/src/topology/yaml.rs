@@ -102,6 +102,8 @@ impl Reader {
     fn ordering(&mut self, path: &str, tree: &Tree) -> Ordering {
         let mut fields = self.fields(path, tree);
         let name = self.optional(&mut fields, "name", Self::text).unwrap_or_else(|| "Orderer".to_owned());
+        let orderers = self.list(&mut fields, "orderers", true, Self::node);
+        let tick = self.optional(&mut fields, "tick", Self::duration);
         let ordering = Ordering {
             msp_id: self.optional(&mut fields, "msp_id", Self::text).unwrap_or_else(|| default_msp_id(&name)),
             domain: self.required(&mut fields, "domain", Self::text).unwrap_or_default(),
@@ -111,11 +113,11 @@ impl Reader {
                     reader.choice(path, tree, &choices)
                 })
                 .unwrap_or_default(),
-            orderers: self.list(&mut fields, "orderers", true, Self::node),
             batch: self
                 .optional(&mut fields, "batch", |reader, path, tree| Some(reader.batch(path, tree)))
                 .unwrap_or_default(),
-            tick: self.optional(&mut fields, "tick", Self::duration).unwrap_or(Ordering::DEFAULT_TICK),
+            tick: tick.unwrap_or_else(|| Ordering::default_tick(orderers.len())),
+            orderers,
             name,
         };
         self.finish(&fields);

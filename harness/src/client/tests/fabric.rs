@@ -17,8 +17,8 @@ use tonic::Code;
 
 use super::*;
 use crate::client::{
-    ClientError, Definition, EndorsementPolicy, EventStart, Installation, Invocation, Node, OrdererClient,
-    Participation, PeerClient, approve_for_my_org, commit,
+    ClientError, Definition, EndorsementPolicy, EventStart, Installation, Invocation, Node, Participation, PeerClient,
+    approve_for_my_org, commit,
 };
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Running, Runtime, RuntimeOptions};
@@ -59,12 +59,6 @@ impl Network {
         let node = &self.running.nodes()[0];
         let pair = &self.bundle.identities.orderer_organization.admin_tls;
         Participation::new(&node.name, node.admin.as_ref().unwrap(), pair).unwrap()
-    }
-
-    async fn orderer(&self) -> OrdererClient {
-        let node = &self.running.nodes()[0];
-        let connection = Node::connect(&node.name, &node.grpc, None).await.unwrap();
-        OrdererClient::new(connection, signer(&self.bundle.identities.orderer_organization.admin))
     }
 
     /// The peer, as its administrator and as a user of its organization.
@@ -119,10 +113,6 @@ async fn join(network: &Network) {
     assert_eq!((joined.consensus_relation.as_str(), joined.height), ("consenter", 1));
     assert_eq!(status(&participation.join(network.genesis_block(), soon()).await.unwrap_err()), 405);
     assert_eq!(participation.channels(soon()).await.unwrap(), [CHANNEL]);
-
-    let orderer = network.orderer().await;
-    assert_eq!(status(&orderer.await_channel("other", soon()).await.unwrap_err()), 404);
-    orderer.await_channel(CHANNEL, soon()).await.unwrap();
 
     let (administrator, _) = network.peer().await;
     assert_eq!(status(&administrator.chain_info(CHANNEL, soon()).await.unwrap_err()), 500);

@@ -4,7 +4,6 @@
 mod endorser;
 mod fabric;
 mod gateway;
-mod orderer;
 mod participation;
 mod transport;
 
