@@ -54,7 +54,8 @@ channels: [{name: ch}]
     assert_eq!(topology.organizations[0].users, 1);
     assert_eq!(topology.ordering.msp_id, "OrdererMSP");
     assert_eq!(topology.ordering.consensus, Consensus::Etcdraft);
-    assert_eq!(topology.ordering.tick, Duration::from_millis(20));
+    assert_eq!(topology.ordering.tick, Duration::from_millis(10));
+    assert_eq!(Topology::duo().ordering.tick, Duration::from_millis(100), "a cluster needs a slower clock");
     assert_eq!(topology.ordering.batch, Batch::default());
     assert_eq!(topology.channels[0].endorsement, Rule::Majority);
 }
