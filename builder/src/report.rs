@@ -104,8 +104,8 @@ impl<W: Write> Report<W> {
         }
         let rest = if end < text.len() { "…" } else { "" };
         let text = text[..end].replace(['\n', '\r'], " ");
-        // A peer that no longer reads is no reason to fail.
-        let _ = writeln!(self.to, "{mark}{text}{rest}");
+        // In one piece, and a peer that no longer reads is no reason to fail.
+        let _ = self.to.write_all(format!("{mark}{text}{rest}\n").as_bytes());
     }
 }
 

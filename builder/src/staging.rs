@@ -28,9 +28,13 @@ impl Staging {
     /// Begins, with the output directory made if it is not there.
     pub(crate) fn begin(output: &Path) -> Result<Self, BuilderError> {
         let directory = output.join(NAME);
-        fs::create_dir_all(output).map_err(BuilderError::write(output))?;
-        remove(&directory).map_err(BuilderError::write(&directory))?;
-        fs::DirBuilder::new().mode(0o700).create(&directory).map_err(BuilderError::write(&directory))?;
+        let begin = || fs::DirBuilder::new().mode(0o700).create(&directory);
+        let begun = begin().or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => fs::create_dir_all(output).and_then(|()| begin()),
+            io::ErrorKind::AlreadyExists => remove(&directory).and_then(|()| begin()),
+            _ => Err(error),
+        });
+        begun.map_err(BuilderError::write(&directory))?;
         Ok(Self { output: output.to_owned(), directory })
     }
 
@@ -43,14 +47,14 @@ impl Staging {
                 problem: "leaves the output directory".into(),
             });
         }
-        let parent = target.parent().unwrap_or(&self.directory);
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(BuilderError::write(parent))?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&target)
-            .map_err(BuilderError::write(&target))?;
+        let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&target);
+        let file = create().or_else(|error| match target.parent() {
+            Some(parent) if error.kind() == io::ErrorKind::NotFound => {
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).and_then(|()| create())
+            }
+            _ => Err(error),
+        });
+        let mut file = file.map_err(BuilderError::write(&target))?;
         io::copy(&mut bytes, &mut file).map_err(BuilderError::write(&target))?;
         file.flush().map_err(BuilderError::write(&target))
     }
@@ -71,12 +75,15 @@ impl Staging {
         names.sort_by_key(|name| (name == last, name.clone()));
         for name in names {
             let (staged, target) = (self.directory.join(&name), self.output.join(&name));
-            let replaced = self.directory.join(REPLACED);
+            let Err(error) = fs::rename(&staged, &target) else { continue };
             // A file is replaced in one step; a directory with content has to make way first.
-            if fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_dir()) {
-                fs::rename(&target, &replaced).map_err(BuilderError::write(&target))?;
+            if !fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_dir()) {
+                return Err(BuilderError::write(&target)(error));
             }
-            fs::rename(&staged, &target).map_err(BuilderError::write(&target))?;
+            let replaced = self.directory.join(REPLACED);
+            fs::rename(&target, &replaced)
+                .and_then(|()| fs::rename(&staged, &target))
+                .map_err(BuilderError::write(&target))?;
             remove(&replaced).map_err(BuilderError::write(&replaced))?;
         }
         Ok(())
@@ -85,7 +92,8 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = remove(&self.directory);
+        // Empty, if everything went well.
+        let _ = fs::remove_dir(&self.directory).or_else(|_| remove(&self.directory));
     }
 }
 

@@ -20,6 +20,8 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+/// The first byte of a point that has both coordinates (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
 const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 /// Why a text holds no certificate or key, completing "found …".
@@ -228,8 +230,13 @@ fn of_pkcs8(info: &PrivateKeyInfoRef<'_>) -> Option<Option<PublicKey>> {
 
 #[allow(clippy::option_option)]
 fn of_ec(key: &EcPrivateKey<'_>, curve: ObjectIdentifier) -> Option<Option<PublicKey>> {
-    if curve != P256 {
-        return Some(key.public_key.map(|point| PublicKey::Ec(curve, point.to_vec())));
+    // Nearly every key carries its point, which only has to be computed when it is missing or
+    // written in another form than in certificates.
+    let carried = key.public_key.filter(|point| point.first() == Some(&UNCOMPRESSED));
+    match carried {
+        Some(point) => return Some(Some(PublicKey::Ec(curve, point.to_vec()))),
+        None if curve != P256 => return Some(None),
+        None => {}
     }
     let secret = p256::SecretKey::from_slice(key.private_key).ok()?;
     let point = secret.public_key().to_sec1_point(false);

@@ -36,11 +36,13 @@ pub(crate) struct Entry {
 /// Opens a regular file, without following a link or waiting for a pipe's writer. `shown` is the
 /// path that a message names.
 pub(crate) fn open(path: &Path, shown: &Path) -> Result<File, BuilderError> {
-    let kind = fs::symlink_metadata(path).map_err(BuilderError::read(path))?.file_type();
-    refuse(kind, false, shown)?;
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(BuilderError::read(path))?;
-    // What was opened may be another file than what was looked at.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
+        // A link or a socket does not open; say so instead of the system's words.
+        let kind = fs::symlink_metadata(path).ok().map(|metadata| metadata.file_type());
+        let refused = kind.and_then(|kind| refuse(kind, false, shown).err());
+        refused.unwrap_or_else(|| BuilderError::read(path)(error))
+    })?;
     refuse(file.metadata().map_err(BuilderError::read(path))?.file_type(), false, shown)?;
     Ok(file)
 }
@@ -48,7 +50,9 @@ pub(crate) fn open(path: &Path, shown: &Path) -> Result<File, BuilderError> {
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, shown: &Path, limit: u64) -> Result<Vec<u8>, BuilderError> {
     let file = open(path, shown)?;
-    let mut bytes = Vec::new();
+    // Room for one byte more, in which the end is seen.
+    let size = file.metadata().map_err(BuilderError::read(path))?.len().min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(BuilderError::read(path))?;
     if bytes.len() as u64 > limit {
         return Err(too_large(shown, limit));

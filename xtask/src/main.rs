@@ -15,6 +15,7 @@ usage: cargo xtask COMMAND [OPTION…]
 
   e2e [OPTION…]       start a network, deploy the chaincode, check it (e2e --help lists the options)
   test [OPTION…]      formatting, lints, generated code, documentation, tests (test --help)
+  bench NAME [OPTION…]  run the benchmark of that name, with the static programs
   codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
   dist                build the static programs, and print where they are
 ";
@@ -39,6 +40,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     match command.as_str() {
         "e2e" => e2e(rest),
         "test" => test::run(rest),
+        "bench" => bench(rest),
         "codegen" => build::run(build::cargo().args(CODEGEN).args(rest)),
         "dist" => {
             let programs = build::dist()?;
@@ -56,6 +58,19 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 /// Arguments of cargo that generate the bindings.
 const CODEGEN: [&str; 9] =
     ["run", "--quiet", "--package", "fabric-protos", "--features", "codegen", "--bin", "fabric-protos-codegen", "--"];
+
+/// Runs the benchmark of that name, of whichever crate has one.
+fn bench(arguments: &[String]) -> Result<ExitCode> {
+    let (name, options) = arguments.split_first().context("bench: give the name of a benchmark")?;
+    let programs = build::dist()?;
+    let mut command = build::cargo();
+    command.args(["bench", "--quiet", "--workspace", "--bench", name, "--"]).args(options);
+    command.current_dir(build::workspace());
+    command.env("CCAAS_BUILDER", &programs.builder).env("CHAINCODE_SAMPLE", &programs.chaincode);
+    // Cargo runs a benchmark in its crate's directory; paths among the options are the caller's.
+    command.env("BENCH_DIRECTORY", std::env::current_dir().context("the current directory is unknown")?);
+    build::run(&mut command)
+}
 
 fn e2e(arguments: &[String]) -> Result<ExitCode> {
     let harness = build::harness()?;
