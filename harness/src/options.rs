@@ -95,7 +95,8 @@ pub struct E2eOptions {
 /// What runs the peers and orderers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum RuntimeChoice {
-    /// The first possible one of docker and process; says which, and why not the others.
+    /// The first possible one of docker and process, or process when --fabric-bin is given; says
+    /// which, and why not the others.
     #[default]
     Auto,
     /// The official images, by a Docker engine.

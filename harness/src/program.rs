@@ -168,6 +168,8 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
     match plan.runtime {
         RuntimeChoice::Docker => docker(settings, fabric).await.map_err(|reason| format!("--runtime docker: {reason}")),
         RuntimeChoice::Process => on_processes.await.map_err(|reason| format!("--runtime process: {reason}")),
+        // Whoever says where the programs are wants them taken.
+        RuntimeChoice::Auto if plan.fabric_bin.is_some() => on_processes.await,
         RuntimeChoice::Auto => {
             let without_docker = match docker(settings, fabric).await {
                 Ok(runtime) => return Ok(runtime),
