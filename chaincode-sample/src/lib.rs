@@ -143,7 +143,29 @@ async fn write(stub: &Stub, event: &str, asset: &Asset) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use chaincode_shim::mock::MockLedger;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_transfer_changes_the_owner_and_nothing_else() {
+        let mut ledger = MockLedger::new(contract());
+        ledger.submit(["CreateAsset", "a1", "blue", "1", "tom", "5"]).await;
+
+        let transfer = ledger.submit(["TransferAsset", "a1", "anna"]).await;
+        assert_eq!(transfer.text(), "tom");
+        let event = transfer.event.expect("a transfer emits an event");
+        assert_eq!(event.name, "TransferAsset");
+
+        let asset: Asset = ledger.evaluate(["ReadAsset", "a1"]).await.json();
+        let expected =
+            Asset { appraised_value: 5, color: "blue".into(), id: "a1".into(), owner: "anna".into(), size: 1 };
+        assert_eq!(asset, expected);
+        assert_eq!(serde_json::from_slice::<Asset>(&event.payload).unwrap(), expected);
+
+        let absent = ledger.submit(["TransferAsset", "a2", "anna"]).await;
+        assert_eq!(absent.error(), Some("the asset a2 does not exist"));
+    }
 
     #[test]
     fn an_asset_is_the_json_of_fabric_samples() {

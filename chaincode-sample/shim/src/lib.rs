@@ -3,7 +3,8 @@
 //! A chaincode is a [`Contract`] made of typed functions, or anything that
 //! implements [`Chaincode`]. [`Server`] waits for peers, with TLS and mutual
 //! TLS, and runs transactions side by side. What a transaction may ask of the
-//! ledger is in [`Stub`]. [`protocol`] is the conversation with a peer as a
+//! ledger is in [`Stub`]. [`mock::MockLedger`] tests a contract without a
+//! network. [`protocol`] is the conversation with a peer as a
 //! state machine without input or output.
 //!
 //! ```no_run
@@ -34,6 +35,7 @@ mod contract;
 mod endorsement;
 mod identity;
 mod listener;
+pub mod mock;
 mod outbox;
 pub mod protocol;
 mod response;

@@ -32,6 +32,7 @@ pub use error::StubError;
 pub use keys::{composite_key, split_composite_key};
 use proposal::ProposalFacts;
 pub use query::{HistoryResults, KeyModification, KeyValue, Page, StateResults};
+pub(crate) use state::VALIDATION_PARAMETER;
 
 /// A transaction's view of its proposal and of the ledger.
 ///

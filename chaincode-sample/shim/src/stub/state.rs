@@ -18,7 +18,7 @@ const WORLD_STATE: &str = "";
 
 /// The metadata entry that holds a key's endorsement policy
 /// (`peer.MetaDataKeys` of Fabric's protos).
-const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
+pub(crate) const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
 
 impl Stub {
     /// The value of a key, or none. It is the committed one: this
