@@ -6,11 +6,12 @@
 
 use chaincode_shim::{Contract, Error, Stub};
 use futures::TryStreamExt;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An asset. Fields stand in alphabetical order, so that its JSON is the same
 /// bytes from chaincodes in every language.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Asset {
     /// What it is worth.

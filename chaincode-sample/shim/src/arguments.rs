@@ -3,6 +3,7 @@
 //! Strings and numbers are read as clients of every Fabric SDK send them: as
 //! text. What is neither is JSON, by [`Json`].
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 
 /// Why arguments do not fit a function. Positions count from 1.
@@ -48,6 +49,11 @@ pub trait FromArgument: Sized + Send + 'static {
     ///
     /// When it is something else.
     fn from_argument(bytes: &[u8], position: usize) -> Result<Self, ArgumentError>;
+
+    /// Describes it in the contract's metadata. Default: a string.
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<String>()
+    }
 }
 
 /// An argument that is a JSON document.
@@ -65,6 +71,10 @@ impl FromArgument for Vec<u8> {
     fn from_argument(bytes: &[u8], _: usize) -> Result<Self, ArgumentError> {
         Ok(bytes.to_vec())
     }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "binary" })
+    }
 }
 
 impl FromArgument for String {
@@ -81,13 +91,21 @@ impl FromArgument for bool {
             _ => Err(mismatch(bytes, position, "true or false")),
         }
     }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Self>()
+    }
 }
 
-impl<T: DeserializeOwned + Send + 'static> FromArgument for Json<T> {
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> FromArgument for Json<T> {
     fn from_argument(bytes: &[u8], position: usize) -> Result<Self, ArgumentError> {
         serde_json::from_slice(bytes)
             .map(Json)
             .map_err(|error| ArgumentError::Json { position, reason: error.to_string() })
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
     }
 }
 
@@ -98,6 +116,10 @@ macro_rules! numbers {
                 text(bytes, position)?
                     .parse()
                     .map_err(|_| mismatch(bytes, position, $expected))
+            }
+
+            fn schema(generator: &mut SchemaGenerator) -> Schema {
+                generator.subschema_for::<Self>()
             }
         }
     )*};
@@ -115,6 +137,9 @@ pub trait Arguments: Sized + Send + 'static {
     ///
     /// When the number or a type is another.
     fn from_arguments(arguments: &[Vec<u8>]) -> Result<Self, ArgumentError>;
+
+    /// Describes each of them.
+    fn schemas(generator: &mut SchemaGenerator) -> Vec<Schema>;
 }
 
 macro_rules! tuples {
@@ -132,6 +157,11 @@ macro_rules! tuples {
                 let mut next = || { position += 1; position };
                 let _ = &mut next;
                 Ok(($($name::from_argument($name, next())?,)*))
+            }
+
+            fn schemas(generator: &mut SchemaGenerator) -> Vec<Schema> {
+                let _ = &generator;
+                vec![$($name::schema(generator)),*]
             }
         }
     };

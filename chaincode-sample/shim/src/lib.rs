@@ -48,7 +48,7 @@ pub use address::{AddressError, ListenAddress};
 pub use arguments::{ArgumentError, Arguments, FromArgument, Json};
 pub use chaincode::Chaincode;
 pub use config::{Config, ConfigError, Options, variable};
-pub use contract::{Contract, Function};
+pub use contract::{Contract, Contracts, Function, Signature};
 pub use endorsement::{EndorsementPolicy, PolicyError, PrincipalRole};
 pub use identity::{ClientIdentity, IdentityError, NodeRole};
 pub use response::{Error, Response};

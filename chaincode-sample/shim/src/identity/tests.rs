@@ -5,14 +5,14 @@ use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
 
 use super::*;
 
-fn certificate(units: &[&str], attributes: Option<&str>) -> String {
+fn certificate(unit: Option<&str>, attributes: Option<&str>) -> String {
     let mut params = CertificateParams::default();
     let name = &mut params.distinguished_name;
     *name = rcgen::DistinguishedName::new();
     name.push(DnType::CountryName, "US");
     name.push(DnType::OrganizationName, "Hyper, Inc");
-    for unit in units {
-        name.push(DnType::OrganizationalUnitName, *unit);
+    if let Some(unit) = unit {
+        name.push(DnType::OrganizationalUnitName, unit);
     }
     name.push(DnType::CommonName, "user1");
     if let Some(json) = attributes {
@@ -29,7 +29,7 @@ fn creator(pem: &str) -> Vec<u8> {
 #[test]
 fn a_client_of_fabric_ca_has_msp_name_role_and_attributes() {
     let attributes = r#"{"attrs":{"hf.EnrollmentID":"user1","approver":"true"}}"#;
-    let pem = certificate(&["client"], Some(attributes));
+    let pem = certificate(Some("client"), Some(attributes));
     let client = ClientIdentity::from_creator(&creator(&pem)).unwrap();
     assert_eq!(client.msp_id(), "Org1MSP");
     let id = STANDARD.decode(client.id()).unwrap();
@@ -49,10 +49,10 @@ fn a_client_of_fabric_ca_has_msp_name_role_and_attributes() {
 
 #[test]
 fn a_certificate_without_units_and_attributes_has_none() {
-    let client = ClientIdentity::from_creator(&creator(&certificate(&[], None))).unwrap();
+    let client = ClientIdentity::from_creator(&creator(&certificate(None, None))).unwrap();
     assert_eq!(client.role(), None);
     assert!(client.attributes().is_empty());
-    let client = ClientIdentity::from_creator(&creator(&certificate(&["sales"], None))).unwrap();
+    let client = ClientIdentity::from_creator(&creator(&certificate(Some("sales"), None))).unwrap();
     assert_eq!(client.role(), None);
 }
 
@@ -64,7 +64,7 @@ fn every_role_is_told_by_its_unit() {
         ("admin", NodeRole::Admin),
         ("orderer", NodeRole::Orderer),
     ] {
-        let client = ClientIdentity::from_creator(&creator(&certificate(&[unit, "sales"], None))).unwrap();
+        let client = ClientIdentity::from_creator(&creator(&certificate(Some(unit), None))).unwrap();
         assert_eq!(client.role(), Some(role));
     }
 }
@@ -72,7 +72,7 @@ fn every_role_is_told_by_its_unit() {
 #[test]
 fn what_is_no_client_is_refused_with_the_reason() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let odd = certificate(&[], Some("[]"));
+    let odd = certificate(None, Some("[]"));
     for (bytes, text) in [
         (Vec::new(), "the transaction has no creator"),
         (vec![0xff], "the creator cannot be read"),
