@@ -29,12 +29,12 @@ impl Staging {
     pub(crate) fn begin(output: &Path) -> Result<Self, BuilderError> {
         let directory = output.join(NAME);
         let begin = || fs::DirBuilder::new().mode(0o700).create(&directory);
-        let begun = begin().or_else(|error| match error.kind() {
+        let made = begin().or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => fs::create_dir_all(output).and_then(|()| begin()),
             io::ErrorKind::AlreadyExists => remove(&directory).and_then(|()| begin()),
             _ => Err(error),
         });
-        begun.map_err(BuilderError::write(&directory))?;
+        made.map_err(BuilderError::write(&directory))?;
         Ok(Self { output: output.to_owned(), directory })
     }
 

@@ -55,7 +55,9 @@ pub(crate) fn harness() -> Result<PathBuf> {
 pub(crate) fn dist() -> Result<Programs> {
     let (target, directory) = (static_target()?, target_directory()?);
     let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    flags.push_str(" -C target-feature=+crt-static");
+    // At fixed addresses a program has nothing to relocate when it starts, which a peer makes it do
+    // three times for each package.
+    flags.push_str(" -C target-feature=+crt-static -C relocation-model=static");
     let mut build = cargo();
     build.args(["build", "--profile", "dist", "--package", "ccaas-builder", "--package", "chaincode-sample"]);
     build.args(["--target", &target, "--target-dir"]).arg(&directory);
