@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -18,6 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
+
+use crate::reload::ReloadingTls;
 
 /// How long a handshake may take, as in fabric-chaincode-go
 /// (`shim/internal/server.go`).
@@ -38,13 +39,12 @@ pub(crate) enum Connection {
 /// Accepts until `stop`; then the port is free again.
 pub(crate) fn connections(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<ReloadingTls>>,
     stop: CancellationToken,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(16);
-    let acceptor = tls.map(TlsAcceptor::from);
     tokio::spawn(async move {
-        let accepting = accept_all(listener, acceptor, ready);
+        let accepting = accept_all(listener, tls, ready);
         tokio::select! {
             () = stop.cancelled() => {}
             () = accepting => {}
@@ -53,7 +53,11 @@ pub(crate) fn connections(
     ReceiverStream::new(connections)
 }
 
-async fn accept_all(listener: TcpListener, acceptor: Option<TlsAcceptor>, ready: mpsc::Sender<io::Result<Connection>>) {
+async fn accept_all(
+    listener: TcpListener,
+    tls: Option<Arc<ReloadingTls>>,
+    ready: mpsc::Sender<io::Result<Connection>>,
+) {
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     while let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await {
         let (stream, peer) = match listener.accept().await {
@@ -66,10 +70,10 @@ async fn accept_all(listener: TcpListener, acceptor: Option<TlsAcceptor>, ready:
                 continue;
             }
         };
-        let acceptor = acceptor.clone();
+        let tls = tls.clone();
         let ready = ready.clone();
         tokio::spawn(async move {
-            if let Some(connection) = shake_hands(stream, peer, acceptor).await {
+            if let Some(connection) = shake_hands(stream, peer, tls).await {
                 // The server has ended when nobody takes connections.
                 let _ = ready.send(Ok(connection)).await;
             }
@@ -78,16 +82,17 @@ async fn accept_all(listener: TcpListener, acceptor: Option<TlsAcceptor>, ready:
     }
 }
 
-async fn shake_hands(stream: TcpStream, peer: SocketAddr, acceptor: Option<TlsAcceptor>) -> Option<Connection> {
+async fn shake_hands(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ReloadingTls>>) -> Option<Connection> {
     // Messages are small and each waits for the one before.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "TCP_NODELAY could not be set");
     }
-    let Some(acceptor) = acceptor else {
+    let Some(tls) = tls else {
         debug!(%peer, "connected without TLS");
         return Some(Connection::Plain(stream));
     };
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+    let config = tokio::task::spawn_blocking(move || tls.current()).await.ok()?;
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
             debug!(%peer, "connected with TLS");
             Some(Connection::Tls(Box::new(stream)))

@@ -1,4 +1,5 @@
-//! The server that peers connect to: gRPC service `protos.Chaincode`.
+//! The server that peers connect to: gRPC service `protos.Chaincode`, and
+//! beside it `grpc.health.v1.Health`.
 //!
 //! Binds, serves any number of peers and streams, and stops without cutting
 //! off transactions. What a stream says is not known here.
@@ -10,21 +11,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric_protos::protos::ChaincodeMessage;
-use fabric_protos::protos::chaincode_server::{self, ChaincodeServer};
+use fabric_protos::protos::chaincode_server::{self, ChaincodeServer, SERVICE_NAME};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Status, Streaming};
+use tonic_health::ServingStatus;
 use tracing::{info, warn};
 
 use crate::chaincode::Runnable;
+use crate::health::{self, WithHealth};
 use crate::listener;
 use crate::outbox::{Outbound, outbox};
 use crate::protocol::Limits;
+use crate::reload::ReloadingTls;
 use crate::session::{Ending, Session};
-use crate::tls::{TlsError, TlsFiles};
+use crate::tls::TlsError;
 use crate::{Chaincode, Config, MAX_MESSAGE_BYTES};
 
 /// How often, and for how long, an idle connection is asked whether it is
@@ -77,7 +80,7 @@ pub struct ServerBuilder {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<ReloadingTls>>,
     service: Service,
     stop_timeout: Duration,
     shutdown: BoxFuture<'static, ()>,
@@ -108,6 +111,9 @@ impl Server {
         let service = ChaincodeServer::new(self.service)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        health::report(&reporter, SERVICE_NAME, ServingStatus::Serving).await;
+        let service = WithHealth::new(service, health);
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -117,6 +123,7 @@ impl Server {
         let stopping = async {
             self.shutdown.await;
             info!("stopping");
+            health::report(&reporter, SERVICE_NAME, ServingStatus::NotServing).await;
             ending.stop.cancel();
             streams.close();
             let ended = tokio::time::timeout(self.stop_timeout, streams.wait()).await;
@@ -151,7 +158,7 @@ impl ServerBuilder {
     /// When a file or the address cannot be used; the error names it.
     pub async fn bind(self) -> Result<Server, ServerError> {
         let Self { chaincode, config, shutdown } = self;
-        let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?;
+        let tls = config.tls.clone().map(ReloadingTls::load).transpose()?.map(Arc::new);
         let failed =
             |source: io::Error| ServerError::Bind { address: config.address.to_string(), source: in_words(source) };
         let listener = config.address.bind().await.map_err(failed)?;

@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tracing::{debug, error, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, error, info_span, warn};
 
 use crate::Response;
 use crate::chaincode::Runnable;
@@ -147,8 +148,8 @@ impl Session {
     /// the stream ends first, nobody can take an answer: the call is dropped.
     async fn execute(self: Arc<Self>, call: Call, features: Features) {
         let id = call.id;
-        let txid = call.txid.clone();
-        let run = AssertUnwindSafe(self.run(call, features)).catch_unwind();
+        let span = info_span!("transaction", txid = short(&call.txid), channel = call.channel_id, function = Empty);
+        let run = AssertUnwindSafe(self.run(call, features).instrument(span.clone())).catch_unwind();
         let outcome = tokio::select! {
             biased;
             outcome = run => outcome,
@@ -156,7 +157,7 @@ impl Session {
         };
         let outcome = outcome.unwrap_or_else(|panic| {
             let text = panic_text(panic.as_ref());
-            error!(txid = short(&txid), text, "the chaincode panicked");
+            span.in_scope(|| error!(text, "the chaincode panicked"));
             Outcome::Answered { response: Response::error(format!("the chaincode panicked: {text}")), event: None }
         });
         self.step(|protocol| protocol.finish(id, outcome));
@@ -168,13 +169,19 @@ impl Session {
             Ok(stub) => stub,
             Err(reason) => return Outcome::Failed(reason),
         };
+        Span::current().record("function", function_name(&stub));
         let response = Arc::clone(&self.chaincode).run(kind, stub.clone()).await;
-        debug!(txid = short(stub.tx_id()), channel = stub.channel_id(), status = response.status, "transaction done");
+        debug!(status = response.status, "transaction done");
         match stub.finish_write_batch().await {
             Ok(()) => Outcome::Answered { response, event: stub.take_event() },
             Err(error) => Outcome::Failed(format!("the write batch failed: {error}")),
         }
     }
+}
+
+/// The function's name for the log, of a length that a log can bear.
+fn function_name(stub: &Stub) -> String {
+    stub.function().chars().take(64).collect()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -6,6 +6,7 @@
 
 mod certificates;
 mod go;
+mod operations;
 mod peer;
 mod server;
 mod startup;
