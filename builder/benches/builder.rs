@@ -194,8 +194,9 @@ fn peak_memory(program: &Path, arguments: &[&str], work: &Path) -> Memory {
 }
 
 fn table(builders: &[Builder], taken: &[Taken]) {
-    let names: String = builders.iter().map(|builder| format!("{:>12}", builder.name)).collect();
-    println!("{:<24}{names}{}", "", if builders.len() > 1 { "       ratio" } else { "" });
+    let names: Vec<&str> = builders.iter().map(|builder| builder.name).collect();
+    let heads = names.iter().copied().chain((names.len() > 1).then_some("ratio"));
+    println!("{:<24}{}", "", heads.map(pad).collect::<Vec<_>>().concat());
     let mut sums = vec![0.0; taken.len()];
     for (number, (program, _)) in STEPS.iter().enumerate() {
         let medians: Vec<f64> = taken.iter().map(|taken| median(&taken.times[number])).collect();
@@ -217,12 +218,15 @@ fn cells(values: &[f64]) -> Vec<(String, f64)> {
 }
 
 fn row(name: &str, values: &[(String, f64)]) {
-    let cells: String = values.iter().map(|(shown, _)| format!("{shown:>12}")).collect();
-    let ratio = match values {
-        [(_, ours), (_, theirs)] => format!("{:>12.2}", ours / theirs),
-        _ => String::new(),
-    };
-    println!("{name:<24}{cells}{ratio}");
+    let mut cells: Vec<String> = values.iter().map(|(shown, _)| pad(shown)).collect();
+    if let [(_, ours), (_, theirs)] = values {
+        cells.push(pad(&format!("{:.2}", ours / theirs)));
+    }
+    println!("{name:<24}{}", cells.concat());
+}
+
+fn pad(cell: &str) -> String {
+    format!("{cell:>12}")
 }
 
 /// In milliseconds.

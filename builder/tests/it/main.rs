@@ -6,6 +6,7 @@
 
 mod cases;
 mod commands;
+mod docs;
 mod install;
 mod package;
 mod pki;
