@@ -7,6 +7,7 @@ pub mod check;
 pub mod cleanup;
 pub mod client;
 pub mod deploy;
+pub mod interrupt;
 pub mod options;
 pub mod program;
 pub mod report;

@@ -9,6 +9,9 @@ use fabric_network::release::Release;
 use fabric_network::topology::Consensus;
 use fabric_network::topology::Topology;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -210,11 +213,13 @@ pub enum OptionError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The directory of Fabric's binaries is not a directory.
-    #[error("--fabric-bin {}: not a directory", path.display())]
+    /// The directory of Fabric's programs can't be used.
+    #[error("--fabric-bin {}: {reason}", path.display())]
     FabricBin {
         /// What was given.
         path: PathBuf,
+        /// Why not.
+        reason: &'static str,
     },
     /// The cases can't be read.
     #[error("--cases: {}", crate::report::error_text(.0))]
@@ -237,6 +242,16 @@ impl Plan {
         let mut keep = |mistake| mistakes.push(mistake);
 
         let fabric = resolve_fabric(&options.fabric).map_err(&mut keep).ok();
+        if let Some(path) = &options.fabric.fabric_bin {
+            let reason = match options.runtime {
+                RuntimeChoice::Docker => Some("--runtime docker takes images, not programs; leave one of the two out"),
+                _ if !path.is_dir() => Some("not a directory"),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                keep(OptionError::FabricBin { path: path.clone(), reason });
+            }
+        }
         let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
         for (option, path) in [("--builder", &options.builder), ("--chaincode", &options.chaincode)] {
             let _ = check_program(option, path).map_err(&mut keep);
@@ -278,17 +293,12 @@ impl Plan {
     }
 }
 
-/// Resolves `--fabric` and checks `--fabric-bin`.
+/// Resolves `--fabric`.
 ///
 /// # Errors
 ///
-/// When the version is of no supported release line, or the directory is none.
+/// When the version is of no supported release line.
 pub fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, OptionError> {
-    if let Some(path) = &options.fabric_bin
-        && !path.is_dir()
-    {
-        return Err(OptionError::FabricBin { path: path.clone() });
-    }
     let Some(value) = &options.fabric else { return Ok(None) };
     let release = value.parse::<Release>().map_err(|_| OptionError::Fabric { value: value.clone() })?;
     Ok(Some(FabricTag { tag: value.clone(), release }))
@@ -299,13 +309,32 @@ fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
         return Ok(preset);
     }
     let mistake = |reason: String| OptionError::Topology { value: value.to_owned(), reason };
-    let text = std::fs::read_to_string(value)
+    let text = read_text(Path::new(value))
         .map_err(|error| mistake(format!(" neither a preset (solo, duo, bft) nor a file that can be read: {error}")))?;
     Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
+}
+
+/// The most bytes of a file that a user writes.
+const TEXT_LIMIT: u64 = 1024 * 1024;
+
+/// Reads a text file of at most a megabyte.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(TEXT_LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > TEXT_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MB"));
+    }
+    Ok(text)
 }
 
 fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
     let mistake = |reason: String| OptionError::Program { option, path: path.to_owned(), reason };
     let metadata = std::fs::metadata(path).map_err(|error| mistake(error.to_string()))?;
-    if metadata.is_file() { Ok(()) } else { Err(mistake("not a file".to_owned())) }
+    if !metadata.is_file() {
+        return Err(mistake("not a file".to_owned()));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(mistake("not executable; give it the permission by chmod +x".to_owned()));
+    }
+    Ok(())
 }

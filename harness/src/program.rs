@@ -1,17 +1,17 @@
 //! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
 
 use crate::cleanup::{Reaper, reaper};
+use crate::interrupt::Interrupt;
 use crate::options::{Cli, Command, E2eOptions, FabricOptions, FabricTag, Keep, Plan, RuntimeChoice, resolve_fabric};
 use crate::report::evidence::Evidence;
 use crate::report::timeline::{Step, Timeline, table};
-use crate::report::{ExitCode, error_text};
+use crate::report::{ExitCode, error_text, say};
 use crate::run::{Finished, RunError, run};
 use crate::runtime::docker::{DockerRuntime, is_obtainable};
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The version of the images when none was asked for.
 const DEFAULT_FABRIC: &str = "3.1";
@@ -37,15 +37,9 @@ async fn e2e(options: &E2eOptions) -> ExitCode {
         Ok(plan) => plan,
         Err(mistakes) => return could_not_run(&mistakes.to_string()),
     };
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => return could_not_run(&format!("signals can't be awaited: {error}")),
-    };
-    // Dropping the work ends whatever it has started.
-    tokio::select! {
-        code = repeat(&plan) => code,
-        _ = interrupt.recv() => could_not_run("interrupted by SIGINT; everything that was started has ended"),
-        _ = terminate.recv() => could_not_run("ended by SIGTERM; everything that was started has ended"),
+    match Interrupt::listen() {
+        Ok(interrupt) => repeat(&plan, &interrupt).await,
+        Err(error) => could_not_run(&format!("signals can't be awaited: {error}")),
     }
 }
 
@@ -55,50 +49,62 @@ fn could_not_run(reason: &str) -> ExitCode {
 }
 
 /// Runs the plan as often as it says, and ends with the worst of the outcomes.
-async fn repeat(plan: &Plan) -> ExitCode {
-    let runtime = match choose(plan).await {
+async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
+    let runtime = tokio::select! {
+        runtime = choose(plan) => runtime,
+        signal = interrupt.came() => Err(format!("ended by {signal}")),
+    };
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(reason) => return could_not_run(&reason),
     };
-    println!(
-        "runtime {}, Fabric {}, topology {}, chaincode TLS {}",
+    say(format_args!(
+        "runtime {}, {}, topology {}, chaincode TLS {}",
         runtime.name(),
-        runtime.version(),
+        describe(&runtime),
         plan.topology_name,
         plan.tls
-    );
+    ));
     let mut worst = ExitCode::Passed;
     let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
     for count in 1..=plan.repeat {
         let timeline = Timeline::begin(plan.repeat > 1);
-        let (code, finished) = once(plan, &runtime, &timeline).await;
+        let (code, finished) = once(plan, &runtime, &timeline, interrupt).await;
         if let Some(finished) = finished {
             runs.push(timeline.steps());
             to_first_query.push(finished.to_first_query);
             if plan.repeat > 1 {
                 let milliseconds = finished.to_first_query.as_millis();
-                println!("run {count} of {}: first query's answer after {milliseconds} ms", plan.repeat);
+                say(format_args!("run {count} of {}: first query's answer after {milliseconds} ms", plan.repeat));
             }
         }
         if code as u8 > worst as u8 {
             worst = code;
         }
+        if code == ExitCode::CouldNotRun {
+            break;
+        }
     }
-    if plan.repeat > 1 {
-        print!("\n{}", table(&runs, &to_first_query));
+    if plan.repeat > 1 && !runs.is_empty() {
+        say(format_args!("\n{}", table(&runs, &to_first_query).trim_end()));
     }
     worst
 }
 
 /// One run, told about, its evidence kept as the plan says.
-async fn once(plan: &Plan, runtime: &Runtime, timeline: &Timeline) -> (ExitCode, Option<Finished>) {
+async fn once(
+    plan: &Plan,
+    runtime: &Runtime,
+    timeline: &Timeline,
+    interrupt: &Interrupt,
+) -> (ExitCode, Option<Finished>) {
     let mut evidence = Evidence::default();
-    let mut result = run(plan, runtime, timeline, &mut evidence).await;
+    let mut result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
     if let Err(RunError::Runtime(error)) = &result
         && error.is_port_in_use()
     {
         timeline.say("another program took a port meanwhile; once more, with other ports");
-        result = run(plan, runtime, timeline, &mut evidence).await;
+        result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
     }
     let code = match &result {
         Ok(finished) => finished.report.exit_code(),
@@ -107,7 +113,7 @@ async fn once(plan: &Plan, runtime: &Runtime, timeline: &Timeline) -> (ExitCode,
     match &result {
         Ok(finished) if plan.repeat == 1 || code != ExitCode::Passed => {
             let answer = finished.to_first_query.as_millis();
-            println!("\n{}\nfirst query's answer after {answer} ms", finished.report.summary());
+            say(format_args!("\n{}\nfirst query's answer after {answer} ms", finished.report.summary()));
             evidence.add("report.txt", finished.report.summary());
         }
         Ok(_) => {}
@@ -122,7 +128,7 @@ async fn once(plan: &Plan, runtime: &Runtime, timeline: &Timeline) -> (ExitCode,
     }
     if plan.keep == Keep::Always || (plan.keep == Keep::OnFailure && code != ExitCode::Passed) {
         match evidence.write_to(&plan.evidence, runtime.name()) {
-            Ok(directory) => println!("evidence: {}", directory.display()),
+            Ok(directory) => say(format_args!("evidence: {}", directory.display())),
             Err(error) => eprintln!("warning: {}", error_text(&error)),
         }
     }
@@ -146,8 +152,8 @@ async fn probe(options: &FabricOptions) -> ExitCode {
     let process = process(RuntimeOptions::new(PathBuf::new()), fabric.as_ref(), options.fabric_bin.as_deref()).await;
     for (name, possible) in [("docker", docker), ("process", process.map(|runtime| describe(&runtime)))] {
         match possible {
-            Ok(what) => println!("{name}\tyes\t{what}"),
-            Err(reason) => println!("{name}\tno\t{reason}"),
+            Ok(what) => say(format_args!("{name}\tyes\t{what}")),
+            Err(reason) => say(format_args!("{name}\tno\t{reason}")),
         }
     }
     ExitCode::Passed
@@ -177,7 +183,7 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
             };
             match on_processes.await {
                 Ok(runtime) => {
-                    println!("runtime docker passed over: {without_docker}");
+                    say(format_args!("runtime docker passed over: {without_docker}"));
                     Ok(runtime)
                 }
                 Err(reason) => {

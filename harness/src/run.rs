@@ -2,9 +2,9 @@
 
 use crate::check::cases::Before;
 use crate::check::{self, Target};
-use crate::cleanup::Leftover;
 use crate::client::{ClientError, Definition};
 use crate::deploy::{Administration, DeployError, Package};
+use crate::interrupt::Interrupt;
 use crate::options::{Plan, TlsMode};
 use crate::report::Report;
 use crate::report::evidence::Evidence;
@@ -69,12 +69,12 @@ pub enum RunError {
         #[source]
         source: Box<RunError>,
     },
-    /// Something of the run is still there.
-    #[error("left behind:\n{}", .0.iter().map(crate::report::error_text).collect::<Vec<_>>().join("\n"))]
-    Leftover(Vec<Leftover>),
+    /// A signal came.
+    #[error("ended by {0}")]
+    Interrupted(&'static str),
 }
 
-/// Runs the plan once. Dropping the future ends whatever was started.
+/// Runs the plan once, or until it is interrupted. Dropping the future ends whatever was started.
 ///
 /// What is worth keeping is put into `evidence`, whatever the end.
 ///
@@ -86,23 +86,42 @@ pub async fn run(
     runtime: &Runtime,
     timeline: &Timeline,
     evidence: &mut Evidence,
+    interrupt: &Interrupt,
 ) -> Result<Finished, RunError> {
-    let placed = timeline.step("place the nodes", runtime.place(&plan.topology, &[CHAINCODE])).await?;
+    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &[CHAINCODE]));
+    let placed = unless(interrupt, place).await??;
     let (bundle, package, server) =
         timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
     evidence.add_configuration(&bundle);
     evidence.add("package/connection.json", package.connection.clone());
     evidence.add(format!("package/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
 
-    let running = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &[server])).await?;
-    let finished = Box::pin(deploy_and_check(plan, &bundle, &package, &running, timeline)).await;
+    let servers = [server];
+    let start = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &servers));
+    let running = unless(interrupt, start).await??;
+    let checks = Box::pin(deploy_and_check(plan, &bundle, &package, &running, timeline));
+    let finished = unless(interrupt, checks).await.and_then(|finished| finished);
     let deaths = running.deaths().await;
     evidence.add_logs(running.logs().await);
-    timeline.step("stop, and remove everything", running.stop()).await.map_err(RunError::Leftover)?;
+    let left = timeline.step("stop, and remove everything", running.stop()).await.err().unwrap_or_default();
+    let left: Vec<String> = left.iter().map(crate::report::error_text).collect();
+    if finished.is_err() {
+        for left in &left {
+            tracing::warn!("left behind: {left}");
+        }
+    }
     match finished {
-        Ok(finished) => Ok(Finished { report: Report { deaths, ..finished.report }, ..finished }),
+        Ok(finished) => Ok(Finished { report: Report { deaths, left, ..finished.report }, ..finished }),
         Err(error) if deaths.is_empty() => Err(error),
         Err(error) => Err(RunError::Died { deaths, source: Box::new(error) }),
+    }
+}
+
+/// Does the work, or drops it when a signal comes, which ends what it had started.
+async fn unless<T>(interrupt: &Interrupt, work: impl Future<Output = T>) -> Result<T, RunError> {
+    tokio::select! {
+        done = work => Ok(done),
+        signal = interrupt.came() => Err(RunError::Interrupted(signal)),
     }
 }
 
@@ -166,7 +185,7 @@ async fn deploy_and_check(
         Before::RestartChaincode => restart_chaincodes(running).await,
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
-    Ok(Finished { report: Report { cases, deaths: Vec::new() }, to_first_query })
+    Ok(Finished { report: Report { cases, ..Report::default() }, to_first_query })
 }
 
 fn target(
@@ -181,6 +200,7 @@ fn target(
         channel: channel.name.clone(),
         chaincode: CHAINCODE.to_owned(),
         organizations: administration.organizations(channel),
+        probe: plan.cases.cases.first().map(|case| case.call().arguments().to_vec()).unwrap_or_default(),
         timeout: plan.timeout,
     })
 }

@@ -96,6 +96,12 @@ pub enum CaseFileError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// There is nothing to check.
+    #[error("{file} has no case; begin one with [[case]]")]
+    Empty {
+        /// The file's name.
+        file: String,
+    },
     /// A case contradicts itself.
     #[error("{file}: case[{index}] \"{name}\": {reason}")]
     Case {
@@ -127,7 +133,7 @@ impl CaseFile {
     /// When the file can't be read, and as [`from_toml`](Self::from_toml).
     pub fn read(path: &Path) -> Result<Self, CaseFileError> {
         let file = path.display().to_string();
-        match std::fs::read_to_string(path) {
+        match crate::options::read_text(path) {
             Ok(text) => Self::from_toml(&file, &text),
             Err(source) => Err(CaseFileError::Read { file, source }),
         }
@@ -141,6 +147,9 @@ impl CaseFile {
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
         let cases: Self = toml::from_str(text)
             .map_err(|source| CaseFileError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
+        if cases.cases.is_empty() {
+            return Err(CaseFileError::Empty { file: file.to_owned() });
+        }
         for (index, case) in cases.cases.iter().enumerate() {
             case.validate().map_err(|reason| CaseFileError::Case {
                 file: file.to_owned(),
@@ -150,6 +159,15 @@ impl CaseFile {
             })?;
         }
         Ok(cases)
+    }
+}
+
+impl Call<'_> {
+    /// Function and arguments.
+    pub fn arguments(&self) -> &[String] {
+        match self {
+            Self::Submit(arguments) | Self::Evaluate(arguments) => arguments,
+        }
     }
 }
 
@@ -228,9 +246,7 @@ mod tests {
             "TransferAsset",
             "GetAllAssets",
         ] {
-            let called = |case: &Case| match case.call() {
-                Call::Submit(arguments) | Call::Evaluate(arguments) => arguments[0] == function,
-            };
+            let called = |case: &Case| case.call().arguments()[0] == function;
             assert!(cases.iter().any(|case| called(case) && case.error.is_none()), "no case calls {function}");
         }
     }

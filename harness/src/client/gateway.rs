@@ -23,7 +23,7 @@ use super::transport::{MAX_MESSAGE_SIZE, timed_out};
 use crate::wait::{self, Poll};
 
 /// When a submitted transaction that is not committed is submitted again, for the first time.
-const RESUBMIT_AFTER: Duration = Duration::from_secs(2);
+const RESUBMIT_AFTER: Duration = Duration::from_secs(5);
 
 /// A transaction on the ledger, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,7 +219,7 @@ impl PeerClient {
     /// Submits a signed transaction and waits until each of `peers` has committed it.
     ///
     /// A raft leader that steps down drops what it has accepted but not yet agreed upon, and tells
-    /// nobody. So a transaction that is not committed after two seconds, then four and so on, is
+    /// nobody. So a transaction that is not committed after five seconds, then ten and so on, is
     /// submitted again. Should it be ordered twice, the ledger takes the first and the second is
     /// invalid; the commit status is of the first.
     ///

@@ -7,8 +7,8 @@ pub mod timeline;
 
 use crate::check::{CaseReport, Outcome};
 use crate::runtime::Death;
-use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -37,14 +37,21 @@ pub struct Report {
     pub cases: Vec<CaseReport>,
     /// Nodes and servers that ended by themselves meanwhile.
     pub deaths: Vec<Death>,
+    /// What of the run could not be removed, and what to do about it.
+    pub left: Vec<String>,
 }
 
 impl Report {
-    /// [`ExitCode::Failed`] when a case failed, none passed, or a node ended by itself.
+    /// [`ExitCode::Failed`] when a case failed, none passed, a node ended by itself, or something is
+    /// left behind.
     pub fn exit_code(&self) -> ExitCode {
         let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
-        if passed && !failed && self.deaths.is_empty() { ExitCode::Passed } else { ExitCode::Failed }
+        if passed && !failed && self.deaths.is_empty() && self.left.is_empty() {
+            ExitCode::Passed
+        } else {
+            ExitCode::Failed
+        }
     }
 
     /// A line for each case, what ended by itself, and a line that counts the cases.
@@ -73,9 +80,17 @@ impl Report {
         for death in &self.deaths {
             let _ = writeln!(text, "{death}");
         }
+        for left in &self.left {
+            let _ = writeln!(text, "left behind: {left}");
+        }
         let _ = write!(text, "{passed} passed, {failed} failed, {not_run} not run");
         text
     }
+}
+
+/// Prints a line to stdout. A reader who has gone, such as `head`, is no reason to end.
+pub fn say(text: impl fmt::Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
 /// Prints the program's own log to stderr: warnings; from `-vv` on, what it does to the nodes.
@@ -127,7 +142,7 @@ mod tests {
     }
 
     fn report(cases: Vec<CaseReport>) -> Report {
-        Report { cases, deaths: Vec::new() }
+        Report { cases, ..Report::default() }
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Timeline {
         }
         if !self.quiet {
             let mark = if result.is_ok() { ' ' } else { '!' };
-            println!("{mark} {:>6} ms  {name}", time.as_millis());
+            super::say(format_args!("{mark} {:>6} ms  {name}", time.as_millis()));
         }
         result
     }
@@ -60,7 +60,7 @@ impl Timeline {
     /// Prints a line of its own among the steps.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            println!("  {text}");
+            super::say(format_args!("  {text}"));
         }
     }
 

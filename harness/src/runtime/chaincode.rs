@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use fabric_network::bundle::File;
 
-use super::{RuntimeError, docker, process};
+use super::{RuntimeError, RuntimeOptions, docker, process};
+
+/// How long a server may take to listen. Everything is started at once, so on two cores the last of
+/// many waits for all others.
+const BOUND: Duration = Duration::from_secs(20);
 
 /// Where a chaincode server will be. Known before anything is rendered or packaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +45,7 @@ pub struct RunningChaincode(pub(super) Server);
 
 #[derive(Debug)]
 pub(super) enum Server {
-    Docker(docker::Server),
+    Docker(Box<docker::Server>),
     Process(Box<process::Server>),
 }
 
@@ -78,12 +83,13 @@ impl RunningChaincode {
         }
     }
 
-    /// Starts the server again, at the same address, with the same environment and files. One that
-    /// still runs is left running.
+    /// Starts the server again, at the same address, with the same environment and files, and waits
+    /// until it listens. One that still runs is left running.
     ///
     /// # Errors
     ///
-    /// When it can't be started, ends at once, or the network has been stopped.
+    /// When it can't be started, ends, does not listen within 20 s or the runtime's own bound if that
+    /// is shorter, or when the network has been stopped.
     pub async fn start(&self) -> Result<(), RuntimeError> {
         match &self.0 {
             Server::Docker(server) => server.start().await,
@@ -108,6 +114,16 @@ impl RunningChaincode {
             Server::Process(server) => server.log_tail(),
         }
     }
+}
+
+/// How long each server may take to listen.
+pub(super) fn bound(options: &RuntimeOptions) -> Duration {
+    options.timeout.min(BOUND)
+}
+
+/// The port that the server must listen on.
+pub(super) fn port_of(place: &ChaincodePlacement) -> u16 {
+    place.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
 }
 
 /// Each server with its place.

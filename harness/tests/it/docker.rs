@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions};
@@ -37,8 +37,11 @@ impl Runs {
     }
 
     async fn runtime(&self, tag: &str) -> Runtime {
-        let options = RuntimeOptions { parent: self.parent(), ..RuntimeOptions::new("/bin/true") };
-        Runtime::Docker(DockerRuntime::find(options, tag).await.unwrap())
+        Runtime::Docker(DockerRuntime::find(self.options(), tag).await.unwrap())
+    }
+
+    fn options(&self) -> RuntimeOptions {
+        RuntimeOptions { parent: self.parent(), ..RuntimeOptions::new("/bin/true") }
     }
 
     /// A program that runs in any image with a shell.
@@ -47,6 +50,17 @@ impl Runs {
         std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
+    }
+
+    /// A server that listens on its port after so many seconds, in any image with Perl.
+    fn listener(&self, seconds: f32) -> PathBuf {
+        self.program(&format!(
+            "cat hello; echo $WHO\nexec perl -MIO::Socket::INET -e '\n\
+             $SIG{{TERM}} = sub {{ syswrite STDOUT, qq(bye\\n); exit }};\n\
+             select undef, undef, undef, {seconds};\n\
+             my $socket = IO::Socket::INET->new(Listen => 5, LocalPort => 20000, ReuseAddr => 1) or die;\n\
+             select undef, undef, undef, 0.1 while 1'"
+        ))
     }
 
     fn directories(&self) -> Vec<PathBuf> {
@@ -114,7 +128,7 @@ async fn needs_docker_every_node_answers_and_nothing_is_left() {
     let runs = Runs::new().await;
     for tag in ["2.5", TAG] {
         let (placed, bundle) = place(&runs.runtime(tag).await, &Topology::solo()).await;
-        let server = server(runs.program("cat hello; echo $WHO; exec sleep 1000"));
+        let server = server(runs.listener(0.0));
         let running = placed.start(&bundle, &[server]).await.unwrap();
         assert_eq!(running.nodes().len(), 2);
         assert!(running.nodes()[1].grpc.uri.starts_with("https://127.0.0.1:"));
@@ -147,8 +161,7 @@ async fn needs_docker_a_larger_network_answers() {
 async fn needs_docker_a_chaincode_server_is_stopped_killed_and_started_again() {
     let runs = Runs::new().await;
     let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
-    let program = runs.program("trap 'echo bye; exit' TERM; echo up; while :; do sleep 0.1; done");
-    let running = placed.start(&bundle, &[server(program)]).await.unwrap();
+    let running = placed.start(&bundle, &[server(runs.listener(0.0))]).await.unwrap();
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
     server.kill().await.unwrap();
@@ -156,7 +169,41 @@ async fn needs_docker_a_chaincode_server_is_stopped_killed_and_started_again() {
     server.start().await.unwrap();
     assert!(running.deaths().await.is_empty());
     server.stop().await.unwrap();
-    assert_eq!(server.log_tail().await, "up\nbye\nup\nup\nbye");
+    let up = "helloworld";
+    assert_eq!(server.log_tail().await, format!("{up}\nbye\n{up}\n{up}\nbye"));
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_chaincode_server_is_waited_for_until_it_listens() {
+    let runs = Runs::new().await;
+    let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
+    let late = Duration::from_secs(4);
+    let begin = Instant::now();
+    let running = placed.start(&bundle, &[server(runs.listener(late.as_secs_f32()))]).await.unwrap();
+    assert!(begin.elapsed() >= late, "started after {:?}", begin.elapsed());
+    let server = &running.chaincodes()[0];
+    server.kill().await.unwrap();
+    let begin = Instant::now();
+    server.start().await.unwrap();
+    assert!(begin.elapsed() >= late, "started again after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < late + Duration::from_secs(3), "started again after {:?}", begin.elapsed());
+    running.stop().await.unwrap();
+    runs.assert_nothing_left().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_chaincode_server_that_never_listens_is_told() {
+    let runs = Runs::new().await;
+    let options = RuntimeOptions { timeout: Duration::from_secs(5), ..runs.options() };
+    let runtime = Runtime::Docker(DockerRuntime::find(options, TAG).await.unwrap());
+    let (placed, bundle) = place(&runtime, &Topology::solo()).await;
+    let error = placed.start(&bundle, &[server(runs.program("echo up; exec sleep 1000"))]).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("basic listens on port 20000: not so within 5.0s; last seen: nothing"), "{text}");
+    assert!(text.ends_with("last lines of its log:\n    up"), "{text}");
+    runs.assert_nothing_left().await;
 }
 
 #[tokio::test]

@@ -141,11 +141,6 @@ impl Container {
         Some(Death::new(&self.name, how, self.log_tail().await))
     }
 
-    /// An error if it has ended at once.
-    pub(super) async fn still_runs(&self) -> Result<(), RuntimeError> {
-        self.has_died().await.map_or(Ok(()), |death| Err(RuntimeError::Died(death)))
-    }
-
     pub(super) async fn log_tail(&self) -> String {
         log::last_lines(&self.log(Some(10 * log::LINES)).await)
     }

@@ -7,12 +7,14 @@
 
 mod container;
 mod images;
+mod listening;
 mod pod;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::Docker;
 use fabric_network::bundle::Bundle;
@@ -28,9 +30,10 @@ use super::{
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
-use crate::wait::{Poll, WaitError, until_with_log};
+use crate::wait::{Poll, TimedOut, WaitError, until_with_log};
 use container::{Container, Image, Request};
 use images::Reach;
+use listening::Listening;
 use pod::Pod;
 
 pub use images::is_obtainable;
@@ -211,7 +214,7 @@ impl Prepared {
         }
         let mut servers = Vec::new();
         for (spec, place) in chaincodes {
-            servers.push(server_request(spec, place, &trees)?);
+            servers.push((server_request(spec, place, &trees)?, place));
         }
         let published = self.pod.ready().await?;
         let image = |name: &str| Image { name: name.to_owned(), tag: self.runtime.tag.clone() };
@@ -226,12 +229,16 @@ impl Prepared {
                 Ok::<_, RuntimeError>((node, container))
             }
         });
-        let servers = servers.into_iter().map(|request| {
+        let servers = servers.into_iter().map(|(request, place)| {
+            let port = chaincode::port_of(place);
+            let listening = Listening::begin(&self.runtime, self.pod.id(), port);
             let started = start(request, image(PEER));
+            let (runtime, pod, bound) = (self.runtime.clone(), self.pod.id().to_owned(), chaincode::bound(options));
             async move {
                 let container = started.await?;
-                container.still_runs().await?;
-                Ok(RunningChaincode(chaincode::Server::Docker(Server { container, custody: Arc::clone(custody) })))
+                let server = Server { runtime, pod, port, bound, container, custody: Arc::clone(custody) };
+                server.listens(listening).await?;
+                Ok(RunningChaincode(chaincode::Server::Docker(Box::new(server))))
             }
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
@@ -350,6 +357,10 @@ impl Network {
 /// A chaincode server as a container.
 #[derive(Debug)]
 pub(super) struct Server {
+    runtime: DockerRuntime,
+    pod: String,
+    port: u16,
+    bound: Duration,
     container: Container,
     custody: Arc<Custody>,
 }
@@ -371,8 +382,27 @@ impl Server {
         if self.custody.has_ended() {
             return Err(RuntimeError::Ended);
         }
+        let listening = Listening::begin(&self.runtime, &self.pod, self.port);
         self.container.start_again().await?;
-        self.container.still_runs().await
+        self.listens(listening).await
+    }
+
+    /// Waits until it listens, or has ended.
+    async fn listens(&self, mut listening: Listening) -> Result<(), RuntimeError> {
+        let name = self.name().to_owned();
+        tokio::select! {
+            death = self.container.death() => Err(RuntimeError::Died(death)),
+            seen = tokio::time::timeout(self.bound, listening.seen()) => match seen {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(reason)) => Err(RuntimeError::Container { name, reason }),
+                Err(_) => Err(RuntimeError::Silent(TimedOut {
+                    what: format!("{name} listens on port {}", self.port),
+                    after: self.bound,
+                    last: "nothing listens there".to_owned(),
+                    log: self.log_tail().await,
+                })),
+            },
+        }
     }
 
     pub(super) async fn log_tail(&self) -> String {

@@ -30,9 +30,6 @@ use ports::Ports;
 const HOST: &str = "127.0.0.1";
 const PORTS_PER_NODE: usize = 3;
 
-/// Everything is started at once, so on two cores the last of many waits for all others.
-const CHAINCODE_BOUND: Duration = Duration::from_secs(20);
-
 /// Fabric's programs on this machine.
 #[derive(Debug, Clone)]
 pub struct ProcessRuntime {
@@ -160,7 +157,7 @@ impl Prepared {
         }
         let servers = chaincodes
             .iter()
-            .map(|(spec, place)| Server::prepare(custody, spec, place, &logs, &temporary))
+            .map(|(spec, place)| Server::prepare(custody, spec, place, chaincode::bound(options), &logs, &temporary))
             .collect::<Result<Vec<_>, _>>()?;
 
         // Whatever can be done before has been done: from here on the processes share the machine.
@@ -274,6 +271,7 @@ impl Network {
 pub(super) struct Server {
     child: Child,
     port: u16,
+    bound: Duration,
     custody: Arc<Custody>,
 }
 
@@ -282,6 +280,7 @@ impl Server {
         custody: &Arc<Custody>,
         spec: &ChaincodeSpec,
         place: &ChaincodePlacement,
+        bound: Duration,
         logs: &Path,
         temporary: &Path,
     ) -> Result<Self, RuntimeError> {
@@ -297,8 +296,7 @@ impl Server {
             log: logs.join(format!("{}.log", spec.name)),
             temporary: temporary.to_owned(),
         });
-        let port = place.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        Ok(Self { child, port: port.unwrap_or_default(), custody: Arc::clone(custody) })
+        Ok(Self { child, port: chaincode::port_of(place), bound, custody: Arc::clone(custody) })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -325,7 +323,7 @@ impl Server {
         let what = format!("{} listens on {HOST}:{}", self.name(), self.port);
         let listens = until_with_log(
             &what,
-            CHAINCODE_BOUND,
+            self.bound,
             || async {
                 match tokio::net::TcpStream::connect((HOST, self.port)).await {
                     Ok(_) => Ok(Poll::Ready(())),
