@@ -10,7 +10,7 @@ use crate::run::{Finished, RunError, run};
 use crate::runtime::docker::{DockerRuntime, is_obtainable};
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The version of the images when none was asked for.
@@ -150,13 +150,32 @@ async fn probe(options: &FabricOptions) -> ExitCode {
     let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
     let docker = is_obtainable(tag).await.map_err(|error| error_text(&error));
     let process = process(RuntimeOptions::new(PathBuf::new()), fabric.as_ref(), options.fabric_bin.as_deref()).await;
-    for (name, possible) in [("docker", docker), ("process", process.map(|runtime| describe(&runtime)))] {
+    let process = process.map(|runtime| describe(&runtime));
+    let release = match &process {
+        Ok(what) => release(options.fabric_bin.as_deref()).map(|()| what.clone()),
+        Err(reason) => Err(reason.clone()),
+    };
+    for (name, possible) in [("docker", docker), ("process", process), ("release", release)] {
         match possible {
             Ok(what) => say(format_args!("{name}\tyes\t{what}")),
             Err(reason) => say(format_args!("{name}\tno\t{reason}")),
         }
     }
     ExitCode::Passed
+}
+
+/// The programs of a Fabric release that our own tests compare with, beside the peer and the orderer.
+const TOOLS: [&str; 3] = ["configtxgen", "configtxlator", "osnadmin"];
+
+/// Whether the whole of a Fabric release is there.
+fn release(directory: Option<&Path>) -> Result<(), String> {
+    let directories: Vec<PathBuf> = match directory {
+        Some(directory) => vec![directory.to_owned(), directory.join("bin")],
+        None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+    };
+    let is_there = |tool: &&str| directories.iter().any(|directory| directory.join(tool).is_file());
+    let missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !is_there(tool)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("there is no {}", missing.join(", "))) }
 }
 
 fn describe(runtime: &Runtime) -> String {
@@ -202,7 +221,7 @@ async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<
 async fn process(
     settings: RuntimeOptions,
     fabric: Option<&FabricTag>,
-    directory: Option<&std::path::Path>,
+    directory: Option<&Path>,
 ) -> Result<Runtime, String> {
     let runtime = ProcessRuntime::find(settings, directory).await.map_err(|error| error_text(&error))?;
     let version = runtime.version();

@@ -31,6 +31,11 @@ pub(crate) fn must(command: &mut Command, what: &str) -> Result<()> {
     if status.success() { Ok(()) } else { bail!("{what} failed ({status})") }
 }
 
+/// Where the evidence of runs goes.
+pub(crate) fn evidence() -> Result<PathBuf> {
+    Ok(target_directory()?.join("e2e"))
+}
+
 /// The workspace's directory.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
@@ -47,6 +52,7 @@ pub(crate) fn harness() -> Result<PathBuf> {
     let directory = target_directory()?;
     let mut build = cargo();
     build.args(["build", "--package", "fabric-harness", "--target-dir"]).arg(&directory).current_dir(workspace());
+    build.env_remove("CARGO_BUILD_TARGET");
     must(&mut build, "building the harness")?;
     Ok(directory.join("debug").join("fabric-harness"))
 }
@@ -61,18 +67,24 @@ pub(crate) fn dist() -> Result<Programs> {
     let mut build = cargo();
     build.args(["build", "--profile", "dist", "--package", "ccaas-builder", "--package", "chaincode-sample"]);
     build.args(["--target", &target, "--target-dir"]).arg(&directory);
-    build.env("RUSTFLAGS", flags).current_dir(workspace());
-    must(&mut build, "building the static programs")?;
+    // Cargo would prefer the encoded flags to ours.
+    build.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(workspace());
+    must(&mut build, "building the static programs").context(
+        "they need a static C library: glibc's (libc6-dev, glibc-static), \
+         or musl (`rustup target add`, and musl-gcc)",
+    )?;
     let directory = directory.join(target).join("dist");
     Ok(Programs { builder: directory.join("ccaas-builder"), chaincode: directory.join("chaincode-sample") })
 }
 
-/// The Linux target of this machine's architecture: musl where its standard library is installed,
-/// glibc, which links statically as well, otherwise.
+/// The Linux target of this machine's architecture: musl where its standard library and a C compiler
+/// for it are installed, glibc, which links statically as well, otherwise.
 fn static_target() -> Result<String> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
-    if has_standard_library(&musl)? {
+    let has_compiler = std::env::var_os(format!("CC_{}", musl.replace('-', "_"))).is_some()
+        || Command::new("musl-gcc").arg("--version").output().is_ok_and(|output| output.status.success());
+    if has_compiler && has_standard_library(&musl)? {
         return Ok(musl);
     }
     if cfg!(target_os = "linux") {
@@ -80,7 +92,7 @@ fn static_target() -> Result<String> {
     }
     bail!(
         "the builder and the chaincode run on Linux, and this machine can't build for it: \
-         run `rustup target add {musl}`, and install a linker for it"
+         run `rustup target add {musl}`, and install a C compiler for it"
     )
 }
 

@@ -89,17 +89,15 @@ fn e2e(arguments: &[String]) -> Result<ExitCode> {
             }
         }
     }
+    if !given("--evidence") {
+        // The default of the program itself is relative to wherever the caller is.
+        command.arg("--evidence").arg(build::evidence()?);
+    }
     become_program(command).with_context(|| format!("{} can't be run", harness.display()))
 }
 
 /// Lets the program take this one's place, so that signals and the exit code are its own.
-#[cfg(unix)]
 fn become_program(mut command: std::process::Command) -> Result<ExitCode> {
-    use std::os::unix::process::CommandExt;
+    use std::os::unix::process::CommandExt as _;
     Err(command.exec().into())
-}
-
-#[cfg(not(unix))]
-fn become_program(mut command: std::process::Command) -> Result<ExitCode> {
-    build::run(&mut command)
 }

@@ -18,8 +18,9 @@ usage: cargo xtask test [OPTION…]
 ";
 
 /// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
-/// whose needs they share.
-const TIERS: [(&str, &str); 2] = [("needs_fabric", "process"), ("needs_docker", "docker")];
+/// (or the release's other programs) whose needs they share.
+const TIERS: [(&str, &str); 3] =
+    [("needs_fabric", "process"), ("needs_release", "release"), ("needs_docker", "docker")];
 
 struct Options {
     fabric_bin: Vec<PathBuf>,
@@ -55,6 +56,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     build::must(build::cargo().args(["test", "--quiet", "--workspace", "--doc"]), "a documentation test")?;
 
     let tiers = if options.bare { Vec::new() } else { tiers(&options)? };
+    let mut failed = Vec::new();
     for tier in tiers.iter().filter(|tier| tier.possible) {
         step(&format!("tests of tier {}: {}", tier.name, tier.why));
         let filter = format!("test(/{}/)", tier.name);
@@ -62,7 +64,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         if let Some(directory) = &tier.fabric_bin {
             tests.env("FABRIC_BIN", directory);
         }
-        build::must(&mut tests, "a test")?;
+        if build::must(&mut tests, "a test").is_err() {
+            failed.push(format!("{} ({})", tier.name, tier.why));
+        }
     }
 
     println!("\ntiers, after {:.0} s:", begin.elapsed().as_secs_f32());
@@ -72,6 +76,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     for tier in &tiers {
         println!("  {} {}: {}", if tier.possible { "ran     " } else { "not run " }, tier.name, tier.why);
+    }
+    if !failed.is_empty() {
+        bail!("tests failed in {}", failed.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,14 +97,20 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
     if let Some(directories) = std::env::var_os("FABRIC_BIN")
         && options.fabric_bin.is_empty()
     {
-        options.fabric_bin = std::env::split_paths(&directories).collect();
+        options.fabric_bin = std::env::split_paths(&directories).map(|path| programs(&path)).collect::<Result<_>>()?;
     }
     Ok(Some(options))
 }
 
 fn directory(value: Option<&String>) -> Result<PathBuf> {
-    let value = value.context("--fabric-bin: give a directory")?;
-    Path::new(value).canonicalize().with_context(|| format!("--fabric-bin {value}"))
+    programs(Path::new(value.context("--fabric-bin: give a directory")?))
+}
+
+/// The directory itself, or its `bin`, absolute: nextest runs a test in its crate's directory.
+fn programs(directory: &Path) -> Result<PathBuf> {
+    let absolute = directory.canonicalize().with_context(|| format!("--fabric-bin {}", directory.display()))?;
+    let bin = absolute.join("bin");
+    Ok(if bin.is_dir() { bin } else { absolute })
 }
 
 fn repository_checks() -> Result<()> {
@@ -134,7 +147,7 @@ fn tiers(options: &Options) -> Result<Vec<Tier>> {
     let mut tiers = Vec::new();
     for (name, runtime) in TIERS {
         // Docker takes its images, whatever programs there are.
-        let with_programs = runtime == "process" && !options.fabric_bin.is_empty();
+        let with_programs = runtime != "docker" && !options.fabric_bin.is_empty();
         let sets = if with_programs { options.fabric_bin.iter().cloned().map(Some).collect() } else { vec![None] };
         for fabric_bin in sets {
             let (possible, why) = probe(&harness, runtime, fabric_bin.as_deref())?;

@@ -31,7 +31,7 @@ struct Case {
 
 #[test]
 #[ignore = "needs Fabric's configtxgen and configtxlator (FABRIC_BIN)"]
-fn needs_fabric_configtxgen_inspects_our_blocks() {
+fn needs_release_configtxgen_inspects_our_blocks() {
     for case in cases() {
         let path = case.write("ours.block", &case.block);
         let json = json(&case.run("configtxgen", &["-inspectBlock", &path]));
@@ -47,7 +47,7 @@ fn needs_fabric_configtxgen_inspects_our_blocks() {
 
 #[test]
 #[ignore = "needs Fabric's configtxgen and configtxlator (FABRIC_BIN)"]
-fn needs_fabric_configtxlator_loses_nothing_of_our_blocks() {
+fn needs_release_configtxlator_loses_nothing_of_our_blocks() {
     for case in cases() {
         let decoded = case.decode("ours", &case.block);
         let text = case.write("ours.json", decoded.to_string().as_bytes());
@@ -63,7 +63,7 @@ fn needs_fabric_configtxlator_loses_nothing_of_our_blocks() {
 
 #[test]
 #[ignore = "needs Fabric's configtxgen and configtxlator (FABRIC_BIN)"]
-fn needs_fabric_configtxgen_would_have_made_the_same_block() {
+fn needs_release_configtxgen_would_have_made_the_same_block() {
     for case in cases() {
         case.write("configtx.yaml", configtx_yaml(&case.channel, &case.topology).as_bytes());
         let directory = case.directory.path().to_string_lossy().into_owned();

@@ -18,19 +18,19 @@ const BLOCK: &str = "channels/mychannel.block";
 
 #[test]
 #[ignore = "needs Fabric's peer, orderer and osnadmin (FABRIC_BIN)"]
-fn needs_fabric_solo_runs() {
+fn needs_release_solo_runs() {
     run(&Topology::solo());
 }
 
 #[test]
 #[ignore = "needs Fabric's peer, orderer and osnadmin (FABRIC_BIN)"]
-fn needs_fabric_duo_runs() {
+fn needs_release_duo_runs() {
     run(&Topology::duo());
 }
 
 #[test]
 #[ignore = "needs Fabric's peer, orderer and osnadmin of 3.1 (FABRIC_BIN)"]
-fn needs_fabric_bft_runs() {
+fn needs_release_bft_runs() {
     if release().has_bft() {
         run(&Topology::bft());
     } else {
