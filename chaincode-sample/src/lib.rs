@@ -2,7 +2,11 @@
 //!
 //! Compatible with `asset-transfer-basic` of fabric-samples in functions,
 //! arguments, JSON and error texts; every change emits an event named after
-//! its function, as in `asset-transfer-events`. Serving it is left to `main`.
+//! its function, as in `asset-transfer-events`. Serving it is left to
+//! [`program`].
+
+pub mod conformance;
+pub mod program;
 
 use chaincode_shim::{Contract, Error, Stub};
 use futures::TryStreamExt;

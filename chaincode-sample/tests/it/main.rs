@@ -7,6 +7,7 @@
 mod assets;
 #[path = "../../shim/tests/it/certificates.rs"]
 mod certificates;
+mod conformance;
 #[path = "../../shim/tests/it/peer.rs"]
 mod peer;
 mod program;
