@@ -196,6 +196,35 @@ fn needs_fabric_a_chaincode_that_ends_is_told_with_its_log() {
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_a_slow_batch_and_a_chaincode_of_other_functions_pass() {
+    let mut e2e = E2e::process(&[]);
+    // Longer than the patience after which a transaction is submitted again: so it is ordered twice.
+    let topology = "organizations: [{name: Org1, domain: org1.example.com, peers: [{name: peer0}]}]\n\
+                    ordering: {domain: example.com, orderers: [{name: orderer}], batch: {timeout: 6s}}\n\
+                    channels: [{name: mychannel}]\n";
+    let topology = e2e.file("topology.yaml", topology);
+    let cases = e2e.file("cases.toml", "[[case]]\nname = 'told'\nevaluate = ['Unheard']\nerror = 'Unheard'\n");
+    e2e.arguments.extend(["--topology", &topology, "--cases", &cases].map(str::to_owned));
+    e2e.assert_passes();
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_an_interrupted_run_keeps_its_logs() {
+    let e2e = E2e::process(&[]);
+    assert_eq!(e2e.end_after_lines(8, Signal::INT), Some(2));
+    e2e.assert_nothing_left();
+    let evidence = e2e.evidence();
+    let text = |name: &str| {
+        let found = evidence.iter().find(|(path, _)| path.ends_with(name));
+        String::from_utf8_lossy(&found.unwrap_or_else(|| panic!("no {name} in the evidence")).1).into_owned()
+    };
+    assert!(text("report.txt").contains("ended by SIGINT"), "{}", text("report.txt"));
+    assert!(text("peer0.org1.example.com.log").contains("mychannel"));
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_whenever_it_is_ended_nothing_is_left() {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         // The line that names the runtime, then one for each step up to the cases.
