@@ -7,4 +7,5 @@ mod docker;
 mod e2e;
 mod endings;
 mod fake;
+mod options;
 mod process;

@@ -1,0 +1,67 @@
+//! The command line: what it refuses, and that the page on it is what it says itself.
+
+use std::path::Path;
+use std::process::Command;
+
+fn harness(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_fabric-harness")).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// `docs/options.md` is written by this test when `BLESS` is set.
+#[test]
+fn the_page_of_options_is_the_help() {
+    let (code, help) = harness(&["e2e", "--help"]);
+    assert_eq!(code, Some(0));
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let page = format!(
+        "# Options of `cargo xtask e2e`\n\nAs `cargo xtask e2e --help` prints them. `cargo xtask` gives \
+         `--builder`, `--chaincode` and `--evidence` itself when you don't.\n\n```text\n{}\n```\n",
+        help.join("\n").trim_end()
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/options.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/options.md is not what --help says; run this test with BLESS=1");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_option() {
+    let wrong = ["e2e", "--builder", "no-builder", "--chaincode", "/", "--fabric", "1.4", "--fabric-bin", "no-bin"];
+    let (code, text) = harness(&[&wrong[..], &["--topology", "no-topology", "--cases", "no-cases"]].concat());
+    assert_eq!(code, Some(2), "{text}");
+    for mistake in [
+        "--builder no-builder: No such file",
+        "--chaincode /: not a file",
+        "--fabric 1.4: not a supported Fabric version; give 2.5, 3.1",
+        "--fabric-bin no-bin: not a directory",
+        "--topology no-topology: neither a preset (solo, duo, bft) nor a file that can be read",
+        "--cases: no-cases can't be read",
+    ] {
+        assert!(text.contains(mistake), "{mistake} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn an_unknown_value_names_the_known_ones() {
+    for (option, known) in [("--runtime", "auto, docker, process"), ("--tls", "mtls"), ("--keep", "on-failure")] {
+        let (code, text) = harness(&["e2e", "--builder", "b", "--chaincode", "c", option, "wrong"]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("[possible values: ") && text.contains(known), "{text}");
+    }
+}
+
+#[test]
+fn what_can_not_go_together_is_refused() {
+    let own = env!("CARGO_BIN_EXE_fabric-harness");
+    let programs = ["e2e", "--builder", own, "--chaincode", own];
+    let (code, text) = harness(&[&programs[..], &["--topology", "bft", "--fabric", "2.5"]].concat());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--topology bft: BFT ordering needs Fabric 3, but --fabric is 2.5"), "{text}");
+    let (code, text) = harness(&[&programs[..], &["--runtime", "docker", "--fabric-bin", "/"]].concat());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--fabric-bin /: --runtime docker takes images"), "{text}");
+}
