@@ -50,7 +50,7 @@ pub(crate) struct Plan {
 /// [`BuilderError`]; then nothing new is in `output`.
 pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Environment) -> Result<Built, BuilderError> {
     let Plan { built, trees, metadata, .. } = plan(source, metadata, environment)?;
-    let staging = Staging::begin(output)?;
+    let mut staging = Staging::begin(output)?;
     staging.write(Path::new(metadata::FILE), metadata.as_slice(), PUBLIC)?;
     for (name, files) in trees {
         for entry in files {

@@ -48,7 +48,7 @@ pub fn release(output: &Path, release: &Path) -> Result<Released, BuilderError> 
         }
     }
 
-    let staging = Staging::begin(release)?;
+    let mut staging = Staging::begin(release)?;
     for (from, entry) in &files {
         staging.copy(from, entry, &PathBuf::from(STATEDB).join(&entry.path))?;
     }

@@ -14,6 +14,7 @@ use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
 use x509_cert::der::{DateTime, Decode, SliceReader};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName};
+use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -52,7 +53,7 @@ pub enum PublicKey {
 /// The parts of an X.509 certificate that decide whether a connection can work.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// Subject, as RFC 4514 writes it.
+    /// Subject, in the manner of RFC 4514; for people.
     pub subject: String,
     /// DNS names and IP addresses that it is good for.
     pub names: Vec<String>,
@@ -91,7 +92,7 @@ impl Certificate {
         let uses = tbs.get_extension::<ExtendedKeyUsage>().ok()?;
         let key = x509_cert::der::Encode::to_der(tbs.subject_public_key_info()).ok()?;
         Some(Self {
-            subject: tbs.subject().to_string(),
+            subject: shown(tbs.subject()),
             names,
             self_issued: tbs.subject() == tbs.issuer(),
             authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
@@ -130,6 +131,28 @@ impl Certificate {
             _ => name.eq_ignore_ascii_case(host),
         })
     }
+}
+
+/// The certificates of a network name few attributes; a table of all would be a part of the program
+/// that is larger than most.
+fn shown(name: &Name) -> String {
+    let attributes = name.iter().map(|attribute| {
+        let oid = attribute.oid.to_string();
+        let short = match oid.as_str() {
+            "2.5.4.3" => "CN",
+            "2.5.4.5" => "serialNumber",
+            "2.5.4.6" => "C",
+            "2.5.4.7" => "L",
+            "2.5.4.8" => "ST",
+            "2.5.4.10" => "O",
+            "2.5.4.11" => "OU",
+            other => other,
+        };
+        format!("{short}={}", String::from_utf8_lossy(attribute.value.value()))
+    });
+    let mut attributes: Vec<String> = attributes.collect();
+    attributes.reverse();
+    attributes.join(",")
 }
 
 fn name_of(name: &GeneralName) -> Option<String> {

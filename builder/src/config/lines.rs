@@ -54,28 +54,36 @@ impl Scanner<'_> {
         }
     }
 
+    /// On text that is no JSON after all, not beyond its end or into a character.
+    fn advance(&mut self, bytes: usize) {
+        self.position = (self.position + bytes).min(self.text.len());
+        while !self.text.is_char_boundary(self.position) {
+            self.position += 1;
+        }
+    }
+
     fn value(&mut self, path: &mut Vec<String>) {
         match self.peek() {
             Some(b'{') => self.members(path),
             Some(b'[') => {
-                self.position += 1;
+                self.advance(1);
                 while self.peek().is_some_and(|byte| byte != b']') {
                     self.value(path);
                 }
-                self.position += 1;
+                self.advance(1);
             }
             Some(b'"') => {
                 self.string();
             }
             _ => {
                 let rest = &self.text[self.position..];
-                self.position += rest.find([',', '}', ']', ' ', '\n', '\t', '\r']).unwrap_or(rest.len()).max(1);
+                self.advance(rest.find([',', '}', ']', ' ', '\n', '\t', '\r']).unwrap_or(rest.len()).max(1));
             }
         }
     }
 
     fn members(&mut self, path: &mut Vec<String>) {
-        self.position += 1;
+        self.advance(1);
         while self.peek() == Some(b'"') {
             let line = self.line;
             let name = self.string();
@@ -86,7 +94,7 @@ impl Scanner<'_> {
             self.value(path);
             path.pop();
         }
-        self.position += 1;
+        self.advance(1);
     }
 
     /// A string has no line ends in JSON.
@@ -99,7 +107,7 @@ impl Scanner<'_> {
             end
         });
         let end = inside.map_or(rest.len(), |inside| inside + 2);
-        self.position += end;
+        self.advance(end);
         serde_json::from_str(&rest[..end]).unwrap_or_default()
     }
 }

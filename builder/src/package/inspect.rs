@@ -49,12 +49,12 @@ impl Opened {
     /// What `build` would fail with.
     pub fn explain(&self, environment: &Environment) -> Result<Explanation, PackageError> {
         let scratch = Scratch::new().map_err(PackageError::File)?;
-        let source = Staging::begin(&scratch.0.join("src"))?;
+        let mut source = Staging::begin(&scratch.0.join("src"))?;
         for (path, bytes) in &self.files {
             source.write(path, bytes.as_slice(), PUBLIC)?;
         }
         source.publish(connection::FILE)?;
-        let metadata = Staging::begin(&scratch.0.join("metadata"))?;
+        let mut metadata = Staging::begin(&scratch.0.join("metadata"))?;
         metadata.write(Path::new(metadata::FILE), self.metadata_bytes.as_slice(), PUBLIC)?;
         metadata.publish(metadata::FILE)?;
         Ok(explain(&scratch.0, environment)?)

@@ -264,8 +264,8 @@ async fn needs_fabric_a_killed_build_leaves_nothing_and_the_next_one_is_whole() 
     let kept = build.with_file_name("kept");
     fs::rename(&build, &kept).unwrap();
     // What a build has begun when it is killed.
-    let script = "#!/bin/sh\nmkdir \"$3/.ccaas-builder.partial\"\n\
-                  echo half > \"$3/.ccaas-builder.partial/connection.json\"\nkill -9 $$\n";
+    let script = "#!/bin/sh\nmkdir \"$3/.ccaas-builder.partial-META-INF\"\n\
+                  echo half > \"$3/.ccaas-builder.partial-connection.json\"\nkill -9 $$\n";
     fs::write(&build, script).unwrap();
     fs::set_permissions(&build, fs::Permissions::from_mode(0o755)).unwrap();
     let package = ByHand::new("killed_1.0", PLAIN).bytes();
