@@ -63,3 +63,8 @@ pub use tls::{TlsError, TlsFiles};
 /// The largest message in either direction, in bytes: 100 MiB, as in
 /// fabric-chaincode-go (`shim/internal`).
 pub const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+
+/// Compiles what the documentation shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/chaincode.md")]
+struct Documentation;
