@@ -98,7 +98,10 @@ pub async fn run(
 
     let servers = [server];
     let start = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &servers));
-    let running = unless(interrupt, start).await??;
+    let running = unless(interrupt, start).await?.map_err(|error| {
+        evidence.add_logs(error.logs);
+        *error.source
+    })?;
     let checks = Box::pin(deploy_and_check(plan, &bundle, &package, &running, timeline));
     let finished = unless(interrupt, checks).await.and_then(|finished| finished);
     let deaths = running.deaths().await;

@@ -248,8 +248,16 @@ async fn remove_labelled(engine: &Engine, docker: &Docker, label: &str) -> Resul
     }
 }
 
+/// The containers of a run: identifier and name.
+pub(crate) async fn find_run(engine: &Engine, docker: &Docker, id: &str) -> Result<Vec<(String, String)>, EngineError> {
+    let found = list(engine, docker, &run_label(id)).await?;
+    Ok(found.into_iter().map(|container| (container.id, container.name)).collect())
+}
+
 struct Found {
     id: String,
+    /// Without the `/` that the engine puts before it.
+    name: String,
     labels: HashMap<String, String>,
 }
 
@@ -259,7 +267,11 @@ async fn list(engine: &Engine, docker: &Docker, label: &str) -> Result<Vec<Found
     let found = engine.ask("list containers", docker.list_containers(Some(options))).await?;
     Ok(found
         .into_iter()
-        .filter_map(|container| Some(Found { id: container.id?, labels: container.labels.unwrap_or_default() }))
+        .filter_map(|container| {
+            let names = container.names.unwrap_or_default();
+            let name = names.first().map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default();
+            Some(Found { id: container.id?, name, labels: container.labels.unwrap_or_default() })
+        })
         .collect())
 }
 

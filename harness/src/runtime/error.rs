@@ -1,5 +1,6 @@
 //! Why a network does not come up, in words that say what to do.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -127,6 +128,22 @@ impl RuntimeError {
     /// with new places, is reasonable.
     pub fn is_port_in_use(&self) -> bool {
         matches!(self, Self::Died(Death { cause: Some(Cause::PortInUse), .. }))
+    }
+}
+
+/// Why a network did not start, and what was logged until then.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct StartError {
+    /// Why.
+    pub source: Box<RuntimeError>,
+    /// The logs of what had been started, as of [`Running::logs`](super::Running::logs).
+    pub logs: BTreeMap<String, String>,
+}
+
+impl From<RuntimeError> for StartError {
+    fn from(source: RuntimeError) -> Self {
+        Self { source: Box::new(source), logs: BTreeMap::new() }
     }
 }
 

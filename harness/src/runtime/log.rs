@@ -1,6 +1,8 @@
-//! The end of a log, fit for an error message: few lines, bounded, without colors.
+//! Logs in files: all of one, bounded, or its end, fit for an error message: few lines. Neither has
+//! colors.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
@@ -10,30 +12,72 @@ pub(super) const LINES: usize = 20;
 /// How much of a log is read for them.
 const BYTES: u64 = 64 * 1024;
 
+/// How much of a log is read when all of it is wanted, in bytes.
+pub(super) const LIMIT: usize = 64 * 1024 * 1024;
+
+const EXTENSION: &str = ".log";
+
 /// The longest line that is shown whole.
 const LINE_LENGTH: usize = 500;
 
 /// The last lines of a file; empty when it can't be read.
 pub(super) fn tail(path: &Path) -> String {
-    read_end(path).map(|bytes| last_lines(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
+    read_end(path, BYTES).map(|(_, bytes)| last_lines(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
 }
 
-fn read_end(path: &Path) -> io::Result<Vec<u8>> {
+/// The name of the file for the log of a node or server.
+pub(super) fn file_name(name: &str) -> String {
+    format!("{name}{EXTENSION}")
+}
+
+/// The logs in a directory, by node and server.
+pub(super) fn all_in(directory: &Path) -> BTreeMap<String, String> {
+    let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
+    let logs = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().to_str()?.strip_suffix(EXTENSION)?.to_owned();
+        Some((name, whole(&entry.path())))
+    });
+    logs.collect()
+}
+
+/// A log, or its end when it is longer than [`LIMIT`]; then the first line says so. One that can't be
+/// read holds the reason.
+pub(super) fn whole(path: &Path) -> String {
+    end_of(path, LIMIT as u64)
+}
+
+fn end_of(path: &Path, limit: u64) -> String {
+    match read_end(path, limit) {
+        Ok((0, bytes)) => without_escapes(&String::from_utf8_lossy(&bytes)),
+        Ok((skipped, bytes)) => {
+            let text = without_escapes(&String::from_utf8_lossy(&bytes));
+            format!("(the first {skipped} bytes of the log are left out)\n{text}")
+        }
+        Err(error) => format!("the log can't be read: {error}\n"),
+    }
+}
+
+/// At most `limit` bytes of the end, and how many are before them.
+fn read_end(path: &Path, limit: u64) -> io::Result<(u64, Vec<u8>)> {
     let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
+    let skipped = file.metadata()?.len().saturating_sub(limit);
+    file.seek(SeekFrom::Start(skipped))?;
     let mut bytes = Vec::new();
-    file.take(BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok((skipped, bytes))
 }
 
-/// The last lines of a text. A stack trace is cut after its first line, which names the cause: what
-/// stands before it says more than where it is.
+/// The last lines of a text. The stack trace of a panic is cut: what stands before it says more than
+/// where it is. That of an error which the program survived is not, since what it died of comes after.
 pub(super) fn last_lines(text: &str) -> String {
     let plain = without_escapes(text);
     let lines: Vec<&str> = plain.lines().filter(|line| !line.trim().is_empty()).collect();
-    let trace = lines.iter().position(|line| line.starts_with("goroutine "));
-    let lines = &lines[..trace.unwrap_or(lines.len())];
+    let is_fatal = |line: &&str| line.starts_with("panic: ") || line.starts_with("fatal error: ");
+    let end = lines.iter().rposition(is_fatal).and_then(|panic| {
+        let trace = lines[panic..].iter().position(|line| line.starts_with("goroutine "))?;
+        Some(panic + trace)
+    });
+    let lines = &lines[..end.unwrap_or(lines.len())];
     let shown = &lines[lines.len().saturating_sub(LINES)..];
     shown.iter().map(|line| shortened(line)).collect::<Vec<_>>().join("\n")
 }
@@ -82,6 +126,27 @@ mod tests {
         let trace = "main.f()\n".repeat(100);
         let lines = last_lines(&format!("panic: no MSP\n\ngoroutine 1 [running]:\n{trace}"));
         assert_eq!(lines, "panic: no MSP");
+    }
+
+    #[test]
+    fn a_stack_trace_that_was_survived_does_not_hide_what_came_after() {
+        let survived = "recovered from: boom\ngoroutine 7 [running]:\nmain.f()\n";
+        let lines = last_lines(&format!("{survived}no space left on device\n"));
+        assert!(lines.ends_with("main.f()\nno space left on device"), "{lines}");
+        let lines = last_lines(&format!("{survived}panic: no MSP\n[signal]\n\ngoroutine 1 [running]:\nmain.g()\n"));
+        assert!(lines.ends_with("main.f()\npanic: no MSP\n[signal]"), "{lines}");
+    }
+
+    #[test]
+    fn of_a_log_past_the_limit_the_end_is_kept_and_said_to_be_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(file_name("peer0.org1"));
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(end_of(&path, 4), "(the first 4 bytes of the log are left out)\ntwo\n");
+        assert_eq!(end_of(&path, 8), "one\ntwo\n");
+        fs::write(directory.path().join("stray"), "").unwrap();
+        assert_eq!(all_in(directory.path()), [("peer0.org1".to_owned(), "one\ntwo\n".to_owned())].into());
+        assert!(whole(Path::new("/does/not/exist")).starts_with("the log can't be read: No such file"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use futures::future::BoxFuture;
 
 pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 pub use death::{Cause, Death};
-pub use error::{RuntimeError, Unavailable};
+pub use error::{RuntimeError, StartError, Unavailable};
 
 use crate::cleanup::{Custody, Leftover, Reaper, Swept};
 use crate::report::error_text;
@@ -211,9 +211,10 @@ impl Placed {
     /// # Errors
     ///
     /// The first node or server that can't be started, ends, or does not answer in time, with its
-    /// last log lines and, where it is known, the cause and what to do. After
-    /// [`RuntimeError::is_port_in_use`], placing and starting once more takes other ports.
-    pub async fn start(self, bundle: &Bundle, chaincodes: &[ChaincodeSpec]) -> Result<Running, RuntimeError> {
+    /// last log lines and, where it is known, the cause and what to do; and the whole logs, since the
+    /// run has ended by then. After [`RuntimeError::is_port_in_use`], placing and starting once more
+    /// takes other ports.
+    pub async fn start(self, bundle: &Bundle, chaincodes: &[ChaincodeSpec]) -> Result<Running, StartError> {
         let custody = Arc::clone(self.custody());
         let places = chaincode::placed(&self.chaincodes, chaincodes)?;
         let started = match self.inner {

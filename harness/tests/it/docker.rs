@@ -220,8 +220,11 @@ async fn needs_docker_what_dies_while_starting_is_told_with_its_log() {
 
     let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
     let dead = server(runs.program("echo 'no such luck' >&2; exit 3"));
-    let error = placed.start(&bundle, &[dead]).await.unwrap_err().to_string();
-    assert_eq!(error, "basic ended: exit status: 3\n  last lines of its log:\n    no such luck");
+    let error = placed.start(&bundle, &[dead]).await.unwrap_err();
+    assert_eq!(error.logs["basic"], "no such luck\n");
+    let others = ["orderer.example.com", "peer0.org1.example.com"];
+    assert!(error.logs.keys().all(|name| name == "basic" || others.contains(&name.as_str())), "{:?}", error.logs);
+    assert_eq!(error.to_string(), "basic ended: exit status: 3\n  last lines of its log:\n    no such luck");
     runs.assert_nothing_left().await;
 }
 

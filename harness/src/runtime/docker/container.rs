@@ -17,21 +17,19 @@ use bollard::query_parameters::{
     StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures::StreamExt as _;
+use futures::future::join_all;
 use testcontainers::core::WaitFor;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
 use super::DockerRuntime;
 use crate::cleanup::Custody;
-use crate::cleanup::containers::{Engine, EngineError};
+use crate::cleanup::containers::{Engine, EngineError, find_run};
 use crate::report::error_text;
 use crate::runtime::{Death, RuntimeError, log};
 
 /// Between SIGTERM and SIGKILL, in seconds.
 const GRACE: i32 = 2;
-
-/// How much of a log is read, in bytes.
-const LOG_LIMIT: usize = 64 * 1024 * 1024;
 
 /// How long the engine may take for a log.
 const LOG_BOUND: Duration = Duration::from_secs(10);
@@ -77,7 +75,7 @@ impl Container {
         request: Request,
         image: Image,
     ) -> Result<Self, RuntimeError> {
-        let container_name = format!("fabric-harness-{}-{}", custody.workspace().id(), request.name);
+        let container_name = format!("{}{}", prefix(custody), request.name);
         let mut container = GenericImage::new(image.name, image.tag)
             .with_wait_for(WaitFor::Nothing)
             .with_container_name(container_name)
@@ -147,23 +145,7 @@ impl Container {
 
     /// Both output streams, from the end, or all of it.
     pub(super) async fn log(&self, lines: Option<usize>) -> String {
-        let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
-        let mut stream = self.docker.logs(&self.id, Some(options));
-        let mut bytes = Vec::new();
-        let read = async {
-            while let Some(part) = stream.next().await {
-                match part {
-                    Ok(part) if bytes.len() < LOG_LIMIT => bytes.extend_from_slice(&part.into_bytes()),
-                    Ok(_) => return "\n(the log is longer)\n".to_owned(),
-                    Err(error) => return format!("\n(the log can't be read: {})\n", error_text(&error)),
-                }
-            }
-            String::new()
-        };
-        let end = tokio::time::timeout(LOG_BOUND, read).await;
-        let end = end.unwrap_or_else(|_| "\n(the engine takes too long for the rest)\n".to_owned());
-        format!("{}{end}", String::from_utf8_lossy(&bytes))
+        read_log(&self.docker, &self.id, lines).await
     }
 
     pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
@@ -190,6 +172,49 @@ impl Container {
         let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
         Ok(unless_ended(self.engine.ask("start a container", start).await)?)
     }
+}
+
+/// What the names of a run's containers begin with, before that of the node or server.
+fn prefix(custody: &Custody) -> String {
+    format!("fabric-harness-{}-", custody.workspace().id())
+}
+
+/// The whole logs of a run's containers, found by their label: while a network is being started,
+/// nobody else has all of them.
+pub(super) async fn logs_of(runtime: &DockerRuntime, custody: &Custody) -> BTreeMap<String, String> {
+    let containers = match find_run(&runtime.engine, &runtime.docker, custody.workspace().id()).await {
+        Ok(containers) => containers,
+        Err(error) => {
+            tracing::warn!("the logs can't be read: {}", error_text(&error));
+            return BTreeMap::new();
+        }
+    };
+    let prefix = prefix(custody);
+    let logs = containers.into_iter().filter_map(|(id, name)| {
+        let name = name.strip_prefix(&prefix)?.to_owned();
+        Some(async move { (name, log::without_escapes(&read_log(&runtime.docker, &id, None).await)) })
+    });
+    join_all(logs).await.into_iter().collect()
+}
+
+async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
+    let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
+    let mut stream = docker.logs(id, Some(options));
+    let mut bytes = Vec::new();
+    let read = async {
+        while let Some(part) = stream.next().await {
+            match part {
+                Ok(part) if bytes.len() < log::LIMIT => bytes.extend_from_slice(&part.into_bytes()),
+                Ok(_) => return "\n(the log is longer)\n".to_owned(),
+                Err(error) => return format!("\n(the log can't be read: {})\n", error_text(&error)),
+            }
+        }
+        String::new()
+    };
+    let end = tokio::time::timeout(LOG_BOUND, read).await;
+    let end = end.unwrap_or_else(|_| "\n(the engine takes too long for the rest)\n".to_owned());
+    format!("{}{end}", String::from_utf8_lossy(&bytes))
 }
 
 /// Joins the network of another container, and publishes nothing.

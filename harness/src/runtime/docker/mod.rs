@@ -26,7 +26,8 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files, log, running_node,
+    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files, log,
+    running_node,
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
@@ -201,6 +202,22 @@ pub(super) struct Network {
 
 impl Prepared {
     pub(super) async fn start(
+        self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+    ) -> Result<Network, StartError> {
+        let runtime = self.runtime.clone();
+        match self.bring_up(options, custody, bundle, chaincodes).await {
+            Ok(network) => Ok(network),
+            Err(source) => {
+                Err(StartError { source: Box::new(source), logs: container::logs_of(&runtime, custody).await })
+            }
+        }
+    }
+
+    async fn bring_up(
         mut self,
         options: &RuntimeOptions,
         custody: &Arc<Custody>,

@@ -19,7 +19,8 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Unavailable, files, log, running_node,
+    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files, log,
+    running_node,
 };
 use crate::cleanup::{Custody, sweep};
 use crate::wait::{Poll, WaitError, until_with_log};
@@ -140,9 +141,23 @@ impl Prepared {
         custody: &Arc<Custody>,
         bundle: &Bundle,
         chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+    ) -> Result<Network, StartError> {
+        let logs = custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
+        match self.bring_up(options, custody, bundle, chaincodes, &logs).await {
+            Ok(network) => Ok(network),
+            Err(source) => Err(StartError { source: Box::new(source), logs: log::all_in(&logs) }),
+        }
+    }
+
+    async fn bring_up(
+        self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+        logs: &Path,
     ) -> Result<Network, RuntimeError> {
         let workspace = custody.workspace();
-        let logs = workspace.subdirectory("logs")?;
         let temporary = workspace.subdirectory("tmp")?;
         files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
 
@@ -153,11 +168,11 @@ impl Prepared {
                 return Err(RuntimeError::NotPlaced { name: spec.name.clone() });
             }
             files::write_node(bundle, spec, directory)?;
-            children.push(Child::new(self.program(spec, &logs, &temporary)));
+            children.push(Child::new(self.program(spec, logs, &temporary)));
         }
         let servers = chaincodes
             .iter()
-            .map(|(spec, place)| Server::prepare(custody, spec, place, chaincode::bound(options), &logs, &temporary))
+            .map(|(spec, place)| Server::prepare(custody, spec, place, chaincode::bound(options), logs, &temporary))
             .collect::<Result<Vec<_>, _>>()?;
 
         // Whatever can be done before has been done: from here on the processes share the machine.
@@ -193,7 +208,7 @@ impl Prepared {
             arguments: spec.arguments.clone(),
             environment,
             directory,
-            log: logs.join(format!("{}.log", spec.name)),
+            log: logs.join(log::file_name(&spec.name)),
             temporary: temporary.to_owned(),
         }
     }
@@ -254,11 +269,7 @@ impl Network {
     }
 
     pub(super) fn logs(&self) -> BTreeMap<String, String> {
-        let read = |child: &Child| match std::fs::read(child.log_path()) {
-            Ok(bytes) => log::without_escapes(&String::from_utf8_lossy(&bytes)),
-            Err(error) => format!("the log can't be read: {error}\n"),
-        };
-        self.all().map(|child| (child.name().to_owned(), read(child))).collect()
+        self.all().map(|child| (child.name().to_owned(), log::whole(child.log_path()))).collect()
     }
 
     pub(super) fn log_tail(&self, name: &str) -> String {
@@ -293,7 +304,7 @@ impl Server {
             arguments: spec.arguments.clone(),
             environment: spec.environment.clone(),
             directory: place.directory.clone(),
-            log: logs.join(format!("{}.log", spec.name)),
+            log: logs.join(log::file_name(&spec.name)),
             temporary: temporary.to_owned(),
         });
         Ok(Self { child, port: chaincode::port_of(place), bound, custody: Arc::clone(custody) })
