@@ -166,11 +166,14 @@ fn group_of(number: u32) -> Option<Pid> {
 }
 
 /// What a program does that was started as the reaper: waits for its standard input to end, then ends
-/// the run in `directory`, and with it itself.
+/// the run in `directory`, and with it itself. A directory that no harness made is refused at once.
 ///
 /// It may be called within an asynchronous runtime, and blocks it.
 pub fn main(directory: &Path) -> ExitCode {
-    let directory = directory.to_owned();
+    let Some(directory) = workspace::as_run(directory) else {
+        eprintln!("error: {} is no directory of a run; nothing is touched", directory.display());
+        return ExitCode::from(2);
+    };
     // A runtime of its own, for the engine's answers, can only be had in a thread of its own.
     let done = std::thread::spawn(move || reap(&directory)).join();
     if done.unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::from(2) }

@@ -1,7 +1,9 @@
 //! The sweep: removes what runs left behind whose harness and reaper were both killed.
 //!
 //! It takes on only what it can prove to be dead: directories of this user whose lock is free, and
-//! containers whose harness ran on this machine and has ended. Everything else is spared.
+//! containers whose harness has ended. The harness must have run on this machine and in this process
+//! namespace, since nothing is known of the processes of another; or, for a directory, before this
+//! machine last started, which ended them. Everything else is spared.
 
 use std::path::Path;
 
@@ -28,7 +30,10 @@ pub struct Swept {
 pub async fn sweep(parent: &Path, engine: Option<&Engine>) -> Swept {
     let parent = parent.to_owned();
     let reachable = engine.cloned();
-    let directories = tokio::task::spawn_blocking(move || sweep_directories(&parent, reachable.as_ref()));
+    // Not a task, on which the end of the program would wait: a removal that is cut short is taken up
+    // by the next sweep.
+    let (done, directories) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(sweep_directories(&parent, reachable.as_ref())));
     let mut swept = directories.await.unwrap_or_default();
     if let Some(engine) = engine
         && let Ok(docker) = engine.connect().await

@@ -157,6 +157,21 @@ impl Owner {
     }
 }
 
+impl Owner {
+    /// Whether what it started on its machine can be seen from here, or has ended with an earlier boot
+    /// of this machine.
+    fn is_within_sight(&self) -> bool {
+        let here = this_place();
+        let [its, own] = [&self.place, &here].map(|place| place.splitn(3, ' ').collect::<Vec<_>>());
+        match (its.as_slice(), own.as_slice()) {
+            ([host, boot, namespace], [own_host, own_boot, own_namespace]) => {
+                host == own_host && (boot != own_boot || namespace == own_namespace)
+            }
+            _ => false,
+        }
+    }
+}
+
 fn this_place() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -193,12 +208,24 @@ pub(crate) fn read_record(directory: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(directory.join(RECORD)).ok()?).ok()
 }
 
+/// Whether this is what [`Workspace::create`] makes, and not just any directory: its canonical path.
+pub(crate) fn as_run(path: &Path) -> Option<PathBuf> {
+    let directory = path.canonicalize().ok()?;
+    let named = directory.file_name()?.to_str()?.starts_with(PREFIX);
+    let metadata = fs::symlink_metadata(&directory).ok()?;
+    let locked = fs::symlink_metadata(directory.join(LOCK)).is_ok_and(|lock| lock.is_file());
+    (named && is_ours(&metadata) && locked).then_some(directory)
+}
+
+/// The parent is open to everyone: a directory that others can write to says nothing.
+fn is_ours(metadata: &fs::Metadata) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o777 == 0o700
+}
+
 fn dead_run(path: &Path) -> Option<DeadRun> {
     let metadata = fs::symlink_metadata(path).ok()?;
-    // The parent is open to everyone: a directory that others can write to says nothing.
-    let mode = metadata.mode() & 0o777;
-    let ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && mode == 0o700;
-    if !ours {
+    if !is_ours(&metadata) {
         return None;
     }
     let directory = path.canonicalize().ok()?;
@@ -217,6 +244,11 @@ fn dead_run(path: &Path) -> Option<DeadRun> {
         Err(_) => return None,
     };
     let record = read_record(&directory);
+    // Processes of another namespace can't be seen from here, let alone ended. Without a record
+    // nothing was started yet.
+    if record.as_ref().is_some_and(|record| !record.owner.is_within_sight()) {
+        return None;
+    }
     Some(DeadRun { id: id_of(&directory), directory, record, _lock: lock })
 }
 
@@ -269,6 +301,47 @@ mod tests {
         DirBuilder::new().mode(0o700).create(young).unwrap();
         std::os::unix::fs::symlink("/", parent.path().join("fabric-harness-link")).unwrap();
         assert!(dead_runs(parent.path()).is_empty());
+    }
+
+    #[test]
+    fn a_dead_run_whose_processes_cannot_be_seen_is_spared() {
+        let here = this_place();
+        let [host, boot, namespace] = here.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
+        for (place, taken) in [
+            (here.clone(), 1),
+            (format!("{host} another-boot pid:[1]"), 1),
+            (format!("{host} {boot} {namespace}0"), 0),
+            (format!("elsewhere another-boot {namespace}"), 0),
+            ("nonsense".to_owned(), 0),
+        ] {
+            let parent = tempfile::tempdir().unwrap();
+            let run = Workspace::create(parent.path()).unwrap();
+            let owner = Owner { place: place.clone(), ..Owner::this() };
+            run.write_record(&Record { owner, group: None, engine: None }).unwrap();
+            drop(run);
+            assert_eq!(dead_runs(parent.path()).len(), taken, "{place}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_harness_made_is_a_run() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = Workspace::create(parent.path()).unwrap();
+        let directory = run.directory();
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(directory, &link).unwrap();
+        assert_eq!(as_run(&link).as_deref(), Some(directory));
+        assert_eq!(as_run(parent.path()), None);
+        let renamed = parent.path().join("mine");
+        fs::rename(directory, &renamed).unwrap();
+        assert_eq!(as_run(&renamed), None, "another name");
+        fs::rename(&renamed, directory).unwrap();
+        fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(as_run(directory), None, "another mode");
+        fs::set_permissions(directory, Permissions::from_mode(0o700)).unwrap();
+        assert!(as_run(directory).is_some());
+        fs::remove_file(directory.join(LOCK)).unwrap();
+        assert_eq!(as_run(directory), None, "no lock");
     }
 
     #[test]

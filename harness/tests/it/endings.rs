@@ -134,6 +134,18 @@ async fn a_sweep_does_not_kill_a_process_that_got_a_dead_runs_number() {
 }
 
 #[test]
+fn the_reaper_refuses_a_directory_that_no_harness_made() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mine = scratch.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("thesis"), "").unwrap();
+    let reap = Command::new(env!("CARGO_BIN_EXE_fabric-harness")).arg("reap").arg(&mine).stdin(Stdio::null()).output();
+    let said = String::from_utf8(reap.unwrap().stderr).unwrap();
+    assert!(mine.join("thesis").exists(), "it is gone: {said}");
+    assert!(said.contains("mine is no directory of a run"), "{said}");
+}
+
+#[test]
 fn the_users_own_fabric_variables_do_not_reach_the_nodes() {
     let mut harness = Harness::start();
     let environments: Vec<String> = harness
