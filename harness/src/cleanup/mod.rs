@@ -4,9 +4,10 @@
 //! Everything the run starts carries the directory's name: processes in their environment, containers
 //! in a label. Three things end a run, and all of them do the same:
 //!
-//! - the [`Custody`] that the harness holds, when it is told to or dropped;
+//! - the [`Custody`] that the harness holds, when it is told to or dropped, as it is on Ctrl-C; a
+//!   second Ctrl-C meanwhile changes nothing;
 //! - the [`reaper`], a child process that waits on a pipe, when the harness ends without having done
-//!   so: SIGKILL, abort, a second Ctrl-C;
+//!   so: SIGKILL, abort;
 //! - the [`sweep()`] at the start of another run, when even the reaper was killed or the machine
 //!   stopped.
 //!
@@ -20,7 +21,7 @@ pub mod sweep;
 mod workspace;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use custody::{Custody, CustodyError};
 pub use reaper::Reaper;
@@ -84,6 +85,7 @@ pub(crate) struct Run {
 /// All that is left. The directory stays when containers are left, for a later sweep to find them.
 pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     let mut left = Vec::new();
+    let begin = Instant::now();
     // Side by side: each waits for something else.
     std::thread::scope(|scope| {
         let containers = run
@@ -93,10 +95,14 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
         if let Err(numbers) = processes::end(&run.mark, grace) {
             left.push(Leftover::Processes { numbers });
         }
+        tell(run, "its processes have ended", begin);
         if let Some(containers) = containers
             && let Err(source) = containers.join().unwrap_or_else(|_| Err(EngineError::Panicked))
         {
             left.push(Leftover::Containers { label: containers::run_label(&run.id), source });
+        }
+        if run.engine.is_some() {
+            tell(run, "its containers are removed", begin);
         }
     });
     if left.iter().any(|left| matches!(left, Leftover::Containers { .. })) {
@@ -105,5 +111,10 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     if let Err(source) = workspace::remove_directory(&run.mark.directory) {
         left.push(Leftover::Directory { path: run.mark.directory.clone(), source });
     }
+    tell(run, "its directory is removed", begin);
     if left.is_empty() { Ok(()) } else { Err(left) }
+}
+
+fn tell(run: &Run, what: &str, begin: Instant) {
+    tracing::debug!("end of run {}: {what} after {} ms", run.id, begin.elapsed().as_millis());
 }

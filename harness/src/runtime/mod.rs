@@ -38,6 +38,9 @@ use crate::report::error_text;
 use docker::DockerRuntime;
 use process::ProcessRuntime;
 
+/// How long a run that has ended waits for its sweep of dead runs.
+const SWEEP_BOUND: Duration = Duration::from_secs(1);
+
 /// Where a client finds one of a node's services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -276,7 +279,8 @@ impl Running {
         self.ending.0.workspace().directory()
     }
 
-    /// The nodes and chaincode servers that have ended by themselves since they answered.
+    /// The nodes and chaincode servers that have ended by themselves since they answered, each time
+    /// that they did: that one was stopped or started again since is no excuse.
     pub async fn deaths(&self) -> Vec<Death> {
         match &self.inner {
             RunningIn::Docker(network) => network.deaths().await,
@@ -301,7 +305,7 @@ impl Running {
     }
 
     /// Ends everything and removes all of it. What dead runs left, and the sweep found, is in the
-    /// answer.
+    /// answer, if the sweep is done a second later; what it could not remove is also warned of.
     ///
     /// # Errors
     ///
@@ -309,9 +313,25 @@ impl Running {
     pub async fn stop(self) -> Result<Swept, Vec<Leftover>> {
         self.ending.0.settle();
         let left = end(self.ending).await;
-        let swept = self.sweep.await.unwrap_or_default();
+        let swept = finished(self.sweep).await;
+        for left in &swept.left {
+            tracing::warn!("of a dead run, {}", error_text(left));
+        }
         if left.is_empty() { Ok(swept) } else { Err(left) }
     }
+}
+
+/// What came of a sweep; nothing, if it is still under way. The next one takes up the rest.
+async fn finished(mut sweep: tokio::task::JoinHandle<Swept>) -> Swept {
+    let begin = std::time::Instant::now();
+    let swept = tokio::time::timeout(SWEEP_BOUND, &mut sweep).await;
+    tracing::debug!("waited {} ms for the sweep of dead runs", begin.elapsed().as_millis());
+    if let Ok(swept) = swept {
+        return swept.unwrap_or_default();
+    }
+    tracing::debug!("the sweep of dead runs is not done; the next run's sweep takes up the rest");
+    sweep.abort();
+    Swept::default()
 }
 
 /// A node as it will be reached: `grpc` and `admin` are `HOST:PORT`.
@@ -327,5 +347,20 @@ fn running_node(spec: &NodeSpec, grpc: &str, admin: Option<&str>) -> RunningNode
         msp_id: spec.msp_id.clone(),
         grpc: endpoint(grpc),
         admin: admin.map(endpoint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_that_is_not_done_is_left_to_the_next_run() {
+        let begin = tokio::time::Instant::now();
+        let swept = finished(tokio::spawn(std::future::pending())).await;
+        assert_eq!(begin.elapsed(), SWEEP_BOUND);
+        assert_eq!(swept.runs, 0);
+        let done = tokio::spawn(async { Swept { runs: 3, ..Swept::default() } });
+        assert_eq!(finished(done).await.runs, 3);
     }
 }

@@ -194,6 +194,30 @@ async fn needs_docker_a_chaincode_server_is_waited_for_until_it_listens() {
 
 #[tokio::test]
 #[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
+    let runs = Runs::new().await;
+    let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
+    let running = placed.start(&bundle, &[server(runs.listener(0.0))]).await.unwrap();
+    let server = &running.chaincodes()[0];
+    server.restart().await.unwrap();
+    assert!(running.deaths().await.is_empty(), "it was told to end");
+    let name = runs.containers().await.into_iter().find(|name| name.ends_with("-basic")).unwrap();
+    let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+    runs.docker.kill_container(name.trim_start_matches('/'), Some(options)).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while running.deaths().await.is_empty() {
+        assert!(Instant::now() < deadline, "it did not end within 10 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.restart().await.unwrap();
+    let deaths = running.deaths().await;
+    assert_eq!(deaths.len(), 1, "{deaths:?}");
+    assert_eq!(deaths[0].how, "exit status: 137");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
 async fn needs_docker_a_chaincode_server_that_never_listens_is_told() {
     let runs = Runs::new().await;
     let options = RuntimeOptions { timeout: Duration::from_secs(5), ..runs.options() };

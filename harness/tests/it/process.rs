@@ -162,6 +162,49 @@ async fn a_chaincode_server_that_dies_is_told_and_has_its_files_and_environment(
 }
 
 #[tokio::test]
+async fn the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let port = placed.chaincodes["basic"].listen.rsplit_once(':').unwrap().1.to_owned();
+    let crash = fake.runs().with_file_name("crash");
+    let server = ChaincodeSpec {
+        name: "basic".to_owned(),
+        program: fake.program("server", &listener(&port, &crash)),
+        ..ChaincodeSpec::default()
+    };
+    let running = placed.start(&bundle, &[server]).await.unwrap();
+    let server = &running.chaincodes()[0];
+    server.restart().await.unwrap();
+    assert!(running.deaths().await.is_empty(), "it was told to end");
+    for (again, restart) in [(1, true), (2, false)] {
+        fs::write(&crash, "").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while running.deaths().await.len() < again {
+            assert!(Instant::now() < deadline, "it did not crash within 10 s");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        fs::remove_file(&crash).unwrap();
+        if restart { server.restart().await.unwrap() } else { server.start().await.unwrap() }
+        let deaths = running.deaths().await;
+        assert_eq!(deaths.len(), again, "{deaths:?}");
+        assert!(deaths.iter().all(|death| death.how == "exit status: 9"), "{deaths:?}");
+    }
+    running.stop().await.unwrap();
+    assert_nothing_left(&fake);
+}
+
+/// A server that listens, and ends with status 9 when this file is there.
+fn listener(port: &str, crash: &std::path::Path) -> String {
+    format!(
+        "exec perl -MIO::Socket::INET -e '\n\
+         my $socket = IO::Socket::INET->new(Listen => 5, LocalAddr => q(127.0.0.1:{port}), ReuseAddr => 1) or die;\n\
+         until (-e q({})) {{ select undef, undef, undef, 0.01 }}\n\
+         exit 9'",
+        crash.display()
+    )
+}
+
+#[tokio::test]
 async fn a_chaincode_server_without_a_place_is_refused() {
     let fake = Fake::new(LIVE, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub(super) struct Container {
     docker: Docker,
     /// It was told to end, so its end is no death.
     told_to_end: AtomicBool,
+    /// Its ends by itself before it was told to end or started again.
+    past: Mutex<Vec<Death>>,
 }
 
 impl Container {
@@ -95,7 +97,7 @@ impl Container {
         // run's custody removes it instead.
         std::mem::forget(started);
         let (engine, docker) = (runtime.engine.clone(), runtime.docker.clone());
-        Ok(Self { name: request.name, id, engine, docker, told_to_end: AtomicBool::new(false) })
+        Ok(Self { name: request.name, id, engine, docker, told_to_end: AtomicBool::new(false), past: Mutex::default() })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -122,12 +124,29 @@ impl Container {
 
     /// Whether, and how, it has ended by itself.
     pub(super) async fn has_died(&self) -> Option<Death> {
-        let state = match self.state().await {
-            Ok(state) => state,
-            Err(error) => return Some(Death::new(&self.name, error.to_string(), String::new())),
-        };
+        match self.looked_at().await {
+            Ok(death) => death,
+            Err(error) => Some(Death::new(&self.name, error.to_string(), String::new())),
+        }
+    }
+
+    /// How it has ended by itself, each time that it did.
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        past.into_iter().chain(self.has_died().await).collect()
+    }
+
+    /// Before its end is not its own any more, or forgotten.
+    async fn remember(&self) -> Result<(), EngineError> {
+        let death = self.looked_at().await?;
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(death);
+        Ok(())
+    }
+
+    async fn looked_at(&self) -> Result<Option<Death>, EngineError> {
+        let state = self.state().await?;
         if state.running.unwrap_or_default() || self.told_to_end.load(Ordering::Relaxed) {
-            return None;
+            return Ok(None);
         }
         let mut how = format!("exit status: {}", state.exit_code.unwrap_or_default());
         if state.oom_killed.unwrap_or_default() {
@@ -136,7 +155,7 @@ impl Container {
         if let Some(error) = state.error.filter(|error| !error.is_empty()) {
             how = format!("{how} ({error})");
         }
-        Some(Death::new(&self.name, how, self.log_tail().await))
+        Ok(Some(Death::new(&self.name, how, self.log_tail().await)))
     }
 
     pub(super) async fn log_tail(&self) -> String {
@@ -149,6 +168,7 @@ impl Container {
     }
 
     pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
+        self.remember().await?;
         self.told_to_end.store(true, Ordering::Relaxed);
         let options = StopContainerOptionsBuilder::new().t(GRACE).build();
         let stop = self.docker.stop_container(&self.id, Some(options));
@@ -156,6 +176,7 @@ impl Container {
     }
 
     pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
+        self.remember().await?;
         self.told_to_end.store(true, Ordering::Relaxed);
         let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         let kill = self.docker.kill_container(&self.id, Some(options));
@@ -168,6 +189,7 @@ impl Container {
     }
 
     pub(super) async fn start_again(&self) -> Result<(), RuntimeError> {
+        self.remember().await?;
         self.told_to_end.store(false, Ordering::Relaxed);
         let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
         Ok(unless_ended(self.engine.ask("start a container", start).await)?)

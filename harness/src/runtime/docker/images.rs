@@ -24,7 +24,8 @@ pub(super) async fn ensure(docker: &Docker, image: String) -> Result<(), Unavail
     if is_local(docker, &image).await? {
         return Ok(());
     }
-    tracing::info!("pulling {image}");
+    // Minutes, in which nothing else is said.
+    eprintln!("pulling {image} …");
     // By testcontainers, which knows the user's registry credentials.
     let (name, tag) = image.split_once(':').unwrap_or((&image, "latest"));
     let pull = GenericImage::new(name, tag).pull_image();

@@ -350,7 +350,7 @@ impl Network {
     }
 
     pub(super) async fn deaths(&self) -> Vec<Death> {
-        join_all(self.all().map(Container::has_died)).await.into_iter().flatten().collect()
+        join_all(self.all().map(Container::deaths)).await.into_iter().flatten().collect()
     }
 
     pub(super) async fn logs(&self) -> BTreeMap<String, String> {

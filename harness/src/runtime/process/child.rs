@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -42,11 +43,13 @@ pub(super) struct Program {
 pub(super) struct Child {
     program: Program,
     process: Mutex<Option<tokio::process::Child>>,
+    /// Of those that had ended by themselves before they were ended or started again.
+    past: std::sync::Mutex<Vec<Death>>,
 }
 
 impl Child {
     pub(super) fn new(program: Program) -> Self {
-        Self { program, process: Mutex::new(None) }
+        Self { program, process: Mutex::new(None), past: std::sync::Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -72,6 +75,7 @@ impl Child {
         if custody.has_ended() {
             return Err(RuntimeError::Ended);
         }
+        self.remember(process.as_mut());
         *process = Some(self.spawn(custody)?);
         Ok(())
     }
@@ -108,16 +112,27 @@ impl Child {
         Death::new(&self.program.name, how, self.log_tail())
     }
 
-    /// Whether, and how, it has ended by itself.
-    pub(super) async fn has_died(&self) -> Option<Death> {
+    /// How it has ended by itself, each time that it did.
+    pub(super) async fn deaths(&self) -> Vec<Death> {
         let mut process = self.process.lock().await;
-        let status = process.as_mut()?.try_wait().ok()??;
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        past.into_iter().chain(self.death_of(process.as_mut())).collect()
+    }
+
+    fn death_of(&self, process: Option<&mut tokio::process::Child>) -> Option<Death> {
+        let status = process?.try_wait().ok()??;
         Some(Death::new(&self.program.name, status.to_string(), self.log_tail()))
+    }
+
+    /// Before a process is forgotten: that it had ended by itself is not.
+    fn remember(&self, process: Option<&mut tokio::process::Child>) {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(self.death_of(process));
     }
 
     /// Ends it: by SIGTERM and, past its time, SIGKILL; or by SIGKILL at once.
     pub(super) async fn end(&self, gently: bool) {
         let mut process = self.process.lock().await;
+        self.remember(process.as_mut());
         let Some(mut child) = process.take() else { return };
         if gently && signal(&child, Signal::TERM) && tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
             return;

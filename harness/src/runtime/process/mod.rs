@@ -265,7 +265,7 @@ impl Network {
     }
 
     pub(super) async fn deaths(&self) -> Vec<Death> {
-        join_all(self.all().map(Child::has_died)).await.into_iter().flatten().collect()
+        join_all(self.all().map(Child::deaths)).await.into_iter().flatten().collect()
     }
 
     pub(super) fn logs(&self) -> BTreeMap<String, String> {
