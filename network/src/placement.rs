@@ -34,7 +34,7 @@ pub struct NodePlacement {
     /// reach it through a published port. Its full name, its label and `host` are always there.
     pub extra_sans: Vec<String>,
     /// Where the node sees its own directory (see [`NodeSpec`](crate::node::NodeSpec)): an
-    /// absolute path of this machine for a process, `/etc/hyperledger/fabric` in a container.
+    /// absolute path of this machine for a process, `/etc/hyperledger/node` in a container.
     pub config_dir: PathBuf,
     /// Where it keeps its ledgers, absolute or relative to `config_dir`.
     pub data_dir: PathBuf,

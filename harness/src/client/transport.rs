@@ -24,8 +24,8 @@ pub const MAX_MESSAGE_SIZE: usize = 100 * 1024 * 1024;
 /// How long TCP and TLS together may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Above the minute that Fabric's servers demand between pings (`keepalive.minInterval`); they close
-/// the connection of a client that pings more often.
+/// Rendered nodes accept a ping every 5 s, but Fabric's own default is a minute
+/// (`keepalive.minInterval`), and a server closes the connection of a client that pings more often.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
