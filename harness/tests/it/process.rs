@@ -184,7 +184,11 @@ async fn the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         fs::remove_file(&crash).unwrap();
-        if restart { server.restart().await.unwrap() } else { server.start().await.unwrap() }
+        if restart {
+            server.restart().await.unwrap();
+        } else {
+            server.start().await.unwrap();
+        }
         let deaths = running.deaths().await;
         assert_eq!(deaths.len(), again, "{deaths:?}");
         assert!(deaths.iter().all(|death| death.how == "exit status: 9"), "{deaths:?}");
