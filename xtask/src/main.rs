@@ -15,7 +15,7 @@ usage: cargo xtask COMMAND [OPTION…]
 
   e2e [OPTION…]       start a network, deploy the chaincode, check it (e2e --help lists the options)
   test [OPTION…]      formatting, lints, generated code, documentation, tests (test --help)
-  bench NAME [OPTION…]  run the benchmark of that name, with the static programs
+  bench NAME [OPT…]   run the benchmark of that name, with the static programs
   codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
   dist                build the static programs, and print where they are
 ";
