@@ -51,17 +51,11 @@ fn configure(bundle: &mut Bundle) {
     let mut set = |name: &str, value: String| node.environment.insert(name.to_owned(), value);
     set("CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG", r#"{"host":"templated.example.com"}"#.to_owned());
     set("CORE_PEER_CC_BUILDER_CONFIG", settings.display().to_string());
-    let core = node.directory.join("core.yaml");
-    let text = String::from_utf8(bundle.files[&core].bytes.clone()).unwrap();
-    let propagated = "        - CORE_PEER_ID\n";
-    assert!(text.contains(propagated), "{text}");
-    let text = text.replace(propagated, &format!("{propagated}        - CORE_PEER_CC_BUILDER_CONFIG\n"));
     let settings = format!(
         r#"{{"labels":{{"configured_*":{{"address":"by-label:1"}}}},
              "peers":{{"{PEER}":{{"labels":{{"configured_2.0":{{"address":"by-peer:2","dial_timeout":"9s"}}}}}}}}}}"#
     );
     bundle.files.insert(node.directory.join("builder.json"), File::public(settings));
-    bundle.files.insert(core, File::public(text));
 }
 
 impl Network {
