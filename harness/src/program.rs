@@ -26,8 +26,11 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Probe(options) => probe(&options).await,
         // The reaper blocks, and needs none of what runs here.
         Command::Reap { directory } => {
-            let _ = reaper::main(&directory);
-            ExitCode::Passed
+            if reaper::main(&directory) == std::process::ExitCode::SUCCESS {
+                ExitCode::Passed
+            } else {
+                ExitCode::CouldNotRun
+            }
         }
     }
 }

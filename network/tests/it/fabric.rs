@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use fabric_network::bundle::Bundle;
@@ -35,9 +36,17 @@ pub(crate) fn release() -> Release {
         .unwrap_or_else(|| panic!("`peer version` names no release that is supported: {text}"))
 }
 
-/// A port that nothing listens on at the moment.
+/// A port that nothing listens on at the moment. It is below the range that the kernel gives to
+/// clients, one of which could have taken it before the node does; every test process begins elsewhere.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = 20_000 + u16::try_from(std::process::id() % 120).unwrap() * 100;
+    loop {
+        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A network of local processes.
