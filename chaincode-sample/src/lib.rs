@@ -1,7 +1,8 @@
 //! The asset-transfer contract: what an asset is, and what can be done to it.
 //!
 //! Compatible with `asset-transfer-basic` of fabric-samples in functions,
-//! arguments, JSON and error texts; every change emits an event named after
+//! arguments, JSON and error texts; every change but
+//! `InitLedger` emits an event named after
 //! its function, as in `asset-transfer-events`. Serving it is left to
 //! [`program`].
 
