@@ -1,0 +1,1 @@
+//! Packages, external builders, and the stream to a chaincode server.

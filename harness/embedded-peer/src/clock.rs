@@ -1,0 +1,1 @@
+//! The time that nodes go by, which a test may set.

@@ -1,0 +1,1 @@
+//! The channel configuration as its nodes use it, and updates of it.

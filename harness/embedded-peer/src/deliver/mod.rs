@@ -1,0 +1,1 @@
+//! Streams blocks: the deliver services of peers and orderers.

@@ -1,0 +1,1 @@
+//! Simulates and endorses proposals.

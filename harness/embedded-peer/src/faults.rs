@@ -1,0 +1,1 @@
+//! Messages that are to fail, be delayed or be lost, for tests.

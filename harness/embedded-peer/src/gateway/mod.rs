@@ -1,0 +1,1 @@
+//! The gateway service, by which SDKs evaluate and submit.

@@ -1,0 +1,1 @@
+//! Whose signature is it: identities, certificates and the roles they have.

@@ -1,0 +1,1 @@
+//! A network of peers and orderers in this process.

@@ -1,0 +1,1 @@
+//! Cuts transactions into blocks: the broadcast and participation services.

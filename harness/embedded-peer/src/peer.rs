@@ -1,0 +1,1 @@
+//! A peer: its channels, its chaincodes, its services.

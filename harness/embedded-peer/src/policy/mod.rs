@@ -1,0 +1,1 @@
+//! What signatures suffice: signature policies, implicit meta policies, and the sets that satisfy them.

@@ -1,0 +1,1 @@
+//! A node's own identity, and its signatures.

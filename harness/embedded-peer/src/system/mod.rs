@@ -1,0 +1,1 @@
+//! System chaincodes: cscc, qscc and the way to `_lifecycle`.

@@ -1,0 +1,1 @@
+//! What passes between client, peer and chaincode, for whoever listens.

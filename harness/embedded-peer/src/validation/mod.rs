@@ -1,0 +1,1 @@
+//! Which transactions of a block are valid, before their reads are checked against the state.
