@@ -118,6 +118,14 @@ pub enum RuntimeError {
         /// What the engine said.
         reason: String,
     },
+    /// No node has this name.
+    #[error("there is no node {name}; there are {}", nodes.join(", "))]
+    NoSuchNode {
+        /// The name that was given.
+        name: String,
+        /// The nodes that there are.
+        nodes: Vec<String>,
+    },
     /// The run has ended meanwhile.
     #[error("the network has been stopped")]
     Ended,

@@ -41,6 +41,9 @@ use process::ProcessRuntime;
 /// How long a run that has ended waits for its sweep of dead runs.
 const SWEEP_BOUND: Duration = Duration::from_secs(1);
 
+/// Between SIGTERM and SIGKILL of a node that goes on afterwards: its data must survive.
+const RESTART_GRACE: Duration = Duration::from_secs(10);
+
 /// Where a client finds one of a node's services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -279,6 +282,22 @@ impl Running {
         self.ending.0.workspace().directory()
     }
 
+    /// Ends one node, by its full name, and starts it again with the same data, ports and environment;
+    /// then waits until it answers. It ends by SIGTERM; SIGKILL follows if that took 10 s. That is no
+    /// death: [`Running::deaths`] says nothing of it. A node that has ended already is only started.
+    /// Connections to it come back by themselves. Not for the same node twice at once.
+    ///
+    /// # Errors
+    ///
+    /// When no node has this name; when it can't be started, ends, or does not answer in time; when
+    /// the engine refuses, or the network has been stopped.
+    pub async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        match &self.inner {
+            RunningIn::Docker(network) => network.restart(name).await,
+            RunningIn::Process(network) => network.restart(name).await,
+        }
+    }
+
     /// The nodes and chaincode servers that have ended by themselves since they answered, each time
     /// that they did: that one was stopped or started again since is no excuse.
     pub async fn deaths(&self) -> Vec<Death> {
@@ -332,6 +351,10 @@ async fn finished(mut sweep: tokio::task::JoinHandle<Swept>) -> Swept {
     tracing::debug!("the sweep of dead runs is not done; the next run's sweep takes up the rest");
     sweep.abort();
     Swept::default()
+}
+
+fn no_such_node(name: &str, nodes: &[RunningNode]) -> RuntimeError {
+    RuntimeError::NoSuchNode { name: name.to_owned(), nodes: nodes.iter().map(|node| node.name.clone()).collect() }
 }
 
 /// A node as it will be reached: `grpc` and `admin` are `HOST:PORT`.

@@ -17,10 +17,9 @@ use fabric_harness::runtime::process::ProcessRuntime;
 use fabric_harness::runtime::{Running, Runtime, RuntimeOptions};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::{NodeKind, Topology};
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use crate::fake::{place, soon};
+use crate::fake::place;
 
 const PEER: &str = "peer0.org1.example.com";
 const INDEX: &str = r#"{"index":{"fields":["owner"]},"type":"json"}"#;
@@ -275,7 +274,6 @@ async fn needs_fabric_a_killed_build_leaves_nothing_and_the_next_one_is_whole() 
     network.running.stop().await.unwrap();
 }
 
-/// The runtime starts a node once, so the test ends the peer's process and starts it again as it was.
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 async fn needs_fabric_a_build_outlives_its_peer() {
@@ -284,47 +282,16 @@ async fn needs_fabric_a_build_outlives_its_peer() {
     let id = network.install(&package).await.unwrap();
     let before = network.stored(&id);
     assert_eq!(before["release/chaincode/server/connection.json 644"], BUILT);
+    let built = || async { network.log().await.matches("build: kept_1.0 connects to").count() };
+    assert_eq!(built().await, 1);
 
-    let process = peer_process(&network);
-    let proc = PathBuf::from(format!("/proc/{process}"));
-    let environment = fs::read(proc.join("environ")).unwrap();
-    let environment = String::from_utf8(environment).unwrap();
-    let log = fs::File::create(network.running.directory().join("second.log")).unwrap();
-    let mut again = Command::new(fs::read_link(proc.join("exe")).unwrap());
-    again.args(["node", "start"]).current_dir(fs::read_link(proc.join("cwd")).unwrap()).env_clear();
-    again.envs(environment.split('\0').filter_map(|variable| variable.split_once('=')));
-    again.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-    kill_process(Pid::from_raw(process).unwrap(), Signal::KILL).unwrap();
-    soon("the peer is gone", || !fs::read_to_string(proc.join("stat")).is_ok_and(|stat| !stat.contains(") Z ")));
-
-    let mut second = again.spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let installed = loop {
-        match network.peer.query_installed(Instant::now() + Duration::from_secs(2)).await {
-            Ok(installed) => break installed,
-            Err(error) => assert!(Instant::now() < deadline, "the peer does not come back: {error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    network.running.restart(PEER).await.unwrap();
+    let installed = network.peer.query_installed(Instant::now() + Duration::from_secs(10)).await.unwrap();
     assert!(installed.iter().any(|package| package.package_id == id), "{installed:?}");
     assert_eq!(network.stored(&id), before);
     let told = network.install(&package).await.unwrap_err();
     assert_eq!(told, format!("{id} is installed already"));
-    let log = fs::read_to_string(network.running.directory().join("second.log")).unwrap();
-    assert!(!log.contains("kept_1.0 is of type"), "the builder was run again:\n{log}");
-    second.kill().unwrap();
-    second.wait().unwrap();
+    assert_eq!(built().await, 1, "the builder was run again");
+    assert!(network.running.deaths().await.is_empty());
     network.running.stop().await.unwrap();
-}
-
-/// The number of the process that is the peer.
-fn peer_process(network: &Network) -> i32 {
-    let directory = network.running.directory().join("nodes").join(PEER);
-    let found = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let number = entry.file_name().to_str()?.parse().ok()?;
-        (fs::read_link(entry.path().join("cwd")).ok()? == directory).then_some(number)
-    });
-    let found: Vec<i32> = found.collect();
-    assert_eq!(found.len(), 1, "processes in {}", directory.display());
-    found[0]
 }

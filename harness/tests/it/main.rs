@@ -9,3 +9,4 @@ mod endings;
 mod fake;
 mod options;
 mod process;
+mod restart;

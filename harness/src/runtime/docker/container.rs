@@ -28,8 +28,8 @@ use crate::cleanup::containers::{Engine, EngineError, find_run};
 use crate::report::error_text;
 use crate::runtime::{Death, RuntimeError, log};
 
-/// Between SIGTERM and SIGKILL, in seconds.
-const GRACE: i32 = 2;
+/// Between SIGTERM and SIGKILL, when it is ended for good.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long the engine may take for a log.
 const LOG_BOUND: Duration = Duration::from_secs(10);
@@ -167,10 +167,12 @@ impl Container {
         read_log(&self.docker, &self.id, lines).await
     }
 
-    pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
+    /// Ends it: by SIGTERM and, past this time, in whole seconds, SIGKILL.
+    pub(super) async fn stop(&self, grace: Duration) -> Result<(), RuntimeError> {
         self.remember().await?;
         self.told_to_end.store(true, Ordering::Relaxed);
-        let options = StopContainerOptionsBuilder::new().t(GRACE).build();
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let stop = self.docker.stop_container(&self.id, Some(options));
         Ok(unless_ended(self.engine.ask("stop a container", stop).await)?)
     }

@@ -26,8 +26,8 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files, log,
-    running_node,
+    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable,
+    files, log, no_such_node, running_node,
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
@@ -198,6 +198,8 @@ pub(super) struct Network {
     nodes: Vec<RunningNode>,
     containers: Vec<Container>,
     chaincodes: Vec<RunningChaincode>,
+    options: RuntimeOptions,
+    custody: Arc<Custody>,
 }
 
 impl Prepared {
@@ -260,7 +262,7 @@ impl Prepared {
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
         let (nodes, containers) = nodes.into_iter().unzip();
-        Ok(Network { nodes, containers, chaincodes })
+        Ok(Network { nodes, containers, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
     }
 
     fn reached(&self, spec: &NodeSpec, published: &BTreeMap<u16, u16>) -> RunningNode {
@@ -341,6 +343,19 @@ impl Network {
         &self.chaincodes
     }
 
+    /// Ends the node and starts it again: the container stays, and with it its volumes.
+    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        let mut nodes = self.nodes.iter().zip(&self.containers);
+        let (node, container) =
+            nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
+        container.stop(RESTART_GRACE).await?;
+        if self.custody.has_ended() {
+            return Err(RuntimeError::Ended);
+        }
+        container.start_again().await?;
+        ready(&self.options, node, container).await
+    }
+
     fn all(&self) -> impl Iterator<Item = &Container> {
         let servers = self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
             chaincode::Server::Docker(server) => Some(&server.container),
@@ -388,7 +403,7 @@ impl Server {
     }
 
     pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
-        self.container.stop().await
+        self.container.stop(container::GRACE).await
     }
 
     pub(super) async fn kill(&self) -> Result<(), RuntimeError> {

@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 use crate::cleanup::Custody;
 use crate::runtime::{Death, RuntimeError, log};
 
-/// Between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
+/// Between SIGTERM and SIGKILL, when it is ended for good.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// Between SIGKILL and giving up.
 const KILL_BOUND: Duration = Duration::from_secs(3);
@@ -129,12 +129,15 @@ impl Child {
         self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(self.death_of(process));
     }
 
-    /// Ends it: by SIGTERM and, past its time, SIGKILL; or by SIGKILL at once.
-    pub(super) async fn end(&self, gently: bool) {
+    /// Ends it: by SIGTERM and, past this time, SIGKILL; or by SIGKILL at once.
+    pub(super) async fn end(&self, grace: Option<Duration>) {
         let mut process = self.process.lock().await;
         self.remember(process.as_mut());
         let Some(mut child) = process.take() else { return };
-        if gently && signal(&child, Signal::TERM) && tokio::time::timeout(GRACE, child.wait()).await.is_ok() {
+        if let Some(grace) = grace
+            && signal(&child, Signal::TERM)
+            && tokio::time::timeout(grace, child.wait()).await.is_ok()
+        {
             return;
         }
         let _ = child.start_kill();

@@ -19,8 +19,8 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files, log,
-    running_node,
+    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable,
+    files, log, no_such_node, running_node,
 };
 use crate::cleanup::{Custody, sweep};
 use crate::wait::{Poll, WaitError, until_with_log};
@@ -132,6 +132,8 @@ pub(super) struct Network {
     nodes: Vec<RunningNode>,
     children: Vec<Child>,
     chaincodes: Vec<RunningChaincode>,
+    options: RuntimeOptions,
+    custody: Arc<Custody>,
 }
 
 impl Prepared {
@@ -191,7 +193,7 @@ impl Prepared {
         tokio::try_join!(try_join_all(ready), try_join_all(serving))?;
         let chaincodes =
             servers.into_iter().map(|server| RunningChaincode(chaincode::Server::Process(Box::new(server)))).collect();
-        Ok(Network { nodes, children, chaincodes })
+        Ok(Network { nodes, children, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
     }
 
     fn program(&self, spec: &NodeSpec, logs: &Path, temporary: &Path) -> Program {
@@ -254,6 +256,15 @@ impl Network {
 
     pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
         &self.chaincodes
+    }
+
+    /// Ends the node and starts it again. What it was asked to keep is in its files by then.
+    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        let mut nodes = self.nodes.iter().zip(&self.children);
+        let (node, child) = nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
+        child.end(Some(RESTART_GRACE)).await;
+        child.start(&self.custody).await?;
+        ready(&self.options, node, child).await
     }
 
     fn all(&self) -> impl Iterator<Item = &Child> {
@@ -319,12 +330,12 @@ impl Server {
     }
 
     pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
-        self.child.end(true).await;
+        self.child.end(Some(child::GRACE)).await;
         Ok(())
     }
 
     pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
-        self.child.end(false).await;
+        self.child.end(None).await;
         Ok(())
     }
 

@@ -1,0 +1,177 @@
+//! A node that is restarted: it comes back with its data, at the same address, and a chaincode that
+//! was deployed before answers as if nothing had been.
+//!
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ccaas_builder::connection::Connection;
+use ccaas_builder::package::{self, package_id};
+use fabric_harness::client::{Definition, Invocation, PeerClient};
+use fabric_harness::deploy::{Administration, Package};
+use fabric_harness::report::timeline::Timeline;
+use fabric_harness::runtime::docker::DockerRuntime;
+use fabric_harness::runtime::process::ProcessRuntime;
+use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions};
+use fabric_network::topology::Topology;
+
+use crate::fake::{Fake, LIVE, place, soon};
+
+const PEER: &str = "peer0.org1.example.com";
+const ORDERER: &str = "orderer.example.com";
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_restart_ends_the_node_and_starts_it_again_and_is_no_death() {
+    let ends_on_request = "echo up $$; trap 'echo down; exit 3' TERM; while :; do sleep 0.01; done";
+    let fake = Fake::new(ends_on_request, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let log = running.directory().join("logs").join(format!("{PEER}.log"));
+    let words = || fs::read_to_string(&log).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    soon("it is up", || words().len() == 2);
+
+    running.restart(PEER).await.unwrap();
+    soon("it is up again", || words().len() == 5);
+    let words = words();
+    assert_eq!([&words[0], &words[2], &words[3]], ["up", "down", "up"], "{words:?}");
+    assert_ne!(words[1], words[4], "the same process");
+    assert_eq!(running.deaths().await, []);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_come_back_is_told_and_an_unknown_one_refused() {
+    let once = "if [ -e up ]; then echo 'no way back'; exit 7; fi; touch up; exec sleep 1000";
+    let fake = Fake::new(once, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let up = running.directory().join("nodes").join(PEER).join("up");
+    soon("it is up", || up.exists());
+    let error = running.restart("peer9").await.unwrap_err();
+    assert_eq!(error.to_string(), format!("there is no node peer9; there are {ORDERER}, {PEER}"));
+    // A stand-in is ready as soon as it lives, so the restart itself may be too quick to see its end.
+    let ended = |error: &RuntimeError| matches!(error, RuntimeError::Died(death) if death.how == "exit status: 7");
+    if let Err(error) = running.restart(PEER).await {
+        assert!(ended(&error), "{error}");
+    }
+    let begin = Instant::now();
+    let deaths = loop {
+        let deaths = running.deaths().await;
+        if !deaths.is_empty() || begin.elapsed() > TIMEOUT {
+            break deaths;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(deaths.iter().map(|death| (&*death.name, &*death.how)).collect::<Vec<_>>(), [(PEER, "exit status: 7")]);
+    assert!(deaths[0].log.contains("no way back"), "{deaths:?}");
+    running.stop().await.unwrap();
+}
+
+/// A network with the sample chaincode, committed, without TLS between peer and chaincode.
+struct Deployed {
+    running: Running,
+    gateway: PeerClient,
+}
+
+fn program(variable: &str) -> PathBuf {
+    std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set")).into()
+}
+
+async fn deploy(runtime: &Runtime) -> Deployed {
+    let topology = Topology::solo();
+    let (placed, bundle) = place(runtime, &topology).await;
+    let address = &placed.chaincodes["basic"];
+    let connection = Connection { address: address.address.clone(), ..Connection::default() };
+    let content =
+        package::Package { label: "basic_1.0".into(), kind: "ccaas".into(), connection, extra_files: BTreeMap::new() };
+    let bytes = content.to_bytes().unwrap();
+    let package = Package { id: package_id("basic_1.0", &bytes), bytes, connection: String::new() };
+    let environment = [("CHAINCODE_ID", &package.id), ("CHAINCODE_SERVER_ADDRESS", &address.listen)];
+    let server = ChaincodeSpec {
+        name: "basic".to_owned(),
+        program: program("CHAINCODE_SAMPLE"),
+        environment: environment.map(|(name, value)| (name.to_owned(), value.clone())).into(),
+        ..ChaincodeSpec::default()
+    };
+    let running = placed.start(&bundle, &[server]).await.unwrap();
+    let administration = Administration::connect(&topology, &bundle, running.nodes(), TIMEOUT).await.unwrap();
+    let channel = &topology.channels[0];
+    let definition = Definition::new("basic", "1.0");
+    administration.join_and_install(&topology, &bundle, &package, &Timeline::begin(true)).await.unwrap();
+    administration.approve(channel, &definition, &package).await.unwrap();
+    administration.commit(channel, &definition).await.unwrap();
+    let gateway = administration.gateway(channel, &bundle).unwrap();
+    Deployed { running, gateway }
+}
+
+fn deadline() -> tokio::time::Instant {
+    tokio::time::Instant::now() + TIMEOUT
+}
+
+impl Deployed {
+    fn invocation(arguments: &[&str]) -> Invocation {
+        Invocation::new("mychannel", "basic", arguments[0]).arguments(arguments[1..].iter().copied())
+    }
+
+    async fn submit(&self, arguments: &[&str]) {
+        let invocation = Self::invocation(arguments);
+        self.gateway.submit_transaction(&invocation, &[], deadline()).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    async fn owner_of(&self, asset: &str) -> serde_json::Value {
+        let answer = self.gateway.evaluate(&Self::invocation(&["ReadAsset", asset]), &[], deadline()).await.unwrap();
+        let asset: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        asset["Owner"].clone()
+    }
+
+    /// How often the peer has run the builder: it says so once for each build.
+    async fn builds(&self) -> usize {
+        self.running.logs().await[PEER].matches("build: basic_1.0 connects to").count()
+    }
+
+    async fn starts(&self) -> usize {
+        self.running.logs().await[PEER].matches("Starting peer:").count()
+    }
+
+    /// What a restart of any node must not be noticed by.
+    async fn outlives_restarts(self) {
+        self.submit(&["InitLedger"]).await;
+        self.submit(&["TransferAsset", "asset1", "before"]).await;
+        assert_eq!((self.builds().await, self.starts().await), (1, 1));
+
+        self.running.restart(PEER).await.unwrap();
+        assert_eq!(self.starts().await, 2, "the peer was not started again");
+        assert_eq!(self.owner_of("asset1").await, "before");
+        self.submit(&["TransferAsset", "asset1", "after"]).await;
+        assert_eq!(self.owner_of("asset1").await, "after");
+
+        self.running.restart(ORDERER).await.unwrap();
+        self.submit(&["TransferAsset", "asset1", "at last"]).await;
+        assert_eq!(self.owner_of("asset1").await, "at last");
+        assert_eq!(self.builds().await, 1, "the builder was run again");
+        assert_eq!(self.running.deaths().await, []);
+        self.running.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_chaincode_outlives_restarts_of_its_nodes() {
+    let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
+    let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
+    let found = ProcessRuntime::find(options, directory.as_deref()).await.unwrap();
+    deploy(&Runtime::Process(found)).await.outlives_restarts().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+async fn needs_docker_a_chaincode_outlives_restarts_of_its_nodes() {
+    for tag in ["2.5", "3.1"] {
+        let found = DockerRuntime::find(RuntimeOptions::new(program("CCAAS_BUILDER")), tag).await.unwrap();
+        deploy(&Runtime::Docker(found)).await.outlives_restarts().await;
+    }
+}
