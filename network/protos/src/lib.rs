@@ -47,12 +47,20 @@ package!(
     common, "common"
 );
 package!(
+    /// The discovery service.
+    discovery, "discovery"
+);
+package!(
     /// Consenters and options of the Raft orderer.
     etcdraft, "etcdraft"
 );
 package!(
     /// The gateway service.
     gateway, "gateway"
+);
+package!(
+    /// What the discovery service passes on of gossip.
+    gossip, "gossip"
 );
 package!(
     /// Reads and writes of keys.
@@ -89,4 +97,8 @@ package!(
 package!(
     /// Options of the BFT orderer.
     smartbft, "orderer.smartbft"
+);
+package!(
+    /// Private data between its endorsement and its commit.
+    transientstore, "transientstore"
 );

@@ -9,7 +9,7 @@ use fabric_protos::protos::{
     self, ChaincodeHeaderExtension, ChaincodeId, ChaincodeMessage, ChaincodeProposalPayload, ProposalResponse,
     PutStateMetadata, Response, StateMetadata, chaincode_message,
 };
-use fabric_protos::{orderer, rpc};
+use fabric_protos::{discovery, gossip, orderer, rpc, transientstore};
 
 #[test]
 fn register_is_encoded_as_a_chaincode_sends_it() {
@@ -122,6 +122,47 @@ fn the_gateways_details_come_out_of_the_status_header() {
 }
 
 #[test]
+fn a_peers_state_is_encoded_as_gossip_does() {
+    let chaincode = gossip::Chaincode { name: "c".to_owned(), version: "2".to_owned(), ..gossip::Chaincode::default() };
+    let state = gossip::StateInfo {
+        timestamp: Some(gossip::PeerTime { inc_num: 1, seq_num: 2 }),
+        pki_id: b"p".to_vec(),
+        channel_mac: b"m".to_vec(),
+        properties: Some(gossip::Properties { ledger_height: 3, left_channel: false, chaincodes: vec![chaincode] }),
+    };
+    let message = gossip::GossipMessage {
+        tag: gossip::gossip_message::Tag::ChanOrOrg.into(),
+        content: Some(gossip::gossip_message::Content::StateInfo(state)),
+        ..gossip::GossipMessage::default()
+    };
+    let bytes = b"\x18\x05\x7a\x18\x12\x04\x08\x01\x10\x02\x1a\x01p\x22\x01m\x2a\x0a\x08\x03\x1a\x06\x0a\x01c\x12\x012";
+    assert_eq!(message.encode_to_vec(), bytes);
+    let member = gossip::Member { endpoint: "h:1".to_owned(), metadata: Vec::new(), pki_id: b"p".to_vec() };
+    let alive = gossip::AliveMessage { membership: Some(member), timestamp: None, identity: b"i".to_vec() };
+    let content = Some(gossip::gossip_message::Content::AliveMsg(alive));
+    let message = gossip::GossipMessage { content, ..gossip::GossipMessage::default() };
+    assert_eq!(message.encode_to_vec(), b"\x2a\x0d\x0a\x08\x0a\x03h:1\x1a\x01p\x22\x01i");
+}
+
+#[test]
+fn discovery_and_the_transient_store_keep_their_numbers() {
+    let layout = discovery::Layout { quantities_by_group: [("G0".to_owned(), 2)].into() };
+    let peer = discovery::Peer { identity: b"i".to_vec(), ..discovery::Peer::default() };
+    let group = ("G0".to_owned(), discovery::Peers { peers: vec![peer] });
+    let descriptor = discovery::EndorsementDescriptor {
+        chaincode: "c".to_owned(),
+        endorsers_by_groups: [group].into(),
+        layouts: vec![layout],
+    };
+    assert_eq!(
+        descriptor.encode_to_vec(),
+        b"\x0a\x01c\x12\x0b\x0a\x02G0\x12\x05\x0a\x03\x1a\x01i\x1a\x08\x0a\x06\x0a\x02G0\x10\x02"
+    );
+    let private = transientstore::TxPvtReadWriteSetWithConfigInfo { endorsed_at: 7, ..Default::default() };
+    assert_eq!(private.encode_to_vec(), b"\x08\x07");
+}
+
+#[test]
 fn services_have_the_names_that_fabric_dials() {
     let names = [
         protos::endorser_server::SERVICE_NAME,
@@ -129,6 +170,7 @@ fn services_have_the_names_that_fabric_dials() {
         protos::chaincode_server::SERVICE_NAME,
         protos::chaincode_support_server::SERVICE_NAME,
         gateway::gateway_server::SERVICE_NAME,
+        discovery::discovery_server::SERVICE_NAME,
         orderer::atomic_broadcast_server::SERVICE_NAME,
     ];
     let expected = [
@@ -137,6 +179,7 @@ fn services_have_the_names_that_fabric_dials() {
         "protos.Chaincode",
         "protos.ChaincodeSupport",
         "gateway.Gateway",
+        "discovery.Discovery",
         "orderer.AtomicBroadcast",
     ];
     assert_eq!(names, expected);
