@@ -1,1 +1,107 @@
-//! The time that nodes go by, which a test may set.
+//! The time as the nodes see it. A test may set it; nothing here waits.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// A clock that all nodes of a network share. Clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Mutex<State>>);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    System,
+    /// The system's time plus or minus a span.
+    Ahead(Duration),
+    Behind(Duration),
+    /// Stands still.
+    Stopped(SystemTime),
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl Clock {
+    /// The system's time.
+    pub fn system() -> Self {
+        Self(Arc::new(Mutex::new(State::System)))
+    }
+
+    /// A clock that stands still until it is set or advanced.
+    pub fn stopped(at: SystemTime) -> Self {
+        Self(Arc::new(Mutex::new(State::Stopped(at))))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> SystemTime {
+        self.state().now()
+    }
+
+    /// Makes it `time` now. A stopped clock stays stopped, another one goes on from there.
+    pub fn set(&self, time: SystemTime) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = match *state {
+            State::Stopped(_) => State::Stopped(time),
+            _ => match time.duration_since(SystemTime::now()) {
+                Ok(ahead) => State::Ahead(ahead),
+                Err(behind) => State::Behind(behind.duration()),
+            },
+        };
+    }
+
+    /// Makes it later by `span`.
+    pub fn advance(&self, span: Duration) {
+        self.set(self.now().checked_add(span).unwrap_or_else(|| self.now()));
+    }
+
+    /// Back to the system's time.
+    pub fn reset(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::System;
+    }
+
+    fn state(&self) -> State {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn now(self) -> SystemTime {
+        let now = SystemTime::now();
+        match self {
+            Self::System => now,
+            Self::Ahead(span) => now.checked_add(span).unwrap_or(now),
+            Self::Behind(span) => now.checked_sub(span).unwrap_or(now),
+            Self::Stopped(time) => time,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn a_clock_that_is_set_goes_on_and_can_be_reset() {
+        let clock = Clock::system();
+        let other = clock.clone();
+        other.set(SystemTime::now() - HOUR);
+        let behind = SystemTime::now().duration_since(clock.now()).unwrap();
+        assert!(behind > HOUR - Duration::from_secs(5) && behind < HOUR + Duration::from_secs(5), "{behind:?}");
+        other.advance(2 * HOUR);
+        assert!(clock.now() > SystemTime::now() + HOUR - Duration::from_secs(5));
+        other.reset();
+        assert!(clock.now() <= SystemTime::now());
+    }
+
+    #[test]
+    fn a_stopped_clock_moves_only_when_it_is_told() {
+        let clock = Clock::stopped(SystemTime::UNIX_EPOCH);
+        assert_eq!(clock.now(), SystemTime::UNIX_EPOCH);
+        clock.advance(HOUR);
+        assert_eq!(clock.now(), SystemTime::UNIX_EPOCH + HOUR);
+    }
+}

@@ -1,1 +1,83 @@
-//! A peer: its channels, its chaincodes, its services.
+//! A peer: who it is, what it obeys, and the channels that it has joined.
+//!
+//! Its services are made by `endorser`, `gateway`, `discovery` and `deliver`, and put together in
+//! [`services`].
+
+pub mod configuration;
+pub mod services;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use fabric_network::release::Release;
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Clock;
+use crate::network::node::{NodeError, NodeFiles};
+use crate::network::server::Lifetime;
+use crate::network::{Nodes, Parts};
+use crate::signer::Signer;
+use configuration::PeerConfiguration;
+
+const CONFIGURATION: &str = "core.yaml";
+
+/// One peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its full name, such as `peer0.org1.example.com`.
+    pub name: String,
+    /// The MSP ID of its organization.
+    pub msp_id: String,
+    /// `HOST:PORT` under which others reach it.
+    pub endpoint: String,
+    /// Its identity and key.
+    pub signer: Signer,
+    /// What it obeys of its core.yaml.
+    pub configuration: PeerConfiguration,
+    /// The release line that it behaves as.
+    pub release: Release,
+    /// Its time.
+    pub clock: Clock,
+    /// Where external builders and chaincode find its files.
+    pub directory: PathBuf,
+    nodes: Weak<Nodes>,
+    life: Lifetime,
+}
+
+impl Peer {
+    pub(crate) fn new(parts: &Parts<'_>) -> Result<Self, NodeError> {
+        let Parts { spec, files, .. } = parts;
+        let path = Path::new(CONFIGURATION);
+        let unreadable = |reason| NodeError::Configuration { path: spec.directory.join(path), reason };
+        let configuration = PeerConfiguration::from_core_yaml(files.text(path)?).map_err(unreadable)?;
+        let msp = &configuration.peer.msp_config_path;
+        Ok(Self {
+            name: spec.name.clone(),
+            msp_id: spec.msp_id.clone(),
+            endpoint: spec.placement.endpoint(spec.placement.ports.grpc),
+            signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
+            release: parts.release,
+            clock: parts.clock.clone(),
+            directory: spec.placement.config_dir.clone(),
+            nodes: parts.nodes.clone(),
+            life: parts.life.clone(),
+            configuration,
+        })
+    }
+
+    /// The nodes of its network; nothing once the network is gone.
+    pub fn nodes(&self) -> Option<Arc<Nodes>> {
+        self.nodes.upgrade()
+    }
+
+    /// Runs a task that ends with the network at the latest.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.life.spawn(work);
+    }
+
+    pub(crate) fn tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {
+        let tls = &self.configuration.peer.tls;
+        let roots = tls.client_auth_required.then_some(&*tls.client_root_cas.files);
+        files.tls(&tls.cert.file, &tls.key.file, roots, b"h2")
+    }
+}

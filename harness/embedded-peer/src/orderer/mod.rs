@@ -1,1 +1,77 @@
-//! Cuts transactions into blocks: the broadcast and participation services.
+//! An orderer: takes transactions, cuts blocks, gives them out.
+
+pub mod configuration;
+pub mod duration;
+pub(crate) mod service;
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use fabric_network::release::Release;
+use tokio_rustls::TlsAcceptor;
+
+use crate::clock::Clock;
+use crate::network::node::{NodeError, NodeFiles};
+use crate::network::{Nodes, Parts};
+use crate::signer::Signer;
+use configuration::OrdererConfiguration;
+
+const CONFIGURATION: &str = "orderer.yaml";
+
+/// One orderer.
+#[derive(Debug)]
+pub struct Orderer {
+    /// Its full name, such as `orderer.example.com`.
+    pub name: String,
+    /// The MSP ID of its organization.
+    pub msp_id: String,
+    /// `HOST:PORT` under which others reach it.
+    pub endpoint: String,
+    /// Its identity and key.
+    pub signer: Signer,
+    /// What it obeys of its orderer.yaml.
+    pub configuration: OrdererConfiguration,
+    /// The release line that it behaves as.
+    pub release: Release,
+    /// Its time.
+    pub clock: Clock,
+    nodes: Weak<Nodes>,
+}
+
+impl Orderer {
+    pub(crate) fn new(parts: &Parts<'_>) -> Result<Self, NodeError> {
+        let Parts { spec, files, .. } = parts;
+        let path = Path::new(CONFIGURATION);
+        let unreadable = |reason| NodeError::Configuration { path: spec.directory.join(path), reason };
+        let configuration = OrdererConfiguration::from_orderer_yaml(files.text(path)?).map_err(unreadable)?;
+        let msp = &configuration.general.local_msp_dir;
+        Ok(Self {
+            name: spec.name.clone(),
+            msp_id: spec.msp_id.clone(),
+            endpoint: spec.placement.endpoint(spec.placement.ports.grpc),
+            signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
+            release: parts.release,
+            clock: parts.clock.clone(),
+            nodes: parts.nodes.clone(),
+            configuration,
+        })
+    }
+
+    /// The nodes of its network; nothing once the network is gone.
+    pub fn nodes(&self) -> Option<Arc<Nodes>> {
+        self.nodes.upgrade()
+    }
+
+    pub(crate) fn tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {
+        let tls = &self.configuration.general.tls;
+        let roots = tls.client_auth_required.then_some(&*tls.client_root_cas);
+        files.tls(&tls.certificate, &tls.private_key, roots, b"h2")
+    }
+
+    /// The TLS of the channel participation API.
+    pub(crate) fn admin_tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {
+        let tls = &self.configuration.admin.tls;
+        let roots = tls.client_auth_required.then_some(&*tls.client_root_cas);
+        files.tls(&tls.certificate, &tls.private_key, roots, b"http/1.1")
+    }
+}

@@ -1,0 +1,122 @@
+//! A node's own files, as the rendered bundle has them.
+
+use std::path::{Component, Path, PathBuf};
+
+use fabric_network::bundle::Bundle;
+use fabric_network::node::NodeSpec;
+
+use super::server::{ClientCertificates, TlsError, tls};
+use crate::signer::{Randomness, Signer};
+use tokio_rustls::TlsAcceptor;
+
+/// A file that a node's configuration names is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// It is not in the bundle.
+    #[error("{} is not in the bundle", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no text.
+    #[error("{} is not UTF-8", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The configuration can't be read.
+    #[error("{} can't be read: {reason}", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate or key for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The signing key.
+    #[error(transparent)]
+    Signer(#[from] crate::signer::SignerError),
+    /// The node's MSP.
+    #[error("the MSP can't be used: {reason}")]
+    Msp {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The files below a node's directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeFiles<'a> {
+    bundle: &'a Bundle,
+    directory: &'a Path,
+    seen_at: &'a Path,
+}
+
+impl<'a> NodeFiles<'a> {
+    pub(crate) fn new(bundle: &'a Bundle, spec: &'a NodeSpec) -> Self {
+        Self { bundle, directory: &spec.directory, seen_at: &spec.placement.config_dir }
+    }
+
+    /// The bytes of a file, by its path relative to the node's directory, or absolute within it.
+    pub(crate) fn bytes(&self, path: &Path) -> Result<&'a [u8], NodeError> {
+        let path = self.in_bundle(path);
+        match self.bundle.files.get(&path) {
+            Some(file) => Ok(&file.bytes),
+            None => Err(NodeError::Missing { path }),
+        }
+    }
+
+    pub(crate) fn text(&self, path: &Path) -> Result<&'a str, NodeError> {
+        std::str::from_utf8(self.bytes(path)?).map_err(|_| NodeError::Text { path: self.in_bundle(path) })
+    }
+
+    /// Every file directly in a directory.
+    pub(crate) fn files_in(&self, directory: &Path) -> impl Iterator<Item = (&'a Path, &'a [u8])> + use<'a> {
+        let directory = self.in_bundle(directory);
+        let files = self.bundle.files.iter();
+        files
+            .filter(move |(path, _)| path.parent() == Some(&*directory))
+            .map(|(path, file)| (path.as_path(), &*file.bytes))
+    }
+
+    /// The TLS of a listener.
+    pub(crate) fn tls(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        client_roots: Option<&[PathBuf]>,
+        protocol: &[u8],
+    ) -> Result<TlsAcceptor, NodeError> {
+        let clients = match client_roots {
+            None => ClientCertificates::Requested,
+            Some(paths) => {
+                let mut roots_pem = Vec::new();
+                for path in paths {
+                    roots_pem.extend_from_slice(self.bytes(path)?);
+                    roots_pem.push(b'\n');
+                }
+                ClientCertificates::Required { roots_pem }
+            }
+        };
+        Ok(tls(self.bytes(certificate)?, self.bytes(key)?, &clients, protocol)?)
+    }
+
+    /// The identity of the MSP directory `msp`.
+    pub(crate) fn signer(&self, msp_id: &str, msp: &Path, randomness: Randomness) -> Result<Signer, NodeError> {
+        let first = |directory: &str| {
+            let directory = msp.join(directory);
+            let found = self.files_in(&directory).next();
+            let (path, bytes) = found.ok_or_else(|| NodeError::Missing { path: self.in_bundle(&directory) })?;
+            std::str::from_utf8(bytes).map_err(|_| NodeError::Text { path: path.to_owned() })
+        };
+        Ok(Signer::new(msp_id, first("signcerts")?, first("keystore")?, randomness)?)
+    }
+
+    fn in_bundle(&self, path: &Path) -> PathBuf {
+        let own = path.strip_prefix(self.seen_at).unwrap_or(path);
+        let plain = own.components().filter(|part| !matches!(part, Component::CurDir));
+        self.directory.join(plain.collect::<PathBuf>())
+    }
+}
