@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod channel;
+pub mod couchdb;
 pub mod identity;
 pub mod node;
 pub mod placement;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 pub use crate::topology::NodeKind;
 
+use crate::couchdb::Secret;
 use crate::placement::NodePlacement;
 
 /// One node, ready to be started.
@@ -37,12 +38,22 @@ pub struct NodeSpec {
     pub image: String,
     /// The environment that it needs beyond what the runtime gives any program.
     pub environment: BTreeMap<String, String>,
+    /// More of it, whose values must not be shown, logged or written to a file that others read.
+    pub secrets: BTreeMap<String, Secret>,
     /// Its own tree, relative to the bundle: configuration, MSP, TLS pair.
     pub directory: PathBuf,
     /// Where it is.
     pub placement: NodePlacement,
     /// How to find out that it is ready.
     pub readiness: Readiness,
+}
+
+impl NodeSpec {
+    /// The whole environment, with its secrets: for whoever starts the node, and for nobody else.
+    pub fn full_environment(&self) -> BTreeMap<String, String> {
+        let secrets = self.secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
+        self.environment.clone().into_iter().chain(secrets).collect()
+    }
 }
 
 /// A node is ready when a gRPC call to [`port`](Self::port) gets an answer: any status that the

@@ -8,11 +8,12 @@ mod orderer;
 mod peer;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Bundle, File};
 use crate::channel::ChannelError;
+use crate::couchdb::CouchDb;
 use crate::identity::{self, Identities, IdentityError, OrganizationIdentities, Validity};
 use crate::node::{NodeSpec, Readiness};
 use crate::placement::{NodePlacement, Placement};
@@ -28,6 +29,9 @@ pub struct RenderOptions {
     pub validity: Validity,
     /// The nodes' `FABRIC_LOGGING_SPEC`. Default [`DEFAULT_LOGGING`](Self::DEFAULT_LOGGING).
     pub logging: String,
+    /// The CouchDB that holds a peer's world state, by the peer's full name. Each serves one peer
+    /// only. Default: none; a peer that is not here keeps its world state in its own directory.
+    pub couchdb: BTreeMap<String, CouchDb>,
 }
 
 impl RenderOptions {
@@ -36,7 +40,7 @@ impl RenderOptions {
 
     /// Options with the default logging.
     pub fn new(release: Release, validity: Validity) -> Self {
-        Self { release, validity, logging: Self::DEFAULT_LOGGING.to_owned() }
+        Self { release, validity, logging: Self::DEFAULT_LOGGING.to_owned(), couchdb: BTreeMap::new() }
     }
 }
 
@@ -51,6 +55,20 @@ pub enum RenderError {
     NoBft {
         /// The release asked for.
         release: Release,
+    },
+    /// A CouchDB is for a peer that the topology does not have.
+    #[error("the CouchDB {couchdb} is for {peer}, which is no peer of the topology")]
+    CouchDbOfNoPeer {
+        /// The peer that was named.
+        peer: String,
+        /// The CouchDB.
+        couchdb: CouchDb,
+    },
+    /// Two peers would write to the same databases, which are named after the channel.
+    #[error("the CouchDB {couchdb} is for two peers; each needs its own")]
+    CouchDbOfTwoPeers {
+        /// The CouchDB.
+        couchdb: CouchDb,
     },
     /// The placement does not fit the topology.
     #[error("the placement can't be used:\n{}", problems.join("\n"))]
@@ -128,6 +146,7 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
     if topology.ordering.consensus == Consensus::Bft && !options.release.has_bft() {
         return Err(RenderError::NoBft { release: options.release });
     }
+    check_couchdb(topology, &options.couchdb)?;
     let problems = placement.problems(topology);
     if !problems.is_empty() {
         return Err(RenderError::Placement { problems });
@@ -151,6 +170,20 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
         files.insert(channel_path(&channel.name), File::public(&*channel.genesis_block));
     }
     Ok(Bundle { files, nodes, channels, identities })
+}
+
+fn check_couchdb(topology: &Topology, couchdb: &BTreeMap<String, CouchDb>) -> Result<(), RenderError> {
+    let is_peer = |name: &str| topology.nodes().any(|node| node.kind == NodeKind::Peer && node.name == name);
+    let mut seen = BTreeSet::new();
+    for (peer, couchdb) in couchdb {
+        if !is_peer(peer) {
+            return Err(RenderError::CouchDbOfNoPeer { peer: peer.clone(), couchdb: couchdb.clone() });
+        }
+        if !seen.insert(couchdb.address()) {
+            return Err(RenderError::CouchDbOfTwoPeers { couchdb: couchdb.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn node_spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptions, identities: &Identities) -> NodeSpec {

@@ -3,6 +3,7 @@
 //! The text is `templates/orderer.yaml`, which explains itself to operators; here are only the
 //! values that differ between orderers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::template::{fill, quoted};
@@ -45,6 +46,7 @@ pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptio
         arguments: Vec::new(),
         image: "hyperledger/fabric-orderer".to_owned(),
         environment: environment(at, options),
+        secrets: BTreeMap::new(),
         directory: node_directory(NodeKind::Orderer, node.domain, &node.name),
         placement: at.clone(),
         readiness: readiness(node, at, tls_ca_pem),

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 
 use super::template::{fill, quoted};
 use super::{RenderOptions, environment, path_text, readiness};
+use crate::couchdb::{CouchDb, Secret};
 use crate::identity::node_directory;
 use crate::node::NodeSpec;
 use crate::placement::{NodePlacement, Placement};
 use crate::topology::{NodeKind, NodeRef, Topology};
 
 const TEMPLATE: &str = include_str!("templates/core.yaml");
+const COUCHDB: &str = include_str!("templates/core-couchdb.yaml");
 const RUNTIME_PARAMS: &str = include_str!("templates/core-runtime-params.yaml");
 const DELIVERY_POLICY: &str = include_str!("templates/core-delivery-policy.yaml");
 
@@ -30,6 +32,8 @@ pub(super) fn core_yaml(
     let only_if = |condition: bool, text: &str| if condition { text.to_owned() } else { String::new() };
     let chaincode = at.ports.chaincode.unwrap_or_default();
     let release = options.release;
+    let couchdb = options.couchdb.get(&node.name);
+    let couchdb_config = |couchdb: &CouchDb| fill(COUCHDB, &[("address", quoted(&couchdb.address()))]);
     fill(
         TEMPLATE,
         &[
@@ -46,6 +50,8 @@ pub(super) fn core_yaml(
             ("operations_address", listen(at.ports.operations)),
             ("bootstrap", bootstrap(topology, placement, node, at)),
             ("runtime_params", only_if(release.has_key_batches(), RUNTIME_PARAMS)),
+            ("state_database", if couchdb.is_some() { "CouchDB" } else { "goleveldb" }.to_owned()),
+            ("couchdb", couchdb.map(couchdb_config).unwrap_or_default()),
             ("delivery_policy", only_if(release.has_bft(), DELIVERY_POLICY)),
         ],
     )
@@ -82,10 +88,19 @@ pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptio
         arguments: vec!["node".to_owned(), "start".to_owned()],
         image: "hyperledger/fabric-peer".to_owned(),
         environment,
+        secrets: options.couchdb.get(&node.name).map(couchdb_secrets).unwrap_or_default(),
         directory: node_directory(NodeKind::Peer, node.domain, &node.name),
         placement: at.clone(),
         readiness: readiness(node, at, tls_ca_pem),
     }
+}
+
+/// Not in core.yaml, which anyone may read.
+fn couchdb_secrets(couchdb: &CouchDb) -> BTreeMap<String, Secret> {
+    BTreeMap::from([
+        ("CORE_LEDGER_STATE_COUCHDBCONFIG_USERNAME".to_owned(), Secret::new(couchdb.username())),
+        ("CORE_LEDGER_STATE_COUCHDBCONFIG_PASSWORD".to_owned(), couchdb.password().clone()),
+    ])
 }
 
 /// Where the builder finds the peer's client certificate for chaincode servers, so that no

@@ -66,7 +66,7 @@ impl Network {
                 .args(&node.arguments)
                 .env_clear()
                 .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-                .envs(&node.environment)
+                .envs(node.full_environment())
                 .current_dir(&node.placement.config_dir)
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().unwrap())

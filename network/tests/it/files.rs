@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use fabric_network::bundle::{Bundle, PRIVATE_MODE};
+use fabric_network::bundle::{Bundle, File, PRIVATE_MODE};
 use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
-use fabric_network::render::{RenderError, render};
+use fabric_network::render::{RenderError, RenderOptions, render};
 use fabric_network::topology::Topology;
 use serde_json::Value;
 
@@ -58,6 +58,49 @@ fn peers_of_an_organization_begin_with_each_other() {
         let port = placement.nodes[other].ports.grpc;
         assert_eq!(core["peer"]["gossip"]["bootstrap"], serde_json::json!([format!("127.0.0.1:{port}")]));
     }
+}
+
+fn with_couchdb(release: Release, url: &str) -> RenderOptions {
+    let couchdb = [("peer0.org1.example.com".to_owned(), url.parse().unwrap())].into();
+    RenderOptions { couchdb, ..options(release) }
+}
+
+#[test]
+fn a_peer_on_couchdb_differs_in_its_ledger_and_its_secrets() {
+    let (topology, url) = (Topology::solo(), "http://us%65r:topsecret@couchdb0.example.com:5984");
+    for release in [Release::V2_5, Release::V3_1] {
+        let options = with_couchdb(release, url);
+        let couchdb = render(&topology, &place_anywhere(&topology), &options).unwrap();
+        let leveldb = bundle(&topology, release);
+        let core = |bundle| text(bundle, &format!("{PEER}/core.yaml")).to_owned();
+        let (with, without) = (core(&couchdb), core(&leveldb));
+        let added: Vec<&str> = with.lines().filter(|line| !without.lines().any(|other| other == *line)).collect();
+        insta::allow_duplicates! { insta::assert_snapshot!("couchdb", added.join("\n")) };
+        let yaml: Value = serde_saphyr::from_str(&with).unwrap();
+        assert_eq!(yaml["ledger"]["state"]["stateDatabase"], "CouchDB");
+        assert_eq!(yaml["ledger"]["state"]["couchDBConfig"]["couchDBAddress"], "couchdb0.example.com:5984");
+
+        let peer = couchdb.nodes.iter().find(|node| node.kind == NodeKind::Peer).unwrap();
+        let environment = peer.full_environment();
+        assert_eq!(environment["CORE_LEDGER_STATE_COUCHDBCONFIG_USERNAME"], "user");
+        assert_eq!(environment["CORE_LEDGER_STATE_COUCHDBCONFIG_PASSWORD"], "topsecret");
+        assert!(!format!("{options:?} {:?}", couchdb.nodes).contains("topsecret"), "a secret is shown");
+        let shows = |(_, file): &(_, &File)| file.bytes.windows(9).any(|part| part == b"topsecret");
+        assert_eq!(couchdb.files.iter().find(shows), None, "a secret is in a file");
+    }
+}
+
+#[test]
+fn a_couchdb_is_of_one_peer_of_the_topology() {
+    let topology = Topology::duo();
+    let mut options = with_couchdb(Release::V3_1, "http://a:b@h:1");
+    let placement = place_anywhere(&topology);
+    options.couchdb.insert("peer0.org2.example.com".to_owned(), "http://c:d@h:1".parse().unwrap());
+    let error = render(&topology, &placement, &options).unwrap_err();
+    assert_eq!(error.to_string(), "the CouchDB http://h:1 is for two peers; each needs its own");
+    options.couchdb.insert("orderer0.example.com".to_owned(), "http://c:d@h:2".parse().unwrap());
+    let error = render(&topology, &placement, &options).unwrap_err().to_string();
+    assert_eq!(error, "the CouchDB http://h:2 is for orderer0.example.com, which is no peer of the topology");
 }
 
 /// Paths and hosts come from a runtime and may need quoting.

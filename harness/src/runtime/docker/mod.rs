@@ -285,7 +285,7 @@ fn node_request(
         files::link_builder(&options.builder, &tree.join("builder"))?;
     }
     let directory = spec.placement.config_dir.display().to_string();
-    let mut environment = spec.environment.clone();
+    let mut environment = spec.full_environment();
     environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.clone());
     Ok(Request {
         name: spec.name.clone(),

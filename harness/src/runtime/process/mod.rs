@@ -202,7 +202,7 @@ impl Prepared {
             NodeKind::Orderer => &self.binaries.orderer,
         };
         let directory = spec.placement.config_dir.clone();
-        let mut environment = spec.environment.clone();
+        let mut environment = spec.full_environment();
         environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.display().to_string());
         Program {
             name: spec.name.clone(),
