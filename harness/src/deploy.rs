@@ -2,6 +2,7 @@
 //!
 //! What does not depend on each other runs side by side. Checks nothing about the chaincode itself.
 
+use crate::check::Client;
 use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Signer, SignerError};
 use crate::report::timeline::Timeline;
 use crate::runtime::RunningNode;
@@ -221,25 +222,45 @@ impl Administration {
         Ok(())
     }
 
-    /// The first peer of the channel's first organization, called by that organization's first user
-    /// (its administrator if it has none).
+    /// Who may call a chaincode of this channel: of each organization its users, then its
+    /// administrator, each by the organization's first peer.
+    ///
+    /// # Errors
+    ///
+    /// When an identity can't be used.
+    pub fn clients(&self, channel: &Channel, bundle: &Bundle) -> Result<Vec<Client>, DeployError> {
+        let mut clients = Vec::new();
+        for organization in self.members(channel) {
+            let of_same = |identities: &&OrganizationIdentities| identities.msp_id == organization.msp_id;
+            let identities = bundle.identities.peer_organizations.iter().find(of_same);
+            let (Some(identities), Some(peer)) = (identities, organization.peers.first()) else { continue };
+            let users = (1..).map(|number| format!("User{number}")).zip(&identities.users);
+            for (user, credential) in users.chain([("Admin".to_owned(), &identities.admin)]) {
+                clients.push(Client {
+                    user,
+                    organization: organization.name.clone(),
+                    domain: identities.domain.clone(),
+                    gateway: peer.with_signer(signer(credential)?),
+                });
+            }
+        }
+        Ok(clients)
+    }
+
+    /// The default one of [`clients`](Self::clients): the first peer of the channel's first
+    /// organization, called by that organization's first user (its administrator if it has none).
     ///
     /// # Errors
     ///
     /// When there is no such peer.
     pub fn gateway(&self, channel: &Channel, bundle: &Bundle) -> Result<PeerClient, DeployError> {
-        let organization = self.members(channel).next().ok_or(DeployError::Nothing { what: "organization" })?;
-        let peer = organization.peers.first().ok_or(DeployError::Nothing { what: "peer" })?;
-        let of_same = |identities: &&OrganizationIdentities| identities.msp_id == organization.msp_id;
-        let identities = bundle.identities.peer_organizations.iter().find(of_same);
-        let identities = identities.ok_or(DeployError::Nothing { what: "identity" })?;
-        let credential = identities.users.first().unwrap_or(&identities.admin);
-        Ok(peer.with_signer(signer(credential)?))
+        let first = self.clients(channel, bundle)?.into_iter().next();
+        first.map(|client| client.gateway).ok_or(DeployError::Nothing { what: "peer" })
     }
 
-    /// How many organizations the channel has.
-    pub fn organizations(&self, channel: &Channel) -> usize {
-        self.members(channel).count()
+    /// Name and MSP ID of each organization of the channel.
+    pub fn organizations(&self, channel: &Channel) -> Vec<(String, String)> {
+        self.members(channel).map(|member| (member.name.clone(), member.msp_id.clone())).collect()
     }
 
     fn members<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a Organization> {

@@ -16,6 +16,7 @@ use fabric_network::bundle::{Bundle, File};
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderError, RenderOptions, render};
 use fabric_network::topology::Channel;
+use futures::future::try_join_all;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -167,24 +168,28 @@ async fn deploy_and_check(
     running: &Running,
     timeline: &Timeline,
 ) -> Result<Finished, RunError> {
-    let channel = plan.topology.channels.first().ok_or(DeployError::Nothing { what: "channel" })?;
-    let definition = Definition::new(CHAINCODE, "1.0");
+    let definitions = plan.cases.chaincode.definitions(CHAINCODE);
     let connect = Administration::connect(&plan.topology, bundle, running.nodes(), plan.timeout);
     let administration = timeline.step("connect to the nodes", connect).await?;
     administration.join_and_install(&plan.topology, bundle, package, timeline).await?;
-    let approve = administration.approve(channel, &definition, package);
-    timeline.step("approve for each organization", approve).await?;
-    timeline.step("check the commit readiness", administration.check_readiness(channel, &definition)).await?;
-    timeline.step("commit", administration.commit(channel, &definition)).await?;
+    let everywhere = || plan.topology.channels.iter().flat_map(|on| definitions.iter().map(move |what| (on, what)));
+    let approve = everywhere().map(|(channel, definition)| administration.approve(channel, definition, package));
+    timeline.step("approve for each organization", try_join_all(approve)).await?;
+    let check = everywhere().map(|(channel, definition)| administration.check_readiness(channel, definition));
+    timeline.step("check the commit readiness", try_join_all(check)).await?;
+    let commit = everywhere().map(|(channel, definition)| administration.commit(channel, definition));
+    timeline.step("commit", try_join_all(commit)).await?;
 
-    let target = target(plan, &administration, channel, bundle)?;
-    timeline.step(FIRST_QUERY, target.first_answer()).await.map_err(RunError::FirstQuery)?;
+    let target = target(plan, &administration, &definitions, bundle)?;
+    let cases = &plan.cases.cases;
+    let probe = cases.first().ok_or(DeployError::Nothing { what: "case" })?;
+    timeline.step(FIRST_QUERY, target.first_answer(probe)).await.map_err(RunError::FirstQuery)?;
     let to_first_query = timeline.elapsed();
     timeline
-        .step("wait until the endorsers are known", target.endorsers_are_known())
+        .step("wait until the endorsers are known", target.endorsers_are_known(probe))
         .await
         .map_err(RunError::Endorsers)?;
-    let cases = check::run(&plan.cases.cases, &target, async |before| match before {
+    let cases = check::run(cases, &target, async |before| match before {
         Before::RestartChaincode => restart_chaincodes(running).await,
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
@@ -194,16 +199,21 @@ async fn deploy_and_check(
 fn target(
     plan: &Plan,
     administration: &Administration,
-    channel: &Channel,
+    definitions: &[Definition],
     bundle: &Bundle,
 ) -> Result<Target, RunError> {
+    let channel = |channel: &Channel| {
+        Ok(check::Channel {
+            name: channel.name.clone(),
+            peers: administration.channel_peers(channel).cloned().collect(),
+            clients: administration.clients(channel, bundle)?,
+            organizations: administration.organizations(channel),
+        })
+    };
     Ok(Target {
-        gateway: administration.gateway(channel, bundle)?,
-        peers: administration.channel_peers(channel).cloned().collect(),
-        channel: channel.name.clone(),
-        chaincode: CHAINCODE.to_owned(),
-        organizations: administration.organizations(channel),
-        probe: plan.cases.cases.first().map(|case| case.call().arguments().to_vec()).unwrap_or_default(),
+        channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
+        chaincode: definitions.first().map_or(CHAINCODE, |definition| &definition.name).to_owned(),
+        couchdb: false,
         timeout: plan.timeout,
     })
 }

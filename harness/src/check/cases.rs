@@ -1,16 +1,36 @@
 //! Cases as data: what is called, and what must come of it. Runs nothing.
+//!
+//! A case file is TOML, for a chaincode in any language. Only `[[case]]` with `name`, one of `submit`
+//! and `evaluate`, is required. A mistake is told with its line and column before anything is
+//! started. Every field there is:
+//!
+#![doc = concat!("```toml\n", include_str!("../../cases/reference.toml"), "```")]
 
-use serde::Deserialize;
-use serde_json::Value;
+use super::data::{Base64, Data, Json};
+use super::definition::{ChaincodeSection, Collections};
+use crate::options::read_text;
+use fabric_protos::protos::TxValidationCode;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The cases of one chaincode, in the order in which they run.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CaseFile {
+    /// What is committed.
+    pub chaincode: ChaincodeSection,
     /// The cases.
-    #[serde(rename = "case")]
     pub cases: Vec<Case>,
+}
+
+/// The file as it is written, with the places of its cases.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    #[serde(default)]
+    chaincode: ChaincodeSection,
+    #[serde(rename = "case", default)]
+    cases: Vec<toml::Spanned<Case>>,
 }
 
 /// One transaction, and what must come of it.
@@ -20,15 +40,37 @@ pub struct Case {
     /// What holds when the case passes, as a sentence.
     pub name: String,
     /// Function and arguments of a transaction that is endorsed, ordered and committed.
-    pub submit: Option<Vec<String>>,
+    pub submit: Option<Vec<Data>>,
     /// Function and arguments of a transaction that is only evaluated on one peer.
-    pub evaluate: Option<Vec<String>>,
+    pub evaluate: Option<Vec<Data>>,
+    /// Whether the call is the chaincode's initialization. Default no.
+    #[serde(default)]
+    pub init: bool,
+    /// Transient data, by name. Default none.
+    #[serde(default)]
+    pub transient: BTreeMap<String, Data>,
+    /// Who calls. Default: the first user of the channel's first organization.
+    pub identity: Option<IdentityName>,
+    /// The channel. Default: the topology's first.
+    pub channel: Option<String>,
+    /// The chaincode's name in its definition. Default: the one under test.
+    pub chaincode: Option<String>,
+    /// Names or MSP IDs of organizations that endorse, or of which one evaluates. Default: the
+    /// gateway chooses.
+    #[serde(default)]
+    pub endorsing_organizations: Vec<String>,
     /// The answer as JSON; an object may have further members.
-    pub payload: Option<Value>,
+    pub payload: Option<Json>,
     /// The answer as text, to the letter.
     pub payload_text: Option<String>,
+    /// The answer as bytes.
+    pub payload_base64: Option<Base64>,
+    /// The status of the chaincode's response. From 400 on it is an error to the client.
+    pub status: Option<i32>,
     /// A text that the client's error must contain.
     pub error: Option<String>,
+    /// The code with which peers must commit the transaction as invalid.
+    pub invalid: Option<InvalidCode>,
     /// The chaincode event that the commit must bring.
     pub event: Option<ExpectedEvent>,
     /// How many organizations must have endorsed.
@@ -40,6 +82,48 @@ pub struct Case {
     pub needs: Needs,
 }
 
+/// A user or administrator and its organization, by the organization's name or domain:
+/// `User1@Org1`, `Admin@org1.example.com`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityName {
+    /// `Admin`, or `User` and a number from 1.
+    pub user: String,
+    /// Name or domain of the organization.
+    pub organization: String,
+}
+
+impl<'de> Deserialize<'de> for IdentityName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_user = |user: &str| {
+            let number = user.strip_prefix("User").and_then(|number| number.parse::<u32>().ok());
+            user == "Admin" || number.is_some_and(|number| user == format!("User{number}") && number > 0)
+        };
+        match text.split_once('@') {
+            Some((user, organization)) if is_user(user) && !organization.is_empty() => {
+                Ok(Self { user: user.to_owned(), organization: organization.to_owned() })
+            }
+            _ => Err(serde::de::Error::custom("an identity is Admin@ORGANIZATION, User1@ORGANIZATION and so on")),
+        }
+    }
+}
+
+/// A validation code other than `VALID`, by its name in Fabric's `TxValidationCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidCode(pub TxValidationCode);
+
+impl<'de> Deserialize<'de> for InvalidCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match TxValidationCode::from_str_name(&text) {
+            Some(code) if code != TxValidationCode::Valid => Ok(Self(code)),
+            _ => Err(serde::de::Error::custom(
+                "not a code of an invalid transaction, such as ENDORSEMENT_POLICY_FAILURE or MVCC_READ_CONFLICT",
+            )),
+        }
+    }
+}
+
 /// A chaincode event as it must arrive.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +131,7 @@ pub struct ExpectedEvent {
     /// The event's name.
     pub name: String,
     /// Its payload as JSON; an object may have further members. Default: anything.
-    pub payload: Option<Value>,
+    pub payload: Option<Json>,
 }
 
 /// What a case does before its call.
@@ -62,17 +146,21 @@ pub enum Before {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Needs {
-    /// The smallest number of organizations. Default 0.
+    /// The smallest number of organizations in the channel. Default 0.
     pub organizations: usize,
+    /// The smallest number of channels. Default 0.
+    pub channels: usize,
+    /// Whether the peers' state database must be CouchDB, or must not. Default: it does not matter.
+    pub couchdb: Option<bool>,
 }
 
 /// How a case calls the chaincode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call<'a> {
     /// Endorse, order, commit.
-    Submit(&'a [String]),
+    Submit(&'a [Data]),
     /// Ask one peer.
-    Evaluate(&'a [String]),
+    Evaluate(&'a [Data]),
 }
 
 /// A file of cases that can't be used.
@@ -96,19 +184,30 @@ pub enum CaseFileError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// The file of collections is none; the text gives line and column.
+    #[error("{file}: {source}")]
+    Collections {
+        /// The file's name.
+        file: String,
+        /// What is wrong, and where.
+        #[source]
+        source: serde_json::Error,
+    },
     /// There is nothing to check.
     #[error("{file} has no case; begin one with [[case]]")]
     Empty {
         /// The file's name.
         file: String,
     },
-    /// A case contradicts itself.
-    #[error("{file}: case[{index}] \"{name}\": {reason}")]
+    /// A case contradicts itself, or the definition.
+    #[error("{file}: case \"{name}\" at line {line}, column {column}: {reason}")]
     Case {
         /// The file's name.
         file: String,
-        /// Position of the case, from 0.
-        index: usize,
+        /// Line of its `[[case]]`, from 1.
+        line: usize,
+        /// Column of it, from 1.
+        column: usize,
         /// Name of the case.
         name: String,
         /// What is wrong with it.
@@ -126,17 +225,24 @@ impl CaseFile {
         Self::from_toml("asset-transfer.toml", include_str!("../../cases/asset-transfer.toml"))
     }
 
-    /// Reads cases from a TOML file.
+    /// Reads cases from a TOML file, and the file of collections that it may name.
     ///
     /// # Errors
     ///
-    /// When the file can't be read, and as [`from_toml`](Self::from_toml).
+    /// When a file can't be read, and as [`from_toml`](Self::from_toml).
     pub fn read(path: &Path) -> Result<Self, CaseFileError> {
-        let file = path.display().to_string();
-        match crate::options::read_text(path) {
-            Ok(text) => Self::from_toml(&file, &text),
-            Err(source) => Err(CaseFileError::Read { file, source }),
+        let text = |path: &Path| {
+            let failed = |source| CaseFileError::Read { file: path.display().to_string(), source };
+            read_text(path).map_err(failed)
+        };
+        let mut cases = Self::from_toml(&path.display().to_string(), &text(path)?)?;
+        if let Collections::File(file) = &cases.chaincode.collections {
+            let file = path.parent().unwrap_or(Path::new("")).join(file);
+            let collections = Collections::from_json(&text(&file)?)
+                .map_err(|source| CaseFileError::Collections { file: file.display().to_string(), source })?;
+            cases.chaincode.collections = collections;
         }
+        Ok(cases)
     }
 
     /// Reads cases from TOML text; `file` is named in errors.
@@ -145,31 +251,47 @@ impl CaseFile {
     ///
     /// When the text is no TOML, has unknown fields, or a case contradicts itself.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
-        let cases: Self = toml::from_str(text)
+        let FileText { chaincode, cases } = toml::from_str(text)
             .map_err(|source| CaseFileError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
-        if cases.cases.is_empty() {
+        if cases.is_empty() {
             return Err(CaseFileError::Empty { file: file.to_owned() });
         }
-        for (index, case) in cases.cases.iter().enumerate() {
-            case.validate().map_err(|reason| CaseFileError::Case {
-                file: file.to_owned(),
-                index,
-                name: case.name.clone(),
-                reason,
+        for (index, case) in cases.iter().enumerate() {
+            let must_init = chaincode.init_required && index == 0;
+            let checked = match case.as_ref().validate() {
+                Ok(()) if must_init && !case.as_ref().init => {
+                    Err("the definition has init_required, so the first case must have `init = true`")
+                }
+                checked => checked,
+            };
+            checked.map_err(|reason| {
+                let (line, column) = place(text, case.span().start);
+                let name = case.as_ref().name.clone();
+                CaseFileError::Case { file: file.to_owned(), line, column, name, reason }
             })?;
         }
-        Ok(cases)
+        Ok(Self { chaincode, cases: cases.into_iter().map(toml::Spanned::into_inner).collect() })
     }
+}
+
+/// Line and column of a byte, from 1.
+fn place(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 impl Call<'_> {
     /// Function and arguments.
-    pub fn arguments(&self) -> &[String] {
+    pub fn arguments(&self) -> &[Data] {
         match self {
             Self::Submit(arguments) | Self::Evaluate(arguments) => arguments,
         }
     }
 }
+
+/// From this status on, a chaincode's response is an error, which no peer endorses.
+const ERROR_THRESHOLD: i32 = 400;
 
 impl Case {
     /// What the case calls.
@@ -180,6 +302,11 @@ impl Case {
         }
     }
 
+    /// Whether the call must end in an error before anything is ordered.
+    pub fn must_fail(&self) -> bool {
+        self.error.is_some() || self.status.is_some_and(|status| status >= ERROR_THRESHOLD)
+    }
+
     fn validate(&self) -> Result<(), &'static str> {
         let ((Some(arguments), None) | (None, Some(arguments))) = (&self.submit, &self.evaluate) else {
             return Err("give one of `submit` and `evaluate`");
@@ -187,51 +314,33 @@ impl Case {
         if arguments.is_empty() {
             return Err("the first argument is the function's name; give it");
         }
-        if self.payload.is_some() && self.payload_text.is_some() {
-            return Err("give one of `payload` and `payload_text`");
+        let payloads = [self.payload.is_some(), self.payload_text.is_some(), self.payload_base64.is_some()];
+        if payloads.iter().filter(|is_given| **is_given).count() > 1 {
+            return Err("give one of `payload`, `payload_text` and `payload_base64`");
         }
-        let of_success = self.payload.is_some() || self.payload_text.is_some() || self.event.is_some();
-        if self.error.is_some() && (of_success || self.endorsed_by.is_some()) {
-            return Err("a call that must fail has no payload, event or endorsements");
+        let of_submit = self.event.is_some() || self.endorsed_by.is_some() || self.invalid.is_some();
+        if self.must_fail() && (payloads.contains(&true) || of_submit) {
+            return Err("a call that must fail has no payload, event, endorsements or validation code");
         }
-        if self.evaluate.is_some() && (self.event.is_some() || self.endorsed_by.is_some()) {
-            return Err("only a submitted transaction has an event or endorsements; use `submit`");
+        if self.status.is_some_and(|status| status < ERROR_THRESHOLD) && self.error.is_some() {
+            return Err("a status below 400 is a success and has no `error`");
+        }
+        if self.evaluate.is_some() && (of_submit || self.init) {
+            return Err(
+                "only a submitted transaction has an event, endorsements or a validation code, or can be an `init`; \
+                 use `submit`",
+            );
+        }
+        if self.invalid.is_some() && self.event.is_some() {
+            return Err("an invalid transaction brings no event");
         }
         Ok(())
-    }
-}
-
-/// Compares JSON: an object may have members that were not expected, all else must be equal.
-///
-/// # Errors
-///
-/// The first difference, with its place in the value (`$[0].Owner`).
-pub fn match_json(expected: &Value, seen: &Value) -> Result<(), String> {
-    match_at("$", expected, seen)
-}
-
-fn match_at(place: &str, expected: &Value, seen: &Value) -> Result<(), String> {
-    match (expected, seen) {
-        (Value::Object(expected), Value::Object(seen)) => expected.iter().try_for_each(|(name, expected)| {
-            let seen = seen.get(name).ok_or_else(|| format!("{place}.{name} is missing"))?;
-            match_at(&format!("{place}.{name}"), expected, seen)
-        }),
-        (Value::Array(expected), Value::Array(seen)) => {
-            if expected.len() != seen.len() {
-                return Err(format!("{place} has {} elements, not {}", seen.len(), expected.len()));
-            }
-            let mut pairs = expected.iter().zip(seen).enumerate();
-            pairs.try_for_each(|(index, (expected, seen))| match_at(&format!("{place}[{index}]"), expected, seen))
-        }
-        _ if expected == seen => Ok(()),
-        _ => Err(format!("{place} is {seen}, not {expected}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_asset_transfer_cases_can_be_read() {
@@ -246,33 +355,117 @@ mod tests {
             "TransferAsset",
             "GetAllAssets",
         ] {
-            let called = |case: &Case| case.call().arguments()[0] == function;
+            let called = |case: &Case| case.call().arguments()[0].bytes() == function.as_bytes();
             assert!(cases.iter().any(|case| called(case) && case.error.is_none()), "no case calls {function}");
         }
     }
 
     #[test]
-    fn a_mistake_in_a_case_file_says_where() {
-        let unknown =
-            CaseFile::from_toml("my.toml", "[[case]]\nname = 'a'\nsubmitt = ['F']\n").unwrap_err().to_string();
-        assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
-        let both = "[[case]]\nname = 'a'\nsubmit = ['F']\nevaluate = ['F']\n";
-        let both = CaseFile::from_toml("my.toml", both).unwrap_err().to_string();
-        assert_eq!(both, "my.toml: case[0] \"a\": give one of `submit` and `evaluate`");
-        let event = "[[case]]\nname = 'a'\nevaluate = ['F']\nevent = { name = 'E' }\n";
-        assert!(CaseFile::from_toml("my.toml", event).unwrap_err().to_string().contains("use `submit`"));
+    fn the_reference_has_every_field_there_is() {
+        let text = include_str!("../../cases/reference.toml");
+        let file = CaseFile::from_toml("reference.toml", text).unwrap();
+        let ChaincodeSection { name, also_named, version, init_required, endorsement_policy, collections } =
+            &file.chaincode;
+        assert!(name.is_some() && version.is_some() && *init_required && endorsement_policy.is_some());
+        assert!(!also_named.is_empty() && *collections != Collections::default());
+        let shown: Vec<_> = file.cases.iter().map(shown).collect();
+        for (index, (field, _)) in shown[0].iter().enumerate() {
+            assert!(shown.iter().any(|case| case[index].1), "the reference lacks `{field}`");
+        }
+    }
+
+    /// Which fields of a case are there; without `..`, so that a new one makes this fail to compile.
+    fn shown(case: &Case) -> [(&'static str, bool); 21] {
+        let Case {
+            name,
+            submit,
+            evaluate,
+            init,
+            transient,
+            identity,
+            channel,
+            chaincode,
+            endorsing_organizations,
+            payload,
+            payload_text,
+            payload_base64,
+            status,
+            error,
+            invalid,
+            event,
+            endorsed_by,
+            after,
+            needs: Needs { organizations, channels, couchdb },
+        } = case;
+        [
+            ("name", !name.is_empty()),
+            ("submit", submit.is_some()),
+            ("evaluate", evaluate.is_some()),
+            ("init", *init),
+            ("transient", !transient.is_empty()),
+            ("identity", identity.is_some()),
+            ("channel", channel.is_some()),
+            ("chaincode", chaincode.is_some()),
+            ("endorsing_organizations", !endorsing_organizations.is_empty()),
+            ("payload", payload.is_some()),
+            ("payload_text", payload_text.is_some()),
+            ("payload_base64", payload_base64.is_some()),
+            ("status", status.is_some()),
+            ("error", error.is_some()),
+            ("invalid", invalid.is_some()),
+            ("event", event.as_ref().is_some_and(|event| event.payload.is_some())),
+            ("endorsed_by", endorsed_by.is_some()),
+            ("after", after.is_some()),
+            ("needs.organizations", *organizations > 0),
+            ("needs.channels", *channels > 0),
+            ("needs.couchdb", couchdb.is_some()),
+        ]
     }
 
     #[test]
-    fn json_matches_with_further_members_but_not_with_others() {
-        let seen = json!([{ "ID": "a", "Size": 5, "Owner": "x" }]);
-        assert_eq!(match_json(&json!([{ "ID": "a", "Size": 5 }]), &seen), Ok(()));
-        assert_eq!(match_json(&json!([{ "Size": 6 }]), &seen).unwrap_err(), "$[0].Size is 5, not 6");
-        assert_eq!(match_json(&json!([{ "Color": "b" }]), &seen).unwrap_err(), "$[0].Color is missing");
-        assert_eq!(match_json(&json!([]), &seen).unwrap_err(), "$ has 1 elements, not 0");
+    fn a_mistake_in_a_case_file_says_where() {
+        let mistake = |text: &str| CaseFile::from_toml("my.toml", text).unwrap_err().to_string();
+        let unknown = mistake("[[case]]\nname = 'a'\nsubmitt = ['F']\n");
+        assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
+        assert_eq!(mistake("# none"), "my.toml has no case; begin one with [[case]]");
+        for (case, line, reason) in [
+            ("submit = ['F']\nevaluate = ['F']", 3, "give one of `submit` and `evaluate`"),
+            ("submit = []", 3, "the first argument is the function's name"),
+            ("submit = ['F']\npayload = 1\npayload_text = '1'", 3, "give one of `payload`"),
+            ("evaluate = ['F']\nevent = { name = 'E' }", 3, "use `submit`"),
+            ("evaluate = ['F']\ninit = true", 3, "use `submit`"),
+            ("submit = ['F']\nstatus = 404\npayload = 1", 3, "a call that must fail has no payload"),
+            ("submit = ['F']\nstatus = 200\nerror = 'x'", 3, "a status below 400 is a success"),
+            ("submit = ['F']\ninvalid = 'MVCC_READ_CONFLICT'\nevent = { name = 'E' }", 3, "brings no event"),
+            ("submit = ['F']\ninvalid = 'VALID'", 6, "not a code of an invalid transaction"),
+            ("submit = ['F']\nidentity = 'Anna@Org1'", 6, "an identity is Admin@"),
+            ("submit = ['F']\nidentity = 'User01@Org1'", 6, "an identity is Admin@"),
+            ("submit = ['F']\nneeds = { couch = true }", 6, "unknown field `couch`"),
+        ] {
+            let error = mistake(&format!("# a comment\n\n[[case]]\nname = 'a'\n{case}\n"));
+            assert!(error.contains(reason) && error.contains(&format!("line {line}, column ")), "{case}:\n{error}");
+        }
+        let first = mistake("[chaincode]\ninit_required = true\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
         assert_eq!(
-            match_json(&json!({}), &seen).unwrap_err(),
-            "$ is [{\"ID\":\"a\",\"Owner\":\"x\",\"Size\":5}], not {}"
+            first,
+            "my.toml: case \"a\" at line 3, column 1: \
+             the definition has init_required, so the first case must have `init = true`"
         );
+    }
+
+    #[test]
+    fn a_file_of_collections_lies_beside_the_cases() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let cases = "[chaincode]\ncollections = 'c.json'\n[[case]]\nname = 'a'\nevaluate = ['F']\n";
+        std::fs::write(path("my.toml"), cases).unwrap();
+        let absent = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
+        assert!(absent.ends_with("c.json can't be read"), "{absent}");
+        std::fs::write(path("c.json"), "[{\n\"name\": 5}]").unwrap();
+        let wrong = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
+        assert!(wrong.contains("c.json: invalid type: integer `5`") && wrong.contains("line 2"), "{wrong}");
+        std::fs::write(path("c.json"), r#"[{"name": "c", "policy": "OR('A.member')"}]"#).unwrap();
+        let definition = CaseFile::read(&path("my.toml")).unwrap().chaincode.definitions("x").remove(0);
+        assert_eq!(definition.collections.unwrap().config.len(), 1);
     }
 }

@@ -9,7 +9,7 @@ use fabric_protos::gateway::gateway_client::GatewayClient;
 use fabric_protos::gateway::{
     CommitStatusRequest, EndorseRequest, EvaluateRequest, SignedCommitStatusRequest, SubmitRequest,
 };
-use fabric_protos::protos::TxValidationCode;
+use fabric_protos::protos::{Response, TxValidationCode};
 use futures::future::try_join_all;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -58,6 +58,19 @@ impl PeerClient {
         organizations: &[String],
         deadline: Instant,
     ) -> Result<Vec<u8>, ClientError> {
+        Ok(self.evaluate_response(invocation, organizations, deadline).await?.payload)
+    }
+
+    /// As [`evaluate`](Self::evaluate), with the whole response: its status is below 400.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub async fn evaluate_response(
+        &self,
+        invocation: &Invocation,
+        organizations: &[String],
+        deadline: Instant,
+    ) -> Result<Response, ClientError> {
         let operation = "evaluate";
         let proposal = invocation.propose(&self.signer)?;
         let request = EvaluateRequest {
@@ -68,9 +81,7 @@ impl PeerClient {
         };
         let mut gateway = self.gateway();
         let answer = self.node.call(operation, deadline, gateway.evaluate(request)).await?;
-        let result = answer.result;
-        let result = result.ok_or_else(|| ClientError::malformed(operation, self.name(), "no result in it"))?;
-        Ok(result.payload)
+        answer.result.ok_or_else(|| ClientError::malformed(operation, self.name(), "no result in it"))
     }
 
     /// Has the gateway collect endorsements for a proposal, and signs the transaction of them.

@@ -11,7 +11,7 @@ use fabric_protos::msp::SerializedIdentity;
 use fabric_protos::protos::{
     ChaincodeAction, ChaincodeActionPayload, ChaincodeEndorsedAction, ChaincodeHeaderExtension, ChaincodeId,
     ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, ChaincodeSpec, Endorsement,
-    Proposal as ProposalMessage, ProposalResponse, ProposalResponsePayload, SignedProposal,
+    Proposal as ProposalMessage, ProposalResponse, ProposalResponsePayload, Response, SignedProposal,
     Transaction as TransactionMessage, TransactionAction,
 };
 use prost::{DecodeError, Message as _};
@@ -200,7 +200,15 @@ impl Transaction {
     /// # Errors
     /// [`DecodeError`] when the envelope is not one of an endorsed transaction.
     pub fn result(&self) -> Result<Vec<u8>, DecodeError> {
-        result_of(&self.action()?.proposal_response_payload)
+        Ok(self.response()?.payload)
+    }
+
+    /// The chaincode's response that the transaction carries: status, message, payload.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the envelope is not one of an endorsed transaction.
+    pub fn response(&self) -> Result<Response, DecodeError> {
+        response_of(&self.action()?.proposal_response_payload)
     }
 
     /// The MSP IDs of the organizations whose peers endorsed, each once, in order.
@@ -222,18 +230,17 @@ impl Transaction {
     }
 }
 
-/// The payload of the chaincode's response within an encoded `ProposalResponsePayload`.
-pub(super) fn result_of(proposal_response_payload: &[u8]) -> Result<Vec<u8>, DecodeError> {
+/// The chaincode's response within an encoded `ProposalResponsePayload`.
+fn response_of(proposal_response_payload: &[u8]) -> Result<Response, DecodeError> {
     let payload = ProposalResponsePayload::decode(proposal_response_payload)?;
     let action = ChaincodeAction::decode(payload.extension.as_slice())?;
-    Ok(action.response.unwrap_or_default().payload)
+    Ok(action.response.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::tests::identity;
-    use fabric_protos::protos::Response;
 
     fn invocation() -> Invocation {
         Invocation::new("mychannel", "basic", "CreateAsset")

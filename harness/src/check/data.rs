@@ -1,0 +1,128 @@
+//! Bytes as an author writes them: text, base64, or JSON. Sends nothing.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::Value;
+
+/// An argument, or a value of transient data.
+///
+/// ```
+/// # use fabric_harness::check::data::Data;
+/// # #[derive(serde::Deserialize)] struct File { data: Vec<Data> }
+/// let text = r#"data = ["text", { base64 = "/wA=" }, { json = { ID = "a1", Size = 5 } }]"#;
+/// let file: File = toml::from_str(text).unwrap();
+/// assert_eq!(file.data[0].bytes(), b"text");
+/// assert_eq!(file.data[1].bytes(), b"\xff\x00");
+/// assert_eq!(file.data[2].bytes(), br#"{"ID":"a1","Size":5}"#);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Data(Vec<u8>);
+
+impl Data {
+    /// What is sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DataVisitor)
+    }
+}
+
+struct DataVisitor;
+
+impl<'de> Visitor<'de> for DataVisitor {
+    type Value = Data;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text in quotes, { base64 = \"…\" } or { json = … }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Data, E> {
+        Ok(Data(text.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+        let data = match map.next_key::<String>()?.as_deref() {
+            Some("base64") => Data(map.next_value::<Base64>()?.0),
+            Some("json") => Data(map.next_value::<Json>()?.0.to_string().into_bytes()),
+            _ => return Err(A::Error::custom("give a text in quotes, { base64 = \"…\" } or { json = … }")),
+        };
+        match map.next_key::<String>()? {
+            None => Ok(data),
+            Some(other) => Err(A::Error::custom(format!("`{other}` is one too many; give one of `base64` and `json`"))),
+        }
+    }
+}
+
+/// Base64 with padding (RFC 4648, section 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base64(pub Vec<u8>);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(&text).map(Self).map_err(|error| D::Error::custom(format!("not base64: {error}")))
+    }
+}
+
+/// A JSON value, written in TOML.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Json(pub Value);
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if has_date(&value) {
+            return Err(D::Error::custom("JSON has no dates; put this one in quotes"));
+        }
+        Ok(Self(value))
+    }
+}
+
+/// Whether TOML's own type for dates is in it, which reaches serde as a table with this key.
+fn has_date(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name.starts_with("$__toml_private_") || has_date(value))
+        }
+        Value::Array(values) => values.iter().any(has_date),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct File {
+        #[serde(rename = "d")]
+        _data: Data,
+    }
+
+    #[test]
+    fn a_mistake_says_what_is_possible_and_where() {
+        for (text, expected) in [
+            ("d = 5", "invalid type: integer `5`, expected a text in quotes, { base64 ="),
+            ("d = { base64 = 'x' }", "not base64"),
+            ("d = { hex = '00' }", "give a text in quotes"),
+            ("d = { base64 = '', json = 1 }", "`json` is one too many"),
+            ("d = { json = { at = 2026-01-01 } }", "JSON has no dates"),
+        ] {
+            let error = toml::from_str::<File>(text).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains("line 1, column "), "{text}: {error}");
+        }
+    }
+}

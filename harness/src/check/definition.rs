@@ -1,0 +1,346 @@
+//! The definition of the chaincode that a case file asks for: what organizations approve and commit.
+//! Commits nothing.
+
+use super::policy::{is_disjunction, signature_policy};
+use crate::client::{Definition, EndorsementPolicy};
+use fabric_protos::common::SignaturePolicyEnvelope;
+use fabric_protos::protos::collection_config::Payload;
+use fabric_protos::protos::{
+    ApplicationPolicy, CollectionConfig, CollectionConfigPackage, CollectionPolicyConfig, StaticCollectionConfig,
+    application_policy, collection_policy_config,
+};
+use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+/// The section `[chaincode]`.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChaincodeSection {
+    /// The name in the definition. Default: `asset-transfer`.
+    pub name: Option<Name>,
+    /// Further names under which the same package is committed, with the same definition.
+    pub also_named: Vec<Name>,
+    /// The version in the definition, which Fabric does not interpret. Default `1.0`.
+    pub version: Option<Version>,
+    /// Whether the first transaction must be an initialization. Default no.
+    pub init_required: bool,
+    /// Who must endorse. Default: the channel's own policy, `/Channel/Application/Endorsement`.
+    pub endorsement_policy: Option<Policy>,
+    /// The private data collections. Default none.
+    pub collections: Collections,
+}
+
+impl ChaincodeSection {
+    /// The definitions to commit, the first of them that of the chaincode under test.
+    pub fn definitions(&self, default_name: &str) -> Vec<Definition> {
+        let first = self.name.as_ref().map_or(default_name, |name| &name.0);
+        let names = std::iter::once(first).chain(self.also_named.iter().map(|name| name.0.as_str()));
+        let version = self.version.as_ref().map_or("1.0", |version| &version.0);
+        names
+            .map(|name| Definition {
+                endorsement_policy: self.endorsement_policy.as_ref().map(|policy| policy.0.clone()),
+                init_required: self.init_required,
+                collections: self.collections.package(),
+                ..Definition::new(name, version)
+            })
+            .collect()
+    }
+}
+
+/// A chaincode's name, of characters that Fabric takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(pub String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_word = |word: &str| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_alphanumeric());
+        if text.split(['-', '_']).all(is_word) {
+            return Ok(Self(text));
+        }
+        Err(D::Error::custom("a chaincode's name has letters and digits, with single `-` and `_` between them"))
+    }
+}
+
+/// A chaincode's version, of characters that Fabric takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(pub String);
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_.+-".contains(letter);
+        if !text.is_empty() && text.chars().all(is_part) {
+            return Ok(Self(text));
+        }
+        Err(D::Error::custom("a version has letters, digits and `_.+-`"))
+    }
+}
+
+/// An endorsement policy: a text, or the object of Fabric's collection files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy(pub EndorsementPolicy);
+
+impl Policy {
+    fn read(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Self(EndorsementPolicy::ChannelConfig(text.to_owned())));
+        }
+        let policy = signature_policy(text).map_err(|error| error.to_string())?;
+        Ok(Self(EndorsementPolicy::Signature(policy)))
+    }
+
+    fn message(&self) -> ApplicationPolicy {
+        let policy = match self.0.clone() {
+            EndorsementPolicy::ChannelConfig(path) => application_policy::Type::ChannelConfigPolicyReference(path),
+            EndorsementPolicy::Signature(policy) => application_policy::Type::SignaturePolicy(policy),
+        };
+        ApplicationPolicy { r#type: Some(policy) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PolicyVisitor;
+        impl<'de> Visitor<'de> for PolicyVisitor {
+            type Value = Policy;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a policy such as \"OR('Org1MSP.peer')\", or the path of one of the channel's")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Policy, E> {
+                Policy::read(text).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Policy, A::Error> {
+                let Some((kind, text)) = map.next_entry::<String, String>()? else {
+                    return Err(A::Error::custom("the policy is missing"));
+                };
+                match kind.as_str() {
+                    "signaturePolicy" => signature_policy(&text)
+                        .map(|policy| Policy(EndorsementPolicy::Signature(policy)))
+                        .map_err(A::Error::custom),
+                    "channelConfigPolicy" => Ok(Policy(EndorsementPolicy::ChannelConfig(text))),
+                    other => Err(A::Error::unknown_field(other, &["signaturePolicy", "channelConfigPolicy"])),
+                }
+            }
+        }
+        deserializer.deserialize_any(PolicyVisitor)
+    }
+}
+
+/// A policy that any one of its members satisfies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Members(pub SignaturePolicyEnvelope);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let policy = signature_policy(&String::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        if policy.rule.as_ref().is_some_and(is_disjunction) {
+            return Ok(Self(policy));
+        }
+        Err(D::Error::custom("the members of a collection are given by OR(…) alone"))
+    }
+}
+
+/// A private data collection. Names and defaults are those of Fabric's `collections_config.json`,
+/// in either spelling.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, try_from = "CollectionText")]
+pub struct Collection(StaticCollectionConfig);
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CollectionText {
+    name: String,
+    policy: Members,
+    #[serde(default, alias = "requiredPeerCount")]
+    required_peer_count: u16,
+    #[serde(default = "one", alias = "maxPeerCount")]
+    max_peer_count: u16,
+    #[serde(default, alias = "blockToLive")]
+    block_to_live: u64,
+    #[serde(default, alias = "memberOnlyRead")]
+    member_only_read: bool,
+    #[serde(default, alias = "memberOnlyWrite")]
+    member_only_write: bool,
+    #[serde(default, alias = "endorsementPolicy")]
+    endorsement_policy: Option<Policy>,
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl TryFrom<CollectionText> for Collection {
+    type Error = String;
+
+    fn try_from(text: CollectionText) -> Result<Self, String> {
+        let name = &text.name;
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+        if name.is_empty() || name.starts_with('_') || !name.chars().all(is_part) {
+            return Err(format!(
+                "the collection's name `{name}` must have letters, digits, `-` and `_`, and not begin with `_`"
+            ));
+        }
+        if text.required_peer_count > text.max_peer_count {
+            return Err(format!("the collection {name} requires more peers than its maximum"));
+        }
+        let members =
+            CollectionPolicyConfig { payload: Some(collection_policy_config::Payload::SignaturePolicy(text.policy.0)) };
+        Ok(Self(StaticCollectionConfig {
+            name: text.name,
+            member_orgs_policy: Some(members),
+            required_peer_count: text.required_peer_count.into(),
+            maximum_peer_count: text.max_peer_count.into(),
+            block_to_live: text.block_to_live,
+            member_only_read: text.member_only_read,
+            member_only_write: text.member_only_write,
+            endorsement_policy: text.endorsement_policy.as_ref().map(Policy::message),
+        }))
+    }
+}
+
+/// Collections, written out or in a file of Fabric's own form.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Collections {
+    /// Written out.
+    Here(Vec<Collection>),
+    /// A `collections_config.json`; a relative path is relative to the case file.
+    File(PathBuf),
+}
+
+impl Default for Collections {
+    fn default() -> Self {
+        Self::Here(Vec::new())
+    }
+}
+
+impl Collections {
+    /// Reads `collections_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// When it is none; with line and column.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        let collections: Vec<Collection> = serde_json::from_str(text)?;
+        Self::checked(collections).map_err(serde_json::Error::custom)
+    }
+
+    fn checked(collections: Vec<Collection>) -> Result<Self, String> {
+        let mut names = BTreeSet::new();
+        let twice = collections.iter().find(|collection| !names.insert(collection.0.name.clone()));
+        match twice {
+            Some(twice) => Err(format!("the collection {} is there twice", twice.0.name)),
+            None => Ok(Self::Here(collections)),
+        }
+    }
+
+    fn package(&self) -> Option<CollectionConfigPackage> {
+        let Self::Here(collections) = self else { return None };
+        let payload = |collection: &Collection| Payload::StaticCollectionConfig(collection.0.clone());
+        let config = |collection| CollectionConfig { payload: Some(payload(collection)) };
+        (!collections.is_empty()).then(|| CollectionConfigPackage { config: collections.iter().map(config).collect() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Collections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CollectionsVisitor;
+        impl<'de> Visitor<'de> for CollectionsVisitor {
+            type Value = Collections;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array of collections, or the path of a collections_config.json")
+            }
+
+            fn visit_str<E: Error>(self, path: &str) -> Result<Collections, E> {
+                PathBuf::deserialize(path.into_deserializer()).map(Collections::File)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Collections, A::Error> {
+                let mut collections = Vec::new();
+                while let Some(collection) = sequence.next_element()? {
+                    collections.push(collection);
+                }
+                Collections::checked(collections).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(CollectionsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(text: &str) -> Result<ChaincodeSection, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_section_becomes_the_definition_of_each_name() {
+        let section = section(
+            "name = 'basic'\nalso_named = ['basic_2']\nversion = '2'\ninit_required = true\n\
+             endorsement_policy = \"OR('A.peer')\"\n\
+             [[collections]]\nname = 'c'\npolicy = \"OR('A.member')\"\nmember_only_read = true\n\
+             endorsement_policy = '/Channel/X'\n",
+        );
+        let definitions = section.unwrap().definitions("other");
+        let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
+        assert_eq!(names, ["basic", "basic_2"]);
+        for definition in definitions {
+            assert!(definition.init_required && definition.version == "2" && definition.sequence == 1);
+            assert!(matches!(definition.endorsement_policy, Some(EndorsementPolicy::Signature(_))));
+            let Some(Payload::StaticCollectionConfig(collection)) = &definition.collections.unwrap().config[0].payload
+            else {
+                panic!("no collection");
+            };
+            assert_eq!((collection.name.as_str(), collection.maximum_peer_count), ("c", 1));
+            assert!(collection.member_only_read && !collection.member_only_write);
+            let policy = collection.endorsement_policy.as_ref().unwrap().r#type.as_ref().unwrap();
+            assert!(
+                matches!(policy, application_policy::Type::ChannelConfigPolicyReference(path) if path == "/Channel/X")
+            );
+        }
+        let default = ChaincodeSection::default().definitions("other").remove(0);
+        assert_eq!(default, Definition::new("other", "1.0"));
+    }
+
+    #[test]
+    fn fabrics_own_file_of_collections_is_read() {
+        let json = r#"[{"name": "a", "policy": "OR('A.member', 'B.member')", "requiredPeerCount": 1, "maxPeerCount": 3,
+            "blockToLive": 5, "memberOnlyRead": true, "memberOnlyWrite": true,
+            "endorsementPolicy": {"signaturePolicy": "OR('A.member')"}}]"#;
+        let package = Collections::from_json(json).unwrap().package().unwrap();
+        let Some(Payload::StaticCollectionConfig(collection)) = &package.config[0].payload else { panic!("none") };
+        let counts = (collection.required_peer_count, collection.maximum_peer_count, collection.block_to_live);
+        assert_eq!(counts, (1, 3, 5));
+        assert!(collection.member_only_read && collection.member_only_write);
+        assert!(collection.endorsement_policy.is_some());
+        let wrong = Collections::from_json("[\n{\"name\": \"a\", \"policie\": \"\"}]").unwrap_err().to_string();
+        assert!(wrong.contains("unknown field `policie`") && wrong.contains("line 2"), "{wrong}");
+    }
+
+    #[test]
+    fn a_mistake_says_what_and_where() {
+        let collection = |rest: &str| format!("[[collections]]\nname = 'c'\npolicy = \"OR('A.member')\"\n{rest}");
+        for (text, line, expected) in [
+            ("name = 'a--b'".to_owned(), 1, "a chaincode's name has letters"),
+            ("version = ''".to_owned(), 1, "a version has letters"),
+            ("endorsement_policy = \"OR('A.boss')\"".to_owned(), 1, "wrong at character 4"),
+            ("\nnames = 'a'".to_owned(), 2, "unknown field `names`"),
+            (collection("max_peer_count = 0\nrequired_peer_count = 1\n"), 1, "requires more peers"),
+            (collection("peers = 1\n"), 4, "unknown field `peers`"),
+            (format!("{0}{0}", collection("")), 1, "is there twice"),
+            ("collections = [{ name = '_c', policy = \"OR('A.member')\" }]".to_owned(), 1, "not begin with `_`"),
+            ("collections = [{ name = 'c', policy = \"AND('A.member','B.member')\" }]".to_owned(), 1, "OR(…) alone"),
+        ] {
+            let error = section(&text).unwrap_err();
+            assert!(error.contains(expected) && error.contains(&format!("line {line}, ")), "{text}:\n{error}");
+        }
+    }
+}

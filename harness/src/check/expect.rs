@@ -1,0 +1,231 @@
+//! Compares what came of a call with what its case expects.
+
+use super::cases::{Case, ExpectedEvent};
+use super::matching::match_json;
+use super::target::{Channel, Client};
+use crate::client::{ClientError, EventStart, Invocation, Transaction};
+use fabric_protos::protos::Response;
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A difference between what was expected and what was seen.
+#[derive(Debug)]
+pub(super) struct Difference {
+    pub(super) expected: String,
+    pub(super) seen: String,
+}
+
+/// Endorses, and if that is right submits, and waits for what comes of it.
+pub(super) async fn submitted(
+    case: &Case,
+    channel: &Channel,
+    client: &Client,
+    invocation: &Invocation,
+    organizations: &[String],
+    deadline: Instant,
+) -> Result<(), Difference> {
+    let gateway = &client.gateway;
+    let proposal = invocation.propose(gateway.signer()).map_err(|error| failure("a proposal", &error))?;
+    let transaction = match gateway.endorse(&proposal, organizations, deadline).await {
+        Ok(transaction) => transaction,
+        Err(error) => return answer(case, Err(&error)),
+    };
+    let response = transaction.response().map_err(|error| failure("an endorsed transaction", &error))?;
+    answer(case, Ok(&response))?;
+    endorsers(case, &transaction)?;
+
+    // The events are read from the block that comes next, so that none can be missed.
+    let height = match case.event {
+        Some(_) => gateway.chain_info(&channel.name, deadline).await.map(|info| Some(info.height)),
+        None => Ok(None),
+    };
+    let height = height.map_err(|error| failure("the height of the ledger", &error))?;
+    let committed = gateway.commit(&transaction, &channel.peers, deadline).await;
+    match (&case.invalid, committed) {
+        (None, Err(error)) => Err(failure("a committed, valid transaction", &error)),
+        (None, Ok(committed)) => match (&case.event, height) {
+            (Some(expected), Some(height)) => {
+                event(expected, client, invocation, height, &committed.transaction_id, deadline).await
+            }
+            _ => Ok(()),
+        },
+        (Some(code), Err(ClientError::Invalid { code: seen, .. })) if seen == code.0.as_str_name() => Ok(()),
+        (Some(code), committed) => Err(Difference {
+            expected: format!("a transaction that is committed as invalid: {}", code.0.as_str_name()),
+            seen: committed.map_or_else(|error| crate::report::error_text(&error), |_| "a valid one".to_owned()),
+        }),
+    }
+}
+
+fn endorsers(case: &Case, transaction: &Transaction) -> Result<(), Difference> {
+    let Some(expected) = case.endorsed_by else { return Ok(()) };
+    let organizations = transaction.endorsers().map_err(|error| failure("endorsements that can be read", &error))?;
+    if organizations.len() == expected {
+        return Ok(());
+    }
+    Err(Difference {
+        expected: format!("endorsements of {expected} organizations"),
+        seen: format!("endorsements of {organizations:?}"),
+    })
+}
+
+async fn event(
+    expected: &ExpectedEvent,
+    client: &Client,
+    invocation: &Invocation,
+    from_block: u64,
+    transaction_id: &str,
+    deadline: Instant,
+) -> Result<(), Difference> {
+    let what = format!("the event {}", expected.name);
+    let start = EventStart::Block(from_block);
+    let events = client.gateway.chaincode_events(&invocation.channel, &invocation.chaincode, &start);
+    let mut events = events.map_err(|error| failure(&what, &error))?;
+    let event = loop {
+        let event = events.next(deadline).await.map_err(|error| failure(&what, &error))?;
+        if event.transaction_id == transaction_id {
+            break event;
+        }
+    };
+    if event.name != expected.name {
+        return Err(Difference { expected: what, seen: format!("the event {}", event.name) });
+    }
+    match &expected.payload {
+        Some(payload) => json(&payload.0, &event.payload),
+        None => Ok(()),
+    }
+}
+
+fn failure(expected: &str, error: &(impl std::error::Error + ?Sized)) -> Difference {
+    Difference { expected: expected.to_owned(), seen: crate::report::error_text(error) }
+}
+
+/// Compares a response, or the error in its place, with what the case expects.
+pub(super) fn answer(case: &Case, answer: Result<&Response, &ClientError>) -> Result<(), Difference> {
+    match answer {
+        Err(error) if case.must_fail() => refusal(case, error),
+        Err(error) => Err(failure("success", error)),
+        Ok(response) if case.must_fail() => Err(Difference {
+            expected: error_expected(case),
+            seen: format!("success, with the payload {}", String::from_utf8_lossy(&response.payload)),
+        }),
+        Ok(response) => {
+            if let Some(status) = case.status
+                && status != response.status
+            {
+                return Err(status_difference(status, &format!("the status {}", response.status)));
+            }
+            payload(case, &response.payload)
+        }
+    }
+}
+
+fn refusal(case: &Case, error: &ClientError) -> Result<(), Difference> {
+    let seen = crate::report::error_text(error);
+    if case.error.as_ref().is_some_and(|expected| !seen.contains(expected.as_str())) {
+        return Err(Difference { expected: error_expected(case), seen });
+    }
+    let status = error.chaincode_error().map(|(status, _)| status);
+    match case.status {
+        Some(expected) if status != Some(expected) => Err(status_difference(expected, &seen)),
+        _ => Ok(()),
+    }
+}
+
+fn error_expected(case: &Case) -> String {
+    match (&case.error, case.status) {
+        (Some(text), _) => format!("an error that contains: {text}"),
+        (None, status) => format!("a response of the chaincode with the status {}", status.unwrap_or_default()),
+    }
+}
+
+fn status_difference(expected: i32, seen: &str) -> Difference {
+    Difference { expected: format!("a response of the chaincode with the status {expected}"), seen: seen.to_owned() }
+}
+
+fn payload(case: &Case, seen: &[u8]) -> Result<(), Difference> {
+    if let Some(expected) = &case.payload {
+        return json(&expected.0, seen);
+    }
+    if let Some(expected) = &case.payload_base64 {
+        if expected.0 == seen {
+            return Ok(());
+        }
+        return Err(Difference { expected: format!("the payload {:?}", expected.0), seen: format!("{seen:?}") });
+    }
+    match &case.payload_text {
+        Some(text) if text.as_bytes() != seen => Err(Difference {
+            expected: format!("the payload {text}"),
+            seen: format!("the payload {}", String::from_utf8_lossy(seen)),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn json(expected: &Value, seen: &[u8]) -> Result<(), Difference> {
+    let text = String::from_utf8_lossy(seen);
+    let difference = match serde_json::from_slice(seen) {
+        Ok(seen) => match_json(expected, &seen).err(),
+        Err(error) => Some(format!("it is not JSON: {error}")),
+    };
+    match difference {
+        None => Ok(()),
+        Some(difference) => Err(Difference { expected: expected.to_string(), seen: format!("{text}\n{difference}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::CaseFile;
+    use super::*;
+
+    fn case(text: &str) -> Case {
+        CaseFile::from_toml("t", &format!("[[case]]\nname = 'c'\n{text}")).unwrap().cases.remove(0)
+    }
+
+    fn response(status: i32, payload: &[u8]) -> Response {
+        Response { status, payload: payload.into(), ..Response::default() }
+    }
+
+    #[test]
+    fn an_answer_is_compared_with_what_the_case_expects() {
+        let error = ClientError::NoPeer { operation: "evaluate" };
+        let ok = |payload: &str| response(200, payload.as_bytes());
+        let object = case("evaluate = ['F']\npayload = { ID = 'a' }");
+        assert!(answer(&object, Ok(&ok(r#"{"ID":"a","Size":1}"#))).is_ok());
+        assert!(answer(&object, Ok(&ok(r#"{"ID":"b"}"#))).unwrap_err().seen.contains("$.ID is \"b\""));
+        assert!(answer(&object, Ok(&ok("no"))).unwrap_err().seen.contains("not JSON"));
+        assert!(answer(&object, Err(&error)).is_err());
+        let text = case("submit = ['F']\npayload_text = 'Ines'");
+        assert!(answer(&text, Ok(&ok("Ines"))).is_ok());
+        assert!(answer(&text, Ok(&ok("Ines "))).is_err());
+        let bytes = case("submit = ['F']\npayload_base64 = '/wA='");
+        assert!(answer(&bytes, Ok(&response(200, b"\xff\x00"))).is_ok());
+        assert!(answer(&bytes, Ok(&ok(""))).is_err());
+        let refused = case("submit = ['F']\nerror = 'evaluate'");
+        assert!(answer(&refused, Err(&error)).is_ok());
+        assert!(answer(&refused, Ok(&ok(""))).unwrap_err().seen.contains("success"));
+        let other = case("submit = ['F']\nerror = 'something else'");
+        assert!(answer(&other, Err(&error)).is_err());
+    }
+
+    #[test]
+    fn a_status_is_compared_on_success_and_as_an_error() {
+        let created = case("submit = ['F']\nstatus = 201");
+        assert!(answer(&created, Ok(&response(201, b""))).is_ok());
+        assert!(answer(&created, Ok(&response(200, b""))).unwrap_err().seen.contains("the status 200"));
+        let rejected = |status| ClientError::Rejected {
+            operation: "evaluate",
+            node: "peer0".to_owned(),
+            status,
+            message: "no asset a9".to_owned(),
+        };
+        let absent = case("evaluate = ['F']\nstatus = 404\nerror = 'a9'");
+        assert!(answer(&absent, Err(&rejected(404))).is_ok());
+        assert!(answer(&absent, Err(&rejected(500))).unwrap_err().expected.contains("status 404"));
+        let alone = case("evaluate = ['F']\nstatus = 404");
+        assert!(answer(&alone, Err(&rejected(404))).is_ok());
+        assert!(answer(&alone, Ok(&response(200, b""))).unwrap_err().expected.contains("status 404"));
+        assert!(answer(&alone, Err(&ClientError::NoPeer { operation: "evaluate" })).is_err());
+    }
+}
