@@ -1,0 +1,130 @@
+//! Everything a ledger is after some block, immutable. The next block makes the next one, which shares with it all
+//! that did not change; a snapshot is nothing but one of these, kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fabric_protos::common::{Block, BlockchainInfo};
+use fabric_protos::protos::{ChaincodeEvent, TxValidationCode};
+use fabric_protos::rwset::TxPvtReadWriteSet;
+
+use super::expiry::Expiring;
+use super::key::Key;
+use super::map::Map;
+use super::state::State;
+use super::version::Version;
+
+/// A committed block with what this peer knows about it.
+#[derive(Debug, PartialEq)]
+pub struct StoredBlock {
+    /// The block, with its metadata as committed.
+    pub block: Arc<Block>,
+    /// The block's hash.
+    pub hash: [u8; 32],
+    /// Its transactions, in order.
+    pub transactions: Vec<StoredTransaction>,
+    /// The private data that this peer holds, by the transaction's place. What was purged or expired is gone from it
+    /// when the block is asked for.
+    pub private: BTreeMap<u64, Arc<TxPvtReadWriteSet>>,
+    /// When a collection's data expires, for collections that do.
+    pub(crate) expiry: BTreeMap<(String, String), u64>,
+}
+
+/// A committed transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredTransaction {
+    /// Its identifier; empty when the envelope has none.
+    pub id: String,
+    /// What came of it.
+    pub code: TxValidationCode,
+    /// What it is.
+    pub kind: TransactionKind,
+    /// The event that its chaincode set.
+    pub event: Option<ChaincodeEvent>,
+}
+
+/// What an envelope holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TransactionKind {
+    /// An endorsed transaction.
+    #[default]
+    Endorser,
+    /// A channel configuration.
+    Config,
+    /// Anything else.
+    Other,
+}
+
+/// Where a transaction is, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// The block's number.
+    pub block: u64,
+    /// Its place in the block, from 0.
+    pub index: usize,
+    /// Its validation code.
+    pub code: TxValidationCode,
+}
+
+/// The whole ledger after a block.
+#[derive(Clone, Default)]
+pub(crate) struct Chain {
+    pub(crate) state: State,
+    pub(crate) blocks: Map<Arc<StoredBlock>>,
+    height: u64,
+    pub(crate) last_hash: Vec<u8>,
+    pub(crate) previous_hash: Vec<u8>,
+    pub(crate) commit_hash: Vec<u8>,
+    /// What expires with the commit of a block, by its number.
+    pub(crate) expiring: Map<Arc<Vec<Expiring>>>,
+    /// The last purge of private keys, by [`purge_key`].
+    pub(crate) purges: Map<Version>,
+}
+
+impl StoredBlock {
+    /// The block's number.
+    pub fn number(&self) -> u64 {
+        self.block.header.as_ref().map_or(0, |header| header.number)
+    }
+}
+
+impl Chain {
+    pub(crate) const fn height(&self) -> u64 {
+        self.height
+    }
+
+    pub(crate) fn block(&self, number: u64) -> Option<&Arc<StoredBlock>> {
+        self.blocks.get(&number.to_be_bytes())
+    }
+
+    pub(crate) fn append(&mut self, block: Arc<StoredBlock>) {
+        self.previous_hash = std::mem::replace(&mut self.last_hash, block.hash.to_vec());
+        self.blocks.insert(number_key(self.height), block);
+        self.height += 1;
+    }
+
+    pub(crate) fn info(&self) -> BlockchainInfo {
+        BlockchainInfo {
+            height: self.height,
+            current_block_hash: self.last_hash.clone(),
+            previous_block_hash: self.previous_hash.clone(),
+            bootstrapping_snapshot_info: None,
+        }
+    }
+}
+
+/// A block's number as a key.
+pub(crate) fn number_key(number: u64) -> Key {
+    Key::new(&number.to_be_bytes())
+}
+
+/// A private key hash with its namespace and collection. Names hold no zero byte.
+pub(crate) fn purge_key(namespace: &str, collection: &str, key_hash: &[u8]) -> Key {
+    let mut key = Vec::with_capacity(namespace.len() + collection.len() + key_hash.len() + 2);
+    for part in [namespace.as_bytes(), collection.as_bytes()] {
+        key.extend_from_slice(part);
+        key.push(0);
+    }
+    key.extend_from_slice(key_hash);
+    Key::new(&key)
+}

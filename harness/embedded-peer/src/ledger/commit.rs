@@ -1,0 +1,171 @@
+//! Appends a block: settles the codes, makes the next state, writes what peers write into a block's metadata.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fabric_protos::common::{Block, BlockHeader, BlockMetadata, BlockMetadataIndex, Metadata};
+use fabric_protos::prost::Message as _;
+use fabric_protos::prost::encoding::encode_varint;
+use fabric_protos::protos::TxValidationCode;
+
+use super::chain::{Chain, StoredBlock, StoredTransaction, number_key, purge_key};
+use super::conflicts;
+use super::error::LedgerError;
+use super::expiry::{expire, expires_at, schedule};
+use super::hash::{digest, header_hash};
+use super::private::{Gathered, MissingPrivateData, apply, purge};
+use super::transient::TransientStore;
+use super::updates::Updates;
+use super::version::Version;
+use super::{CheckedTransaction, CollectionRules, StateDatabase};
+
+/// As many entries a block's metadata has.
+const METADATA_ENTRIES: usize = 5;
+
+/// What came of a block.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The block as stored, with its codes.
+    pub block: Arc<StoredBlock>,
+    /// Private data of valid transactions that this peer should hold and does not.
+    pub missing: Vec<MissingPrivateData>,
+}
+
+/// The chain with this block, and what came of it. `chain` stays as it is.
+pub(crate) fn append(
+    chain: &Chain,
+    mut block: Block,
+    transactions: &[CheckedTransaction],
+    transient: &TransientStore,
+    rules: &dyn CollectionRules,
+    database: StateDatabase,
+) -> Result<(Chain, Committed), LedgerError> {
+    let header = fits(chain, &block, transactions)?;
+    let number = header.number;
+    let hash = header_hash(&header);
+
+    let mut updates = Updates::default();
+    let codes = settle(chain, number, transactions, database, &mut updates);
+    let gathered = Gathered::find(transactions, &codes, transient, rules);
+    apply(&gathered, &codes, number, &chain.state, &mut updates);
+
+    let mut next = chain.clone();
+    write_metadata(&mut block, number, &codes, &updates, &mut next);
+    let expiring = schedule(&updates, number, rules);
+    let expiry = expiries(&gathered, number, rules);
+    purge(&chain.state, &mut updates);
+    expire(chain, number, &mut updates);
+    advance(&mut next, number, &updates, expiring, database);
+
+    let stored = Arc::new(StoredBlock {
+        block: Arc::new(block),
+        hash,
+        transactions: transactions.iter().zip(codes).map(stored_transaction).collect(),
+        private: gathered.sets,
+        expiry,
+    });
+    next.append(Arc::clone(&stored));
+    Ok((next, Committed { block: stored, missing: gathered.missing }))
+}
+
+/// The block's header, if the block comes next (`blkstorage`).
+fn fits(chain: &Chain, block: &Block, transactions: &[CheckedTransaction]) -> Result<BlockHeader, LedgerError> {
+    let header = block.header.clone().ok_or(LedgerError::NoHeader)?;
+    if header.number != chain.height() {
+        return Err(LedgerError::BlockNumber { expected: chain.height(), found: header.number });
+    }
+    if header.previous_hash != chain.last_hash {
+        let (expected, found) = (hex::encode(&chain.last_hash), hex::encode(&header.previous_hash));
+        return Err(LedgerError::PreviousHash { expected, found });
+    }
+    let found = block.data.as_ref().map_or(0, |data| data.data.len());
+    if found != transactions.len() {
+        return Err(LedgerError::TransactionCount { checked: transactions.len(), found });
+    }
+    Ok(header)
+}
+
+/// The final code of each transaction, in order, each seeing what the valid ones before it change.
+fn settle(
+    chain: &Chain,
+    block: u64,
+    transactions: &[CheckedTransaction],
+    database: StateDatabase,
+    updates: &mut Updates,
+) -> Vec<TxValidationCode> {
+    let mut codes = Vec::with_capacity(transactions.len());
+    for (number, transaction) in (0..).zip(transactions) {
+        let mut code = transaction.code;
+        if let Some(sets) = transaction.writes.as_ref().filter(|_| code == TxValidationCode::Valid) {
+            code = if database.takes_all(sets) {
+                conflicts::check(sets, &chain.state, updates)
+            } else {
+                TxValidationCode::InvalidWriteset
+            };
+            if code == TxValidationCode::Valid {
+                updates.apply(sets, Version::new(block, number), &chain.state);
+            }
+        }
+        codes.push(code);
+    }
+    codes
+}
+
+/// Writes the codes and the commit hash. Fabric starts the chain of commit hashes at block 1.
+fn write_metadata(block: &mut Block, number: u64, codes: &[TxValidationCode], updates: &Updates, next: &mut Chain) {
+    let metadata = &mut block.metadata.get_or_insert_with(BlockMetadata::default).metadata;
+    if metadata.len() < METADATA_ENTRIES {
+        metadata.resize(METADATA_ENTRIES, Vec::new());
+    }
+    let filter: Vec<u8> = codes.iter().map(|code| u8::try_from(*code as i32).unwrap_or(u8::MAX)).collect();
+    if number == 1 || !next.commit_hash.is_empty() {
+        let mut bytes = Vec::new();
+        encode_varint(filter.len() as u64, &mut bytes);
+        bytes.extend_from_slice(&filter);
+        bytes.extend_from_slice(&updates.deterministic_bytes());
+        bytes.extend_from_slice(&next.commit_hash);
+        next.commit_hash = digest(&bytes).to_vec();
+        let value = Metadata { value: next.commit_hash.clone(), signatures: Vec::new() };
+        metadata[BlockMetadataIndex::CommitHash as usize] = value.encode_to_vec();
+    }
+    metadata[BlockMetadataIndex::TransactionsFilter as usize] = filter;
+}
+
+fn advance(
+    next: &mut Chain,
+    number: u64,
+    updates: &Updates,
+    expiring: BTreeMap<u64, Vec<super::expiry::Expiring>>,
+    database: StateDatabase,
+) {
+    next.state = updates.next_state(&next.state, database);
+    next.expiring.remove(number_key(number).as_bytes());
+    for (expiry, mut entries) in expiring {
+        let key = number_key(expiry);
+        if let Some(present) = next.expiring.get(key.as_bytes()) {
+            entries.splice(0..0, present.iter().cloned());
+        }
+        next.expiring.insert(key, Arc::new(entries));
+    }
+    for (purge, version) in &updates.purges {
+        next.purges.insert(purge_key(&purge.namespace, &purge.collection, purge.key_hash.as_bytes()), *version);
+    }
+}
+
+/// When the private data of this block expires, by collection.
+fn expiries(gathered: &Gathered, block: u64, rules: &dyn CollectionRules) -> BTreeMap<(String, String), u64> {
+    let mut expiries = BTreeMap::new();
+    for namespace in gathered.sets.values().flat_map(|set| &set.ns_pvt_rwset) {
+        for collection in &namespace.collection_pvt_rwset {
+            let rule = rules.rule(&namespace.namespace, &collection.collection_name);
+            if let Some(expiry) = rule.and_then(|rule| expires_at(block, rule.block_to_live)) {
+                expiries.insert((namespace.namespace.clone(), collection.collection_name.clone()), expiry);
+            }
+        }
+    }
+    expiries
+}
+
+fn stored_transaction((transaction, code): (&CheckedTransaction, TxValidationCode)) -> StoredTransaction {
+    StoredTransaction { id: transaction.id.clone(), code, kind: transaction.kind, event: transaction.event.clone() }
+}

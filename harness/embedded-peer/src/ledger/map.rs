@@ -1,0 +1,50 @@
+//! An ordered map that is copied in no time: copies share what they have in common. Every state, and so every
+//! snapshot and every simulation, is one.
+
+use std::ops::Bound;
+
+use super::key::Key;
+
+/// Keys in order, each with a value that is cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Map<V>(imbl::OrdMap<Key, V>);
+
+impl<V: Clone> Default for Map<V> {
+    fn default() -> Self {
+        Self(imbl::OrdMap::new())
+    }
+}
+
+impl<V: Clone> Map<V> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
+        self.0.get(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: Key, value: V) {
+        self.0.insert(key, value);
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.0.remove(key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The entries from `start`, which is included, to `end`, which is not. An empty `end` is the map's end.
+    pub(crate) fn range<'map>(
+        &'map self,
+        start: Bound<&[u8]>,
+        end: &[u8],
+    ) -> impl Iterator<Item = (&'map Key, &'map V)> + use<'map, V> {
+        let from = match start {
+            Bound::Included(key) | Bound::Excluded(key) => key,
+            Bound::Unbounded => &[],
+        };
+        let turned = !end.is_empty() && from >= end;
+        let end = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) };
+        let entries = (!turned).then(|| self.0.range::<_, [u8]>((start, end)));
+        entries.into_iter().flatten()
+    }
+}

@@ -1,0 +1,171 @@
+//! Ranges, rich queries and history of public data.
+
+use fabric_protos::queryresult::{KeyModification, Kv};
+
+use super::super::builder::read;
+use super::super::error::LedgerError;
+use super::super::history;
+use super::super::key::Key;
+use super::super::range_reads::{MAX_DEGREE, RangeReads};
+use super::super::rows::{BATCH_SIZE, Batch, Cursor, Page, Record, Rows, Source, TOTAL_QUERY_LIMIT};
+use super::{RangeQuery, Simulation};
+
+impl Simulation {
+    /// Public keys from `start`, included, to `end`, not included. An empty `start` is the first key, an empty `end` is
+    /// after the last. What is taken of it is checked for phantoms at commit.
+    ///
+    /// # Errors
+    ///
+    /// None in this version.
+    pub fn range(&mut self, namespace: &str, start: &str, end: &str) -> Result<Rows, LedgerError> {
+        let number = self.ranges.len();
+        self.ranges.push(RangeQuery {
+            namespace: namespace.to_owned(),
+            start: start.to_owned(),
+            end: end.to_owned(),
+            seen: String::new(),
+            exhausted: false,
+            reads: RangeReads::new(MAX_DEGREE),
+        });
+        let cursor = Cursor::new(self.state.0.state.public(namespace), start, end);
+        Ok(rows(namespace, Source::Range(cursor), Record::Range(number)))
+    }
+
+    /// At most `page_size` public keys of a range; the page begins at the bookmark, if there is one, instead of
+    /// `start`. Only for transactions that write nothing.
+    ///
+    /// # Errors
+    ///
+    /// After a write.
+    pub fn range_page(
+        &mut self,
+        namespace: &str,
+        start: &str,
+        end: &str,
+        page_size: i32,
+        bookmark: &str,
+    ) -> Result<Page, LedgerError> {
+        self.may_page()?;
+        let start = if bookmark.is_empty() { start } else { bookmark };
+        let mut rows = self.range(namespace, start, end)?;
+        let page = self.take(&mut rows, limit(page_size))?;
+        let Source::Range(cursor) = &mut rows.source else {
+            return Ok(Page { rows: page, bookmark: String::new() });
+        };
+        let bookmark = cursor.peek().map(|key| key.as_str().to_owned()).unwrap_or_default();
+        Ok(Page { rows: page, bookmark })
+    }
+
+    /// The next row of a query, recorded as read.
+    ///
+    /// # Errors
+    ///
+    /// None in this version.
+    pub fn next(&mut self, rows: &mut Rows) -> Result<Option<Kv>, LedgerError> {
+        let taken = rows.take();
+        if let Record::Range(number) = rows.record
+            && let Some(range) = self.ranges.get_mut(number)
+        {
+            match &taken {
+                Some((key, value)) => {
+                    range.reads.add(read(key.as_str().to_owned(), Some(value.version)));
+                    key.as_str().clone_into(&mut range.seen);
+                }
+                None => range.exhausted = true,
+            }
+        }
+        let Some((key, value)) = taken else { return Ok(None) };
+        if rows.record == Record::Reads {
+            self.builder.read(&rows.namespace, key.as_str(), Some(value.version));
+        }
+        Ok(Some(Kv { namespace: rows.namespace.clone(), key: key_text(&key), value: value.value.clone() }))
+    }
+
+    /// The next results as the peer gives them to a chaincode: up to [`BATCH_SIZE`], and it looks one further to say
+    /// whether there are more. Ends at [`TOTAL_QUERY_LIMIT`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::next`].
+    pub fn batch(&mut self, rows: &mut Rows) -> Result<Batch, LedgerError> {
+        let mut batch: Vec<Kv> = rows.pending.take().into_iter().collect();
+        while rows.returned < TOTAL_QUERY_LIMIT {
+            let Some(row) = self.next(rows)? else { break };
+            rows.returned += 1;
+            if batch.len() == BATCH_SIZE {
+                rows.pending = Some(row);
+                return Ok(Batch { rows: batch, more: true });
+            }
+            batch.push(row);
+        }
+        Ok(Batch { rows: batch, more: false })
+    }
+
+    /// A rich query over public values that are JSON. Its results are recorded as reads, but nothing finds phantoms.
+    ///
+    /// # Errors
+    ///
+    /// When the state database has no rich queries, and when the query is wrong.
+    pub fn query(&mut self, _namespace: &str, _query: &str) -> Result<Rows, LedgerError> {
+        Err(LedgerError::QueryNotSupported)
+    }
+
+    /// A page of a rich query. Only for transactions that write nothing.
+    ///
+    /// # Errors
+    ///
+    /// After a write, and as [`Self::query`].
+    pub fn query_page(
+        &mut self,
+        _namespace: &str,
+        _query: &str,
+        _page_size: i32,
+        _bookmark: &str,
+    ) -> Result<Page, LedgerError> {
+        self.may_page()?;
+        Err(LedgerError::PagedQueryNotSupported)
+    }
+
+    /// All writes and deletions of a public key, newest first. Not recorded as read.
+    ///
+    /// # Errors
+    ///
+    /// When a block does not hold what the index says.
+    pub fn history(&mut self, namespace: &str, key: &str) -> Result<Vec<KeyModification>, LedgerError> {
+        history::of(&self.shared.index(), &self.state.0, namespace, key)
+    }
+
+    /// Up to `limit` rows. Does not look further, so that the range is not exhausted by it.
+    pub(super) fn take(&mut self, rows: &mut Rows, limit: usize) -> Result<Vec<Kv>, LedgerError> {
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let Some(row) = self.next(rows)? else { break };
+            taken.push(row);
+        }
+        Ok(taken)
+    }
+
+    fn may_page(&mut self) -> Result<(), LedgerError> {
+        if self.wrote {
+            return Err(LedgerError::PageAfterWrite { transaction: self.transaction.clone() });
+        }
+        self.paged = true;
+        Ok(())
+    }
+}
+
+pub(super) fn rows(namespace: &str, source: Source, record: Record) -> Rows {
+    Rows { namespace: namespace.to_owned(), source, record, pending: None, returned: 0 }
+}
+
+/// As many rows a page has: no size, or a bad one, is the most there can be.
+pub(super) fn limit(page_size: i32) -> usize {
+    usize::try_from(page_size)
+        .ok()
+        .filter(|size| *size > 0)
+        .map_or(TOTAL_QUERY_LIMIT, |size| size.min(TOTAL_QUERY_LIMIT))
+}
+
+fn key_text(key: &Key) -> String {
+    key.as_str().to_owned()
+}
