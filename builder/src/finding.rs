@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Longest part of a foreign text that is ever shown, in characters.
 const SHOWN: usize = 96;
+/// As much of a path or an ID, whose end matters most.
+const SHOWN_WHOLE: usize = 512;
 
 /// Whether a [`Finding`] stops the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +64,18 @@ impl fmt::Display for Finding {
 
 /// A foreign text in quotes: control characters escaped, shortened when long.
 pub(crate) fn quoted(text: &str) -> String {
+    quoted_up_to(SHOWN, text)
+}
+
+/// As [`quoted`], for paths and IDs: only one that is longer than any real one is shortened.
+pub(crate) fn quoted_whole(text: &str) -> String {
+    quoted_up_to(SHOWN_WHOLE, text)
+}
+
+fn quoted_up_to(limit: usize, text: &str) -> String {
     let mut shown = String::from("\"");
     for (count, character) in text.chars().enumerate() {
-        if count == SHOWN {
+        if count == limit {
             shown.push('…');
             break;
         }
@@ -94,5 +105,7 @@ mod tests {
         assert_eq!(quoted("a\nb\u{202e}\"c"), r#""a\u{a}b\u{202e}\"c""#);
         let long = quoted(&"x".repeat(500));
         assert_eq!(long.chars().count(), SHOWN + 3);
+        assert_eq!(quoted_whole(&"x".repeat(500)).chars().count(), 502);
+        assert_eq!(quoted_whole(&"x".repeat(9000)).chars().count(), SHOWN_WHOLE + 3);
     }
 }

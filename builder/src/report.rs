@@ -81,9 +81,10 @@ impl<W: Write> Report<W> {
         self.error(&format!("{program}: {error}"));
     }
 
-    /// Findings, errors and warnings alike.
+    /// Findings, the errors before the warnings: of very many only the first are shown.
     pub fn findings(&mut self, findings: &[Finding]) {
-        for finding in findings.iter().take(MAX_FINDINGS) {
+        let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
+        for finding in of(Severity::Error).chain(of(Severity::Warning)).take(MAX_FINDINGS) {
             match finding.severity {
                 Severity::Error => self.error(&finding.to_string()),
                 Severity::Warning => self.warning(&finding.to_string()),
@@ -130,6 +131,17 @@ mod tests {
         assert_eq!(shown(Some("Warn")), "warning: w\nerror: e\n");
         assert_eq!(shown(Some("ERROR")), "error: e\n");
         assert!(shown(Some("loud")).starts_with("warning: CORE_PEER_CC_BUILDER_LOG_LEVEL: found \"loud\""));
+    }
+
+    #[test]
+    fn no_number_of_warnings_hides_an_error() {
+        let mut findings = vec![Finding::warning("w", "", "x", "y"); 60];
+        findings.push(Finding::error("e", "", "x", "y"));
+        let mut out = Vec::new();
+        Report::new(None, &mut out).findings(&findings);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("error: e: found x, expected y\nwarning: w: "), "{text}");
+        assert!(text.ends_with("\nwarning: and 11 more\n"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::connection::{self, Connection};
-use crate::finding::quoted;
+use crate::finding::quoted_whole;
 use crate::json;
 use crate::release::SERVER;
 use crate::tree;
@@ -24,8 +24,8 @@ pub struct Refusal {
     pub remedy: &'static str,
 }
 
-const INSTALL_AGAIN: &str =
-    "remove this build's directory under externalbuilder/builds on the peer and install the package again";
+/// A peer that has built a package since it started does not build it again, whatever is installed.
+const BUILD_AGAIN: &str = "remove this build's directory under externalbuilder/builds on the peer and restart the peer, which builds it again";
 const CALL_AGAIN: &str = "the release is complete: call the chaincode again";
 
 /// Says why a chaincode cannot be run. A peer keeps a build in `<builds>/<package ID>/bld`, with its
@@ -35,7 +35,7 @@ pub fn run(output: &Path, run_metadata: &Path) -> Refusal {
     let chaincode = tree::read(&file, Path::new("chaincode.json"), tree::MAX_CONNECTION)
         .ok()
         .and_then(|bytes| json::object(&bytes).ok())
-        .and_then(|object| object.get("chaincode_id").and_then(|id| id.as_str().map(quoted)))
+        .and_then(|object| object.get("chaincode_id").and_then(|id| id.as_str().map(quoted_whole)))
         .unwrap_or_else(|| "of unknown package ID".to_owned());
     let (cause, remedy) = cause(output);
     Refusal { chaincode, cause, remedy }
@@ -49,17 +49,17 @@ fn cause(output: &Path) -> (String, &'static str) {
         } else {
             format!("cannot be read: {error}")
         };
-        return (format!("the build in {} {problem}", tree::plain_or_quoted(output)), INSTALL_AGAIN);
+        return (format!("the build in {} {problem}", tree::plain_or_quoted(output)), BUILD_AGAIN);
     }
     let released = output.parent().unwrap_or(Path::new("..")).join("release").join(SERVER).join(connection::FILE);
     let shown = tree::plain_or_quoted(&released);
     match read(&released) {
         Err(error) if tree::is_missing(&error) => {
-            (format!("{shown} is missing: release did not run, or its output was removed"), INSTALL_AGAIN)
+            (format!("{shown} is missing: release did not run, or its output was removed"), BUILD_AGAIN)
         }
-        Err(error) => (format!("{shown} cannot be read: {error}"), INSTALL_AGAIN),
+        Err(error) => (format!("{shown} cannot be read: {error}"), BUILD_AGAIN),
         Ok(bytes) => match Connection::from_built(&bytes) {
-            Err(problem) => (format!("{shown} {problem}"), INSTALL_AGAIN),
+            Err(problem) => (format!("{shown} {problem}"), BUILD_AGAIN),
             Ok(_) => (format!("{shown} was not there when it looked"), CALL_AGAIN),
         },
     }

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::error::BuilderError;
-use crate::finding::quoted;
+use crate::finding::quoted_whole;
 
 /// Largest metadata.json, in bytes.
 pub(crate) const MAX_METADATA: u64 = 64 * 1024;
@@ -161,7 +161,7 @@ fn unsafe_path(shown: &Path, problem: String) -> BuilderError {
 /// A path for a message: as it is when harmless, quoted and escaped when not.
 pub(crate) fn plain_or_quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
-    let quoted = quoted(&text);
+    let quoted = quoted_whole(&text);
     if quoted.len() == text.len() + 2 && !text.contains([' ', ':']) { text.into_owned() } else { quoted }
 }
 

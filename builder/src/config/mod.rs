@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::connection::{Field, text_of_value};
 use crate::environment::{Override, Overrides};
-use crate::finding::{Finding, quoted};
+use crate::finding::{Finding, quoted, quoted_whole};
 use crate::json;
 use crate::metadata::Metadata;
 use crate::tree;
@@ -65,7 +65,7 @@ impl Config {
     /// Every mistake of form, with its line.
     pub fn read(path: &Path) -> Result<Self, Vec<Finding>> {
         let unreadable = |problem: String| {
-            let file = format!("{VARIABLE} ({})", quoted(&path.to_string_lossy()));
+            let file = format!("{VARIABLE} ({})", quoted_whole(&path.to_string_lossy()));
             let expected = "the path of a JSON file that the peer can read";
             vec![Finding::error(file, "", problem, expected)]
         };

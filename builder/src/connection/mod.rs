@@ -14,6 +14,7 @@ pub use draft::Draft;
 pub(crate) use draft::text as text_of_value;
 pub use resolve::{Resolved, resolve};
 
+use crate::duration;
 use crate::json;
 
 /// The file's name, in a package, a build and a release.
@@ -202,6 +203,14 @@ impl Connection {
                 continue;
             };
             let expected = match (field.text_of(&mut connection), value) {
+                // Whatever is there, Fabric reads it as a duration, even an empty text or null.
+                (Some(text), value) if field == Field::DialTimeout => match built_duration(&value) {
+                    Some(duration) => {
+                        *text = duration;
+                        continue;
+                    }
+                    None => "a duration such as \"3s\"",
+                },
                 (_, Value::Null) => continue,
                 (Some(text), Value::String(value)) => {
                     *text = value;
@@ -221,6 +230,12 @@ impl Connection {
         }
         Ok(connection)
     }
+}
+
+/// A `dial_timeout` that the peer takes, as text.
+fn built_duration(value: &Value) -> Option<String> {
+    let text = text_of_value(Field::DialTimeout, value).ok()??;
+    duration::parse(&text).is_ok().then_some(text)
 }
 
 impl Field {
@@ -270,6 +285,12 @@ mod tests {
         let error = Connection::from_built(br#"{"tls_required":"true"}"#).unwrap_err();
         assert_eq!(error, "has a tls_required that is not true or false without quotes");
         assert!(Connection::from_built(br#"{"address":1}"#).is_err());
+        for (timeout, read) in
+            [("\"5s\"", Some("5s")), ("5e9", Some("5s")), ("\"\"", None), ("null", None), ("{}", None)]
+        {
+            let built = Connection::from_built(format!(r#"{{"dial_timeout":{timeout}}}"#).as_bytes());
+            assert_eq!(built.ok().map(|built| built.dial_timeout).as_deref(), read, "{timeout}");
+        }
         assert!(Connection::from_built(br#"{"Address":"a","domain":null}"#).unwrap().address == "a");
     }
 

@@ -11,7 +11,7 @@ use super::{Connection, DEFAULT_DIAL_TIMEOUT, Draft, FILE, Field};
 use crate::address;
 use crate::duration;
 use crate::environment::{Environment, Override};
-use crate::finding::{Finding, Severity, quoted};
+use crate::finding::{Finding, Severity, quoted, quoted_whole};
 use crate::template::Templates;
 use crate::tls::{self, Certificate, Validity};
 use crate::tree;
@@ -343,7 +343,7 @@ impl Resolver<'_> {
         let Some(path) = setting.path(field) else {
             return Ok(Setting { text: lines(field, setting.value.clone()), from: setting.name.clone() });
         };
-        let from = format!("{} ({})", setting.name, quoted(path));
+        let from = format!("{} ({})", setting.name, quoted_whole(path));
         let expected = if field.is_pem() {
             "PEM, or the path of a file with it that the peer can read"
         } else {

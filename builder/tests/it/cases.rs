@@ -5,6 +5,7 @@
 //! # What it shows.
 //! env NAME=VALUE            a variable; $DIR is the case's directory, @name@ a PEM of pki.rs
 //! link PATH TARGET          a symbolic link, fifo PATH a named pipe, large PATH N a file of N bytes
+//! mode PATH OCTAL           the mode of a file; umask OCTAL that of the runs that follow
 //! run build src metadata bld
 //! exit 5                    the code of the run before; 0 when not said
 //! -- src/connection.json -- a file before the runs
@@ -86,6 +87,7 @@ fn prepare(case: &Case, dir: &Path) {
 /// Runs the steps; what they said, and how they should have ended but did not.
 fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
     let mut environment = Vec::new();
+    let mut umask = None;
     let mut said = String::new();
     let mut wrong = Vec::new();
     let mut last: Option<(String, i32)> = None;
@@ -108,8 +110,12 @@ fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
                 fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
                 File::create(dir.join(path)).unwrap().set_len(size.parse().unwrap()).unwrap();
             }
+            ["mode", path, mode] => {
+                fs::set_permissions(dir.join(path), fs::Permissions::from_mode(octal(mode))).unwrap();
+            }
+            ["umask", mask] => umask = Some((*mask).to_owned()),
             ["run", arguments @ ..] => {
-                let output = Command::new(env!("CARGO_BIN_EXE_ccaas-builder"))
+                let output = program(umask.as_deref())
                     .args(arguments)
                     .current_dir(dir)
                     .env_clear()
@@ -132,6 +138,19 @@ fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
     }
     wrong.extend(last.filter(|(_, code)| *code != 0).map(|(run, code)| format!("{run}: exit {code}")));
     (named(&said.replace(dir.to_str().unwrap(), "$DIR")), wrong)
+}
+
+fn octal(mode: &str) -> u32 {
+    u32::from_str_radix(mode, 8).unwrap()
+}
+
+/// The builder; under another umask, by way of a shell that becomes it.
+fn program(umask: Option<&str>) -> Command {
+    let builder = env!("CARGO_BIN_EXE_ccaas-builder");
+    let Some(mask) = umask else { return Command::new(builder) };
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\""), builder]);
+    shell
 }
 
 /// All files below the output directories, by path and mode.
