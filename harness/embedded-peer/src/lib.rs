@@ -21,5 +21,7 @@ pub mod peer;
 pub mod policy;
 pub mod signer;
 pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod validation;

@@ -508,6 +508,57 @@ pub struct OrganizationUnit {
     #[prost(bytes = "vec", tag = "3")]
     pub certifiers_identifier: ::prost::alloc::vec::Vec<u8>,
 }
+/// All of several principals at once.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CombinedPrincipal {
+    #[prost(message, repeated, tag = "1")]
+    pub principals: ::prost::alloc::vec::Vec<MspPrincipal>,
+}
+/// Whether an identity hides who it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MspIdentityAnonymity {
+    #[prost(enumeration = "msp_identity_anonymity::MspIdentityAnonymityType", tag = "1")]
+    pub anonymity_type: i32,
+}
+/// Nested message and enum types in `MSPIdentityAnonymity`.
+pub mod msp_identity_anonymity {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum MspIdentityAnonymityType {
+        Nominal = 0,
+        Anonymous = 1,
+    }
+    impl MspIdentityAnonymityType {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Nominal => "NOMINAL",
+                Self::Anonymous => "ANONYMOUS",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "NOMINAL" => Some(Self::Nominal),
+                "ANONYMOUS" => Some(Self::Anonymous),
+                _ => None,
+            }
+        }
+    }
+}
 /// The data of a configuration block.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfigEnvelope {

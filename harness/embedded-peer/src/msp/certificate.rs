@@ -1,0 +1,176 @@
+//! One X.509 certificate, as far as an MSP looks into it.
+//!
+//! Chains are the matter of `chain`.
+
+use std::time::{Duration, SystemTime};
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512};
+use x509_parser::parse_x509_certificate;
+use x509_parser::pem::parse_x509_pem;
+
+use super::der;
+use super::signature::{KeyKind, PublicKey, with_low_s};
+
+/// Why bytes are not a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// No PEM.
+    #[error("could not decode the PEM structure")]
+    Pem,
+    /// No X.509 certificate in the PEM.
+    #[error("parseCertificate failed: {cause}")]
+    X509 {
+        /// What the parser says.
+        cause: String,
+    },
+}
+
+/// Why no chain may contain a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// A critical extension that nobody here understands.
+    Critical,
+    /// An extended key usage without servers, which Go asks for when nobody says otherwise.
+    Usage,
+}
+
+/// A certificate. What is compared and hashed is its DER.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    pub(super) der: Vec<u8>,
+    pub(super) subject: Vec<u8>,
+    pub(super) issuer: Vec<u8>,
+    pub(super) units: Vec<String>,
+    pub(super) serial: Vec<u8>,
+    pub(super) subject_key: Option<Vec<u8>>,
+    /// Basic constraints are there and say so.
+    pub(super) is_ca: bool,
+    /// False if there is a key usage without the signing of certificates.
+    pub(super) may_issue: bool,
+    pub(super) path_length: Option<u32>,
+    pub(super) obstacle: Option<Obstacle>,
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+    pub(super) key: PublicKey,
+    signed_with_ecdsa: bool,
+}
+
+impl Certificate {
+    /// The first certificate of a PEM text.
+    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, CertificateError> {
+        Self::from_der(pem_content(pem)?)
+    }
+
+    pub(super) fn from_der(der: Vec<u8>) -> Result<Self, CertificateError> {
+        let wrong = |cause: String| CertificateError::X509 { cause };
+        let (rest, parsed) = parse_x509_certificate(&der).map_err(|error| wrong(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(wrong("trailing data".to_owned()));
+        }
+        let facts = Facts::of(&parsed);
+        let algorithm = &parsed.signature_algorithm.algorithm;
+        let ecdsa = [OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512];
+        let units = parsed.subject().iter_organizational_unit();
+        Ok(Self {
+            subject: parsed.subject().as_raw().to_vec(),
+            issuer: parsed.issuer().as_raw().to_vec(),
+            units: units.filter_map(|unit| unit.as_str().ok().map(ToOwned::to_owned)).collect(),
+            serial: parsed.raw_serial().to_vec(),
+            subject_key: facts.subject_key,
+            is_ca: facts.is_ca,
+            path_length: facts.path_length,
+            may_issue: facts.may_issue,
+            obstacle: facts.obstacle,
+            not_before: parsed.validity().not_before.timestamp(),
+            not_after: parsed.validity().not_after.timestamp(),
+            key: PublicKey::of(parsed.public_key()),
+            signed_with_ecdsa: ecdsa.contains(algorithm),
+            der,
+        })
+    }
+
+    /// Whether the key of `issuer` signed this one.
+    pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
+        let parsed = parse_x509_certificate(&self.der).ok().zip(parse_x509_certificate(&issuer.der).ok());
+        parsed.is_some_and(|((_, own), (_, issuer))| own.verify_signature(Some(issuer.public_key())).is_ok())
+    }
+
+    /// The same certificate with the lower S in its own signature: Fabric rewrites those with the
+    /// higher one, and hashes and compares the rewritten ones (`msp/cert.go`).
+    pub(super) fn with_low_s(self, issuer_key: KeyKind) -> Result<Self, CertificateError> {
+        match self.low_s_der(issuer_key) {
+            Some(der) => Self::from_der(der),
+            None => Ok(self),
+        }
+    }
+
+    fn low_s_der(&self, issuer_key: KeyKind) -> Option<Vec<u8>> {
+        if !self.signed_with_ecdsa {
+            return None;
+        }
+        let (_, parsed) = parse_x509_certificate(&self.der).ok()?;
+        let signature = with_low_s(&parsed.signature_value.data, issuer_key)?;
+        let signed: &[u8] = parsed.tbs_certificate.as_ref();
+        // After the outer header come what is signed, the algorithm, and the signature.
+        let start = der::header_length(&self.der)? + signed.len();
+        let bits = der::wrap(0x03, &[&[0], &*signature].concat());
+        let old_bits = der::wrap(0x03, &[&[0], &*parsed.signature_value.data].concat());
+        let end = self.der.len().checked_sub(old_bits.len())?;
+        let algorithm = self.der.get(start..end)?;
+        Some(der::wrap(0x30, &[signed, algorithm, &*bits].concat()))
+    }
+
+    /// When it expires.
+    pub(super) fn expires_at(&self) -> SystemTime {
+        let seconds = Duration::from_secs(self.not_after.unsigned_abs());
+        let instant = if self.not_after < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(seconds)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(seconds)
+        };
+        instant.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// The DER in the first block of a PEM text.
+pub(super) fn pem_content(pem: &[u8]) -> Result<Vec<u8>, CertificateError> {
+    let (_, block) = parse_x509_pem(pem).map_err(|_| CertificateError::Pem)?;
+    Ok(block.contents)
+}
+
+/// What the extensions say.
+struct Facts {
+    subject_key: Option<Vec<u8>>,
+    is_ca: bool,
+    path_length: Option<u32>,
+    may_issue: bool,
+    obstacle: Option<Obstacle>,
+}
+
+impl Facts {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let mut facts = Self { subject_key: None, is_ca: false, path_length: None, may_issue: true, obstacle: None };
+        for extension in certificate.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(key) => facts.subject_key = Some(key.0.to_vec()),
+                ParsedExtension::BasicConstraints(constraints) => {
+                    facts.is_ca = constraints.ca;
+                    facts.path_length = constraints.path_len_constraint;
+                }
+                ParsedExtension::KeyUsage(usage) => facts.may_issue = usage.key_cert_sign(),
+                ParsedExtension::ExtendedKeyUsage(usage) if !usage.any && !usage.server_auth => {
+                    facts.obstacle.get_or_insert(Obstacle::Usage);
+                }
+                ParsedExtension::UnsupportedExtension { .. } | ParsedExtension::ParseError { .. }
+                    if extension.critical =>
+                {
+                    facts.obstacle = Some(Obstacle::Critical);
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+}

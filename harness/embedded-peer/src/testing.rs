@@ -1,0 +1,122 @@
+//! Networks and signers for this crate's unit tests.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use fabric_network::bundle::Bundle;
+use fabric_network::identity::{Credential, OrganizationIdentities, Validity};
+use fabric_network::node::NodeKind;
+use fabric_network::placement::{NodePlacement, Placement, Ports};
+use fabric_network::release::Release;
+use fabric_network::render::{RenderOptions, render};
+use fabric_network::topology::Topology;
+use fabric_protos::common::Block;
+use fabric_protos::msp::SerializedIdentity;
+use prost::Message;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+
+use crate::config::ChannelConfig;
+use crate::policy::SignedData;
+
+/// From 2024 on, for a hundred years.
+pub(crate) fn validity() -> Validity {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_hours(473_352);
+    Validity { not_before: start, not_after: start + Duration::from_hours(24 * 365 * 100) }
+}
+
+/// Everything of a network, placed nowhere in particular.
+pub(crate) fn bundle(topology: &Topology) -> Bundle {
+    let mut port = 7050;
+    let mut next = || {
+        port += 1;
+        port
+    };
+    let nodes = topology.nodes().map(|node| {
+        let placement = NodePlacement {
+            host: "127.0.0.1".to_owned(),
+            bind: [127, 0, 0, 1].into(),
+            ports: Ports {
+                grpc: next(),
+                operations: next(),
+                admin: (node.kind == NodeKind::Orderer).then(&mut next),
+                chaincode: (node.kind == NodeKind::Peer).then(&mut next),
+            },
+            extra_sans: vec!["localhost".to_owned()],
+            config_dir: Path::new("/network").join(&node.name),
+            data_dir: "data".into(),
+            builder_dir: "/builder".into(),
+        };
+        (node.name, placement)
+    });
+    let placement = Placement { nodes: nodes.collect(), chaincode_hosts: vec!["127.0.0.1".to_owned()] };
+    render(topology, &placement, &RenderOptions::new(Release::V3_1, validity())).unwrap()
+}
+
+/// The genesis block of the first channel.
+pub(crate) fn genesis(bundle: &Bundle) -> Block {
+    Block::decode(&*bundle.channels[0].genesis_block).unwrap()
+}
+
+/// The configuration of the first channel.
+pub(crate) fn config(bundle: &Bundle) -> ChannelConfig {
+    ChannelConfig::from_block(&genesis(bundle)).unwrap()
+}
+
+/// The organization with peers of that index.
+pub(crate) fn organization(bundle: &Bundle, index: usize) -> &OrganizationIdentities {
+    &bundle.identities.peer_organizations[index]
+}
+
+/// Someone with a key.
+pub(crate) struct Member {
+    pub(crate) creator: Vec<u8>,
+    key: EcdsaKeyPair,
+}
+
+impl Member {
+    pub(crate) fn new(credential: &Credential) -> Self {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(credential.private_key_pem.as_pem().as_bytes()).unwrap();
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pem.contents, &random).unwrap();
+        let creator = SerializedIdentity {
+            mspid: credential.msp_id.clone(),
+            id_bytes: credential.certificate_pem.clone().into_bytes(),
+        };
+        Self { creator: creator.encode_to_vec(), key }
+    }
+
+    /// The administrator of the organization of that index.
+    pub(crate) fn admin(bundle: &Bundle, index: usize) -> Self {
+        Self::new(&organization(bundle, index).admin)
+    }
+
+    /// The first user of the organization of that index.
+    pub(crate) fn user(bundle: &Bundle, index: usize) -> Self {
+        Self::new(&organization(bundle, index).users[0])
+    }
+
+    /// The first peer of the organization of that index.
+    pub(crate) fn peer(bundle: &Bundle, index: usize) -> Self {
+        Self::new(&organization(bundle, index).nodes.values().next().unwrap().sign)
+    }
+
+    /// An orderer.
+    pub(crate) fn orderer(bundle: &Bundle) -> Self {
+        Self::new(&bundle.identities.orderer_organization.nodes.values().next().unwrap().sign)
+    }
+
+    /// As Fabric takes it.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let signature = self.key.sign(&SystemRandom::new(), message).unwrap();
+        crate::msp::low_s(signature.as_ref())
+    }
+
+    pub(crate) fn signed(&self, message: &[u8]) -> SignedData {
+        SignedData {
+            message: message.to_vec().into(),
+            identity: self.creator.clone().into(),
+            signature: self.sign(message).into(),
+        }
+    }
+}
