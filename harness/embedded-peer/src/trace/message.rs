@@ -6,9 +6,9 @@ use std::fmt::{self, Display, Formatter, Write};
 use fabric_protos::prost::Message;
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{
-    ChaincodeAdditionalParams, ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeSpec, DelState, GetHistoryForKey,
-    GetQueryResult, GetState, GetStateByRange, GetStateMetadata, GetStateMultiple, PutState, PutStateMetadata,
-    QueryStateClose, QueryStateNext, Response, WriteBatchState,
+    ChaincodeAdditionalParams, ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeSpec, DelState,
+    GetHistoryForKey, GetQueryResult, GetState, GetStateByRange, GetStateMetadata, GetStateMultiple, PutState,
+    PutStateMetadata, QueryStateClose, QueryStateNext, Response, WriteBatchState,
 };
 
 use super::Direction;
@@ -104,12 +104,11 @@ impl Decoded<'_> {
             Type::GetHistoryForKey => self.with(formatter, |history: &GetHistoryForKey, to| {
                 write!(to, "GetHistoryForKey{{key={}}}", text(&history.key))
             }),
-            Type::QueryStateNext => self.with(formatter, |next: &QueryStateNext, to| {
-                write!(to, "QueryStateNext{{id={}}}", text(&next.id))
-            }),
-            Type::QueryStateClose => self.with(formatter, |close: &QueryStateClose, to| {
-                write!(to, "QueryStateClose{{id={}}}", text(&close.id))
-            }),
+            Type::QueryStateNext => {
+                self.with(formatter, |next: &QueryStateNext, to| write!(to, "QueryStateNext{{id={}}}", text(&next.id)))
+            }
+            Type::QueryStateClose => self
+                .with(formatter, |close: &QueryStateClose, to| write!(to, "QueryStateClose{{id={}}}", text(&close.id))),
             Type::GetStateMetadata => self.with(formatter, |get: &GetStateMetadata, to| {
                 write!(to, "GetStateMetadata{{key={} coll={}}}", text(&get.key), text(&get.collection))
             }),

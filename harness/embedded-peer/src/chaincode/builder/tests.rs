@@ -1,0 +1,1 @@
+//! Builders made of a few lines of shell, each for one behavior of a peer.

@@ -1,0 +1,319 @@
+//! What core.yaml says about chaincode, read as Fabric reads it: names in any case, durations as
+//! Go writes them, `CORE_…` variables before the file, its defaults and its minimums.
+//!
+//! The sources are Fabric's core/chaincode/config.go and core/peer/config.go.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fabric_network::release::Release;
+use fabric_protos::protos::ChaincodeAdditionalParams;
+use serde_json::Value;
+
+use super::go;
+
+const DEFAULT_EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
+const MINIMUM_EXECUTE_TIMEOUT: Duration = Duration::from_secs(1);
+const MINIMUM_STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_QUERY_LIMIT: i32 = 10_000;
+const DEFAULT_BATCH: u32 = 1_000;
+
+/// A builder that the peer may take a package to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalBuilder {
+    /// Its name in logs and in build-info.json.
+    pub name: String,
+    /// The directory that has `bin/detect` and the others in it.
+    pub path: PathBuf,
+    /// The variables that its programs see, besides PATH, `LD_LIBRARY_PATH`, LIBPATH and TMPDIR.
+    pub propagate_environment: Vec<String>,
+}
+
+/// How a peer treats chaincode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChaincodeConfig {
+    /// The release that the peer is like. 2.5 sends an empty READY and knows no `domain` in
+    /// connection.json.
+    pub release: Release,
+    /// What READY offers, on 3.1.
+    pub runtime_parameters: ChaincodeAdditionalParams,
+    /// Detect, build and release together, at most; the execute time-out, if that is larger.
+    pub install_timeout: Duration,
+    /// From the beginning of a launch to the chaincode's registration. At least 5 s.
+    pub startup_timeout: Duration,
+    /// One transaction. 30 s when less than a second.
+    pub execute_timeout: Duration,
+    /// Between KEEPALIVE messages; `None` sends none.
+    pub keepalive: Option<Duration>,
+    /// The most results of one query.
+    pub total_query_limit: i32,
+    /// In the order in which their detect is tried.
+    pub external_builders: Vec<ExternalBuilder>,
+    /// Where installed packages and builds are kept.
+    pub file_system_path: PathBuf,
+    /// The peer's working directory, and so that of the builders.
+    pub working_directory: PathBuf,
+    /// The peer's environment beyond that of this process, whose `CORE_…` and `ORDERER_…` variables
+    /// it does not see.
+    pub environment: BTreeMap<String, String>,
+    /// The peer's MSP ID, for chaincode that the peer starts itself.
+    pub msp_id: String,
+    /// Where chaincode that the peer starts itself connects to.
+    pub chaincode_address: String,
+}
+
+/// Why a core.yaml is not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is no YAML.
+    #[error("core.yaml cannot be read: {0}")]
+    Yaml(String),
+    /// A setting is not what it should be.
+    #[error("core.yaml's {name} is {found}, expected {expected}")]
+    Setting {
+        /// The setting, with dots.
+        name: &'static str,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Neither a builder nor Docker: no chaincode could ever be installed.
+    #[error("VMEndpoint not set and no ExternalBuilders defined")]
+    NoBuilder,
+}
+
+impl ChaincodeConfig {
+    /// Reads core.yaml's text. `base` is the directory of that file, and the peer's working
+    /// directory; `environment` what the peer is given beyond this process' own, and overrides the
+    /// file as Fabric's does.
+    ///
+    /// The release is taken for 3.1 when the file has `chaincode.runtimeParams`, else for 2.5, which
+    /// does not know that section; set [`release`](Self::release) when it is known better.
+    ///
+    /// # Errors
+    ///
+    /// The text is no YAML, or a setting has a wrong type, or there is no external builder.
+    pub fn from_core_yaml(
+        text: &str,
+        base: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let file: Value = serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?;
+        let settings = Settings { file, environment };
+        let execute_timeout = settings.duration("chaincode.executetimeout");
+        let seconds = settings.text("chaincode.keepalive").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let release = match settings.find("chaincode.runtimeParams") {
+            Some(_) => Release::V3_1,
+            None => Release::V2_5,
+        };
+        let external_builders = settings.external_builders(base)?;
+        if external_builders.is_empty() {
+            return Err(ConfigError::NoBuilder);
+        }
+        Ok(Self {
+            release,
+            runtime_parameters: settings.runtime_parameters(),
+            install_timeout: settings.duration("chaincode.installTimeout"),
+            startup_timeout: settings.duration("chaincode.startuptimeout").max(MINIMUM_STARTUP_TIMEOUT),
+            execute_timeout: if execute_timeout < MINIMUM_EXECUTE_TIMEOUT {
+                DEFAULT_EXECUTE_TIMEOUT
+            } else {
+                execute_timeout
+            },
+            keepalive: (seconds > 0).then(|| Duration::from_secs(seconds)),
+            total_query_limit: settings.number("ledger.state.totalQueryLimit").unwrap_or(DEFAULT_QUERY_LIMIT),
+            external_builders,
+            file_system_path: base.join(settings.text("peer.fileSystemPath").unwrap_or_default()),
+            working_directory: base.to_owned(),
+            environment: environment.clone(),
+            msp_id: settings.text("peer.localMspId").unwrap_or_default(),
+            chaincode_address: settings.chaincode_address(),
+        })
+    }
+
+    /// The time-out of an installation.
+    pub fn install_limit(&self) -> Duration {
+        self.install_timeout.max(self.execute_timeout)
+    }
+
+    /// A variable as the peer's programs would find it.
+    pub(super) fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
+        if let Some(value) = self.environment.get(name) {
+            return Some(value.into());
+        }
+        if name.starts_with("CORE_") || name.starts_with("ORDERER_") { None } else { std::env::var_os(name) }
+    }
+}
+
+/// A configuration file and the variables before it.
+struct Settings<'a> {
+    file: Value,
+    environment: &'a BTreeMap<String, String>,
+}
+
+impl Settings<'_> {
+    /// A setting of the file, by its name with dots.
+    fn find(&self, name: &str) -> Option<&Value> {
+        name.split('.')
+            .try_fold(&self.file, |value, part| go::json_member(value.as_object()?, part))
+            .filter(|value| !value.is_null())
+    }
+
+    /// The variable that overrides a setting.
+    fn variable(&self, name: &str) -> Option<&str> {
+        let variable = format!("CORE_{}", name.replace('.', "_").to_uppercase());
+        // An empty variable counts as none for Fabric's configuration library.
+        self.environment.get(&variable).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.variable(name) {
+            return Some(value.to_owned());
+        }
+        match self.find(name)? {
+            Value::String(text) => Some(text.clone()),
+            scalar @ (Value::Number(_) | Value::Bool(_)) => Some(scalar.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Zero when it is absent or no duration; a number without a unit is nanoseconds.
+    fn duration(&self, name: &str) -> Duration {
+        let text = self.text(name).unwrap_or_default();
+        let has_unit = text.contains(['n', 's', 'u', 'µ', 'm', 'h']);
+        let nanoseconds = if has_unit { go::parse_duration(&text).unwrap_or(0) } else { text.parse().unwrap_or(0) };
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.text(name)?.trim().parse().ok()
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|text| matches!(text.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    }
+
+    fn runtime_parameters(&self) -> ChaincodeAdditionalParams {
+        let size = |name| self.number(name).filter(|number| *number > 0).unwrap_or(DEFAULT_BATCH);
+        ChaincodeAdditionalParams {
+            use_write_batch: self.is_on("chaincode.runtimeParams.useWriteBatch"),
+            max_size_write_batch: size("chaincode.runtimeParams.maxSizeWriteBatch"),
+            use_get_multiple_keys: self.is_on("chaincode.runtimeParams.useGetMultipleKeys"),
+            max_size_get_multiple_keys: size("chaincode.runtimeParams.maxSizeGetMultipleKeys"),
+        }
+    }
+
+    /// Where chaincode connects to: what the peer says, else what it listens on.
+    fn chaincode_address(&self) -> String {
+        ["peer.chaincodeAddress", "peer.chaincodeListenAddress"]
+            .into_iter()
+            .find_map(|name| self.text(name).filter(|text| !text.is_empty()))
+            .unwrap_or_default()
+    }
+
+    fn external_builders(&self, base: &Path) -> Result<Vec<ExternalBuilder>, ConfigError> {
+        const NAME: &str = "chaincode.externalBuilders";
+        let from_variable: Option<Value> = match self.variable(NAME) {
+            Some(text) => Some(serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))?),
+            None => None,
+        };
+        let Some(list) = from_variable.as_ref().or_else(|| self.find(NAME)) else {
+            return Ok(Vec::new());
+        };
+        let wrong = |value: &Value| ConfigError::Setting {
+            name: NAME,
+            found: format!("a {}", go::json_kind(value)),
+            expected: "a list of name, path and propagateEnvironment",
+        };
+        let builder = |value: &Value| {
+            let members = value.as_object().ok_or_else(|| wrong(value))?;
+            let text = |name| go::json_member(members, name).and_then(Value::as_str).unwrap_or_default();
+            let names = ["propagateEnvironment", "environmentWhitelist"]
+                .into_iter()
+                .find_map(|name| go::json_member(members, name).and_then(Value::as_array));
+            let names = names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let (name, path) = (text("name"), text("path"));
+            if path.is_empty() {
+                let found = "without a path".to_owned();
+                return Err(ConfigError::Setting { name: NAME, found, expected: "the path of each builder" });
+            }
+            // Fabric falls back to the path when there is no name.
+            let name = if name.is_empty() { path } else { name };
+            Ok(ExternalBuilder { name: name.to_owned(), path: base.join(path), propagate_environment: names })
+        };
+        list.as_array().ok_or_else(|| wrong(list))?.iter().map(builder).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "chaincode: {externalBuilders: [{name: b, path: /b}]}";
+
+    fn read(text: &str) -> ChaincodeConfig {
+        ChaincodeConfig::from_core_yaml(text, Path::new("/peer"), &BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn an_empty_section_means_fabric_s_defaults() {
+        let config = read(MINIMAL);
+        assert_eq!(config.release, Release::V2_5);
+        assert_eq!(config.startup_timeout, Duration::from_secs(5));
+        assert_eq!(config.execute_timeout, Duration::from_secs(30));
+        assert_eq!(config.install_limit(), Duration::from_secs(30));
+        assert_eq!(config.keepalive, None);
+        assert_eq!(config.total_query_limit, 10_000);
+        assert_eq!(config.runtime_parameters.max_size_write_batch, 1000);
+        assert!(!config.runtime_parameters.use_write_batch);
+        assert_eq!(config.file_system_path, Path::new("/peer"));
+    }
+
+    #[test]
+    fn settings_are_read_whatever_their_case() {
+        let config = read(
+            "peer: {fileSystemPath: ../data, localMspId: Org1MSP, chaincodeListenAddress: 127.0.0.1:7052}\n\
+             ledger: {state: {totalQueryLimit: 7}}\n\
+             chaincode:\n  startupTimeout: 1m30s\n  executetimeout: 1.5s\n  installTimeout: 60s\n  keepalive: 10\n\
+             \x20 runtimeParams: {useWriteBatch: true, maxSizeWriteBatch: 0, useGetMultipleKeys: false}\n\
+             \x20 externalBuilders:\n  - {name: one, path: /one, propagateEnvironment: [A, B]}\n  - {path: two}\n",
+        );
+        assert_eq!(config.release, Release::V3_1);
+        assert_eq!(config.startup_timeout, Duration::from_secs(90));
+        assert_eq!(config.execute_timeout, Duration::from_millis(1500));
+        assert_eq!(config.install_limit(), Duration::from_mins(1));
+        assert_eq!(config.keepalive, Some(Duration::from_secs(10)));
+        assert_eq!(config.total_query_limit, 7);
+        assert!(config.runtime_parameters.use_write_batch);
+        assert_eq!(config.runtime_parameters.max_size_write_batch, 1000);
+        assert_eq!(config.file_system_path, Path::new("/peer/../data"));
+        assert_eq!(config.msp_id, "Org1MSP");
+        assert_eq!(config.chaincode_address, "127.0.0.1:7052");
+        let [one, two] = config.external_builders.as_slice() else { panic!("{:?}", config.external_builders) };
+        assert_eq!((one.name.as_str(), one.propagate_environment.len()), ("one", 2));
+        assert_eq!((two.name.as_str(), two.path.as_path()), ("two", Path::new("/peer/two")));
+    }
+
+    #[test]
+    fn a_variable_overrides_the_file_and_replaces_the_whole_list() {
+        let environment = BTreeMap::from([
+            ("CORE_CHAINCODE_EXECUTETIMEOUT".to_owned(), "7s".to_owned()),
+            (
+                "CORE_CHAINCODE_EXTERNALBUILDERS".to_owned(),
+                "[{name: a, path: /x, propagateEnvironment: [V]}]".to_owned(),
+            ),
+        ]);
+        let config = ChaincodeConfig::from_core_yaml(MINIMAL, Path::new("/peer"), &environment).unwrap();
+        assert_eq!(config.execute_timeout, Duration::from_secs(7));
+        let names: Vec<&str> = config.external_builders.iter().map(|builder| builder.name.as_str()).collect();
+        assert_eq!(names, ["a"]);
+    }
+
+    #[test]
+    fn without_a_builder_the_peer_does_not_start() {
+        let error = ChaincodeConfig::from_core_yaml("chaincode: {}", Path::new("/peer"), &BTreeMap::new());
+        assert_eq!(error.unwrap_err().to_string(), "VMEndpoint not set and no ExternalBuilders defined");
+    }
+}

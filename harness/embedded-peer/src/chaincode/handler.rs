@@ -1,0 +1,478 @@
+//! The peer's side of one chaincode's stream: registration, transactions, and what to do with every
+//! message. It does no I/O: messages come in, frames go out.
+//!
+//! The source is Fabric's core/chaincode/handler.go.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fabric_network::release::Release;
+use fabric_protos::prost::Message;
+use fabric_protos::protos::chaincode_message::Type;
+use fabric_protos::protos::{ChaincodeAdditionalParams, ChaincodeId, ChaincodeMessage};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::ExecuteReason;
+use super::frame::framed;
+use super::registry::Registry;
+use super::requests;
+use super::support::Call;
+use super::transaction::Transaction;
+use crate::faults::{Action, Faults};
+use crate::trace::{Direction, Tracer, What};
+
+/// What every stream of a peer has in common.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) node: Arc<str>,
+    pub(super) release: Release,
+    pub(super) parameters: ChaincodeAdditionalParams,
+    pub(super) total_query_limit: i32,
+    pub(super) execute_timeout: Duration,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) tracer: Tracer,
+    pub(super) faults: Faults,
+}
+
+/// What the task of a stream is told to do by others.
+pub(super) enum Command {
+    /// Send this frame.
+    Send(Bytes),
+    /// Handle this message, which was held back.
+    Receive(Box<ChaincodeMessage>),
+    /// End the stream.
+    End(String),
+}
+
+/// How far a stream has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Established,
+    Ready,
+}
+
+/// One stream.
+pub(super) struct Handler {
+    pub(super) settings: Arc<Settings>,
+    pub(super) stream: u64,
+    registry: Arc<Registry>,
+    commands: mpsc::UnboundedSender<Command>,
+    state: Mutex<State>,
+    transactions: Mutex<Transactions>,
+}
+
+struct State {
+    phase: Phase,
+    package_id: String,
+    /// Where to say how the server registered, and its address.
+    registration: Option<(Arc<Mutex<String>>, String)>,
+}
+
+#[derive(Default)]
+struct Transactions {
+    active: HashMap<String, Arc<Transaction>>,
+    is_over: bool,
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Handler").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl Handler {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        registry: Arc<Registry>,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Command>) {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let handler = Self {
+            stream: settings.tracer.next_stream(),
+            settings,
+            registry,
+            commands,
+            state: Mutex::new(State { phase: Phase::Created, package_id: String::new(), registration: None }),
+            transactions: Mutex::default(),
+        };
+        (Arc::new(handler), receiver)
+    }
+
+    /// The package ID that the chaincode sent; empty before that.
+    pub(super) fn package_id(&self) -> String {
+        self.state().package_id.clone()
+    }
+
+    /// Has the package ID that the server sends said there, for whoever waits for another one.
+    pub(super) fn tell_registration(&self, progress: Arc<Mutex<String>>, address: String) {
+        self.state().registration = Some((progress, address));
+    }
+
+    /// Whether transactions can be executed.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state().phase == Phase::Ready
+    }
+
+    /// Handles a message of the chaincode; what is to be sent because of it goes to `out`. The error
+    /// ends the stream, and is Fabric's.
+    pub(super) fn receive(
+        self: &Arc<Self>,
+        message: ChaincodeMessage,
+        total: usize,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), String> {
+        const UP: Direction = Direction::ChaincodeToPeer;
+        let settings = &self.settings;
+        if settings.tracer.is_on() {
+            let message = Arc::new(message.clone());
+            settings.tracer.tell(&settings.node, || What::ChaincodeMessage {
+                stream: self.stream,
+                direction: UP,
+                message,
+                total,
+            });
+        }
+        match settings.faults.check(&settings.node, UP, type_name(message.r#type)) {
+            None => self.handle(message, out),
+            Some(Action::Drop) => Ok(()),
+            Some(Action::Delay(time)) => {
+                let commands = self.commands.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    // The stream may be over by then.
+                    let _ = commands.send(Command::Receive(Box::new(message)));
+                });
+                Ok(())
+            }
+            Some(Action::Fail(text)) => match Type::try_from(message.r#type) {
+                Ok(Type::Register) => Err(text),
+                Ok(Type::Completed | Type::Error) => {
+                    self.notify(ChaincodeMessage { r#type: Type::Error.into(), payload: text.into(), ..message });
+                    Ok(())
+                }
+                _ => {
+                    self.answer(&message, Err(text), out);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Handles a message, faults aside.
+    pub(super) fn handle(self: &Arc<Self>, message: ChaincodeMessage, out: &mut Vec<Bytes>) -> Result<(), String> {
+        let kind = Type::try_from(message.r#type);
+        if kind == Ok(Type::Keepalive) {
+            return Ok(());
+        }
+        let phase = self.state().phase;
+        let unexpected = |state| {
+            let (txid, name) = (&message.txid, type_name(message.r#type));
+            Err(format!("[{txid}] Fabric side handler cannot handle message ({name}) while in {state} state"))
+        };
+        match (phase, kind) {
+            (Phase::Created, Ok(Type::Register)) => {
+                self.register(&message, out);
+                Ok(())
+            }
+            (Phase::Created, _) => unexpected("created"),
+            (Phase::Established, _) => {
+                Err(format!("handle message: invalid state established for transaction {}", message.txid))
+            }
+            (Phase::Ready, Ok(Type::Completed | Type::Error)) => {
+                self.notify(message);
+                Ok(())
+            }
+            (Phase::Ready, Ok(kind)) if requests::is_request(kind) => {
+                self.request(message, kind, out);
+                Ok(())
+            }
+            (Phase::Ready, _) => unexpected("ready"),
+        }
+    }
+
+    fn register(self: &Arc<Self>, message: &ChaincodeMessage, out: &mut Vec<Bytes>) {
+        let id = match ChaincodeId::decode(message.payload.clone()) {
+            Ok(id) => id.name,
+            Err(error) => {
+                tracing::error!("error in received REGISTER, could not unmarshal registration info: {error}");
+                return;
+            }
+        };
+        if id.is_empty() {
+            tracing::error!("error in handling register chaincode, chaincodeID name is empty");
+            return;
+        }
+        {
+            let mut state = self.state();
+            id.clone_into(&mut state.package_id);
+            if let Some((progress, address)) = &state.registration {
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                *progress = format!("the server at {address} registered as {id:?}");
+            }
+        }
+        if let Err(error) = self.registry.register(&id, self) {
+            tracing::error!("failed to start {id} -- {error}");
+            self.registry.launched(&id, Err(error));
+            return;
+        }
+        self.send(message_of(Type::Registered, Bytes::new()), out);
+        self.state().phase = Phase::Established;
+        let parameters = match self.settings.release {
+            Release::V2_5 => Bytes::new(),
+            Release::V3_1 => self.settings.parameters.encode_to_vec().into(),
+        };
+        self.send(message_of(Type::Ready, parameters), out);
+        self.state().phase = Phase::Ready;
+        self.registry.launched(&id, Ok(()));
+    }
+
+    /// Handles what a chaincode asks of its ledger.
+    fn request(self: &Arc<Self>, message: ChaincodeMessage, kind: Type, out: &mut Vec<Bytes>) {
+        let key = context_key(&message.channel_id, &message.txid);
+        let transaction = self.transactions().active.get(&key).cloned();
+        let Some(transaction) = transaction else {
+            let reason = match kind {
+                Type::InvokeChaincode => "could not get valid transaction",
+                _ => "no ledger context",
+            };
+            self.answer(&message, Err(reason.to_owned()), out);
+            return;
+        };
+        if !transaction.begin_request() {
+            tracing::error!(
+                "[{}] another request is pending for this transaction of {}: cannot process",
+                message.txid,
+                self.package_id()
+            );
+            return;
+        }
+        if !requests::is_long(kind) {
+            let result = requests::answer(&transaction, &message, kind, self.settings.total_query_limit);
+            transaction.end_request();
+            self.answer(&message, result, out);
+            return;
+        }
+        let handler = self.clone();
+        tokio::spawn(async move {
+            let result = if kind == Type::InvokeChaincode {
+                requests::invoke(&transaction, &message).await
+            } else {
+                let (asked, limit) = (message.clone(), handler.settings.total_query_limit);
+                let of = transaction.clone();
+                tokio::task::spawn_blocking(move || requests::answer(&of, &asked, kind, limit))
+                    .await
+                    .unwrap_or_else(|_| Err("panic during execution".to_owned()))
+            };
+            transaction.end_request();
+            drop(transaction);
+            let mut out = Vec::new();
+            handler.answer(&message, result, &mut out);
+            handler.send_later(out);
+        });
+    }
+
+    /// Answers a request. The error is sent as Fabric words it.
+    fn answer(&self, message: &ChaincodeMessage, result: Result<Bytes, String>, out: &mut Vec<Bytes>) {
+        let (kind, payload) = match result {
+            Ok(payload) => (Type::Response, payload),
+            Err(error) => {
+                let name = type_name(message.r#type);
+                let text = format!("{name} failed: transaction ID: {}: {error}", message.txid);
+                tracing::error!("[{}] {text}", message.txid);
+                (Type::Error, text.into())
+            }
+        };
+        let answer = ChaincodeMessage {
+            txid: message.txid.clone(),
+            channel_id: message.channel_id.clone(),
+            ..message_of(kind, payload)
+        };
+        self.send(answer, out);
+    }
+
+    /// Hands the end of a transaction to whoever waits for it.
+    fn notify(&self, message: ChaincodeMessage) {
+        let key = context_key(&message.channel_id, &message.txid);
+        let Some(transaction) = self.transactions().active.remove(&key) else {
+            tracing::debug!("nobody waits for the transaction {} that a chaincode ended", message.txid);
+            return;
+        };
+        let done = transaction.take_done();
+        drop(transaction);
+        if let Some(done) = done {
+            // The caller may have gone meanwhile.
+            let _ = done.send(Ok(message));
+        }
+    }
+
+    /// Executes a transaction, and waits for its end.
+    pub(super) async fn execute(self: &Arc<Self>, call: Call) -> Result<ChaincodeMessage, ExecuteReason> {
+        let kind = if call.is_init { Type::Init } else { Type::Transaction };
+        let key = context_key(&call.channel, &call.transaction_id);
+        let (done, end) = oneshot::channel();
+        let payload = call.input.encode_to_vec();
+        let message = ChaincodeMessage {
+            proposal: Some(call.signed_proposal),
+            txid: call.transaction_id.clone(),
+            channel_id: call.channel.clone(),
+            ..message_of(kind, payload.into())
+        };
+        let transaction = Transaction::new(
+            call.channel,
+            call.transaction_id,
+            call.chaincode,
+            call.is_init,
+            call.simulation,
+            call.host,
+            done,
+        );
+        let _active = self.begin(key, transaction)?;
+        let mut out = Vec::with_capacity(1);
+        self.send(message, &mut out);
+        self.send_later(out);
+        match tokio::time::timeout(self.settings.execute_timeout, end).await {
+            Ok(Ok(Ok(message))) => Ok(message),
+            Ok(Ok(Err(text))) => Err(ExecuteReason::Send(text)),
+            Ok(Err(_)) => Err(ExecuteReason::StreamTerminated),
+            Err(_) => Err(ExecuteReason::Timeout),
+        }
+    }
+
+    fn begin(self: &Arc<Self>, key: String, transaction: Transaction) -> Result<Active, ExecuteReason> {
+        let mut transactions = self.transactions();
+        if transactions.is_over {
+            return Err(ExecuteReason::StreamTerminated);
+        }
+        if transactions.active.contains_key(&key) {
+            let (transaction_id, channel) = (transaction.id, transaction.channel);
+            return Err(ExecuteReason::Exists { transaction_id, channel });
+        }
+        let transaction = Arc::new(transaction);
+        transactions.active.insert(key.clone(), transaction.clone());
+        Ok(Active { handler: self.clone(), key, transaction: Arc::downgrade(&transaction) })
+    }
+
+    /// Makes a frame of a message for the chaincode, and tells the tracer; does to it what a test
+    /// asked for.
+    fn send(&self, message: ChaincodeMessage, out: &mut Vec<Bytes>) {
+        const DOWN: Direction = Direction::PeerToChaincode;
+        let settings = &self.settings;
+        let message = match settings.faults.check(&settings.node, DOWN, type_name(message.r#type)) {
+            None => message,
+            Some(Action::Drop) => return,
+            Some(Action::Delay(time)) => {
+                let (frame, total) = framed(&message);
+                let (commands, stream) = (self.commands.clone(), self.stream);
+                let settings = settings.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    tell_sent(&settings, stream, message, total);
+                    let _ = commands.send(Command::Send(frame));
+                });
+                return;
+            }
+            Some(Action::Fail(text)) => match Type::try_from(message.r#type) {
+                Ok(Type::Transaction | Type::Init) => {
+                    let key = context_key(&message.channel_id, &message.txid);
+                    let transaction = self.transactions().active.remove(&key);
+                    if let Some(done) = transaction.and_then(|transaction| transaction.take_done()) {
+                        let _ = done.send(Err(text));
+                    }
+                    return;
+                }
+                Ok(Type::Response | Type::Error) => {
+                    ChaincodeMessage { r#type: Type::Error.into(), payload: text.into(), ..message }
+                }
+                _ => {
+                    let _ = self.commands.send(Command::End(text));
+                    return;
+                }
+            },
+        };
+        let (frame, total) = framed(&message);
+        tell_sent(settings, self.stream, message, total);
+        out.push(frame);
+    }
+
+    /// The frame of a KEEPALIVE.
+    pub(super) fn keepalive(&self, out: &mut Vec<Bytes>) {
+        self.send(message_of(Type::Keepalive, Bytes::new()), out);
+    }
+
+    /// Sends frames from outside the stream's task.
+    fn send_later(&self, frames: Vec<Bytes>) {
+        for frame in frames {
+            // Without a task the stream is over, and everybody who waits is told.
+            let _ = self.commands.send(Command::Send(frame));
+        }
+    }
+
+    /// Ends everything because the stream has ended.
+    pub(super) fn end(self: &Arc<Self>) {
+        let ended = {
+            let mut transactions = self.transactions();
+            transactions.is_over = true;
+            std::mem::take(&mut transactions.active)
+        };
+        self.registry.deregister(&self.package_id(), self);
+        for transaction in ended.into_values() {
+            // Whoever waits finds that nobody will answer.
+            drop(transaction.take_done());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transactions(&self) -> MutexGuard<'_, Transactions> {
+        self.transactions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A transaction that is being executed; dropping it ends that.
+struct Active {
+    handler: Arc<Handler>,
+    key: String,
+    transaction: std::sync::Weak<Transaction>,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let mut transactions = self.handler.transactions();
+        // After the chaincode ended it, the same transaction may have begun again.
+        if let Some(active) = transactions.active.get(&self.key)
+            && std::ptr::eq(Arc::as_ptr(active), self.transaction.as_ptr())
+        {
+            transactions.active.remove(&self.key);
+        }
+    }
+}
+
+fn tell_sent(settings: &Settings, stream: u64, message: ChaincodeMessage, total: usize) {
+    settings.tracer.tell(&settings.node, || What::ChaincodeMessage {
+        stream,
+        direction: Direction::PeerToChaincode,
+        message: Arc::new(message),
+        total,
+    });
+}
+
+fn context_key(channel: &str, transaction_id: &str) -> String {
+    let mut key = String::with_capacity(channel.len() + transaction_id.len());
+    key.push_str(channel);
+    key.push_str(transaction_id);
+    key
+}
+
+fn message_of(kind: Type, payload: Bytes) -> ChaincodeMessage {
+    ChaincodeMessage { r#type: kind.into(), payload, ..ChaincodeMessage::default() }
+}
+
+/// The name of a message's type in Fabric's .proto files. Go prints the number of an unknown one.
+fn type_name(number: i32) -> &'static str {
+    Type::try_from(number).map_or("unknown", |kind| kind.as_str_name())
+}

@@ -1,0 +1,128 @@
+//! Which chaincodes run, and which are being launched.
+//!
+//! The source is Fabric's `core/chaincode/handler_registry.go`. Nothing here waits or connects.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::handler::Handler;
+
+/// The chaincodes of a peer.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    handlers: HashMap<String, Arc<Handler>>,
+    launching: HashMap<String, Arc<LaunchState>>,
+}
+
+/// How a launch stands. Told once.
+#[derive(Debug)]
+pub(super) struct LaunchState {
+    told: watch::Sender<Option<Result<(), String>>>,
+}
+
+impl LaunchState {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { told: watch::Sender::new(None) })
+    }
+
+    /// Tells how it came out, unless that is told already.
+    pub(super) fn tell(&self, result: Result<(), String>) {
+        self.told.send_if_modified(|told| {
+            let is_first = told.is_none();
+            if is_first {
+                *told = Some(result);
+            }
+            is_first
+        });
+    }
+
+    /// Waits for it to come out. Whoever launches tells it within the start-up time-out.
+    pub(super) async fn wait(&self) -> Result<(), String> {
+        let mut receiver = self.told.subscribe();
+        match receiver.wait_for(Option::is_some).await {
+            Ok(told) => told.clone().unwrap_or(Ok(())),
+            Err(_) => Err("the peer is being stopped".to_owned()),
+        }
+    }
+}
+
+/// Who launches a chaincode.
+pub(super) enum Launching {
+    /// The one who asked.
+    Begins(Arc<LaunchState>),
+    /// Somebody else, now or before.
+    Begun(Arc<LaunchState>),
+}
+
+impl Registry {
+    /// The handler of a chaincode that has registered.
+    pub(super) fn handler(&self, package_id: &str) -> Option<Arc<Handler>> {
+        self.lock().handlers.get(package_id).cloned()
+    }
+
+    /// Begins a launch, unless there is one.
+    pub(super) fn launching(&self, package_id: &str) -> Launching {
+        let mut entries = self.lock();
+        if let Some(state) = entries.launching.get(package_id) {
+            return Launching::Begun(state.clone());
+        }
+        let state = LaunchState::new();
+        if entries.handlers.contains_key(package_id) {
+            state.tell(Ok(()));
+            return Launching::Begun(state);
+        }
+        entries.launching.insert(package_id.to_owned(), state.clone());
+        Launching::Begins(state)
+    }
+
+    /// Takes a chaincode in that sent its package ID. The error is Fabric's.
+    pub(super) fn register(&self, package_id: &str, handler: &Arc<Handler>) -> Result<(), String> {
+        let mut entries = self.lock();
+        if entries.handlers.contains_key(package_id) {
+            return Err(format!("duplicate chaincodeID: {package_id}"));
+        }
+        if !entries.launching.contains_key(package_id) {
+            return Err(format!(
+                "peer will not accept external chaincode connection {package_id} (except in dev mode)"
+            ));
+        }
+        entries.handlers.insert(package_id.to_owned(), handler.clone());
+        Ok(())
+    }
+
+    /// Tells whoever waits for a launch how it came out.
+    pub(super) fn launched(&self, package_id: &str, result: Result<(), String>) {
+        let state = self.lock().launching.get(package_id).cloned();
+        if let Some(state) = state {
+            state.tell(result);
+        }
+    }
+
+    /// Forgets a launch that failed.
+    pub(super) fn forget_launch(&self, package_id: &str, launch: &Arc<LaunchState>) {
+        let mut entries = self.lock();
+        if entries.launching.get(package_id).is_some_and(|state| Arc::ptr_eq(state, launch)) {
+            entries.launching.remove(package_id);
+        }
+    }
+
+    /// Forgets a chaincode whose stream has ended, so that the next call launches it again.
+    pub(super) fn deregister(&self, package_id: &str, handler: &Arc<Handler>) {
+        let mut entries = self.lock();
+        if entries.handlers.get(package_id).is_some_and(|registered| Arc::ptr_eq(registered, handler)) {
+            entries.handlers.remove(package_id);
+            entries.launching.remove(package_id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,157 @@
+//! Runs one stream to its end: takes messages from the link to the handler, and what the handler and
+//! the waiting transactions say back to it. One task does all of it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fabric_protos::protos::ChaincodeMessage;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::handler::{Command, Handler};
+use super::link::{End, Link};
+use crate::trace::{Direction, What};
+
+/// How many bytes may wait for a chaincode that takes no answers, before it is not listened to
+/// either.
+const UNSENT_LIMIT: usize = 64 * 1024 * 1024;
+
+/// How many messages are handled before other tasks get their turn.
+const AT_ONCE: usize = 256;
+
+/// Runs a stream until it ends, or is to. Returns why, in Fabric's words.
+pub(super) async fn run(
+    link: Link,
+    handler: Arc<Handler>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    chaincode: &str,
+    stop: &CancellationToken,
+) -> String {
+    let settings = handler.settings.clone();
+    let (stream, chaincode) = (handler.stream, chaincode.to_owned());
+    settings.tracer.tell(&settings.node, || What::StreamOpened { stream, chaincode: chaincode.into() });
+    // However this ends, whoever waits for the chaincode is told.
+    let _ends = Ends(&handler);
+    let keepalive = settings.keepalive.map(|every| {
+        let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
+    let mut session = Session { link, handler: handler.clone(), commands, keepalive, out: Vec::new() };
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ended::Here("the peer is being stopped".to_owned()),
+        ended = poll_fn(|context| session.poll(context)) => ended,
+    };
+    let (direction, reason) = match ended {
+        Ended::There(End::Done) => (Direction::ChaincodeToPeer, End::Done.to_string()),
+        Ended::There(end) => {
+            (Direction::ChaincodeToPeer, format!("receive from chaincode support stream failed: {end}"))
+        }
+        Ended::Here(reason) => (Direction::PeerToChaincode, reason),
+    };
+    tracing::debug!("stream to {} ended: {reason}", handler.package_id());
+    settings.tracer.tell(&settings.node, || What::StreamEnded { stream, direction, reason: reason.clone() });
+    reason
+}
+
+struct Ends<'a>(&'a Arc<Handler>);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+enum Ended {
+    /// The chaincode, or what is between, ended it.
+    There(End),
+    /// The peer ended it.
+    Here(String),
+}
+
+struct Session {
+    link: Link,
+    handler: Arc<Handler>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    keepalive: Option<Interval>,
+    out: Vec<Bytes>,
+}
+
+impl Session {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        let mut handled = 0;
+        loop {
+            if let Poll::Ready(reason) = self.poll_commands(context) {
+                return Poll::Ready(Ended::Here(reason));
+            }
+            if let Poll::Ready(end) = self.link.poll_drive(context) {
+                return Poll::Ready(Ended::There(end));
+            }
+            let before = handled;
+            loop {
+                if self.link.queued() > UNSENT_LIMIT {
+                    break;
+                }
+                match self.link.poll_piece(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(Some(end)) => return Poll::Ready(Ended::There(end)),
+                    Poll::Ready(None) => match self.handle_all() {
+                        Ok(number) => handled += number,
+                        Err(ended) => return Poll::Ready(ended),
+                    },
+                }
+            }
+            if handled > before {
+                if handled < AT_ONCE {
+                    continue;
+                }
+                // Other tasks first.
+                context.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
+    }
+
+    /// Handles every message that has arrived.
+    fn handle_all(&mut self) -> Result<usize, Ended> {
+        let mut number = 0;
+        while let Some(next) = self.link.frames().next::<ChaincodeMessage>() {
+            let (message, total) = next.map_err(|error| Ended::There(error.into()))?;
+            number += 1;
+            self.handler
+                .receive(message, total, &mut self.out)
+                .map_err(|error| Ended::Here(format!("error handling message, ending stream: {error}")))?;
+        }
+        for frame in self.out.drain(..) {
+            self.link.queue(frame);
+        }
+        Ok(number)
+    }
+
+    fn poll_commands(&mut self, context: &mut Context<'_>) -> Poll<String> {
+        while let Poll::Ready(Some(command)) = self.commands.poll_recv(context) {
+            match command {
+                Command::Send(frame) => self.link.queue(frame),
+                Command::Receive(message) => {
+                    if let Err(error) = self.handler.handle(*message, &mut self.out) {
+                        return Poll::Ready(format!("error handling message, ending stream: {error}"));
+                    }
+                }
+                Command::End(reason) => return Poll::Ready(reason),
+            }
+        }
+        if let Some(keepalive) = &mut self.keepalive {
+            while keepalive.poll_tick(context).is_ready() {
+                self.handler.keepalive(&mut self.out);
+            }
+        }
+        for frame in self.out.drain(..) {
+            self.link.queue(frame);
+        }
+        Poll::Pending
+    }
+}

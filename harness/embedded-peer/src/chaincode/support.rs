@@ -1,0 +1,438 @@
+//! A peer's chaincodes: installing, launching, executing.
+//!
+//! The sources are Fabric's `core/chaincode/chaincode_support.go` and `runtime_launcher.go`. What runs is
+//! for others to know: lifecycle, policies and endorsement are not here.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fabric_protos::prost::Message;
+use fabric_protos::protos::chaincode_message::Type;
+use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, ChaincodeMessage, Proposal, Response, SignedProposal};
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::builder::{BuildError, Detector, Instance};
+use super::config::ChaincodeConfig;
+use super::dial::dial;
+use super::error::{ExecuteError, ExecuteReason, InstallError, LaunchError};
+use super::handler::{Handler, Settings};
+use super::package::{Installed, Package, PackageStore};
+use super::registry::{LaunchState, Launching, Registry};
+use super::session;
+use crate::faults::Faults;
+use crate::ledger::SharedSimulation;
+use crate::trace::Tracer;
+
+/// What a transaction's creator may do with a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CollectionAccess {
+    /// Read its keys.
+    pub read: bool,
+    /// Write them.
+    pub write: bool,
+}
+
+/// What a running chaincode may ask of its peer beyond its own ledger.
+///
+/// Errors are Fabric's texts, from after `<message type> failed: transaction ID: <ID>: `.
+pub trait Host: Send + Sync {
+    /// What the transaction's creator may do with a collection, on this peer.
+    ///
+    /// # Errors
+    ///
+    /// The collection does not exist, or the creator is nobody.
+    fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String>;
+
+    /// Calls another chaincode for the same transaction: `name` on the same channel, with the same
+    /// simulation, or `name/channel`.
+    ///
+    /// # Errors
+    ///
+    /// It may not be called (the text as it is), or was not executed (`execute failed: ` and an
+    /// [`ExecuteReason`]).
+    fn invoke(
+        &self,
+        target: &str,
+        input: ChaincodeInput,
+        simulation: SharedSimulation,
+    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>>;
+
+    /// Whether the channel has key-level endorsement, and with it metadata of keys.
+    ///
+    /// # Errors
+    ///
+    /// It has not.
+    fn key_level_endorsement(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether private data may be purged on the channel.
+    ///
+    /// # Errors
+    ///
+    /// It may not.
+    fn purge_private_data(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A transaction for a chaincode to execute.
+pub struct Call {
+    /// The channel.
+    pub channel: String,
+    /// The transaction.
+    pub transaction_id: String,
+    /// The chaincode's name, which is its namespace.
+    pub chaincode: String,
+    /// What runs under that name.
+    pub package_id: String,
+    /// What it is called with, decorations included.
+    pub input: ChaincodeInput,
+    /// Whether it is sent as INIT.
+    pub is_init: bool,
+    /// The client's proposal, which the chaincode gets, too.
+    pub signed_proposal: SignedProposal,
+    /// The same, decoded.
+    pub proposal: Proposal,
+    /// What it does to the ledger.
+    pub simulation: SharedSimulation,
+    /// What else it may ask.
+    pub host: Arc<dyn Host>,
+}
+
+/// What came of a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Executed {
+    /// The chaincode's response, whatever its status.
+    pub response: Response,
+    /// The event that it set, with the chaincode's name and the transaction in it.
+    pub event: Option<ChaincodeEvent>,
+}
+
+/// A peer's chaincodes. Clones are the same; when the last is dropped, streams and builders end.
+#[derive(Clone)]
+pub struct ChaincodeSupport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    install_limit: Duration,
+    startup_timeout: Duration,
+    store: Arc<PackageStore>,
+    detector: Arc<Detector>,
+    builds: Mutex<HashMap<String, Arc<Build>>>,
+    registry: Arc<Registry>,
+    settings: Arc<Settings>,
+    stop: CancellationToken,
+    _stops: DropGuard,
+}
+
+/// How the build of a package came out; locked while it runs.
+type Build = tokio::sync::Mutex<Option<Result<Arc<Instance>, BuildError>>>;
+
+impl ChaincodeSupport {
+    /// A peer's chaincodes, none of which runs. Makes the directories that it needs.
+    ///
+    /// # Errors
+    ///
+    /// A directory below the file system path cannot be made.
+    pub fn new(peer_name: &str, config: &ChaincodeConfig, tracer: Tracer, faults: Faults) -> io::Result<Self> {
+        let node: Arc<str> = peer_name.into();
+        let store = PackageStore::open(&config.file_system_path.join("lifecycle").join("chaincodes"))?;
+        let detector = Detector::new(&node, config, &tracer)?;
+        let settings = Settings {
+            node,
+            release: config.release,
+            parameters: config.runtime_parameters,
+            total_query_limit: config.total_query_limit,
+            execute_timeout: config.execute_timeout,
+            keepalive: config.keepalive,
+            tracer,
+            faults,
+        };
+        let stop = CancellationToken::new();
+        let shared = Shared {
+            install_limit: config.install_limit(),
+            startup_timeout: config.startup_timeout,
+            store: Arc::new(store),
+            detector: Arc::new(detector),
+            builds: Mutex::default(),
+            registry: Arc::default(),
+            settings: Arc::new(settings),
+            _stops: stop.clone().drop_guard(),
+            stop,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The packages.
+    pub fn packages(&self) -> &PackageStore {
+        &self.shared.store
+    }
+
+    /// Builds every package that an earlier peer left in this directory, as a peer does when it
+    /// starts. What cannot be built is logged, and its chaincode not installed.
+    pub async fn restore(&self) {
+        for stored in self.shared.store.stored() {
+            let build = self.build_of(&stored.package_id);
+            let mut build = build.lock().await;
+            match self.build(&stored.package_id, &mut build).await {
+                Ok(_) => self.shared.store.set_installed(stored),
+                Err(error) => tracing::warn!("could not build chaincode '{}': {error}", stored.package_id),
+            }
+        }
+    }
+
+    /// Stores a package and has it built. Past the time-out the building goes on, and the chaincode
+    /// may be installed later.
+    ///
+    /// # Errors
+    ///
+    /// It is no package, is installed already, was not built, or not in time.
+    pub async fn install(&self, bytes: Bytes) -> Result<Installed, InstallError> {
+        let (result, answer) = oneshot::channel();
+        let (this, stop) = (self.clone(), self.shared.stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                installed = this.install_now(bytes) => { let _ = result.send(installed); }
+            }
+        });
+        match tokio::time::timeout(self.shared.install_limit, answer).await {
+            Ok(Ok(installed)) => installed,
+            Ok(Err(_)) => Err(InstallError::Stopped),
+            Err(_) => Err(InstallError::Timeout),
+        }
+    }
+
+    async fn install_now(&self, bytes: Bytes) -> Result<Installed, InstallError> {
+        let store = self.shared.store.clone();
+        let saved = tokio::task::spawn_blocking(move || {
+            let label = Package::parse(&bytes)?.metadata.label;
+            let package_id = store.save(&label, &bytes)?;
+            Ok::<_, InstallError>(Installed { package_id, label })
+        });
+        let installed = saved.await.map_err(|_| InstallError::Stopped)??;
+        let package_id = &installed.package_id;
+        let build = self.build_of(package_id);
+        let mut build = build.lock().await;
+        if matches!(*build, Some(Ok(_))) {
+            return Err(InstallError::AlreadyInstalled(package_id.clone()));
+        }
+        *build = None;
+        if let Err(error) = self.build(package_id, &mut build).await {
+            self.shared.store.delete(package_id);
+            return Err(error.into());
+        }
+        self.shared.store.set_installed(installed.clone());
+        Ok(installed)
+    }
+
+    fn build_of(&self, package_id: &str) -> Arc<Build> {
+        let mut builds = self.shared.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        builds.entry(package_id.to_owned()).or_default().clone()
+    }
+
+    /// What was built of a package, now or before.
+    async fn build(
+        &self,
+        package_id: &str,
+        build: &mut Option<Result<Arc<Instance>, BuildError>>,
+    ) -> Result<Arc<Instance>, BuildError> {
+        if let Some(known) = build {
+            return known.clone();
+        }
+        let store = self.shared.store.clone();
+        let id = package_id.to_owned();
+        let package = tokio::task::spawn_blocking(move || store.get(&id)).await.ok().flatten();
+        let result = if let Some(package) = package {
+            self.shared.detector.build(package_id, &package).await.map(Arc::new)
+        } else {
+            let reason = format!("could not get legacy chaincode package '{package_id}': it is not installed");
+            Err(BuildError::Package(reason))
+        };
+        *build = Some(result.clone());
+        result
+    }
+
+    /// Makes sure that a chaincode runs: builds it if need be, dials its server, waits until it has
+    /// registered.
+    ///
+    /// # Errors
+    ///
+    /// One of these failed, or took longer than the start-up time-out.
+    pub async fn launch(&self, package_id: &str) -> Result<(), LaunchError> {
+        self.running(package_id).await.map(drop)
+    }
+
+    async fn running(&self, package_id: &str) -> Result<Arc<Handler>, LaunchError> {
+        let registry = &self.shared.registry;
+        if let Some(handler) = registry.handler(package_id)
+            && handler.is_ready()
+        {
+            return Ok(handler);
+        }
+        let failed = |reason| LaunchError { package_id: package_id.to_owned(), reason };
+        match registry.launching(package_id) {
+            Launching::Begun(state) => {
+                let launched = state.wait().await;
+                launched.map_err(|reason| failed(format!("chaincode registration failed: {reason}")))?;
+            }
+            Launching::Begins(state) => {
+                let (this, id) = (self.clone(), package_id.to_owned());
+                // Others may wait for it, too: it goes on when the one who asked does not wait.
+                let launch = tokio::spawn(async move { this.launch_now(&id, &state).await });
+                let launched = launch.await.unwrap_or_else(|_| Err("the peer is being stopped".to_owned()));
+                launched.map_err(failed)?;
+            }
+        }
+        registry.handler(package_id).ok_or_else(|| {
+            failed(format!("claimed to start chaincode container for {package_id} but could not find handler"))
+        })
+    }
+
+    async fn launch_now(&self, package_id: &str, state: &Arc<LaunchState>) -> Result<(), String> {
+        let (fails, failure) = oneshot::channel();
+        let progress = Arc::new(Mutex::new("it is being built".to_owned()));
+        let stop = self.shared.stop.child_token();
+        let runner = Runner {
+            support: self.clone(),
+            package_id: package_id.to_owned(),
+            progress: progress.clone(),
+            stop: stop.clone(),
+        };
+        let told = state.clone();
+        tokio::spawn(async move {
+            let reason = runner.run().await;
+            if let Err(reason) = fails.send(reason) {
+                told.tell(Err(reason));
+            }
+        });
+        let result = tokio::select! {
+            biased;
+            launched = state.wait() => launched.map_err(|reason| format!("chaincode registration failed: {reason}")),
+            reason = failure => {
+                let reason = reason.unwrap_or_else(|_| "the peer is being stopped".to_owned());
+                state.tell(Err(reason.clone()));
+                Err(reason)
+            }
+            () = tokio::time::sleep(self.shared.startup_timeout) => {
+                let progress = progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let reason = format!(
+                    "timeout expired while starting chaincode {package_id} for transaction: {progress}"
+                );
+                state.tell(Err(reason.clone()));
+                Err(reason)
+            }
+        };
+        if let Err(reason) = &result {
+            tracing::debug!("stopping due to error while launching: {reason}");
+            stop.cancel();
+            self.shared.registry.forget_launch(package_id, state);
+        }
+        result
+    }
+
+    /// Executes a transaction, launching the chaincode first when it does not run.
+    ///
+    /// # Errors
+    ///
+    /// The chaincode does not run, took too long, lost its stream, or gave no response. A response
+    /// with an error's status is none of these.
+    pub async fn execute(&self, call: Call) -> Result<Executed, ExecuteError> {
+        let (transaction_id, chaincode) = (call.transaction_id.clone(), call.chaincode.clone());
+        let executed = match self.running(&call.package_id).await {
+            Ok(handler) => handler.execute(call).await,
+            Err(error) => Err(error.into()),
+        };
+        match executed.and_then(|message| completed(message, &transaction_id, &chaincode)) {
+            Ok(executed) => Ok(executed),
+            Err(reason) => Err(ExecuteError { transaction_id, reason }),
+        }
+    }
+
+    /// Ends every stream and every builder's program.
+    pub fn stop(&self) {
+        self.shared.stop.cancel();
+    }
+}
+
+/// What a chaincode's last message says.
+fn completed(message: ChaincodeMessage, transaction_id: &str, chaincode: &str) -> Result<Executed, ExecuteReason> {
+    let event = message.chaincode_event.map(|event| ChaincodeEvent {
+        chaincode_id: chaincode.to_owned(),
+        tx_id: transaction_id.to_owned(),
+        ..event
+    });
+    if message.r#type == i32::from(Type::Error) {
+        return Err(ExecuteReason::Failed(String::from_utf8_lossy(&message.payload).into_owned()));
+    }
+    match Response::decode(message.payload) {
+        Ok(response) => Ok(Executed { response, event }),
+        Err(error) => Err(ExecuteReason::Response(error.to_string())),
+    }
+}
+
+/// Builds a chaincode, connects to it, and runs its stream.
+struct Runner {
+    support: ChaincodeSupport,
+    package_id: String,
+    progress: Arc<Mutex<String>>,
+    stop: CancellationToken,
+}
+
+impl Runner {
+    /// Runs until the stream ends, and says why it did, in Fabric's words.
+    async fn run(self) -> String {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => "the peer is being stopped".to_owned(),
+            reason = self.run_now() => reason,
+        }
+    }
+
+    async fn run_now(self) -> String {
+        let built = {
+            let build = self.support.build_of(&self.package_id);
+            let mut build = build.lock().await;
+            self.support.build(&self.package_id, &mut build).await
+        };
+        let instance = match built {
+            Ok(instance) => instance,
+            Err(error) => return format!("error building chaincode: error building image: {error}"),
+        };
+        let server = match instance.server() {
+            Ok(Some(server)) => server,
+            Ok(None) => return "error starting container: an embedded peer starts no chaincode itself: have the builder release chaincode/server/connection.json".to_owned(),
+            Err(error) => return format!("error building chaincode: {error}"),
+        };
+        let (package_id, address) = (self.package_id.clone(), server.address.clone());
+        self.proceeds(format!("{address} is being dialled"));
+        let link = match dial(&server).await {
+            Ok(link) => link,
+            Err(error) => {
+                return format!(
+                    "connection to {package_id} failed: error cannot create connection for {package_id}: error creating grpc connection to {address}: {error}"
+                );
+            }
+        };
+        self.proceeds(format!("the server at {address} has not registered"));
+        let settings = self.support.shared.settings.clone();
+        let (handler, commands) = Handler::new(settings, self.support.shared.registry.clone());
+        handler.tell_registration(self.progress.clone(), address);
+        let stop = self.stop.clone();
+        // From here on the stream lives only as long as somebody has the peer's chaincodes.
+        drop(self);
+        let reason = session::run(link, handler, commands, &package_id, &stop).await;
+        format!("connection to {package_id} failed: error handling chaincode stream for {package_id}: {reason}")
+    }
+
+    fn proceeds(&self, to: String) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}

@@ -1,0 +1,127 @@
+//! What a stream knows of a transaction that a chaincode executes: its simulation, its open queries,
+//! and who waits for its end.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fabric_protos::protos::ChaincodeMessage;
+use tokio::sync::oneshot;
+
+use super::queries::Cursor;
+use super::support::{CollectionAccess, Host};
+use crate::ledger::{SharedSimulation, Simulation};
+
+/// How a transaction ends: with the chaincode's last message, or because a message failed by a test's
+/// wish.
+pub(super) type Done = oneshot::Sender<Result<ChaincodeMessage, String>>;
+
+/// One transaction on one stream.
+pub(super) struct Transaction {
+    pub(super) channel: String,
+    pub(super) id: String,
+    /// The chaincode's name, which is the namespace of its state.
+    pub(super) namespace: String,
+    pub(super) is_init: bool,
+    pub(super) simulation: SharedSimulation,
+    pub(super) host: Arc<dyn Host>,
+    done: Mutex<Option<Done>>,
+    is_busy: AtomicBool,
+    pub(super) cursors: Mutex<HashMap<String, Cursor>>,
+    access: Mutex<HashMap<String, CollectionAccess>>,
+}
+
+impl Transaction {
+    pub(super) fn new(
+        channel: String,
+        id: String,
+        namespace: String,
+        is_init: bool,
+        simulation: SharedSimulation,
+        host: Arc<dyn Host>,
+        done: Done,
+    ) -> Self {
+        Self {
+            channel,
+            id,
+            namespace,
+            is_init,
+            simulation,
+            host,
+            done: Mutex::new(Some(done)),
+            is_busy: AtomicBool::new(false),
+            cursors: Mutex::default(),
+            access: Mutex::default(),
+        }
+    }
+
+    /// Who waits for the end; nobody the second time.
+    pub(super) fn take_done(&self) -> Option<Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a request may be handled: one at a time.
+    pub(super) fn begin_request(&self) -> bool {
+        !self.is_busy.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_request(&self) {
+        self.is_busy.store(false, Ordering::Release);
+    }
+
+    pub(super) fn simulation(&self) -> MutexGuard<'_, Simulation> {
+        self.simulation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That the transaction's creator may read a collection. The error is Fabric's.
+    pub(super) fn check_read(&self, collection: &str) -> Result<(), String> {
+        if self.access(collection)?.read {
+            return Ok(());
+        }
+        Err(self.no_access("read", collection))
+    }
+
+    /// That the transaction's creator may write a collection. The error is Fabric's.
+    pub(super) fn check_write(&self, collection: &str) -> Result<(), String> {
+        if self.access(collection)?.write {
+            return Ok(());
+        }
+        Err(self.no_access("write", collection))
+    }
+
+    /// That private data may be used at all.
+    pub(super) fn check_private(&self) -> Result<(), String> {
+        if self.is_init {
+            return Err("private data APIs are not allowed in chaincode Init()".to_owned());
+        }
+        Ok(())
+    }
+
+    fn access(&self, collection: &str) -> Result<CollectionAccess, String> {
+        let mut known = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(access) = known.get(collection) {
+            return Ok(*access);
+        }
+        let access = self.host.collection(&self.namespace, collection)?;
+        known.insert(collection.to_owned(), access);
+        Ok(access)
+    }
+
+    fn no_access(&self, what: &str, collection: &str) -> String {
+        let namespace = &self.namespace;
+        format!(
+            "tx creator does not have {what} access permission on privatedata in chaincodeName:{namespace} collectionName: {collection}"
+        )
+    }
+}
+
+/// A query's identifier: unique in this process, and as long as Fabric's.
+pub(super) fn query_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // Spread over the whole width, so that two are easily told apart.
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let (first, second, third, fourth) = (mixed >> 32, mixed >> 16 & 0xffff, mixed >> 4 & 0xfff, mixed & 0xfff);
+    format!("{first:08x}-{second:04x}-4{third:03x}-8{fourth:03x}-{:012x}", number & 0xffff_ffff_ffff)
+}
