@@ -69,6 +69,11 @@ impl Network {
         }
     }
 
+    /// One of the builder's programs.
+    fn program(&self, name: &str) -> PathBuf {
+        self.running.directory().join("builder/bin").join(name)
+    }
+
     fn builds(&self) -> PathBuf {
         self.running.directory().join("nodes").join(PEER).join("data/externalbuilder/builds")
     }
@@ -156,7 +161,8 @@ async fn needs_fabric_a_peer_stores_what_the_builder_made() {
     let network = start().await;
 
     let indexed = ByHand { index: Some("owner.json"), ..ByHand::new("indexed_1.0", PLAIN) };
-    let id = network.install(&indexed.bytes()).await.unwrap();
+    let package = indexed.bytes();
+    let id = network.install(&package).await.unwrap();
     let stored = network.stored(&id);
     let names: Vec<&str> = stored.keys().map(String::as_str).collect();
     let expected = [
@@ -171,7 +177,7 @@ async fn needs_fabric_a_peer_stores_what_the_builder_made() {
     assert_eq!(stored["release/chaincode/server/connection.json 644"], BUILT);
     assert_eq!(stored["release/statedb/couchdb/indexes/owner.json 644"], INDEX);
     assert_eq!(stored["build-info.json 600"], r#"{"builder_name":"ccaas_builder"}"#);
-    assert!(network.install(&indexed.bytes()).await.is_err(), "tar gives other bytes, or it is there");
+    assert_eq!(network.install(&package).await.unwrap_err(), format!("{id} is installed already"));
 
     let templated = ByHand::new("templated_1.0", r#"{"address":"{{.host}}:9999","tls_required":"false"}"#);
     let id = network.install(&templated.bytes()).await.unwrap();
@@ -251,16 +257,45 @@ async fn needs_fabric_a_refusal_is_told_to_the_client_and_its_reason_to_the_log(
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_failed_release_is_told_and_a_missing_detect_is_not() {
+    let network = start().await;
+    let (build, detect) = (network.program("build"), network.program("detect"));
+    let kept = build.with_file_name("kept");
+    fs::rename(&build, &kept).unwrap();
+    // As of a builder that does not know what a peer reads.
+    script(&build, "echo '{\"address\":\"a:1\",\"tls_required\":\"true\"}' > \"$3/connection.json\"");
+    let package = ByHand::new("foreign_1.0", PLAIN).bytes();
+    let told = network.install(&package).await.unwrap_err();
+    assert!(told.contains("builder 'ccaas_builder' release failed: exit status 5"), "{told}");
+    let log = network.log().await;
+    assert!(log.contains("error: connection.json: found a file that has a tls_required that is not true or"), "{log}");
+    assert_eq!(fs::read_dir(network.builds()).unwrap().count(), 0, "nothing is stored");
+
+    fs::rename(&kept, &build).unwrap();
+    fs::rename(&detect, &kept).unwrap();
+    let told = network.install(&package).await.unwrap_err();
+    assert!(told.contains("docker build is disabled"), "{told}");
+    fs::rename(&kept, &detect).unwrap();
+    network.install(&package).await.unwrap();
+    network.running.stop().await.unwrap();
+}
+
+fn script(path: &Path, body: &str) {
+    fs::write(path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 async fn needs_fabric_a_killed_build_leaves_nothing_and_the_next_one_is_whole() {
     let network = start().await;
-    let build = network.running.directory().join("builder/bin/build");
+    let build = network.program("build");
     let kept = build.with_file_name("kept");
     fs::rename(&build, &kept).unwrap();
     // What a build has begun when it is killed.
-    let script = "#!/bin/sh\nmkdir \"$3/.ccaas-builder.partial-META-INF\"\n\
-                  echo half > \"$3/.ccaas-builder.partial-connection.json\"\nkill -9 $$\n";
-    fs::write(&build, script).unwrap();
-    fs::set_permissions(&build, fs::Permissions::from_mode(0o755)).unwrap();
+    let begun = "mkdir \"$3/.ccaas-builder.partial-META-INF\"\n\
+                 echo half > \"$3/.ccaas-builder.partial-connection.json\"\nkill -9 $$";
+    script(&build, begun);
     let package = ByHand::new("killed_1.0", PLAIN).bytes();
     let told = network.install(&package).await.unwrap_err();
     assert!(told.contains("external builder 'ccaas_builder' failed: signal: killed"), "{told}");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
-use fabric_harness::client::{Definition, Invocation, PeerClient};
+use fabric_harness::client::{Definition, Installation, Invocation, PeerClient};
 use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::report::timeline::Timeline;
 use fabric_harness::runtime::docker::DockerRuntime;
@@ -75,10 +75,19 @@ async fn a_node_that_does_not_come_back_is_told_and_an_unknown_one_refused() {
 struct Deployed {
     running: Running,
     gateway: PeerClient,
+    administrator: PeerClient,
+    package: Package,
 }
 
 fn program(variable: &str) -> PathBuf {
     std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} is not set")).into()
+}
+
+/// The programs of `FABRIC_BIN`, or of PATH.
+async fn fabric() -> Runtime {
+    let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
+    let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
+    Runtime::Process(ProcessRuntime::find(options, directory.as_deref()).await.unwrap())
 }
 
 async fn deploy(runtime: &Runtime) -> Deployed {
@@ -105,7 +114,8 @@ async fn deploy(runtime: &Runtime) -> Deployed {
     administration.approve(channel, &definition, &package).await.unwrap();
     administration.commit(channel, &definition).await.unwrap();
     let gateway = administration.gateway(channel, &bundle).unwrap();
-    Deployed { running, gateway }
+    let administrator = administration.channel_peers(channel).next().unwrap().clone();
+    Deployed { running, gateway, administrator, package }
 }
 
 fn deadline() -> tokio::time::Instant {
@@ -137,7 +147,13 @@ impl Deployed {
         self.running.logs().await[PEER].matches("Starting peer:").count()
     }
 
-    /// What a restart of any node must not be noticed by.
+    /// Where the peer, a process, keeps what the builder made.
+    fn build(&self) -> PathBuf {
+        let builds = self.running.directory().join("nodes").join(PEER).join("data/externalbuilder/builds");
+        builds.join(self.package.id.replace(':', "-"))
+    }
+
+    /// What must not be noticed by whoever uses the chaincode.
     async fn outlives_restarts(self) {
         self.submit(&["InitLedger"]).await;
         self.submit(&["TransferAsset", "asset1", "before"]).await;
@@ -161,10 +177,38 @@ impl Deployed {
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 async fn needs_fabric_a_chaincode_outlives_restarts_of_its_nodes() {
-    let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
-    let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
-    let found = ProcessRuntime::find(options, directory.as_deref()).await.unwrap();
-    deploy(&Runtime::Process(found)).await.outlives_restarts().await;
+    deploy(&fabric().await).await.outlives_restarts().await;
+}
+
+/// What `run` says of a lost release, and that what it advises helps.
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_lost_release_is_told_and_built_again_after_a_restart() {
+    let network = deploy(&fabric().await).await;
+    network.submit(&["InitLedger"]).await;
+    let release = network.build().join("release/chaincode");
+    fs::remove_dir_all(&release).unwrap();
+    network.running.restart(PEER).await.unwrap();
+    let read = Deployed::invocation(&["ReadAsset", "asset1"]);
+    network.gateway.evaluate(&read, &[], deadline()).await.unwrap_err();
+    let log = network.running.logs().await.remove(PEER).unwrap();
+    let (id, missing) = (&network.package.id, release.join("server/connection.json"));
+    let says = format!(
+        "error: run: chaincode \"{id}\" runs as a service and is not started by the peer; \
+         the peer called run because {} is missing",
+        missing.display()
+    );
+    assert!(log.contains(&says), "{says}\nis not in\n{log}");
+
+    fs::remove_dir_all(network.build()).unwrap();
+    let again = network.administrator.install(&network.package.bytes, deadline()).await.unwrap();
+    assert!(matches!(again, Installation::AlreadyInstalled { .. }), "{again:?}");
+    assert_eq!(network.builds().await, 1, "to install it again builds nothing");
+    network.running.restart(PEER).await.unwrap();
+    assert_eq!(network.owner_of("asset1").await, "Tomoko");
+    assert_eq!(network.builds().await, 2);
+    assert!(missing.is_file());
+    network.running.stop().await.unwrap();
 }
 
 #[tokio::test]
