@@ -124,11 +124,27 @@ impl Administration {
         package: &Package,
         timeline: &Timeline,
     ) -> Result<(), DeployError> {
+        self.join_and_install_all(topology, bundle, &[package], timeline).await
+    }
+
+    /// As [`join_and_install`](Self::join_and_install), with several packages.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal; a package ID that is not ours.
+    pub async fn join_and_install_all(
+        &self,
+        topology: &Topology,
+        bundle: &Bundle,
+        packages: &[&Package],
+        timeline: &Timeline,
+    ) -> Result<(), DeployError> {
         let join = async {
             timeline.step("join the orderers to the channel", self.join_orderers(bundle)).await?;
             timeline.step("join the peers to the channel", self.join_peers(topology, bundle)).await
         };
-        let install = timeline.step("install the package on every peer", self.install(package));
+        let install = try_join_all(packages.iter().map(|package| self.install(package)));
+        let install = timeline.step("install the package on every peer", install);
         try_join(join, install).await.map(drop)
     }
 

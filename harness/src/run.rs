@@ -21,10 +21,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Name of the chaincode in its definition, and of its server.
+/// Name of the chaincode's server, and in its definition unless the cases say otherwise.
 pub const CHAINCODE: &str = "asset-transfer";
-/// Label of its package.
-pub const LABEL: &str = "asset-transfer_1.0";
 /// The name of the step that ends with the first query's answer.
 pub const FIRST_QUERY: &str = "first query";
 
@@ -89,21 +87,26 @@ pub async fn run(
     evidence: &mut Evidence,
     interrupt: &Interrupt,
 ) -> Result<Finished, RunError> {
-    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &[CHAINCODE]));
+    let names = server_names(plan);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &names));
     let placed = unless(interrupt, place).await??;
-    let (bundle, package, server) =
+    let (bundle, deployments) =
         timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
     evidence.add_configuration(&bundle);
-    evidence.add("package/connection.json", package.connection.clone());
-    evidence.add(format!("package/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
+    for (Deployment { package, .. }, name) in deployments.iter().zip(&names) {
+        let directory = if *name == CHAINCODE { "package".to_owned() } else { format!("package-of-{name}") };
+        evidence.add(format!("{directory}/connection.json"), package.connection.clone());
+        evidence.add(format!("{directory}/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
+    }
 
-    let servers = [server];
+    let servers: Vec<_> = deployments.iter().map(|deployment| deployment.server.clone()).collect();
     let start = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &servers));
     let running = unless(interrupt, start).await?.map_err(|error| {
         evidence.add_logs(error.logs);
         *error.source
     })?;
-    let checks = Box::pin(deploy_and_check(plan, &bundle, &package, &running, timeline));
+    let checks = Box::pin(deploy_and_check(plan, &bundle, &deployments, &running, timeline));
     let finished = unless(interrupt, checks).await.and_then(|finished| finished);
     let deaths = running.deaths().await;
     evidence.add_logs(running.logs().await);
@@ -129,19 +132,40 @@ async fn unless<T>(interrupt: &Interrupt, work: impl Future<Output = T>) -> Resu
     }
 }
 
-/// Everything that is known before anything runs: the network's files, the package, the server.
-fn prepare(plan: &Plan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Package, ChaincodeSpec), RunError> {
+/// A definition, the package that it refers to, and the server of that package.
+///
+/// Each name of the chaincode has its own: a peer knows a chaincode server by its package, and lets
+/// one that is running a transaction take part in it once only.
+struct Deployment {
+    definition: Definition,
+    package: Package,
+    server: ChaincodeSpec,
+}
+
+/// The name of each chaincode server, in the order of the definitions.
+fn server_names(plan: &Plan) -> Vec<String> {
+    let further = (2..).map(|number| format!("{CHAINCODE}-{number}")).take(plan.cases.chaincode.also_named.len());
+    std::iter::once(CHAINCODE.to_owned()).chain(further).collect()
+}
+
+/// Everything that is known before anything runs: the network's files, the packages, the servers.
+fn prepare(plan: &Plan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Vec<Deployment>), RunError> {
     let validity = Validity::starting(SystemTime::now(), LIFETIME);
     let bundle = render(&plan.topology, &placed.placement, &RenderOptions::new(runtime.release(), validity))?;
-    let place = placed.chaincodes.get(CHAINCODE).ok_or(RuntimeError::NotPlaced { name: CHAINCODE.to_owned() })?;
-    let package = make_package(plan.tls, place, &bundle)?;
-    let server = chaincode_server(plan, place, &bundle, &package);
-    tell(&bundle, &package, &server);
-    Ok((bundle, package, server))
+    let definitions = plan.cases.chaincode.definitions(CHAINCODE);
+    let deployments = server_names(plan).into_iter().zip(definitions).map(|(name, definition)| {
+        let place = placed.chaincodes.get(&name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
+        let package = make_package(plan.tls, &name, place, &bundle)?;
+        let server = chaincode_server(plan, &name, place, &bundle, &package);
+        Ok(Deployment { definition, package, server })
+    });
+    let deployments = deployments.collect::<Result<Vec<_>, RunError>>()?;
+    tell(&bundle, &deployments);
+    Ok((bundle, deployments))
 }
 
 /// Commands and configuration, for who asked for them by `-vv`. Keys are not among them.
-fn tell(bundle: &Bundle, package: &Package, server: &ChaincodeSpec) {
+fn tell(bundle: &Bundle, deployments: &[Deployment]) {
     for node in &bundle.nodes {
         let command = format!("{} {}", node.program, node.arguments.join(" "));
         tracing::debug!("{}: {command}\n{}", node.name, lines("environment", &node.environment));
@@ -151,9 +175,11 @@ fn tell(bundle: &Bundle, package: &Package, server: &ChaincodeSpec) {
             }
         }
     }
-    tracing::debug!("package {}\nconnection.json: {}", package.id, package.connection);
-    let environment = lines("environment", &server.environment);
-    tracing::debug!("{}: {}\n{environment}", server.name, server.program.display());
+    for Deployment { package, server, .. } in deployments {
+        tracing::debug!("package {}\nconnection.json: {}", package.id, package.connection);
+        let environment = lines("environment", &server.environment);
+        tracing::debug!("{}: {}\n{environment}", server.name, server.program.display());
+    }
 }
 
 fn lines(title: &str, values: &BTreeMap<String, String>) -> String {
@@ -164,23 +190,24 @@ fn lines(title: &str, values: &BTreeMap<String, String>) -> String {
 async fn deploy_and_check(
     plan: &Plan,
     bundle: &Bundle,
-    package: &Package,
+    deployments: &[Deployment],
     running: &Running,
     timeline: &Timeline,
 ) -> Result<Finished, RunError> {
-    let definitions = plan.cases.chaincode.definitions(CHAINCODE);
     let connect = Administration::connect(&plan.topology, bundle, running.nodes(), plan.timeout);
     let administration = timeline.step("connect to the nodes", connect).await?;
-    administration.join_and_install(&plan.topology, bundle, package, timeline).await?;
-    let everywhere = || plan.topology.channels.iter().flat_map(|on| definitions.iter().map(move |what| (on, what)));
-    let approve = everywhere().map(|(channel, definition)| administration.approve(channel, definition, package));
+    let packages: Vec<&Package> = deployments.iter().map(|deployment| &deployment.package).collect();
+    administration.join_and_install_all(&plan.topology, bundle, &packages, timeline).await?;
+    let channels = &plan.topology.channels;
+    let everywhere = || channels.iter().flat_map(|channel| deployments.iter().map(move |one| (channel, one)));
+    let approve = everywhere().map(|(channel, one)| administration.approve(channel, &one.definition, &one.package));
     timeline.step("approve for each organization", try_join_all(approve)).await?;
-    let check = everywhere().map(|(channel, definition)| administration.check_readiness(channel, definition));
+    let check = everywhere().map(|(channel, one)| administration.check_readiness(channel, &one.definition));
     timeline.step("check the commit readiness", try_join_all(check)).await?;
-    let commit = everywhere().map(|(channel, definition)| administration.commit(channel, definition));
+    let commit = everywhere().map(|(channel, one)| administration.commit(channel, &one.definition));
     timeline.step("commit", try_join_all(commit)).await?;
 
-    let target = target(plan, &administration, &definitions, bundle)?;
+    let target = target(plan, &administration, bundle)?;
     let cases = &plan.cases.cases;
     let probe = cases.first().ok_or(DeployError::Nothing { what: "case" })?;
     timeline.step(FIRST_QUERY, target.first_answer(probe)).await.map_err(RunError::FirstQuery)?;
@@ -196,12 +223,7 @@ async fn deploy_and_check(
     Ok(Finished { report: Report { cases, ..Report::default() }, to_first_query })
 }
 
-fn target(
-    plan: &Plan,
-    administration: &Administration,
-    definitions: &[Definition],
-    bundle: &Bundle,
-) -> Result<Target, RunError> {
+fn target(plan: &Plan, administration: &Administration, bundle: &Bundle) -> Result<Target, RunError> {
     let channel = |channel: &Channel| {
         Ok(check::Channel {
             name: channel.name.clone(),
@@ -212,7 +234,7 @@ fn target(
     };
     Ok(Target {
         channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
-        chaincode: definitions.first().map_or(CHAINCODE, |definition| &definition.name).to_owned(),
+        chaincode: plan.cases.chaincode.name.as_ref().map_or(CHAINCODE, |name| &name.0).to_owned(),
         couchdb: false,
         timeout: plan.timeout,
     })
@@ -227,7 +249,7 @@ async fn restart_chaincodes(running: &Running) -> Result<(), String> {
 
 /// The package: the address, the root certificate to trust, and never a key. Which key a peer shows
 /// is its own environment's matter.
-fn make_package(tls: TlsMode, place: &ChaincodePlacement, bundle: &Bundle) -> Result<Package, RunError> {
+fn make_package(tls: TlsMode, name: &str, place: &ChaincodePlacement, bundle: &Bundle) -> Result<Package, RunError> {
     let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
     let connection = Connection {
         address: place.address.clone(),
@@ -238,18 +260,21 @@ fn make_package(tls: TlsMode, place: &ChaincodePlacement, bundle: &Bundle) -> Re
         ..Connection::default()
     };
     let text = String::from_utf8_lossy(&connection.to_bytes()).into_owned();
-    let content = package::Package {
-        label: LABEL.to_owned(),
-        kind: "ccaas".to_owned(),
-        connection,
-        extra_files: BTreeMap::new(),
-    };
+    let label = format!("{name}_1.0");
+    let content =
+        package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files: BTreeMap::new() };
     let bytes = content.to_bytes()?;
-    Ok(Package { id: package_id(LABEL, &bytes), bytes, connection: text })
+    Ok(Package { id: package_id(&label, &bytes), bytes, connection: text })
 }
 
 /// The chaincode server, which trusts the client certificates of every organization's peers.
-fn chaincode_server(plan: &Plan, place: &ChaincodePlacement, bundle: &Bundle, package: &Package) -> ChaincodeSpec {
+fn chaincode_server(
+    plan: &Plan,
+    name: &str,
+    place: &ChaincodePlacement,
+    bundle: &Bundle,
+    package: &Package,
+) -> ChaincodeSpec {
     const CERTIFICATE: &str = "server.crt";
     const KEY: &str = "server.key";
     const CLIENT_CA: &str = "client-ca.crt";
@@ -273,6 +298,6 @@ fn chaincode_server(plan: &Plan, place: &ChaincodePlacement, bundle: &Bundle, pa
         files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));
         environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), path(CLIENT_CA));
     }
-    let (name, program) = (CHAINCODE.to_owned(), plan.chaincode.clone());
+    let (name, program) = (name.to_owned(), plan.chaincode.clone());
     ChaincodeSpec { name, program, arguments: Vec::new(), environment, files }
 }

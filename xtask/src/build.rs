@@ -10,6 +10,16 @@ pub(crate) struct Programs {
     pub(crate) builder: PathBuf,
     /// The chaincode server.
     pub(crate) chaincode: PathBuf,
+    /// The chaincode server that makes every call there is.
+    pub(crate) conformance: PathBuf,
+}
+
+impl Programs {
+    /// Tells a test or benchmark where they are.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        command.env("CCAAS_BUILDER", &self.builder).env("CHAINCODE_SAMPLE", &self.chaincode);
+        command.env("CHAINCODE_CONFORMANCE", &self.conformance);
+    }
 }
 
 /// The cargo that runs this program.
@@ -74,7 +84,11 @@ pub(crate) fn dist() -> Result<Programs> {
          or musl (`rustup target add`, and musl-gcc)",
     )?;
     let directory = directory.join(target).join("dist");
-    Ok(Programs { builder: directory.join("ccaas-builder"), chaincode: directory.join("chaincode-sample") })
+    Ok(Programs {
+        builder: directory.join("ccaas-builder"),
+        chaincode: directory.join("chaincode-sample"),
+        conformance: directory.join("chaincode-conformance"),
+    })
 }
 
 /// The Linux target of this machine's architecture: musl where its standard library and a C compiler

@@ -44,7 +44,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "codegen" => build::run(build::cargo().args(CODEGEN).args(rest)),
         "dist" => {
             let programs = build::dist()?;
-            println!("{}\n{}", programs.builder.display(), programs.chaincode.display());
+            for program in [programs.builder, programs.chaincode, programs.conformance] {
+                println!("{}", program.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
         "help" | "--help" | "-h" => {
@@ -66,7 +68,7 @@ fn bench(arguments: &[String]) -> Result<ExitCode> {
     let mut command = build::cargo();
     command.args(["bench", "--quiet", "--workspace", "--bench", name, "--"]).args(options);
     command.current_dir(build::workspace());
-    command.env("CCAAS_BUILDER", &programs.builder).env("CHAINCODE_SAMPLE", &programs.chaincode);
+    programs.tell(&mut command);
     // Cargo runs a benchmark in its crate's directory; paths among the options are the caller's.
     command.env("BENCH_DIRECTORY", std::env::current_dir().context("the current directory is unknown")?);
     build::run(&mut command)

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let nextest = |filter: &[&str]| {
         let mut command = build::cargo();
         command.args(["nextest", "run", "--workspace"]).args(filter).current_dir(build::workspace());
-        command.env("CCAAS_BUILDER", &programs.builder).env("CHAINCODE_SAMPLE", &programs.chaincode);
+        programs.tell(&mut command);
         command
     };
     build::must(&mut nextest(&[]), "a test")?;

@@ -74,6 +74,7 @@ pub fn chaincode() -> Contracts {
         .evaluate("AssertAttributeValue", |stub: Stub, name: String, value: String| async move {
             stub.client_identity()?.require_attribute(&name, &value)
         })
+        .submit("Init", |stub: Stub| async move { stub.put_state("was_init", stub.is_init().to_string()).await })
         .submit("SetEvent", |stub: Stub, name: String, payload: String| async move { stub.set_event(&name, payload) })
         .submit("InvokeChaincode", invoke_chaincode)
         .submit("Fail", |stub: Stub, status: i32, message: String| async move {
@@ -112,17 +113,16 @@ async fn facts(stub: Stub, _: String) -> Result<Facts, Error> {
     })
 }
 
-/// Status and message of another chaincode's answer, and the bytes of its
-/// payload.
+/// Another chaincode's answer: status, message, payload as text.
 async fn invoke_chaincode(
     stub: Stub,
     name: String,
     args: Json<Vec<String>>,
     channel: String,
-) -> Result<(i32, String, usize), Error> {
+) -> Result<(i32, String, String), Error> {
     let args = args.0.into_iter().map(String::into_bytes).collect();
     let answer = stub.invoke_chaincode(&name, args, &channel).await?;
-    Ok((answer.status, answer.message, answer.payload.len()))
+    Ok((answer.status, answer.message, String::from_utf8_lossy(&answer.payload).into_owned()))
 }
 
 async fn panic(stub: Stub) -> Result<(), Error> {

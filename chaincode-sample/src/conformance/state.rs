@@ -63,6 +63,7 @@ pub(super) fn functions(contract: Contract) -> Contract {
         .evaluate("GetQueryResultWithPagination", |stub: Stub, query: String, size: i32, bookmark: String| async move {
             page(stub.get_query_result_with_pagination(&query, size, &bookmark).await?).await
         })
+        .evaluate("PagesOfQuery", pages_of_query)
         .evaluate("GetHistoryForKey", history)
         .submit("SetStateValidationParameter", |stub: Stub, key: String, msp_ids: Json<Vec<String>>| async move {
             let policy = EndorsementPolicy::all_of(msp_ids.0.into_iter().map(EndorsementPolicy::peer));
@@ -113,6 +114,20 @@ async fn composite_page(
 ) -> Result<EntryPage, Error> {
     let parts = borrowed(&parts.0);
     page(stub.get_state_by_partial_composite_key_with_pagination(&kind, &parts, size, &bookmark).await?).await
+}
+
+/// The keys of each page, from the first one to the one that has none.
+async fn pages_of_query(stub: Stub, query: String, size: i32) -> Result<Vec<Vec<String>>, Error> {
+    let mut pages = Vec::new();
+    let mut bookmark = String::new();
+    loop {
+        let next = page(stub.get_query_result_with_pagination(&query, size, &bookmark).await?).await?;
+        if next.entries.is_empty() {
+            return Ok(pages);
+        }
+        pages.push(next.entries.into_iter().map(|entry| entry.key).collect());
+        bookmark = next.bookmark;
+    }
 }
 
 async fn history(stub: Stub, key: String) -> Result<Vec<Modification>, Error> {

@@ -199,6 +199,14 @@ pub enum CaseFileError {
         /// The file's name.
         file: String,
     },
+    /// One name for two definitions.
+    #[error("{file}: the chaincode's name {name} is there twice; give different ones in `name` and `also_named`")]
+    Twice {
+        /// The file's name.
+        file: String,
+        /// The name.
+        name: String,
+    },
     /// A case contradicts itself, or the definition.
     #[error("{file}: case \"{name}\" at line {line}, column {column}: {reason}")]
     Case {
@@ -255,6 +263,9 @@ impl CaseFile {
             .map_err(|source| CaseFileError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
         if cases.is_empty() {
             return Err(CaseFileError::Empty { file: file.to_owned() });
+        }
+        if let Some(name) = chaincode.name_twice(crate::run::CHAINCODE) {
+            return Err(CaseFileError::Twice { file: file.to_owned(), name: name.to_owned() });
         }
         for (index, case) in cases.iter().enumerate() {
             let must_init = chaincode.init_required && index == 0;
@@ -445,6 +456,8 @@ mod tests {
             let error = mistake(&format!("# a comment\n\n[[case]]\nname = 'a'\n{case}\n"));
             assert!(error.contains(reason) && error.contains(&format!("line {line}, column ")), "{case}:\n{error}");
         }
+        let twice = mistake("[chaincode]\nalso_named = ['asset-transfer']\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
+        assert!(twice.starts_with("my.toml: the chaincode's name asset-transfer is there twice"), "{twice}");
         let first = mistake("[chaincode]\ninit_required = true\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
         assert_eq!(
             first,

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 pub struct ChaincodeSection {
     /// The name in the definition. Default: `asset-transfer`.
     pub name: Option<Name>,
-    /// Further names under which the same package is committed, with the same definition.
+    /// Further names, each with a definition alike, a package and a server of the same program.
     pub also_named: Vec<Name>,
     /// The version in the definition, which Fabric does not interpret. Default `1.0`.
     pub version: Option<Version>,
@@ -33,6 +33,12 @@ pub struct ChaincodeSection {
 }
 
 impl ChaincodeSection {
+    /// A name that is given to two definitions.
+    pub(super) fn name_twice(&self, default_name: &str) -> Option<&str> {
+        let mut names = BTreeSet::from([self.name.as_ref().map_or(default_name, |name| &name.0)]);
+        self.also_named.iter().map(|name| name.0.as_str()).find(|name| !names.insert(name))
+    }
+
     /// The definitions to commit, the first of them that of the chaincode under test.
     pub fn definitions(&self, default_name: &str) -> Vec<Definition> {
         let first = self.name.as_ref().map_or(default_name, |name| &name.0);

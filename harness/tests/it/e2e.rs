@@ -14,21 +14,21 @@ use crate::docker::containers_below;
 use crate::fake::{marked, soon};
 
 /// The program with its own place for runs and evidence.
-struct E2e {
+pub(crate) struct E2e {
     scratch: tempfile::TempDir,
-    arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// The chaincode server, if not the sample.
-    chaincode: Option<String>,
+    pub(crate) chaincode: Option<String>,
 }
 
 impl E2e {
-    fn new(arguments: &[&str]) -> Self {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { scratch: tempfile::tempdir().unwrap(), arguments, chaincode: None }
     }
 
     /// On the programs of `FABRIC_BIN`, or of PATH.
-    fn process(arguments: &[&str]) -> Self {
+    pub(crate) fn process(arguments: &[&str]) -> Self {
         let mut this = Self::new(&["--runtime", "process"]);
         if let Ok(directory) = std::env::var("FABRIC_BIN") {
             this.arguments.extend(["--fabric-bin".to_owned(), directory]);
@@ -41,7 +41,7 @@ impl E2e {
         self.scratch.path().canonicalize().unwrap().join(name)
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
@@ -58,13 +58,13 @@ impl E2e {
         command
     }
 
-    fn output(&self) -> (Output, String) {
+    pub(crate) fn output(&self) -> (Output, String) {
         let output = self.command().output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned();
         (output, text)
     }
 
-    fn assert_passes(&self) {
+    pub(crate) fn assert_passes(&self) {
         let (output, text) = self.output();
         assert_eq!(output.status.code(), Some(0), "{:?}\n{text}", self.arguments);
         assert!(text.contains(" passed, 0 failed, "), "{text}");
@@ -72,14 +72,14 @@ impl E2e {
         self.assert_nothing_left();
     }
 
-    fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         let runs = self.path("runs");
         soon("every process has ended", || marked(&runs).is_empty());
         soon("every directory is gone", || fs::read_dir(&runs).unwrap().next().is_none());
     }
 
     /// The only run's evidence: its paths and texts.
-    fn evidence(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn evidence(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         let mut directories = vec![self.path("evidence")];
         while let Some(directory) = directories.pop() {
@@ -97,7 +97,7 @@ impl E2e {
 
     /// Starts the program, and sends it the signal when it has printed this many lines. Its exit
     /// code, and whether it was still at work.
-    fn end_after_lines(&self, lines: usize, signal: Signal) -> Option<i32> {
+    pub(crate) fn end_after_lines(&self, lines: usize, signal: Signal) -> Option<i32> {
         let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         for _ in 0..lines {

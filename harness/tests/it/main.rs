@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod builder;
+mod conformance;
 mod docker;
 mod e2e;
 mod endings;
