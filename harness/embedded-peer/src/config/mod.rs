@@ -11,8 +11,8 @@ mod tree;
 mod update;
 mod values;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use fabric_protos::common::{Block, Config, ConfigEnvelope, Consenter, Envelope, Payload};
 use fabric_protos::protos::AnchorPeer;
@@ -23,7 +23,7 @@ pub use self::values::{BatchConfig, Capabilities, Consensus};
 
 use self::tree::Tree;
 use crate::msp::MspManager;
-use crate::policy::{Policies, PolicyError, SignedData};
+use crate::policy::{Endorsement, Policies, PolicyError, SignedData};
 
 /// The policy that guards definitions of chaincode, if the channel has it.
 pub const LIFECYCLE_ENDORSEMENT: &str = "/Channel/Application/LifecycleEndorsement";
@@ -31,6 +31,9 @@ pub const LIFECYCLE_ENDORSEMENT: &str = "/Channel/Application/LifecycleEndorseme
 pub const ENDORSEMENT: &str = "/Channel/Application/Endorsement";
 /// Whose signatures a block needs.
 pub const BLOCK_VALIDATION: &str = "/Channel/Orderer/BlockValidation";
+
+/// How many endorsement policies are remembered before all are forgotten.
+const REMEMBERED: usize = 256;
 
 /// An organization of the application group.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +68,8 @@ struct Inner {
     tree: Tree,
     policies: Policies,
     values: values::Values,
+    /// Endorsement policies that were decoded before.
+    endorsements: RwLock<HashMap<Vec<u8>, Arc<Endorsement>>>,
 }
 
 impl ChannelConfig {
@@ -88,7 +93,8 @@ impl ChannelConfig {
         let policies = Policies::new(group, msps).map_err(ConfigError::Policies)?;
         update::check_channel_name(channel)?;
         let tree = Tree::new(group)?;
-        Ok(Self(Arc::new(Inner { channel: channel.to_owned(), tree, policies, values, config })))
+        let endorsements = RwLock::default();
+        Ok(Self(Arc::new(Inner { channel: channel.to_owned(), config, tree, policies, values, endorsements })))
     }
 
     /// The channel's name.
@@ -122,6 +128,24 @@ impl ChannelConfig {
     /// [`PolicyError`] if not, or if there is no such policy.
     pub fn evaluate(&self, policy: &str, signed: &[SignedData]) -> Result<(), PolicyError> {
         self.0.policies.evaluate(policy, signed)
+    }
+
+    /// An endorsement policy (an encoded `ApplicationPolicy`), decoded; remembered for the next time.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: it is none.
+    pub fn endorsement(&self, policy: &[u8]) -> Result<Arc<Endorsement>, PolicyError> {
+        let known = &self.0.endorsements;
+        if let Some(endorsement) = known.read().unwrap_or_else(PoisonError::into_inner).get(policy) {
+            return Ok(endorsement.clone());
+        }
+        let endorsement = Arc::new(Endorsement::decode(policy)?);
+        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(policy.to_vec(), endorsement.clone());
+        Ok(endorsement)
     }
 
     /// The organizations with peers, by name of their group.

@@ -1,1 +1,43 @@
 //! Chaincode definitions: how they are kept in the state, and the functions of `_lifecycle`.
+//!
+//! Keys, encodings and texts are Fabric's (`core/chaincode/lifecycle`), so that hashes of approvals
+//! match whoever made them. What a chaincode's package is, and how it runs, is not known here;
+//! installed packages are reached by the trait [`Packages`]. Chaincodes of Fabric 1.x (`lscc`) do
+//! not exist.
+
+mod approval;
+mod check;
+mod collections;
+mod definition;
+mod functions;
+mod local;
+mod store;
+mod structure;
+
+pub use self::collections::{
+    ChannelCollections, IMPLICIT_PREFIX, StateRules, collection, collection_endorsement, collections,
+    implicit_collection, implicit_organization, is_member,
+};
+pub use self::definition::{Definition, definition, definitions};
+pub use self::functions::{
+    Failure, InstalledPackage, LifecycleContext, PackageFailure, Packages, install_arguments, install_result, invoke,
+};
+pub use self::local::{EndorsementInfo, LocalDefinition, endorsement_info, local_definition};
+
+use fabric_protos::common::msp_role::MspRoleType;
+
+use crate::config::{ChannelConfig, LIFECYCLE_ENDORSEMENT};
+use crate::policy::{n_of_roles, reference, spelled_out};
+
+/// The namespace of definitions, and the name of the system chaincode.
+pub const NAMESPACE: &str = "_lifecycle";
+
+/// The policy that transactions of `_lifecycle` itself need, an encoded `ApplicationPolicy`: the
+/// channel's `LifecycleEndorsement`, or members of most organizations if it has none.
+pub fn endorsement_policy(config: &ChannelConfig) -> Vec<u8> {
+    if config.policies().get(LIFECYCLE_ENDORSEMENT).is_some() {
+        return reference(LIFECYCLE_ENDORSEMENT);
+    }
+    let msp_ids: Vec<_> = config.organizations().iter().map(|organization| &*organization.msp_id).collect();
+    spelled_out(n_of_roles(msp_ids.len() / 2 + 1, MspRoleType::Member, &msp_ids))
+}
