@@ -6,6 +6,7 @@
 pub mod check;
 pub mod cleanup;
 pub mod client;
+pub mod couchdb;
 pub mod deploy;
 pub mod interrupt;
 pub mod options;

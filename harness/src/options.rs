@@ -5,9 +5,9 @@
 
 use crate::check::cases::{CaseFile, CaseFileError};
 use clap::{Parser, Subcommand, ValueEnum};
+use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
-use fabric_network::topology::Consensus;
-use fabric_network::topology::Topology;
+use fabric_network::topology::{Consensus, NodeKind, Topology};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -66,6 +66,11 @@ pub struct E2eOptions {
     /// each, 3 raft orderers), bft (solo with 4 BFT orderers; Fabric 3), or a YAML file.
     #[arg(long, value_name = "solo|duo|bft|FILE", default_value = "solo")]
     pub topology: String,
+    /// CouchDB that holds the world state of a peer, http://USER:PASSWORD@HOST:PORT with an
+    /// administrator's password; once for each peer, in the order of the topology. Default: none,
+    /// peers keep it in their own directories.
+    #[arg(long, value_name = "URL")]
+    pub couchdb: Vec<Secret>,
     /// TLS between the peers and the chaincode server. Everything else always uses TLS.
     #[arg(long, value_enum, default_value_t)]
     pub tls: TlsMode,
@@ -155,6 +160,8 @@ pub struct Plan {
     pub topology: Topology,
     /// What the user called it: a preset's name or a file.
     pub topology_name: String,
+    /// The CouchDB of each peer, in the order of the topology's peers; empty when there is none.
+    pub couchdb: Vec<CouchDb>,
     /// TLS between the peers and the chaincode server.
     pub tls: TlsMode,
     /// When to keep the evidence.
@@ -202,6 +209,35 @@ pub enum OptionError {
         value: String,
         /// What is wrong with it, a mistake a line.
         reason: String,
+    },
+    /// No URL of a CouchDB that a peer can use. It is not shown: it has a password.
+    #[error("--couchdb (number {number}): {source}")]
+    CouchDb {
+        /// Which of them, from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: CouchDbUrlError,
+    },
+    /// Not one CouchDB for each peer.
+    #[error(
+        "--couchdb: URLs given: {given}, peers of the topology: {} ({}); a CouchDB serves one peer only, so give one for \
+         each, in this order",
+        peers.len(),
+        peers.join(", ")
+    )]
+    CouchDbCount {
+        /// How many are given.
+        given: usize,
+        /// The peers.
+        peers: Vec<String>,
+    },
+    /// One CouchDB for two peers.
+    #[error(
+        "--couchdb {couchdb} is given twice; a CouchDB serves one peer only, since both would write to the same databases"
+    )]
+    CouchDbTwice {
+        /// The CouchDB.
+        couchdb: CouchDb,
     },
     /// A program is not there.
     #[error("{option} {}: {reason}", path.display())]
@@ -253,6 +289,9 @@ impl Plan {
             }
         }
         let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
+        let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
+            .map_err(|found| found.into_iter().for_each(&mut keep))
+            .ok();
         for (option, path) in [("--builder", &options.builder), ("--chaincode", &options.chaincode)] {
             let _ = check_program(option, path).map_err(&mut keep);
         }
@@ -271,13 +310,14 @@ impl Plan {
             });
         }
 
-        match (fabric, topology, cases) {
-            (Some(fabric), Some(topology), Some(cases)) if mistakes.is_empty() => Ok(Self {
+        match (fabric, topology, couchdb, cases) {
+            (Some(fabric), Some(topology), Some(couchdb), Some(cases)) if mistakes.is_empty() => Ok(Self {
                 runtime: options.runtime,
                 fabric,
                 fabric_bin: options.fabric.fabric_bin.clone(),
                 topology,
                 topology_name: options.topology.clone(),
+                couchdb,
                 tls: options.tls,
                 keep: options.keep,
                 evidence: options.evidence.clone(),
@@ -312,6 +352,29 @@ fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
     let text = read_text(Path::new(value))
         .map_err(|error| mistake(format!(" neither a preset (solo, duo, bft) nor a file that can be read: {error}")))?;
     Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
+}
+
+/// One CouchDB for each peer, or none. Without a topology, which is a mistake of its own, they are not
+/// counted.
+fn resolve_couchdb(urls: &[Secret], topology: Option<&Topology>) -> Result<Vec<CouchDb>, Vec<OptionError>> {
+    let (mut found, mut mistakes) = (Vec::<CouchDb>::new(), Vec::new());
+    for (number, url) in (1..).zip(urls) {
+        match url.reveal().parse::<CouchDb>() {
+            Ok(couchdb) if found.iter().any(|other| other.address() == couchdb.address()) => {
+                mistakes.push(OptionError::CouchDbTwice { couchdb });
+            }
+            Ok(couchdb) => found.push(couchdb),
+            Err(source) => mistakes.push(OptionError::CouchDb { number, source }),
+        }
+    }
+    if let Some(topology) = topology {
+        let peers = topology.nodes().filter(|node| node.kind == NodeKind::Peer);
+        let peers: Vec<String> = peers.map(|node| node.name).collect();
+        if !urls.is_empty() && urls.len() != peers.len() {
+            mistakes.push(OptionError::CouchDbCount { given: urls.len(), peers });
+        }
+    }
+    if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
 }
 
 /// The most bytes of a file that a user writes.

@@ -10,6 +10,7 @@ use crate::run::{Finished, RunError, run};
 use crate::runtime::docker::{DockerRuntime, is_obtainable};
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions};
+use fabric_network::couchdb::CouchDb;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -158,7 +159,11 @@ async fn probe(options: &FabricOptions) -> ExitCode {
         Ok(what) => release(options.fabric_bin.as_deref()).map(|()| what.clone()),
         Err(reason) => Err(reason.clone()),
     };
-    for (name, possible) in [("docker", docker), ("process", process), ("release", release)] {
+    let couchdb = match &process {
+        Ok(what) => couchdb_for_tests().await.map(|version| format!("{what}, CouchDB {version}")),
+        Err(reason) => Err(reason.clone()),
+    };
+    for (name, possible) in [("docker", docker), ("process", process), ("release", release), ("couchdb", couchdb)] {
         match possible {
             Ok(what) => say(format_args!("{name}\tyes\t{what}")),
             Err(reason) => say(format_args!("{name}\tno\t{reason}")),
@@ -179,6 +184,15 @@ fn release(directory: Option<&Path>) -> Result<(), String> {
     let is_there = |tool: &&str| directories.iter().any(|directory| directory.join(tool).is_file());
     let missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() { Ok(()) } else { Err(format!("there is no {}", missing.join(", "))) }
+}
+
+/// The version of the CouchDB that our own tests use.
+async fn couchdb_for_tests() -> Result<String, String> {
+    const VARIABLE: &str = "COUCHDB_URL";
+    let url = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} is not set"))?;
+    let couchdb: CouchDb = url.parse().map_err(|error| format!("{VARIABLE}: {error}"))?;
+    let version = crate::couchdb::version(&couchdb, Duration::from_secs(5)).await;
+    version.map_err(|error| format!("{VARIABLE}, {couchdb}: {}", error.source))
 }
 
 fn describe(runtime: &Runtime) -> String {

@@ -3,6 +3,7 @@
 use crate::check::cases::Before;
 use crate::check::{self, Target};
 use crate::client::{ClientError, Definition};
+use crate::couchdb::{CouchDbError, Databases};
 use crate::deploy::{Administration, DeployError, Package};
 use crate::interrupt::Interrupt;
 use crate::options::{Plan, TlsMode};
@@ -15,7 +16,7 @@ use ccaas_builder::package::{self, PackageError, package_id};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderError, RenderOptions, render};
-use fabric_network::topology::Channel;
+use fabric_network::topology::{Channel, NodeKind};
 use futures::future::try_join_all;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,6 +45,9 @@ pub enum RunError {
     /// The nodes can't be placed or started.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// A CouchDB can't be used.
+    #[error(transparent)]
+    CouchDb(#[from] CouchDbError),
     /// The files can't be made.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -87,6 +91,41 @@ pub async fn run(
     evidence: &mut Evidence,
     interrupt: &Interrupt,
 ) -> Result<Finished, RunError> {
+    if plan.couchdb.is_empty() {
+        return run_network(plan, runtime, timeline, evidence, interrupt).await;
+    }
+    let reaches = |address| runtime.reaches(address);
+    let claim = Databases::claim(&plan.couchdb, &plan.topology, plan.timeout, reaches);
+    let databases = unless(interrupt, timeline.step("claim each CouchDB", claim)).await??;
+    let finished = Box::pin(run_network(plan, runtime, timeline, evidence, interrupt)).await;
+    let removed = timeline.step("remove the channels' databases", databases.release()).await;
+    let left: Vec<String> = removed.err().unwrap_or_default().iter().map(crate::report::error_text).collect();
+    match finished {
+        Ok(mut finished) => {
+            finished.report.left.extend(left);
+            Ok(finished)
+        }
+        Err(error) => {
+            warn_of(&left);
+            Err(error)
+        }
+    }
+}
+
+/// Warns of what is left behind, for a run that has no report to tell it in.
+fn warn_of(left: &[String]) {
+    for left in left {
+        tracing::warn!("left behind: {left}");
+    }
+}
+
+async fn run_network(
+    plan: &Plan,
+    runtime: &Runtime,
+    timeline: &Timeline,
+    evidence: &mut Evidence,
+    interrupt: &Interrupt,
+) -> Result<Finished, RunError> {
     let names = server_names(plan);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let place = timeline.step("place the nodes", runtime.place(&plan.topology, &names));
@@ -113,9 +152,7 @@ pub async fn run(
     let left = timeline.step("stop, and remove everything", running.stop()).await.err().unwrap_or_default();
     let left: Vec<String> = left.iter().map(crate::report::error_text).collect();
     if finished.is_err() {
-        for left in &left {
-            tracing::warn!("left behind: {left}");
-        }
+        warn_of(&left);
     }
     match finished {
         Ok(finished) => Ok(Finished { report: Report { deaths, left, ..finished.report }, ..finished }),
@@ -151,7 +188,10 @@ fn server_names(plan: &Plan) -> Vec<String> {
 /// Everything that is known before anything runs: the network's files, the packages, the servers.
 fn prepare(plan: &Plan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Vec<Deployment>), RunError> {
     let validity = Validity::starting(SystemTime::now(), LIFETIME);
-    let bundle = render(&plan.topology, &placed.placement, &RenderOptions::new(runtime.release(), validity))?;
+    let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
+    let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
+    let options = RenderOptions { couchdb, ..RenderOptions::new(runtime.release(), validity) };
+    let bundle = render(&plan.topology, &placed.placement, &options)?;
     let definitions = plan.cases.chaincode.definitions(CHAINCODE);
     let deployments = server_names(plan).into_iter().zip(definitions).map(|(name, definition)| {
         let place = placed.chaincodes.get(&name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
@@ -169,6 +209,9 @@ fn tell(bundle: &Bundle, deployments: &[Deployment]) {
     for node in &bundle.nodes {
         let command = format!("{} {}", node.program, node.arguments.join(" "));
         tracing::debug!("{}: {command}\n{}", node.name, lines("environment", &node.environment));
+        for (name, value) in &node.secrets {
+            tracing::debug!("  {name}={value}");
+        }
         for (path, file) in bundle.files.range(node.directory.clone()..) {
             if path.starts_with(&node.directory) && path.extension().is_some_and(|extension| extension == "yaml") {
                 tracing::debug!("{}:\n{}", path.display(), String::from_utf8_lossy(&file.bytes));
@@ -235,7 +278,7 @@ fn target(plan: &Plan, administration: &Administration, bundle: &Bundle) -> Resu
     Ok(Target {
         channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
         chaincode: plan.cases.chaincode.name.as_ref().map_or(CHAINCODE, |name| &name.0).to_owned(),
-        couchdb: false,
+        couchdb: !plan.couchdb.is_empty(),
         timeout: plan.timeout,
     })
 }

@@ -19,8 +19,12 @@ usage: cargo xtask test [OPTION…]
 
 /// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
 /// (or the release's other programs) whose needs they share.
-const TIERS: [(&str, &str); 3] =
-    [("needs_fabric", "process"), ("needs_release", "release"), ("needs_docker", "docker")];
+const TIERS: [(&str, &str); 4] = [
+    ("needs_fabric", "process"),
+    ("needs_release", "release"),
+    ("needs_docker", "docker"),
+    ("needs_couchdb", "couchdb"),
+];
 
 struct Options {
     fabric_bin: Vec<PathBuf>,

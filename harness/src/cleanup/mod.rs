@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 pub use custody::{Custody, CustodyError};
 pub use reaper::Reaper;
 pub use sweep::{Swept, sweep};
+pub(crate) use workspace::Owner;
 pub use workspace::{Workspace, WorkspaceError};
 
 use containers::{Engine, EngineError};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::death::{Cause, Death};
@@ -125,6 +126,16 @@ pub enum RuntimeError {
         name: String,
         /// The nodes that there are.
         nodes: Vec<String>,
+    },
+    /// The nodes have a loopback of their own.
+    #[error(
+        "is found at {address}, the loopback of this machine, and the nodes are containers with a loopback of their \
+         own; let it listen where containers reach it, such as the address of Docker's bridge (172.17.0.1), and give \
+         that one, or take --runtime process"
+    )]
+    Loopback {
+        /// Where the service was found.
+        address: IpAddr,
     },
     /// The run has ended meanwhile.
     #[error("the network has been stopped")]

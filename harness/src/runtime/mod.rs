@@ -18,6 +18,7 @@ pub mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +153,18 @@ impl Runtime {
         match self {
             Self::Docker(runtime) => runtime.release(),
             Self::Process(runtime) => runtime.release(),
+        }
+    }
+
+    /// Whether the nodes reach a service that this program reaches at this address.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Loopback`], when they don't.
+    pub fn reaches(&self, address: IpAddr) -> Result<(), RuntimeError> {
+        match self {
+            Self::Docker(_) if address.is_loopback() => Err(RuntimeError::Loopback { address }),
+            Self::Docker(_) | Self::Process(_) => Ok(()),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod builder;
 mod conformance;
+mod couchdb;
 mod docker;
 mod e2e;
 mod endings;

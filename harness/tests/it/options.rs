@@ -65,3 +65,22 @@ fn what_can_not_go_together_is_refused() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("--fabric-bin /: --runtime docker takes images"), "{text}");
 }
+
+#[test]
+fn each_peer_has_one_couchdb_and_no_password_is_shown() {
+    let own = env!("CARGO_BIN_EXE_fabric-harness");
+    let couchdb = |topology: &str, urls: &[&str]| {
+        let urls: Vec<&str> = urls.iter().flat_map(|url| ["--couchdb", url]).collect();
+        let programs = ["e2e", "--builder", own, "--chaincode", own, "--topology", topology];
+        let (code, text) = harness(&[&programs[..], &urls].concat());
+        assert_eq!(code, Some(2), "{text}");
+        assert!(!text.contains("topsecret"), "{text}");
+        text
+    };
+    let text = couchdb("duo", &["http://admin:topsecret@h:1", "http://admin:topsecret@h:1/"]);
+    assert!(text.contains("URLs given: 2, peers of the topology: 4 (peer0.org1.example.com, peer1.org1"), "{text}");
+    assert!(text.contains("--couchdb http://h:1 is given twice"), "{text}");
+    let text = couchdb("solo", &["http://admin:topsecret@h:1", "topsecret", "https://admin:topsecret@h:1"]);
+    assert!(text.contains("URLs given: 3, peers of the topology: 1 (peer0.org1.example.com); a CouchDB"), "{text}");
+    assert!(text.contains("--couchdb (number 2): no URL") && text.contains("--couchdb (number 3): https://"), "{text}");
+}
