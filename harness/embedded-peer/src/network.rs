@@ -8,21 +8,25 @@ pub mod server;
 mod verifier;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use std::{fmt, io};
 
 use fabric_network::bundle::Bundle;
 use fabric_network::node::{NodeKind, NodeSpec};
 use fabric_network::release::Release;
+use futures::future::join_all;
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
 
 pub use node::NodeError;
 pub use nodes::Nodes;
 pub use server::Client;
 
 use crate::clock::Clock;
-use crate::orderer::Orderer;
+use crate::orderer::registrar::Ordering;
+use crate::orderer::{Orderer, participation};
 use crate::peer::Peer;
 use crate::signer::Randomness;
 use node::NodeFiles;
@@ -74,7 +78,28 @@ pub enum StartError {
 pub struct Network {
     nodes: Arc<Nodes>,
     clock: Clock,
+    ordering: Ordering,
+    /// Of what goes on behind the services.
     life: Lifetime,
+    serving: BTreeMap<String, Serving>,
+}
+
+/// A node's listeners, which can be closed and opened again.
+struct Serving {
+    ports: Vec<Port>,
+    life: Mutex<Lifetime>,
+}
+
+struct Port {
+    address: SocketAddr,
+    tls: TlsAcceptor,
+    service: Service,
+}
+
+#[derive(Clone)]
+enum Service {
+    Grpc(Routes),
+    Participation(Arc<Orderer>),
 }
 
 impl Network {
@@ -93,12 +118,13 @@ impl Network {
     pub fn start(bundle: &Bundle, options: Options) -> Result<Self, StartError> {
         let Options { release, seed, clock, listeners } = options;
         let life = Lifetime::default();
-        let mut start = Start {
+        let ordering = Ordering::new(clock.clone(), life.clone());
+        let start = Start {
             bundle,
             release,
             clock: clock.clone(),
             randomness: Randomness::new(seed),
-            listeners: by_port(listeners),
+            ordering: ordering.clone(),
             life: life.clone(),
         };
         let mut failed = None;
@@ -108,13 +134,52 @@ impl Network {
                 Nodes::default()
             })
         });
-        let network = Self { nodes, clock, life };
-        match failed {
-            None => {}
-            Some(error) => return Err(error),
+        let mut network = Self { nodes, clock, ordering, life, serving: BTreeMap::new() };
+        if let Some(error) = failed {
+            return Err(error);
         }
-        start.serve(&network.nodes)?;
+        let mut listeners = by_port(listeners);
+        for spec in &bundle.nodes {
+            let serving = network.serving(spec, NodeFiles::new(bundle, spec))?;
+            serving.open(&spec.name, &mut listeners)?;
+            network.serving.insert(spec.name.clone(), serving);
+        }
         Ok(network)
+    }
+
+    fn serving(&self, spec: &NodeSpec, files: NodeFiles<'_>) -> Result<Serving, StartError> {
+        let failed = |source| StartError::Node { node: spec.name.clone(), source };
+        let ports = spec.placement.ports;
+        let port = |number, tls: Result<TlsAcceptor, NodeError>, service| {
+            let address = SocketAddr::new(spec.placement.bind, number);
+            Ok(Port { address, tls: tls.map_err(failed)?, service })
+        };
+        let mut open = Vec::new();
+        if let Some(peer) = self.peer(&spec.name) {
+            open.push(port(ports.grpc, peer.tls(files), Service::Grpc(crate::peer::services::routes(peer)))?);
+        } else if let Some(orderer) = self.orderer(&spec.name) {
+            let routes = crate::orderer::service::routes(orderer);
+            open.push(port(ports.grpc, orderer.tls(files), Service::Grpc(routes))?);
+            if let Some(admin) = ports.admin {
+                let service = Service::Participation(Arc::clone(orderer));
+                open.push(port(admin, orderer.admin_tls(files), service)?);
+            }
+        }
+        Ok(Serving { ports: open, life: Mutex::default() })
+    }
+
+    /// Closes a node's connections and listeners, and opens its ports again. What it knows it keeps.
+    /// Of an unknown node, nothing.
+    ///
+    /// # Errors
+    ///
+    /// When another program has taken a port meanwhile.
+    pub async fn restart(&self, name: &str) -> Result<(), StartError> {
+        let Some(serving) = self.serving.get(name) else { return Ok(()) };
+        let life = serving.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        life.end();
+        life.ended(END_BOUND).await;
+        serving.open(name, &mut BTreeMap::new())
     }
 
     /// The nodes.
@@ -139,16 +204,61 @@ impl Network {
 
     /// Ends every node, and waits until their ports are free.
     pub async fn stop(self) {
-        self.life.end();
-        if !self.life.ended(END_BOUND).await {
+        self.end();
+        let all = join_all(self.lives().map(async |life| life.ended(END_BOUND).await)).await;
+        if all.contains(&false) {
             tracing::warn!("the embedded network has not ended after {END_BOUND:?}");
         }
+    }
+
+    fn lives(&self) -> impl Iterator<Item = Lifetime> {
+        let of_nodes = self.serving.values().map(Serving::life);
+        of_nodes.chain(std::iter::once(self.life.clone()))
+    }
+
+    fn end(&self) {
+        self.lives().for_each(|life| life.end());
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        self.life.end();
+        self.end();
+    }
+}
+
+impl Serving {
+    fn life(&self) -> Lifetime {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Listens on every port, by these listeners where they are, and serves.
+    fn open(&self, node: &str, listeners: &mut BTreeMap<u16, TcpListener>) -> Result<(), StartError> {
+        let life = Lifetime::default();
+        for Port { address, tls, service } in &self.ports {
+            let failed = |source| StartError::Listen { node: node.to_owned(), address: *address, source };
+            let listener = match listeners.remove(&address.port()) {
+                Some(listener) => listener,
+                None => TcpListener::bind(address).map_err(failed)?,
+            };
+            listener.set_nonblocking(true).map_err(failed)?;
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+            match service.clone() {
+                Service::Grpc(routes) => server::serve_grpc(listener, tls.clone(), routes, &life),
+                Service::Participation(orderer) => {
+                    let answer = move |request| participation::answer(Arc::clone(&orderer), request);
+                    server::serve_http(listener, tls.clone(), answer, &life);
+                }
+            }
+        }
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.ports.iter().map(|port| port.address)).finish()
     }
 }
 
@@ -162,7 +272,7 @@ struct Start<'a> {
     release: Release,
     clock: Clock,
     randomness: Randomness,
-    listeners: BTreeMap<u16, TcpListener>,
+    ordering: Ordering,
     life: Lifetime,
 }
 
@@ -178,6 +288,7 @@ impl Start<'_> {
                 release: self.release,
                 clock: &self.clock,
                 randomness: &self.randomness,
+                ordering: &self.ordering,
                 life: &self.life,
                 nodes,
             };
@@ -188,33 +299,6 @@ impl Start<'_> {
         }
         Ok(made)
     }
-
-    fn serve(&mut self, nodes: &Nodes) -> Result<(), StartError> {
-        for spec in &self.bundle.nodes {
-            let files = NodeFiles::new(self.bundle, spec);
-            let failed = |source| StartError::Node { node: spec.name.clone(), source };
-            let grpc = self.listener(spec, spec.placement.ports.grpc)?;
-            if let Some(peer) = nodes.peer(&spec.name) {
-                let tls = peer.tls(files).map_err(failed)?;
-                server::serve_grpc(grpc, tls, crate::peer::services::routes(peer), &self.life);
-            } else if let Some(orderer) = nodes.orderer(&spec.name) {
-                let tls = orderer.tls(files).map_err(failed)?;
-                server::serve_grpc(grpc, tls, crate::orderer::service::routes(orderer), &self.life);
-            }
-        }
-        Ok(())
-    }
-
-    fn listener(&mut self, spec: &NodeSpec, port: u16) -> Result<tokio::net::TcpListener, StartError> {
-        let address = SocketAddr::new(spec.placement.bind, port);
-        let failed = |source| StartError::Listen { node: spec.name.clone(), address, source };
-        let listener = match self.listeners.remove(&port) {
-            Some(listener) => listener,
-            None => TcpListener::bind(address).map_err(failed)?,
-        };
-        listener.set_nonblocking(true).map_err(failed)?;
-        tokio::net::TcpListener::from_std(listener).map_err(failed)
-    }
 }
 
 /// What one node is made of.
@@ -224,6 +308,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) release: Release,
     pub(crate) clock: &'a Clock,
     pub(crate) randomness: &'a Randomness,
+    pub(crate) ordering: &'a Ordering,
     pub(crate) life: &'a Lifetime,
     pub(crate) nodes: &'a Weak<Nodes>,
 }

@@ -3,20 +3,28 @@
 //! Its services are made by `endorser`, `gateway`, `discovery` and `deliver`, and put together in
 //! [`services`].
 
+mod channel;
+mod commit;
 pub mod configuration;
+mod events;
 pub mod services;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use fabric_network::release::Release;
+use fabric_protos::common::Block;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
+use crate::msp::MspManager;
 use crate::network::node::{NodeError, NodeFiles};
 use crate::network::server::Lifetime;
 use crate::network::{Nodes, Parts};
+use crate::orderer::registrar::Ordering;
 use crate::signer::Signer;
+pub use channel::PeerChannel;
 use configuration::PeerConfiguration;
 
 const CONFIGURATION: &str = "core.yaml";
@@ -36,11 +44,15 @@ pub struct Peer {
     pub configuration: PeerConfiguration,
     /// The release line that it behaves as.
     pub release: Release,
+    /// Its organization's MSP, as its own files say.
+    pub local_msp: MspManager,
     /// Its time.
     pub clock: Clock,
     /// Where external builders and chaincode find its files.
     pub directory: PathBuf,
+    channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
     nodes: Weak<Nodes>,
+    ordering: Ordering,
     life: Lifetime,
 }
 
@@ -56,6 +68,9 @@ impl Peer {
             msp_id: spec.msp_id.clone(),
             endpoint: spec.placement.endpoint(spec.placement.ports.grpc),
             signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
+            local_msp: files.local_msp(&spec.msp_id, msp)?,
+            channels: RwLock::default(),
+            ordering: parts.ordering.clone(),
             release: parts.release,
             clock: parts.clock.clone(),
             directory: spec.placement.config_dir.clone(),
@@ -63,6 +78,36 @@ impl Peer {
             life: parts.life.clone(),
             configuration,
         })
+    }
+
+    /// A channel that it has joined.
+    pub fn channel(&self, name: &str) -> Option<Arc<PeerChannel>> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The names of the channels that it has joined.
+    pub fn channels(&self) -> Vec<String> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Joins the channel of a genesis block, and takes its blocks from then on.
+    ///
+    /// # Errors
+    ///
+    /// The text of Fabric's refusal.
+    pub fn join(self: &Arc<Self>, name: &str, genesis: Block) -> Result<(), String> {
+        let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
+        if channels.contains_key(name) {
+            return Err(format!(
+                "cannot create ledger from genesis block: ledger [{name}] already exists with state [ACTIVE]"
+            ));
+        }
+        let channel = PeerChannel::begin(self, genesis)
+            .map_err(|reason| format!("cannot create ledger from genesis block: {reason}"))?;
+        let channel = Arc::new(channel);
+        self.life.spawn(Arc::clone(&channel).follow(Arc::clone(self), self.ordering.clone()));
+        channels.insert(name.to_owned(), channel);
+        Ok(())
     }
 
     /// The nodes of its network; nothing once the network is gone.

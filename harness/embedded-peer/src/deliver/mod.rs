@@ -1,1 +1,282 @@
-//! Streams blocks: the deliver services of peers and orderers.
+//! Gives out blocks: the orderer's and the peer's Deliver, which are one (`common/deliver`).
+//!
+//! A stream takes one request after the other. What a block looks like on the wire, and who may have
+//! it, is the node's matter.
+
+pub(crate) mod peer;
+mod request;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fabric_protos::common::{Block, Envelope, HeaderType, Status as Code};
+use fabric_protos::orderer::seek_info::{SeekBehavior, SeekContentType, SeekErrorResponse};
+use fabric_protos::orderer::{SeekInfo, SeekPosition, seek_position};
+use futures::Stream;
+use futures::future::{BoxFuture, Either, pending, select};
+use prost::Message as _;
+use tokio::sync::watch;
+use tonic::{Status, Streaming};
+
+use crate::clock::Clock;
+use crate::network::Client;
+pub(crate) use request::{Demands, Request, Signed, expires_at};
+
+/// A channel's blocks, as they are given out.
+pub(crate) trait Chain: Send + Sync {
+    /// How many blocks there are.
+    fn height(&self) -> u64;
+    /// Tells each new height.
+    fn heights(&self) -> watch::Receiver<u64>;
+    /// A block.
+    fn block(&self, number: u64) -> Option<Arc<Block>>;
+    /// The sequence of the channel's configuration.
+    fn sequence(&self) -> u64;
+    /// Whether the client may have blocks, by the channel's present configuration.
+    fn check(&self, signed: &Signed) -> Result<(), String>;
+    /// Returns when the ordering service can't work, at once if it can't now.
+    fn errored(&self) -> BoxFuture<'static, ()> {
+        Box::pin(pending())
+    }
+    /// Whether the ordering service can't work now.
+    fn is_errored(&self) -> bool {
+        false
+    }
+}
+
+/// A node that gives out blocks.
+pub(crate) trait Node: Send + Sync + 'static {
+    /// A message of the stream.
+    type Response: Send + 'static;
+    /// The channel of that name.
+    fn chain(&self, channel: &str) -> Option<Arc<dyn Chain>>;
+    /// The node's time.
+    fn clock(&self) -> &Clock;
+    /// How far a client's clock may be off.
+    fn window(&self) -> Duration;
+    /// Whether clients must name their TLS certificate.
+    fn mutual_tls(&self) -> bool;
+    /// The end of a request.
+    fn status(&self, code: Code) -> Self::Response;
+    /// A block.
+    ///
+    /// # Errors
+    ///
+    /// What ends the stream instead.
+    fn block(
+        &self,
+        channel: &str,
+        block: &Arc<Block>,
+        content: Content,
+        signed: &Signed,
+    ) -> Result<Self::Response, Status>;
+}
+
+/// How much of a block is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// All of it.
+    Whole,
+    /// All but the transactions of blocks that don't configure.
+    HeaderAndSignatures,
+}
+
+impl Content {
+    /// As much of a block.
+    pub(crate) fn of(self, block: &Block) -> Block {
+        match self {
+            Self::HeaderAndSignatures if !is_config(block) => {
+                Block { header: block.header.clone(), data: None, metadata: block.metadata.clone() }
+            }
+            _ => block.clone(),
+        }
+    }
+}
+
+/// Whether a block configures its channel (`protoutil.IsConfigBlock`).
+pub(crate) fn is_config(block: &Block) -> bool {
+    let Some([envelope]) = block.data.as_ref().map(|data| &*data.data) else { return false };
+    let Ok(envelope) = Envelope::decode(&**envelope) else { return false };
+    let header = crate::orderer::channel_header(&envelope);
+    header
+        .is_ok_and(|header| [HeaderType::Config as i32, HeaderType::OrdererTransaction as i32].contains(&header.r#type))
+}
+
+/// Answers the requests of a stream until one of them fails or the client has no more.
+pub(crate) fn answers<N: Node>(
+    node: N,
+    client: Client,
+    requests: Streaming<Envelope>,
+) -> impl Stream<Item = Result<N::Response, Status>> + Send + 'static {
+    let session = Session { node, client, requests, delivery: None, is_done: false };
+    futures::stream::unfold(session, async |mut session| {
+        let answer = session.next().await?;
+        Some((answer, session))
+    })
+}
+
+struct Session<N> {
+    node: N,
+    client: Client,
+    requests: Streaming<Envelope>,
+    delivery: Option<Delivery>,
+    is_done: bool,
+}
+
+/// A request that is being answered.
+struct Delivery {
+    channel: String,
+    chain: Arc<dyn Chain>,
+    signed: Signed,
+    expires: Option<SystemTime>,
+    /// The sequence of the configuration by which the client was let in.
+    sequence: Option<u64>,
+    next: u64,
+    last: u64,
+    heights: watch::Receiver<u64>,
+    fails_if_not_ready: bool,
+    is_best_effort: bool,
+    content: Content,
+}
+
+impl<N: Node> Session<N> {
+    async fn next(&mut self) -> Option<Result<N::Response, Status>> {
+        if self.is_done {
+            return None;
+        }
+        if self.delivery.is_none() {
+            let envelope = match self.requests.message().await {
+                Ok(envelope) => envelope?,
+                Err(status) => return self.end(Err(status)),
+            };
+            match self.begin(envelope) {
+                Ok(delivery) => self.delivery = Some(delivery),
+                Err(code) => return self.end(Ok(self.node.status(code))),
+            }
+        }
+        let delivery = self.delivery.as_mut()?;
+        if delivery.next > delivery.last {
+            self.delivery = None;
+            return Some(Ok(self.node.status(Code::Success)));
+        }
+        let block = match delivery.block(self.node.clock()).await {
+            Ok(block) => block,
+            Err(code) => return self.end(Ok(self.node.status(code))),
+        };
+        match self.node.block(&delivery.channel, &block, delivery.content, &delivery.signed) {
+            Ok(response) => Some(Ok(response)),
+            Err(status) => self.end(Err(status)),
+        }
+    }
+
+    fn end<T>(&mut self, answer: Result<T, Status>) -> Option<Result<T, Status>> {
+        self.is_done = true;
+        Some(answer)
+    }
+
+    fn begin(&self, envelope: Envelope) -> Result<Delivery, Code> {
+        let now = self.node.clock().now();
+        let demands = Demands { now, window: self.node.window(), mutual_tls: self.node.mutual_tls() };
+        let request = Request::open(envelope, &self.client, demands).map_err(|reason| {
+            tracing::warn!("error parsing envelope from {}: {reason}", self.client.address);
+            Code::BadRequest
+        })?;
+        let chain = self.node.chain(&request.channel).ok_or(Code::NotFound)?;
+        let seek = SeekInfo::decode(&*request.seek).map_err(|_| Code::BadRequest)?;
+        let is_best_effort = seek.error_response() == SeekErrorResponse::BestEffort;
+        if !is_best_effort && chain.is_errored() {
+            return Err(Code::ServiceUnavailable);
+        }
+        let mut delivery = Delivery {
+            channel: request.channel,
+            heights: chain.heights(),
+            chain,
+            signed: request.signed,
+            expires: request.expires,
+            sequence: None,
+            next: 0,
+            last: 0,
+            fails_if_not_ready: seek.behavior() == SeekBehavior::FailIfNotReady,
+            is_best_effort,
+            content: match seek.content_type() {
+                SeekContentType::Block => Content::Whole,
+                SeekContentType::HeaderWithSig => Content::HeaderAndSignatures,
+            },
+        };
+        delivery.let_in(self.node.clock())?;
+        (delivery.next, delivery.last) = range(&seek, delivery.chain.height())?;
+        Ok(delivery)
+    }
+}
+
+/// The first and the last block of a request, when there are `height` blocks.
+fn range(seek: &SeekInfo, height: u64) -> Result<(u64, u64), Code> {
+    use seek_position::Type;
+    let newest = height.saturating_sub(1);
+    let position = |position: &Option<SeekPosition>| position.as_ref().and_then(|position| position.r#type);
+    if seek.start.is_none() || seek.stop.is_none() {
+        return Err(Code::BadRequest);
+    }
+    let first = match position(&seek.start) {
+        Some(Type::Oldest(_)) => 0,
+        Some(Type::Newest(_)) => newest,
+        Some(Type::Specified(specified)) if specified.number > height => return Err(Code::NotFound),
+        Some(Type::Specified(specified)) => specified.number,
+        Some(Type::NextCommit(_)) => height,
+        None => return Err(Code::NotFound),
+    };
+    let last = match position(&seek.stop) {
+        Some(Type::Oldest(_)) => first,
+        Some(Type::Newest(_)) if seek.start == seek.stop => first,
+        Some(Type::Newest(_)) => newest,
+        Some(Type::Specified(specified)) if specified.number < first => return Err(Code::BadRequest),
+        Some(Type::Specified(specified)) => specified.number,
+        // Fabric leaves the last block at 0 then.
+        Some(Type::NextCommit(_)) | None => 0,
+    };
+    // Fabric compares for equality: past the last block it goes on for ever.
+    Ok((first, if last < first { u64::MAX } else { last }))
+}
+
+impl Delivery {
+    /// Whether the client may go on; asked again when the configuration has changed.
+    fn let_in(&mut self, clock: &Clock) -> Result<(), Code> {
+        if self.expires.is_some_and(|expires| clock.now() > expires) {
+            tracing::warn!("[channel: {}] deliver client identity expired", self.channel);
+            return Err(Code::Forbidden);
+        }
+        let sequence = self.chain.sequence();
+        if self.sequence.is_some_and(|known| known >= sequence) {
+            return Ok(());
+        }
+        self.sequence = Some(sequence);
+        self.chain.check(&self.signed).map_err(|reason| {
+            tracing::warn!("[channel: {}] a client is not authorized: {reason}", self.channel);
+            Code::Forbidden
+        })
+    }
+
+    /// Waits for the next block.
+    async fn block(&mut self, clock: &Clock) -> Result<Arc<Block>, Code> {
+        if self.fails_if_not_ready && self.next >= self.chain.height() {
+            return Err(Code::NotFound);
+        }
+        if self.next >= self.chain.height() {
+            let next = self.next;
+            let ready = self.heights.wait_for(|height| *height > next);
+            let errored = if self.is_best_effort { Box::pin(pending()) } else { self.chain.errored() };
+            match select(std::pin::pin!(ready), errored).await {
+                Either::Left((Ok(_), _)) => {}
+                // The channel is gone.
+                Either::Left((Err(_), _)) | Either::Right(_) => return Err(Code::ServiceUnavailable),
+            }
+        }
+        let block = self.chain.block(self.next).ok_or(Code::InternalServerError)?;
+        self.let_in(clock)?;
+        self.next += 1;
+        Ok(block)
+    }
+}
+
+#[cfg(test)]
+mod tests;

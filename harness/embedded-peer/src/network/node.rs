@@ -6,6 +6,7 @@ use fabric_network::bundle::Bundle;
 use fabric_network::node::NodeSpec;
 
 use super::server::{ClientCertificates, TlsError, tls};
+use crate::msp::MspManager;
 use crate::signer::{Randomness, Signer};
 use tokio_rustls::TlsAcceptor;
 
@@ -112,6 +113,16 @@ impl<'a> NodeFiles<'a> {
             std::str::from_utf8(bytes).map_err(|_| NodeError::Text { path: path.to_owned() })
         };
         Ok(Signer::new(msp_id, first("signcerts")?, first("keystore")?, randomness)?)
+    }
+
+    /// The MSP of the directory `msp`: whom it trusts.
+    pub(crate) fn local_msp(&self, msp_id: &str, msp: &Path) -> Result<MspManager, NodeError> {
+        let directory = self.in_bundle(msp);
+        let files = self.bundle.files.range(directory.clone()..);
+        let files =
+            files.map_while(|(path, file)| Some((path.strip_prefix(&directory).ok()?.to_owned(), file.bytes.clone())));
+        let files = files.collect();
+        MspManager::from_files(msp_id, &files).map_err(|error| NodeError::Msp { reason: error.to_string() })
     }
 
     fn in_bundle(&self, path: &Path) -> PathBuf {

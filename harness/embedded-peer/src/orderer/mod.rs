@@ -1,11 +1,20 @@
 //! An orderer: takes transactions, cuts blocks, gives them out.
 
+mod blocks;
+mod broadcast;
+pub(crate) mod chain;
 pub mod configuration;
+mod cutter;
 pub mod duration;
+pub(crate) mod participation;
+pub(crate) mod registrar;
+mod resources;
 pub(crate) mod service;
+pub(crate) mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, RwLock, Weak};
 
 use fabric_network::release::Release;
 use tokio_rustls::TlsAcceptor;
@@ -14,7 +23,9 @@ use crate::clock::Clock;
 use crate::network::node::{NodeError, NodeFiles};
 use crate::network::{Nodes, Parts};
 use crate::signer::Signer;
+pub(crate) use broadcast::channel_header;
 use configuration::OrdererConfiguration;
+use registrar::{Membership, Ordering};
 
 const CONFIGURATION: &str = "orderer.yaml";
 
@@ -36,6 +47,9 @@ pub struct Orderer {
     /// Its time.
     pub clock: Clock,
     nodes: Weak<Nodes>,
+    tls_certificate: Vec<u8>,
+    memberships: RwLock<BTreeMap<String, Membership>>,
+    ordering: Ordering,
 }
 
 impl Orderer {
@@ -53,6 +67,9 @@ impl Orderer {
             release: parts.release,
             clock: parts.clock.clone(),
             nodes: parts.nodes.clone(),
+            tls_certificate: files.bytes(&configuration.general.tls.certificate)?.to_vec(),
+            memberships: RwLock::default(),
+            ordering: parts.ordering.clone(),
             configuration,
         })
     }

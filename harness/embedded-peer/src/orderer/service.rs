@@ -1,12 +1,127 @@
 //! The services of an orderer's gRPC port, put together.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use fabric_protos::common::{Block, Envelope, Status as Code};
+use fabric_protos::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
+use fabric_protos::orderer::{BroadcastResponse, DeliverResponse, deliver_response};
+use futures::Stream;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
 use tonic::service::{Routes, RoutesBuilder};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::Orderer;
+use super::chain::Chain;
+use crate::clock::Clock;
+use crate::deliver::{self, Content, Signed};
+use crate::network::Client;
+use crate::peer::services::MAX_MESSAGE;
 
 /// Every service of an orderer.
-pub(crate) fn routes(_orderer: &Arc<Orderer>) -> Routes {
-    RoutesBuilder::default().routes()
+pub(crate) fn routes(orderer: &Arc<Orderer>) -> Routes {
+    let service = AtomicBroadcastServer::new(Service(Arc::clone(orderer)))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(service);
+    routes.routes()
+}
+
+struct Service(Arc<Orderer>);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AtomicBroadcast for Service {
+    type BroadcastStream = Answers<BroadcastResponse>;
+
+    async fn broadcast(
+        &self,
+        request: Request<Streaming<Envelope>>,
+    ) -> Result<Response<Self::BroadcastStream>, Status> {
+        let answers = super::broadcast::answers(Arc::clone(&self.0), request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    type DeliverStream = Answers<DeliverResponse>;
+
+    async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::DeliverStream>, Status> {
+        let client = client(&request)?;
+        let answers = deliver::answers(Blocks(Arc::clone(&self.0)), client, request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// Who called.
+pub(crate) fn client<T>(request: &Request<T>) -> Result<Client, Status> {
+    request.extensions().get().cloned().ok_or_else(|| Status::internal("the connection is not known"))
+}
+
+/// An orderer as one that gives out blocks.
+struct Blocks(Arc<Orderer>);
+
+impl deliver::Node for Blocks {
+    type Response = DeliverResponse;
+
+    fn chain(&self, channel: &str) -> Option<Arc<dyn deliver::Chain>> {
+        Some(Arc::new(Readable(self.0.chain(channel)?)))
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    fn window(&self) -> Duration {
+        self.0.configuration.general.authentication.time_window
+    }
+
+    fn mutual_tls(&self) -> bool {
+        self.0.configuration.general.tls.client_auth_required
+    }
+
+    fn status(&self, code: Code) -> DeliverResponse {
+        DeliverResponse { r#type: Some(deliver_response::Type::Status(code.into())) }
+    }
+
+    fn block(&self, _: &str, block: &Arc<Block>, content: Content, _: &Signed) -> Result<DeliverResponse, Status> {
+        let block = content.of(block);
+        Ok(DeliverResponse { r#type: Some(deliver_response::Type::Block(block)) })
+    }
+}
+
+/// A channel whose blocks are read.
+struct Readable(Chain);
+
+impl deliver::Chain for Readable {
+    fn height(&self) -> u64 {
+        self.0.blocks().height()
+    }
+
+    fn heights(&self) -> watch::Receiver<u64> {
+        self.0.blocks().heights()
+    }
+
+    fn block(&self, number: u64) -> Option<Arc<Block>> {
+        self.0.blocks().block(number)
+    }
+
+    fn sequence(&self) -> u64 {
+        self.0.resources().sequence()
+    }
+
+    fn check(&self, signed: &Signed) -> Result<(), String> {
+        self.0.resources().may_read(signed)
+    }
+
+    fn errored(&self) -> BoxFuture<'static, ()> {
+        let chain = self.0.clone();
+        Box::pin(async move { chain.quorum_lost().await })
+    }
+
+    fn is_errored(&self) -> bool {
+        !self.0.has_quorum()
+    }
 }

@@ -11,6 +11,8 @@ use super::Peer;
 pub const MAX_MESSAGE: usize = 100 * 1024 * 1024;
 
 /// Every service of a peer.
-pub(crate) fn routes(_peer: &Arc<Peer>) -> Routes {
-    RoutesBuilder::default().routes()
+pub(crate) fn routes(peer: &Arc<Peer>) -> Routes {
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(crate::deliver::peer::service(peer));
+    routes.routes()
 }

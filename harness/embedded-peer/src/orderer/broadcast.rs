@@ -1,0 +1,104 @@
+//! Takes messages for ordering, or says why not (`orderer/common/broadcast`).
+
+use std::sync::Arc;
+
+use fabric_network::release::Release;
+use fabric_protos::common::{ChannelHeader, Envelope, HeaderType, Payload, Status as Code};
+use fabric_protos::orderer::BroadcastResponse;
+use futures::Stream;
+use prost::Message as _;
+use tonic::{Status, Streaming};
+
+use super::Orderer;
+use super::chain::{Chain, Submission};
+use super::registrar::NO_CHANNEL;
+use super::resources::Refusal;
+
+/// Answers the messages of a stream; the first that is not taken is the last.
+pub(super) fn answers(
+    orderer: Arc<Orderer>,
+    messages: Streaming<Envelope>,
+) -> impl Stream<Item = Result<BroadcastResponse, Status>> + Send + 'static {
+    futures::stream::unfold(Some((orderer, messages)), async |state| {
+        let (orderer, mut messages) = state?;
+        match messages.message().await {
+            Ok(Some(envelope)) => {
+                let response = orderer.broadcast(envelope).await;
+                let state = (response.status() == Code::Success).then_some((orderer, messages));
+                Some((Ok(response), state))
+            }
+            Ok(None) => None,
+            Err(status) => Some((Err(status), None)),
+        }
+    })
+}
+
+impl Orderer {
+    /// Takes a message for ordering, or says why not.
+    pub async fn broadcast(&self, envelope: Envelope) -> BroadcastResponse {
+        match self.take(envelope).await {
+            Ok(()) => BroadcastResponse { status: Code::Success.into(), info: String::new() },
+            Err((code, info)) => {
+                tracing::warn!("{}: rejecting broadcast with {}: {info}", self.name, code.as_str_name());
+                BroadcastResponse { status: code.into(), info }
+            }
+        }
+    }
+
+    async fn take(&self, envelope: Envelope) -> Result<(), (Code, String)> {
+        let (chain, is_config) = self.classify(&envelope).map_err(|reason| (Code::BadRequest, reason))?;
+        let resources = chain.resources();
+        let now = self.clock.now();
+        let refused = |refusal: Refusal| {
+            let code = if refusal.is_forbidden() { Code::Forbidden } else { Code::BadRequest };
+            (code, refusal.to_string())
+        };
+        let envelope = if is_config {
+            let initial = |refusal: Refusal| {
+                refused(refusal.within("config update for existing channel did not pass initial checks"))
+            };
+            resources.check(&envelope, now).map_err(initial)?;
+            resources.configure(&envelope, &self.signer, now).map_err(refused)?
+        } else {
+            resources.check(&envelope, now).map_err(refused)?;
+            envelope
+        };
+        let submission = Submission { envelope, sequence: resources.sequence(), is_config };
+        chain.order(submission).await.map_err(|reason| (Code::ServiceUnavailable, reason.to_owned()))
+    }
+
+    fn classify(&self, envelope: &Envelope) -> Result<(Chain, bool), String> {
+        let header = channel_header(envelope).map_err(|reason| format!("could not determine channel ID: {reason}"))?;
+        let unknown = || match self.release {
+            Release::V2_5 => {
+                "channel creation request not allowed because the orderer system channel is not defined".to_owned()
+            }
+            Release::V3_1 => NO_CHANNEL.to_owned(),
+        };
+        let chain = self.chain(&header.channel_id).ok_or_else(unknown)?;
+        match HeaderType::try_from(header.r#type) {
+            Ok(HeaderType::ConfigUpdate) => Ok((chain, true)),
+            Ok(HeaderType::Config) => Err("message is of type that cannot be processed directly".to_owned()),
+            Ok(HeaderType::OrdererTransaction) => match self.release {
+                Release::V2_5 => Err("message is of type that cannot be processed directly".to_owned()),
+                Release::V3_1 => Err("message is of type that is no longer supported".to_owned()),
+            },
+            _ => Ok((chain, false)),
+        }
+    }
+}
+
+/// The channel header of an envelope, or what is wrong with it (`protoutil.ChannelHeader`).
+pub(crate) fn channel_header(envelope: &Envelope) -> Result<ChannelHeader, String> {
+    let payload = Payload::decode(&*envelope.payload)
+        .map_err(|_| "error unmarshalling Payload: proto: cannot parse invalid wire-format data")?;
+    let header = payload.header.ok_or("header not set")?;
+    if header.channel_header.is_empty() {
+        return Err("channel header not set".to_owned());
+    }
+    ChannelHeader::decode(&*header.channel_header).map_err(|_| {
+        "error unmarshalling channel header: error unmarshalling ChannelHeader: \
+         proto: cannot parse invalid wire-format data"
+            .to_owned()
+    })
+}

@@ -1,0 +1,257 @@
+//! The channels of an orderer: joining, leaving, looking at them
+//! (`orderer/common/multichannel/registrar.go`).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use fabric_protos::common::{Block, Envelope, HeaderType};
+use prost::Message as _;
+use tokio::sync::watch;
+
+use super::Orderer;
+use super::chain::{Chain, Submission};
+use super::resources::{Consenters, Resources};
+use super::writer::{data_hash, header_hash};
+use crate::clock::Clock;
+use crate::network::server::Lifetime;
+
+/// What Fabric says about a channel that is not there.
+pub(crate) const NO_CHANNEL: &str = "channel does not exist";
+
+/// A channel, by its name and the hash of its first block's header.
+type Key = (String, Vec<u8>);
+
+/// The ordering services of a network's channels, each shared by its orderers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ordering {
+    chains: Arc<watch::Sender<BTreeMap<Key, Chain>>>,
+    clock: Clock,
+    life: Lifetime,
+}
+
+impl Ordering {
+    pub(crate) fn new(clock: Clock, life: Lifetime) -> Self {
+        Self { chains: Arc::default(), clock, life }
+    }
+
+    /// The ordering service that begins with this block, which is started if need be.
+    fn begin(&self, genesis: &Block, resources: &Resources) -> Chain {
+        let key = (resources.channel().to_owned(), genesis.header.as_ref().map(header_hash).unwrap_or_default());
+        let mut found = None;
+        self.chains.send_if_modified(|chains| {
+            let is_new = !chains.contains_key(&key);
+            let chain = chains.entry(key.clone()).or_insert_with(|| {
+                let (chain, work) = Chain::new(&key.0, self.clock.clone(), genesis.clone(), resources.clone());
+                self.life.spawn(work);
+                chain
+            });
+            found = Some(chain.clone());
+            is_new
+        });
+        found.unwrap_or_else(|| Chain::new(&key.0, self.clock.clone(), genesis.clone(), resources.clone()).0)
+    }
+
+    /// The ordering service whose chain has this configuration block.
+    fn with_block(&self, channel: &str, block: &Block) -> Option<Chain> {
+        let header = block.header.as_ref()?;
+        let chains = self.chains.borrow();
+        let mut named = chains.iter().filter(|((name, _), _)| name == channel);
+        named
+            .find(|(_, chain)| {
+                let own = chain.blocks().block(header.number);
+                own.and_then(|own| own.header.clone()).as_ref() == Some(header)
+            })
+            .map(|(_, chain)| chain.clone())
+    }
+
+    /// Waits for the ordering service that begins with the header of this hash.
+    pub(crate) async fn wait_for(&self, channel: &str, genesis: &[u8]) -> Option<Chain> {
+        let key = (channel.to_owned(), genesis.to_vec());
+        let mut chains = self.chains.subscribe();
+        let chains = chains.wait_for(|chains| chains.contains_key(&key)).await.ok()?;
+        chains.get(&key).cloned()
+    }
+
+    /// Every ordering service.
+    pub(crate) fn all(&self) -> Vec<Chain> {
+        self.chains.borrow().values().cloned().collect()
+    }
+
+    /// Forgets every channel.
+    pub(crate) fn clear(&self) {
+        self.chains.send_modify(BTreeMap::clear);
+    }
+}
+
+/// An orderer's part in a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Membership {
+    pub(crate) chain: Chain,
+    /// Its number among the consenters; nothing for a follower.
+    pub(crate) number: Option<u32>,
+}
+
+/// What the channel participation API tells of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelInfo {
+    pub(crate) name: String,
+    pub(crate) relation: &'static str,
+    pub(crate) status: &'static str,
+    pub(crate) height: u64,
+}
+
+/// An orderer does not join.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum JoinError {
+    /// It has joined already.
+    AlreadyExists,
+    /// The block is none to join with.
+    Invalid(String),
+    /// It can't.
+    Refused(String),
+}
+
+impl Orderer {
+    /// The names of the channels that it has joined.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        self.memberships.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Its relation to a channel.
+    pub(crate) fn channel(&self, name: &str) -> Option<ChannelInfo> {
+        Some(info(name, &self.membership(name)?))
+    }
+
+    pub(crate) fn membership(&self, name: &str) -> Option<Membership> {
+        self.memberships.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The ordering service of a channel that it is a consenter of.
+    pub(crate) fn chain(&self, name: &str) -> Option<Chain> {
+        self.membership(name).filter(|membership| membership.number.is_some()).map(|membership| membership.chain)
+    }
+
+    /// Joins the channel of a configuration block.
+    pub(crate) fn join(&self, block: Block) -> Result<ChannelInfo, JoinError> {
+        let resources = check_join_block(&block).map_err(JoinError::Invalid)?;
+        let name = resources.channel().to_owned();
+        let mut memberships = self.memberships.write().unwrap_or_else(PoisonError::into_inner);
+        if memberships.contains_key(&name) {
+            return Err(JoinError::AlreadyExists);
+        }
+        let number = self.number_in(&resources);
+        let chain = if block.header.as_ref().is_some_and(|header| header.number == 0) {
+            self.ordering.begin(&block, &resources)
+        } else {
+            let missing = || {
+                JoinError::Refused(format!(
+                    "failed to create follower: no orderer of this process has the channel {name}"
+                ))
+            };
+            self.ordering.with_block(&name, &block).ok_or_else(missing)?
+        };
+        if let Some(number) = number {
+            chain.join(number, self.signer.clone());
+        }
+        let membership = Membership { chain, number };
+        let info = info(&name, &membership);
+        memberships.insert(name, membership);
+        Ok(info)
+    }
+
+    /// Leaves a channel; whether it was there.
+    pub(crate) fn leave(&self, name: &str) -> bool {
+        let removed = self.memberships.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let Some(Membership { chain, number }) = removed else { return false };
+        if let Some(number) = number {
+            chain.leave(number);
+        }
+        true
+    }
+
+    /// A block of a channel: `newest`, `oldest`, `config` or a number.
+    pub(crate) fn fetch(&self, name: &str, id: &str) -> Result<Arc<Block>, String> {
+        let membership = self.membership(name).ok_or(NO_CHANNEL)?;
+        if membership.number.is_none() {
+            return Err("channel is not ready, he is a follower".to_owned());
+        }
+        let blocks = membership.chain.blocks();
+        let number = match id {
+            "oldest" => 0,
+            "newest" => blocks.height().saturating_sub(1),
+            "config" => membership.chain.last_config(),
+            number => number.parse().map_err(|_| format!("no such block number [{number}] in index"))?,
+        };
+        blocks.block(number).ok_or_else(|| format!("no such block number [{number}] in index"))
+    }
+
+    /// Orders an update of a channel's configuration.
+    pub(crate) async fn update(&self, envelope: Envelope) -> Result<ChannelInfo, String> {
+        let header = super::broadcast::channel_header(&envelope)
+            .map_err(|reason| format!("invalid config update envelope: {reason}"))?;
+        if header.r#type != HeaderType::ConfigUpdate as i32 {
+            return Err("invalid config update envelope: bad type".to_owned());
+        }
+        let name = header.channel_id;
+        let chain = self.chain(&name).ok_or(NO_CHANNEL)?;
+        let failed = |reason: String| format!("failed update config of channel {name}: {reason}");
+        let resources = chain.resources();
+        let now = self.clock.now();
+        resources.check(&envelope, now).map_err(|refused| failed(refused.to_string()))?;
+        let config =
+            resources.configure(&envelope, &self.signer, now).map_err(|refused| failed(refused.to_string()))?;
+        let submission = Submission { envelope: config, sequence: resources.sequence(), is_config: true };
+        chain.order(submission).await.map_err(|reason| failed(reason.to_owned()))?;
+        self.channel(&name).ok_or_else(|| NO_CHANNEL.to_owned())
+    }
+
+    /// Its number among the consenters, from 1.
+    fn number_in(&self, resources: &Resources) -> Option<u32> {
+        match resources.consenters() {
+            Consenters::Raft(consenters) => {
+                let own = public_key(&self.tls_certificate)?;
+                let at = consenters.iter().position(|certificates| {
+                    certificates.iter().any(|certificate| public_key(certificate).as_ref() == Some(&own))
+                });
+                at.and_then(|at| u32::try_from(at + 1).ok())
+            }
+            Consenters::Bft(consenters) => {
+                let own = public_key(self.signer.certificate_pem().as_bytes())?;
+                let own = consenters.iter().find(|(_, identity)| public_key(identity).as_ref() == Some(&own));
+                own.map(|(number, _)| *number)
+            }
+        }
+    }
+}
+
+fn info(name: &str, membership: &Membership) -> ChannelInfo {
+    let relation = if membership.number.is_some() { "consenter" } else { "follower" };
+    ChannelInfo { name: name.to_owned(), relation, status: "active", height: membership.chain.blocks().height() }
+}
+
+/// Whether a block can be joined with (`orderer/common/channelparticipation/validator.go`).
+fn check_join_block(block: &Block) -> Result<Resources, String> {
+    let data = block.data.as_ref().map(|data| &*data.data).unwrap_or_default();
+    let header = block.header.as_ref().ok_or("block is not a config block")?;
+    let [envelope] = data else { return Err("block is not a config block".to_owned()) };
+    let envelope = Envelope::decode(&**envelope).map_err(|_| "block is not a config block")?;
+    let channel_header = super::broadcast::channel_header(&envelope).map_err(|_| "block is not a config block")?;
+    if channel_header.r#type != HeaderType::Config as i32 {
+        return Err("block is not a config block".to_owned());
+    }
+    if block.metadata.as_ref().is_none_or(|metadata| metadata.metadata.is_empty()) {
+        return Err("invalid block: does not have metadata".to_owned());
+    }
+    if data_hash(data) != header.data_hash {
+        return Err("invalid block: Header.DataHash is different from Hash(block.Data)".to_owned());
+    }
+    Resources::from_block(block)
+}
+
+/// The public key of a certificate in PEM.
+fn public_key(pem: &[u8]) -> Option<Vec<u8>> {
+    use x509_parser::prelude::FromDer as _;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&pem.contents).ok()?;
+    Some(certificate.public_key().raw.to_vec())
+}

@@ -1,0 +1,192 @@
+//! Makes the next block of a chain, with the metadata and the signatures that Fabric's ordering
+//! services write (`orderer/common/multichannel/blockwriter.go`, `orderer/consensus/smartbft`).
+
+use fabric_protos::common::{
+    Block, BlockData, BlockHeader, BlockMetadata, BlockMetadataIndex, IdentifierHeader, LastConfig, Metadata,
+    MetadataSignature, OrdererBlockMetadata,
+};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::signer::{Signer, SignerError};
+
+/// How many entries a block's metadata has.
+const ENTRIES: usize = 5;
+
+/// Who signs a block.
+#[derive(Debug)]
+pub(crate) enum Signatories<'a> {
+    /// The orderer that leads.
+    Raft { leader: &'a Signer, consenters: u64 },
+    /// A quorum, each with its number in the channel's configuration.
+    Bft(Vec<(u32, &'a Signer)>),
+}
+
+/// `etcdraft.BlockMetadata`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct RaftMetadata {
+    #[prost(uint64, repeated, tag = "1")]
+    consenter_ids: Vec<u64>,
+    #[prost(uint64, tag = "2")]
+    next_consenter_id: u64,
+    #[prost(uint64, tag = "3")]
+    raft_index: u64,
+}
+
+/// `smartbftprotos.ViewMetadata`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct ViewMetadata {
+    #[prost(uint64, tag = "1")]
+    view_id: u64,
+    #[prost(uint64, tag = "2")]
+    latest_sequence: u64,
+    #[prost(uint64, tag = "3")]
+    decisions_in_view: u64,
+}
+
+/// A block with these envelopes after the block of `previous`, without metadata.
+pub(crate) fn next(previous: &BlockHeader, envelopes: Vec<Vec<u8>>) -> Block {
+    let header = BlockHeader {
+        number: previous.number + 1,
+        previous_hash: header_hash(previous),
+        data_hash: data_hash(&envelopes),
+    };
+    let metadata = BlockMetadata { metadata: vec![Vec::new(); ENTRIES] };
+    Block { header: Some(header), data: Some(BlockData { data: envelopes }), metadata: Some(metadata) }
+}
+
+/// Writes the metadata of a block and signs it.
+pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatories<'_>) -> Result<(), SignerError> {
+    let Some(header) = &block.header else { return Ok(()) };
+    let header_bytes = header_bytes(header);
+    let last_config = LastConfig { index: last_config };
+    let value =
+        |consenter_metadata: Vec<u8>| OrdererBlockMetadata { last_config: Some(last_config), consenter_metadata };
+    let (value, signatures) = match signatories {
+        Signatories::Raft { leader, consenters } => {
+            let metadata = RaftMetadata {
+                consenter_ids: (1..=*consenters).collect(),
+                next_consenter_id: consenters + 1,
+                // The index counts what raft agreed upon: the elections' entries and the blocks.
+                raft_index: header.number + consenters + 1,
+            };
+            let metadata = Metadata { value: metadata.encode_to_vec(), signatures: Vec::new() };
+            let value = value(metadata.encode_to_vec()).encode_to_vec();
+            let signature_header = leader.signature_header()?.encode_to_vec();
+            let signature = leader.sign(&[&*value, &signature_header, &header_bytes].concat())?;
+            (value, vec![MetadataSignature { signature_header, signature, identifier_header: Vec::new() }])
+        }
+        Signatories::Bft(quorum) => {
+            let metadata =
+                ViewMetadata { view_id: 0, latest_sequence: header.number, decisions_in_view: header.number };
+            let value = value(metadata.encode_to_vec()).encode_to_vec();
+            let mut signatures = Vec::new();
+            for (identifier, signer) in quorum {
+                let identifier_header = IdentifierHeader { identifier: *identifier, nonce: signer.nonce()? };
+                let identifier_header = identifier_header.encode_to_vec();
+                let signature = signer.sign(&[&*value, &identifier_header, &header_bytes].concat())?;
+                signatures.push(MetadataSignature { signature_header: Vec::new(), signature, identifier_header });
+            }
+            (value, signatures)
+        }
+    };
+    let metadata = &mut block.metadata.get_or_insert_default().metadata;
+    metadata.resize(ENTRIES, Vec::new());
+    let entry = |value, signatures| Metadata { value, signatures }.encode_to_vec();
+    metadata[BlockMetadataIndex::Signatures as usize] = entry(value, signatures);
+    metadata[BlockMetadataIndex::LastConfig as usize] = entry(last_config.encode_to_vec(), Vec::new());
+    Ok(())
+}
+
+/// SHA-256 over all envelopes, one after the other.
+pub(crate) fn data_hash(envelopes: &[Vec<u8>]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for envelope in envelopes {
+        digest.update(envelope);
+    }
+    digest.finalize().to_vec()
+}
+
+/// What a block's successor refers to.
+pub(crate) fn header_hash(header: &BlockHeader) -> Vec<u8> {
+    Sha256::digest(header_bytes(header)).to_vec()
+}
+
+/// A header as it is hashed and signed: ASN.1 DER of number, previous hash, data hash.
+pub(crate) fn header_bytes(header: &BlockHeader) -> Vec<u8> {
+    let number = header.number.to_be_bytes();
+    let zeros = number.iter().take(7).take_while(|byte| **byte == 0).count();
+    let mut integer = Vec::with_capacity(9);
+    if number[zeros] >= 0x80 {
+        integer.push(0);
+    }
+    integer.extend_from_slice(&number[zeros..]);
+    let mut content = Vec::with_capacity(80);
+    der(&mut content, 0x02, &integer);
+    der(&mut content, 0x04, &header.previous_hash);
+    der(&mut content, 0x04, &header.data_hash);
+    let mut sequence = Vec::with_capacity(content.len() + 4);
+    der(&mut sequence, 0x30, &content);
+    sequence
+}
+
+/// A block's hashes may be of any length when the block comes from outside.
+fn der(into: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    into.push(tag);
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|byte| **byte == 0).count();
+    match content.len() {
+        short @ 0..0x80 => into.push(short.to_le_bytes()[0]),
+        _ => {
+            into.push(0x80 | (length.len() - zeros).to_le_bytes()[0]);
+            into.extend_from_slice(&length[zeros..]);
+        }
+    }
+    into.extend_from_slice(content);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signer::Randomness;
+
+    #[test]
+    fn headers_are_encoded_as_asn1_with_the_shortest_number() {
+        let header = |number| BlockHeader { number, previous_hash: vec![1, 2], data_hash: vec![3] };
+        assert_eq!(header_bytes(&header(0)), [0x30, 10, 2, 1, 0, 4, 2, 1, 2, 4, 1, 3]);
+        assert_eq!(header_bytes(&header(0x80))[2..6], [2, 2, 0, 0x80]);
+        assert_eq!(header_bytes(&header(u64::MAX))[2..5], [2, 9, 0]);
+        let long = BlockHeader { number: 1, previous_hash: vec![0; 300], data_hash: vec![] };
+        assert_eq!(header_bytes(&long)[..4], [0x30, 0x82, 0x01, 0x35]);
+    }
+
+    #[test]
+    fn a_block_refers_to_the_one_before_and_is_signed_with_its_header() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+        let signer = Signer::new("OrdererMSP", "pem", &key, Randomness::new(Some(1))).unwrap();
+        let previous = BlockHeader { number: 6, previous_hash: vec![1], data_hash: vec![2] };
+        let mut block = next(&previous, vec![vec![1, 2], vec![3]]);
+        let header = block.header.clone().unwrap();
+        assert_eq!((header.number, header.previous_hash), (7, header_hash(&previous)));
+        assert_eq!(header.data_hash, Sha256::digest([1, 2, 3]).to_vec());
+
+        let quorum = Signatories::Bft(vec![(1, &signer), (3, &signer)]);
+        sign(&mut block, 4, &quorum).unwrap();
+        let metadata = &block.metadata.as_ref().unwrap().metadata;
+        let signed = Metadata::decode(&*metadata[0]).unwrap();
+        let value = OrdererBlockMetadata::decode(&*signed.value).unwrap();
+        assert_eq!(value.last_config, Some(LastConfig { index: 4 }));
+        let numbers = signed.signatures.iter().map(|s| IdentifierHeader::decode(&*s.identifier_header).unwrap());
+        assert_eq!(numbers.map(|header| header.identifier).collect::<Vec<_>>(), [1, 3]);
+        let last = Metadata::decode(&*metadata[1]).unwrap();
+        assert_eq!(LastConfig::decode(&*last.value).unwrap().index, 4);
+
+        sign(&mut block, 4, &Signatories::Raft { leader: &signer, consenters: 3 }).unwrap();
+        let signed = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
+        let [signature] = &signed.signatures[..] else { panic!("one signature: {signed:?}") };
+        let header = header_bytes(block.header.as_ref().unwrap());
+        let message = [&*signed.value, &signature.signature_header, &header].concat();
+        // The seeded signer repeats its signatures.
+        assert_eq!(signature.signature, signer.sign(&message).unwrap());
+    }
+}

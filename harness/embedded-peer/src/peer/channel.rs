@@ -1,0 +1,132 @@
+//! A channel on a peer: its ledger, its configuration, and the blocks that come in.
+//!
+//! Blocks come from the ordering service of this process, in order. Each is validated, committed, and
+//! only then known to anybody.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fabric_protos::common::{Block, ConfigEnvelope, Envelope, Payload};
+use fabric_protos::protos::TxValidationCode;
+use prost::Message as _;
+use tokio::sync::Mutex;
+
+use super::Peer;
+use crate::config::ChannelConfig;
+use crate::deliver::Signed;
+use crate::ledger::{Committed, Ledger, LedgerError, TransactionKind};
+use crate::orderer::chain::Chain;
+use crate::orderer::registrar::Ordering;
+use crate::orderer::writer::header_hash;
+
+/// A channel that a peer has joined.
+pub struct PeerChannel {
+    /// The channel's name.
+    pub name: String,
+    /// This peer's ledger of it.
+    pub ledger: Ledger,
+    config: RwLock<ChannelConfig>,
+    genesis_hash: Vec<u8>,
+    /// Held while a block is committed, so that whoever holds it knows that none is.
+    committing: Mutex<()>,
+}
+
+impl PeerChannel {
+    /// The channel's present configuration, as of the newest committed block.
+    pub fn config(&self) -> ChannelConfig {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A channel that begins with this block.
+    pub(super) fn begin(peer: &Peer, genesis: Block) -> Result<Self, String> {
+        let config = ChannelConfig::from_block(&genesis).map_err(|error| error.to_string())?;
+        let ledger = Ledger::new(config.channel());
+        let channel = Self {
+            name: config.channel().to_owned(),
+            ledger,
+            config: RwLock::new(config),
+            genesis_hash: genesis.header.as_ref().map(header_hash).unwrap_or_default(),
+            committing: Mutex::default(),
+        };
+        channel.commit(peer, genesis).map_err(|error| error.to_string())?;
+        Ok(channel)
+    }
+
+    /// Takes blocks from the ordering service as they come.
+    pub(super) async fn follow(self: Arc<Self>, peer: Arc<Peer>, ordering: Ordering) {
+        let Some(chain) = ordering.wait_for(&self.name, &self.genesis_hash).await else { return };
+        let mut heights = chain.blocks().heights();
+        loop {
+            let next = self.ledger.height();
+            if heights.wait_for(|height| *height > next).await.is_err() {
+                return;
+            }
+            let (channel, peer, chain) = (Arc::clone(&self), Arc::clone(&peer), chain.clone());
+            let taken = tokio::task::spawn_blocking(move || channel.take_next(&peer, &chain)).await;
+            match taken {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!("[channel: {}] a block can't be committed: {error}", self.name);
+                    return;
+                }
+                // The runtime is ending, or a bug: either way nothing more comes.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_next(&self, peer: &Arc<Peer>, chain: &Chain) -> Result<(), LedgerError> {
+        let _committing = self.committing.blocking_lock();
+        let Some(block) = chain.blocks().block(self.ledger.height()) else { return Ok(()) };
+        let committed = self.commit(peer, Block::clone(&block))?;
+        super::events::committed(peer, self, &committed);
+        Ok(())
+    }
+
+    fn commit(&self, peer: &Peer, block: Block) -> Result<Committed, LedgerError> {
+        let config = self.config();
+        let transactions = super::commit::validate(&block, &config, &self.ledger);
+        let rules = super::commit::Rules::new(self.ledger.state(), &peer.msp_id, &config);
+        let committed = self.ledger.commit(block, transactions, &rules)?;
+        self.configure(&committed);
+        Ok(committed)
+    }
+
+    /// Whether a client may see what a collection holds: anyone, unless only members may.
+    pub(crate) fn may_read_collection(&self, _: &str, _: &str, _: &Signed) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    /// Obeys a configuration block from now on.
+    fn configure(&self, committed: &Committed) {
+        let stored = &committed.block;
+        let configures = stored.transactions.first().is_some_and(|transaction| {
+            transaction.kind == TransactionKind::Config && transaction.code == TxValidationCode::Valid
+        });
+        if stored.number() == 0 || !configures {
+            return;
+        }
+        let envelope = stored.block.data.as_ref().and_then(|data| data.data.first());
+        let next = envelope
+            .ok_or_else(|| "there is no envelope".to_owned())
+            .and_then(|envelope| self.config().next(&config_envelope(envelope)?).map_err(|error| error.to_string()));
+        match next {
+            Ok(next) => *self.config.write().unwrap_or_else(PoisonError::into_inner) = next,
+            Err(reason) => tracing::error!("[channel: {}] the configuration stays: {reason}", self.name),
+        }
+    }
+}
+
+impl fmt::Debug for PeerChannel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let height = self.ledger.height();
+        formatter.debug_struct("PeerChannel").field("name", &self.name).field("height", &height).finish_non_exhaustive()
+    }
+}
+
+fn config_envelope(envelope: &[u8]) -> Result<ConfigEnvelope, String> {
+    let malformed = |error: prost::DecodeError| error.to_string();
+    let envelope = Envelope::decode(envelope).map_err(malformed)?;
+    let payload = Payload::decode(&*envelope.payload).map_err(malformed)?;
+    ConfigEnvelope::decode(&*payload.data).map_err(malformed)
+}
