@@ -18,6 +18,7 @@ mod hash;
 mod history;
 mod index;
 mod key;
+mod mango;
 mod map;
 mod private;
 mod range_reads;

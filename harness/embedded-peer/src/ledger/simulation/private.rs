@@ -161,10 +161,11 @@ impl Simulation {
     /// # Errors
     ///
     /// As [`Self::private_range`] and [`Self::query`].
-    pub fn private_query(&mut self, namespace: &str, collection: &str, _query: &str) -> Result<Rows, LedgerError> {
+    pub fn private_query(&mut self, namespace: &str, collection: &str, query: &str) -> Result<Rows, LedgerError> {
         self.may_query_private()?;
         self.defined(namespace, collection)?;
-        Err(LedgerError::QueryNotSupported)
+        let values = self.state.0.state.collection(namespace, collection).map(|stored| &stored.private);
+        Ok(rows(namespace, self.ask(values, query)?, Record::Nothing))
     }
 
     fn read_hash(

@@ -6,8 +6,10 @@ use super::super::builder::read;
 use super::super::error::LedgerError;
 use super::super::history;
 use super::super::key::Key;
+use super::super::mango::Query;
 use super::super::range_reads::{MAX_DEGREE, RangeReads};
 use super::super::rows::{BATCH_SIZE, Batch, Cursor, Page, Record, Rows, Source, TOTAL_QUERY_LIMIT};
+use super::super::state::Values;
 use super::{RangeQuery, Simulation};
 
 impl Simulation {
@@ -106,8 +108,9 @@ impl Simulation {
     /// # Errors
     ///
     /// When the state database has no rich queries, and when the query is wrong.
-    pub fn query(&mut self, _namespace: &str, _query: &str) -> Result<Rows, LedgerError> {
-        Err(LedgerError::QueryNotSupported)
+    pub fn query(&mut self, namespace: &str, query: &str) -> Result<Rows, LedgerError> {
+        let found = self.ask(self.state.0.state.public(namespace), query)?;
+        Ok(rows(namespace, found, Record::Reads))
     }
 
     /// A page of a rich query. Only for transactions that write nothing.
@@ -117,13 +120,20 @@ impl Simulation {
     /// After a write, and as [`Self::query`].
     pub fn query_page(
         &mut self,
-        _namespace: &str,
-        _query: &str,
-        _page_size: i32,
-        _bookmark: &str,
+        namespace: &str,
+        query: &str,
+        page_size: i32,
+        bookmark: &str,
     ) -> Result<Page, LedgerError> {
         self.may_page()?;
-        Err(LedgerError::PagedQueryNotSupported)
+        if !self.shared.database.has_queries() {
+            return Err(LedgerError::PagedQueryNotSupported);
+        }
+        let values = self.state.0.state.public(namespace);
+        let answer = Query::parse(query)?.run(values, limit(page_size), bookmark)?;
+        let mut found = rows(namespace, Source::Found(answer.rows.into()), Record::Reads);
+        let page = self.take(&mut found, TOTAL_QUERY_LIMIT)?;
+        Ok(Page { rows: page, bookmark: answer.bookmark })
     }
 
     /// All writes and deletions of a public key, newest first. Not recorded as read.
@@ -143,6 +153,15 @@ impl Simulation {
             taken.push(row);
         }
         Ok(taken)
+    }
+
+    /// The results of a rich query over these values.
+    pub(super) fn ask(&self, values: Option<&Values>, query: &str) -> Result<Source, LedgerError> {
+        if !self.shared.database.has_queries() {
+            return Err(LedgerError::QueryNotSupported);
+        }
+        let answer = Query::parse(query)?.run(values, TOTAL_QUERY_LIMIT, "")?;
+        Ok(Source::Found(answer.rows.into()))
     }
 
     fn may_page(&mut self) -> Result<(), LedgerError> {

@@ -1,0 +1,295 @@
+//! JSON as a value goes through Fabric into CouchDB and back: objects sorted by name, numbers as Go keeps and CouchDB
+//! writes them.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    Array(Vec<Json>),
+    Object(BTreeMap<String, Json>),
+}
+
+/// A number. CouchDB tells integers from floats, as in 1 and 1.0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    Integer(i128),
+    Float(f64),
+}
+
+/// From here on Go writes a float with an exponent.
+const EXPONENT_ABOVE: f64 = 1e21;
+/// As [`EXPONENT_ABOVE`], for small ones.
+const EXPONENT_BELOW: f64 = 1e-6;
+
+impl Json {
+    /// The fields of a stored value, or none when it is not a JSON object: then queries do not see it.
+    pub(crate) fn document(value: &[u8]) -> Option<Self> {
+        // Go reads a number into a float64 and writes it as short as it can, so 1.0 is stored as 1.
+        match serde_json::from_slice::<Self>(value) {
+            Ok(document @ Self::Object(_)) => Some(document.with_floats()),
+            _ => None,
+        }
+    }
+
+    fn with_floats(self) -> Self {
+        match self {
+            Self::Number(number) => Self::Number(number.stored()),
+            Self::Array(values) => Self::Array(values.into_iter().map(Self::with_floats).collect()),
+            Self::Object(fields) => {
+                Self::Object(fields.into_iter().map(|(name, value)| (name, value.with_floats())).collect())
+            }
+            other => other,
+        }
+    }
+
+    /// The value at a path; names of array elements are their numbers.
+    pub(crate) fn field(&self, path: &[String]) -> Option<&Self> {
+        path.iter().try_fold(self, |value, name| match value {
+            Self::Object(fields) => fields.get(name),
+            Self::Array(values) => values.get(name.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    /// Whether there may be a field here whose absence can be told. Looking into something that has no fields, or
+    /// past the end of an array, is another thing than not finding a field.
+    pub(crate) fn lacks(&self, path: &[String]) -> bool {
+        let mut value = self;
+        for name in path {
+            value = match value {
+                Self::Object(fields) => match fields.get(name) {
+                    Some(found) => found,
+                    None => return true,
+                },
+                Self::Array(values) => match name.parse::<usize>().ok().and_then(|place| values.get(place)) {
+                    Some(found) => found,
+                    None => return false,
+                },
+                _ => return false,
+            };
+        }
+        false
+    }
+
+    /// As Go's `encoding/json` writes it.
+    pub(crate) fn write(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Self::Number(number) => {
+                let _ = write!(out, "{number}");
+            }
+            Self::String(text) => write_string(text, out),
+            Self::Array(values) => {
+                out.push('[');
+                for (place, value) in values.iter().enumerate() {
+                    if place > 0 {
+                        out.push(',');
+                    }
+                    value.write(out);
+                }
+                out.push(']');
+            }
+            Self::Object(fields) => {
+                out.push('{');
+                for (place, (name, value)) in fields.iter().enumerate() {
+                    if place > 0 {
+                        out.push(',');
+                    }
+                    write_string(name, out);
+                    out.push(':');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// As Erlang prints it by `~w`: CouchDB's error texts have it.
+    pub(crate) fn erlang(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::String(text) => erlang_binary(text),
+            Self::Array(values) => format!("[{}]", join(values.iter().map(Self::erlang))),
+            Self::Object(fields) => {
+                let fields =
+                    fields.iter().map(|(name, value)| format!("{{{},{}}}", erlang_binary(name), value.erlang()));
+                format!("{{[{}]}}", join(fields))
+            }
+        }
+    }
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(",")
+}
+
+fn erlang_binary(text: &str) -> String {
+    format!("<<{}>>", join(text.bytes().map(|byte| byte.to_string())))
+}
+
+fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+impl Number {
+    #[expect(clippy::cast_precision_loss, reason = "as Go's float64 and Erlang's comparison have it")]
+    pub(crate) const fn float(self) -> f64 {
+        match self {
+            Self::Integer(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+
+    /// After a way through Go's float64.
+    #[expect(clippy::cast_possible_truncation, reason = "an integral value below 1e21")]
+    fn stored(self) -> Self {
+        let value = self.float();
+        if value.fract() == 0.0 && value.abs() < EXPONENT_ABOVE {
+            Self::Integer(value as i128)
+        } else {
+            Self::Float(value)
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(value) => write!(formatter, "{value}"),
+            Self::Float(value) if value.abs() >= EXPONENT_ABOVE || (*value != 0.0 && value.abs() < EXPONENT_BELOW) => {
+                let text = format!("{value:e}");
+                let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+                let point = if digits.contains('.') { "" } else { ".0" };
+                write!(formatter, "{digits}{point}e{exponent}")
+            }
+            Self::Float(value) => write!(formatter, "{value:?}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Number(Number::Integer(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Number(Number::Integer(value.into())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Number(Number::Float(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(Json::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, value)) = access.next_entry()? {
+            fields.insert(name, value);
+        }
+        Ok(Json::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_come_back_as_go_and_couchdb_write_them() {
+        for (stored, returned) in [
+            (r#"{"b":1,"a":[true,null,"x"]}"#, r#"{"a":[true,null,"x"],"b":1}"#),
+            (r#"{"n":1.0}"#, r#"{"n":1}"#),
+            (r#"{"n":12345678901234567890}"#, r#"{"n":12345678901234567168}"#),
+            (r#"{"n":0.5}"#, r#"{"n":0.5}"#),
+            (r#"{"n":1e21}"#, r#"{"n":1.0e21}"#),
+            (r#"{"n":1e-7}"#, r#"{"n":1.0e-7}"#),
+            (r#"{"t":"<&>\u2028\n"}"#, r#"{"t":"\u003c\u0026\u003e\u2028\n"}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+        ] {
+            assert_eq!(
+                Json::document(stored.as_bytes()).map(|json| json.text()).as_deref(),
+                Some(returned),
+                "{stored}"
+            );
+        }
+        for other in ["[1]", "1", "null", "\"x\"", "{", "plain", ""] {
+            assert_eq!(Json::document(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn error_texts_show_values_as_erlang_does() {
+        let json: Json = serde_json::from_str(r#"{"ab":[1,"",1.5,false]}"#).unwrap();
+        assert_eq!(json.erlang(), "{[{<<97,98>>,[1,<<>>,1.5,false]}]}");
+    }
+}
