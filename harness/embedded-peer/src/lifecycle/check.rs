@@ -46,14 +46,12 @@ pub(super) fn input(
     let committed = if_defined(name, &mut Public(simulation))
         .map_err(|cause| format!("could not get info about chaincode: {cause}"))
         .map_err(|cause| format!("could not retrieve committed definition for chaincode '{name}': {cause}"))?;
-    match committed {
-        Some(committed) => against_committed(&proposed, &collections(&committed).collect::<Vec<_>>()),
-        None => {
-            // Fabric looks among the chaincodes of the old lifecycle, which leaves a read.
-            simulation.get_state("lscc", name).map_err(|error| error.to_string())?;
-            Ok(())
-        }
+    if let Some(committed) = committed {
+        return against_committed(&proposed, &collections(&committed).collect::<Vec<_>>());
     }
+    // Fabric looks among the chaincodes of the old lifecycle, which leaves a read.
+    simulation.get_state("lscc", name).map_err(|error| error.to_string())?;
+    Ok(())
 }
 
 /// `^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`

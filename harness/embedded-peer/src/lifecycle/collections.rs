@@ -32,10 +32,8 @@ pub fn implicit_organization(collection: &str) -> Option<&str> {
 
 /// The collections that a definition spells out.
 pub fn collections(definition: &Definition) -> impl Iterator<Item = &StaticCollectionConfig> {
-    definition.collections.config.iter().filter_map(|collection| match &collection.payload {
-        Some(collection_config::Payload::StaticCollectionConfig(collection)) => Some(collection),
-        None => None,
-    })
+    let payloads = definition.collections.config.iter().filter_map(|collection| collection.payload.as_ref());
+    payloads.map(|collection_config::Payload::StaticCollectionConfig(collection)| collection)
 }
 
 /// A collection of a chaincode, implicit or spelled out. Implicit ones are not looked for in the

@@ -154,15 +154,15 @@ struct Call<'a> {
 impl Call<'_> {
     fn dispatch(&mut self, function: &str, argument: &[u8]) -> Result<Vec<u8>, Cause> {
         match function {
-            "InstallChaincode" => self.install(decode(function, argument)?),
+            "InstallChaincode" => self.install(&decode(function, argument)?),
             "QueryInstalledChaincode" => self.query_installed(decode(function, argument)?),
             "QueryInstalledChaincodes" => {
                 decode::<messages::QueryInstalledChaincodesArgs>(function, argument)?;
                 Ok(self.all_installed())
             }
-            "GetInstalledChaincodePackage" => self.package(decode(function, argument)?),
+            "GetInstalledChaincodePackage" => self.package(&decode(function, argument)?),
             "ApproveChaincodeDefinitionForMyOrg" => self.approve(decode(function, argument)?),
-            "QueryApprovedChaincodeDefinition" => self.query_approved(decode(function, argument)?),
+            "QueryApprovedChaincodeDefinition" => self.query_approved(&decode(function, argument)?),
             "QueryApprovedChaincodeDefinitions" if self.context.release != Release::V2_5 => {
                 decode::<messages::QueryApprovedChaincodeDefinitionsArgs>(function, argument)?;
                 self.all_approved()
@@ -186,7 +186,7 @@ impl Call<'_> {
         }
     }
 
-    fn install(&self, arguments: messages::InstallChaincodeArgs) -> Result<Vec<u8>, Cause> {
+    fn install(&self, arguments: &messages::InstallChaincodeArgs) -> Result<Vec<u8>, Cause> {
         let installed = self.context.packages.install(&arguments.chaincode_install_package);
         let installed = installed.map_err(|failure| Cause::Other(failure.to_string()))?;
         Ok(install_result(&installed.package_id, &installed.label))
@@ -222,7 +222,7 @@ impl Call<'_> {
         messages::QueryInstalledChaincodesResult { installed_chaincodes: installed.collect() }.encode_to_vec()
     }
 
-    fn package(&self, arguments: messages::GetInstalledChaincodePackageArgs) -> Result<Vec<u8>, Cause> {
+    fn package(&self, arguments: &messages::GetInstalledChaincodePackageArgs) -> Result<Vec<u8>, Cause> {
         let package = self.context.packages.load(&arguments.package_id);
         let package = package.map_err(|failure| format!("could not load cc install package: {failure}"))?;
         Ok(messages::GetInstalledChaincodePackageResult { chaincode_install_package: package }.encode_to_vec())
@@ -251,7 +251,7 @@ impl Call<'_> {
         Ok(messages::ApproveChaincodeDefinitionForMyOrgResult {}.encode_to_vec())
     }
 
-    fn query_approved(&mut self, arguments: messages::QueryApprovedChaincodeDefinitionArgs) -> Result<Vec<u8>, Cause> {
+    fn query_approved(&mut self, arguments: &messages::QueryApprovedChaincodeDefinitionArgs) -> Result<Vec<u8>, Cause> {
         let msp_id = self.context.msp_id.to_owned();
         let (simulation, config) = self.channel()?;
         let approved = approval::approved(&arguments.name, arguments.sequence, &msp_id, config.channel(), simulation)?;

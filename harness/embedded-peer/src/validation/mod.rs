@@ -99,3 +99,6 @@ fn checked(one: Opened, code: Code) -> CheckedTransaction {
     };
     CheckedTransaction { id: one.id, code, writes, kind: one.kind, event }
 }
+
+#[cfg(test)]
+mod tests;

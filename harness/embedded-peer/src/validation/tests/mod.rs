@@ -1,0 +1,3 @@
+//! Blocks that real peers validated, and blocks made wrong in every way.
+
+mod replay;

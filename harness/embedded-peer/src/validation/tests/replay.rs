@@ -1,0 +1,131 @@
+//! Blocks of real Fabric networks: two organizations with two peers each ran the conformance cases
+//! (collections, key-level policies, a second chaincode). Our codes, commit hashes and lifecycle
+//! results must be theirs.
+
+use std::io::Read as _;
+
+use fabric_network::release::Release;
+use fabric_protos::common::{Block, BlockMetadataIndex, Envelope, Metadata, Payload};
+use fabric_protos::msp::SerializedIdentity;
+use fabric_protos::protos::{
+    ChaincodeAction, ChaincodeActionPayload, ChaincodeInvocationSpec, ChaincodeProposalPayload,
+    ProposalResponsePayload, Transaction, TxValidationCode,
+};
+use prost::Message;
+
+use crate::config::ChannelConfig;
+use crate::ledger::Ledger;
+use crate::lifecycle::{self, InstalledPackage, LifecycleContext, PackageFailure, Packages, StateRules};
+use crate::validation::validate;
+
+/// Blocks one after another, each with its length before it, compressed.
+fn blocks(fixture: &[u8]) -> Vec<Block> {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(fixture).read_to_end(&mut bytes).unwrap();
+    let mut rest = &*bytes;
+    let mut blocks = Vec::new();
+    while !rest.is_empty() {
+        blocks.push(Block::decode_length_delimited(&mut rest).unwrap());
+    }
+    blocks
+}
+
+fn metadata(block: &Block, index: BlockMetadataIndex) -> &[u8] {
+    &block.metadata.as_ref().unwrap().metadata[usize::try_from(i32::from(index)).unwrap()]
+}
+
+/// The codes in a block, as its peer wrote them.
+fn codes(block: &Block) -> Vec<TxValidationCode> {
+    let filter = metadata(block, BlockMetadataIndex::TransactionsFilter).iter();
+    filter.map(|code| TxValidationCode::try_from(i32::from(*code)).unwrap()).collect()
+}
+
+struct NoPackages;
+
+impl Packages for NoPackages {
+    fn install(&self, _: &[u8]) -> Result<InstalledPackage, PackageFailure> {
+        Err(PackageFailure::Other("not here".to_owned()))
+    }
+
+    fn list(&self) -> Vec<InstalledPackage> {
+        Vec::new()
+    }
+
+    fn load(&self, package_id: &str) -> Result<Vec<u8>, PackageFailure> {
+        Err(PackageFailure::NotFound(package_id.to_owned()))
+    }
+}
+
+/// What a chaincode was asked, what it did, and the MSP ID of who endorsed it.
+fn call(envelope: &[u8]) -> Option<(Vec<Vec<u8>>, String, ChaincodeAction)> {
+    let payload = Payload::decode(&*Envelope::decode(envelope).ok()?.payload).ok()?;
+    let transaction = Transaction::decode(&*payload.data).ok()?;
+    let action = ChaincodeActionPayload::decode(&*transaction.actions.first()?.payload).ok()?;
+    let proposal = ChaincodeProposalPayload::decode(&*action.chaincode_proposal_payload).ok()?;
+    let invocation = ChaincodeInvocationSpec::decode(&*proposal.input).ok()?;
+    let endorsed = action.action?;
+    let response = ProposalResponsePayload::decode(&*endorsed.proposal_response_payload).ok()?;
+    let endorser = SerializedIdentity::decode(&*endorsed.endorsements.first()?.endorser).ok()?;
+    let done = ChaincodeAction::decode(&*response.extension).ok()?;
+    Some((invocation.chaincode_spec?.input?.args, endorser.mspid, done))
+}
+
+/// Calls `_lifecycle` as the real peer was, and compares every byte of what it read and wrote.
+fn repeat_lifecycle_call(envelope: &[u8], config: &ChannelConfig, ledger: &Ledger, release: Release) -> bool {
+    let Some((arguments, msp_id, done)) = call(envelope) else { return false };
+    if done.chaincode_id.as_ref().unwrap().name != lifecycle::NAMESPACE {
+        return false;
+    }
+    let function = String::from_utf8(arguments[0].clone()).unwrap();
+    let mut simulation = ledger.simulate("transaction");
+    let context = LifecycleContext {
+        simulation: Some(&mut simulation),
+        config: Some(config),
+        msp_id: &msp_id,
+        packages: &NoPackages,
+        release,
+    };
+    let result = lifecycle::invoke(&function, &arguments[1], context).unwrap();
+    assert_eq!(result, done.response.unwrap().payload, "{function}");
+    let simulated = simulation.finish().unwrap();
+    assert_eq!(simulated.public, done.results, "{function}");
+    true
+}
+
+fn replay(fixture: &[u8], release: Release) {
+    let blocks = blocks(fixture);
+    let config = ChannelConfig::from_block(&blocks[0]).unwrap();
+    let ledger = Ledger::new(config.channel());
+    let (mut lifecycle_calls, mut invalid) = (0, 0);
+    for block in blocks {
+        let expected = codes(&block);
+        for envelope in &block.data.as_ref().unwrap().data {
+            lifecycle_calls += usize::from(repeat_lifecycle_call(envelope, &config, &ledger, release));
+        }
+        let checked = validate(&block, &config, &ledger);
+        let state = ledger.state();
+        let rules = StateRules { state: &state, msp_id: "Org2MSP" };
+        let number = block.header.as_ref().unwrap().number;
+        let hash = metadata(&block, BlockMetadataIndex::CommitHash).to_vec();
+        let committed = ledger.commit(block, checked, &rules).unwrap();
+        assert_eq!(codes(&committed.block.block), expected, "block {number}");
+        invalid += expected.iter().filter(|code| **code != TxValidationCode::Valid).count();
+        let ours = metadata(&committed.block.block, BlockMetadataIndex::CommitHash);
+        let value = |metadata: &[u8]| hex::encode(Metadata::decode(metadata).unwrap().value);
+        assert_eq!(value(ours), value(&hash), "block {number}");
+    }
+    assert_eq!(lifecycle_calls, 6, "two chaincodes, approved twice and committed once each");
+    assert_eq!(invalid, 3);
+    let definition = lifecycle::definition(&ledger.state(), "conformance").unwrap();
+    assert_eq!((definition.sequence, definition.init_required), (1, true));
+}
+
+#[test]
+fn blocks_of_3_1_are_judged_as_there() {
+    replay(include_bytes!("../../../tests/fixtures/conformance-3.1.blocks.gz"), Release::V3_1);
+}
+
+#[test]
+fn blocks_of_2_5_are_judged_as_there() {
+    replay(include_bytes!("../../../tests/fixtures/conformance-2.5.blocks.gz"), Release::V2_5);
+}
