@@ -25,10 +25,12 @@ pub use nodes::Nodes;
 pub use server::Client;
 
 use crate::clock::Clock;
+use crate::faults::Faults;
 use crate::orderer::registrar::Ordering;
 use crate::orderer::{Orderer, participation};
 use crate::peer::Peer;
 use crate::signer::Randomness;
+use crate::trace::Tracer;
 use node::NodeFiles;
 use server::Lifetime;
 
@@ -44,6 +46,10 @@ pub struct Options {
     pub seed: Option<u64>,
     /// The nodes' time. Default: the system's.
     pub clock: Clock,
+    /// Tells what passes on the nodes.
+    pub tracer: Tracer,
+    /// What is to go wrong on the nodes.
+    pub faults: Faults,
     /// Sockets that listen on the nodes' ports already. For other ports one is opened.
     pub listeners: Vec<TcpListener>,
 }
@@ -78,6 +84,8 @@ pub enum StartError {
 pub struct Network {
     nodes: Arc<Nodes>,
     clock: Clock,
+    tracer: Tracer,
+    faults: Faults,
     ordering: Ordering,
     /// Of what goes on behind the services.
     life: Lifetime,
@@ -116,7 +124,7 @@ impl Network {
     ///
     /// Outside of a tokio runtime.
     pub fn start(bundle: &Bundle, options: Options) -> Result<Self, StartError> {
-        let Options { release, seed, clock, listeners } = options;
+        let Options { release, seed, clock, tracer, faults, listeners } = options;
         let life = Lifetime::default();
         let ordering = Ordering::new(clock.clone(), life.clone());
         let start = Start {
@@ -125,6 +133,8 @@ impl Network {
             clock: clock.clone(),
             randomness: Randomness::new(seed),
             ordering: ordering.clone(),
+            tracer: tracer.clone(),
+            faults: faults.clone(),
             life: life.clone(),
         };
         let mut failed = None;
@@ -134,7 +144,7 @@ impl Network {
                 Nodes::default()
             })
         });
-        let mut network = Self { nodes, clock, ordering, life, serving: BTreeMap::new() };
+        let mut network = Self { nodes, clock, tracer, faults, ordering, life, serving: BTreeMap::new() };
         if let Some(error) = failed {
             return Err(error);
         }
@@ -200,6 +210,16 @@ impl Network {
     /// The nodes' time, which may be set.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Tells everything that passes on the nodes.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    /// What is to go wrong on the nodes; rules may be added at any time.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// Ends every node, and waits until their ports are free.
@@ -273,6 +293,8 @@ struct Start<'a> {
     clock: Clock,
     randomness: Randomness,
     ordering: Ordering,
+    tracer: Tracer,
+    faults: Faults,
     life: Lifetime,
 }
 
@@ -289,6 +311,8 @@ impl Start<'_> {
                 clock: &self.clock,
                 randomness: &self.randomness,
                 ordering: &self.ordering,
+                tracer: &self.tracer,
+                faults: &self.faults,
                 life: &self.life,
                 nodes,
             };
@@ -309,6 +333,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) randomness: &'a Randomness,
     pub(crate) ordering: &'a Ordering,
+    pub(crate) tracer: &'a Tracer,
+    pub(crate) faults: &'a Faults,
     pub(crate) life: &'a Lifetime,
     pub(crate) nodes: &'a Weak<Nodes>,
 }

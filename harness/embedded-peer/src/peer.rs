@@ -4,33 +4,35 @@
 //! [`services`].
 
 mod channel;
-mod commit;
 pub mod configuration;
 mod events;
 pub mod services;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use fabric_network::release::Release;
 use fabric_protos::common::Block;
 use tokio_rustls::TlsAcceptor;
 
+use crate::chaincode::{ChaincodeConfig, ChaincodeSupport};
 use crate::clock::Clock;
+use crate::faults::Faults;
 use crate::msp::MspManager;
 use crate::network::node::{NodeError, NodeFiles};
 use crate::network::server::Lifetime;
 use crate::network::{Nodes, Parts};
 use crate::orderer::registrar::Ordering;
 use crate::signer::Signer;
+use crate::trace::Tracer;
 pub use channel::PeerChannel;
 use configuration::PeerConfiguration;
 
 const CONFIGURATION: &str = "core.yaml";
 
 /// One peer.
-#[derive(Debug)]
 pub struct Peer {
     /// Its full name, such as `peer0.org1.example.com`.
     pub name: String,
@@ -48,8 +50,12 @@ pub struct Peer {
     pub local_msp: MspManager,
     /// Its time.
     pub clock: Clock,
-    /// Where external builders and chaincode find its files.
-    pub directory: PathBuf,
+    /// Its chaincodes.
+    pub support: ChaincodeSupport,
+    /// What passes on it.
+    pub tracer: Tracer,
+    /// What is to go wrong on it.
+    pub faults: Faults,
     channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
     nodes: Weak<Nodes>,
     ordering: Ordering,
@@ -61,7 +67,14 @@ impl Peer {
         let Parts { spec, files, .. } = parts;
         let path = Path::new(CONFIGURATION);
         let unreadable = |reason| NodeError::Configuration { path: spec.directory.join(path), reason };
-        let configuration = PeerConfiguration::from_core_yaml(files.text(path)?).map_err(unreadable)?;
+        let text = files.text(path)?;
+        let configuration = PeerConfiguration::from_core_yaml(text).map_err(&unreadable)?;
+        let directory = &spec.placement.config_dir;
+        let mut chaincode = ChaincodeConfig::from_core_yaml(text, directory, &spec.full_environment())
+            .map_err(|error| unreadable(error.to_string()))?;
+        chaincode.release = parts.release;
+        let support = ChaincodeSupport::new(&spec.name, &chaincode, parts.tracer.clone(), parts.faults.clone())
+            .map_err(|source| NodeError::Directory { path: chaincode.file_system_path.clone(), source })?;
         let msp = &configuration.peer.msp_config_path;
         Ok(Self {
             name: spec.name.clone(),
@@ -73,7 +86,9 @@ impl Peer {
             ordering: parts.ordering.clone(),
             release: parts.release,
             clock: parts.clock.clone(),
-            directory: spec.placement.config_dir.clone(),
+            support,
+            tracer: parts.tracer.clone(),
+            faults: parts.faults.clone(),
             nodes: parts.nodes.clone(),
             life: parts.life.clone(),
             configuration,
@@ -124,5 +139,11 @@ impl Peer {
         let tls = &self.configuration.peer.tls;
         let roots = tls.client_auth_required.then_some(&*tls.client_root_cas.files);
         files.tls(&tls.cert.file, &tls.key.file, roots, b"h2")
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Peer").field("name", &self.name).finish_non_exhaustive()
     }
 }

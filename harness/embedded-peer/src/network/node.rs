@@ -39,6 +39,15 @@ pub enum NodeError {
     /// The signing key.
     #[error(transparent)]
     Signer(#[from] crate::signer::SignerError),
+    /// A directory that it writes into.
+    #[error("{} can't be used", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The node's MSP.
     #[error("the MSP can't be used: {reason}")]
     Msp {

@@ -12,12 +12,15 @@ use prost::Message as _;
 use tokio::sync::Mutex;
 
 use super::Peer;
+use super::events::concerns_lifecycle;
 use crate::config::ChannelConfig;
 use crate::deliver::Signed;
 use crate::ledger::{Committed, Ledger, LedgerError, TransactionKind};
+use crate::lifecycle::{ChannelCollections, StateRules};
 use crate::orderer::chain::Chain;
 use crate::orderer::registrar::Ordering;
 use crate::orderer::writer::header_hash;
+use crate::validation::validate;
 
 /// A channel that a peer has joined.
 pub struct PeerChannel {
@@ -25,7 +28,7 @@ pub struct PeerChannel {
     pub name: String,
     /// This peer's ledger of it.
     pub ledger: Ledger,
-    config: RwLock<ChannelConfig>,
+    config: Arc<RwLock<ChannelConfig>>,
     genesis_hash: Vec<u8>,
     /// Held while a block is committed, so that whoever holds it knows that none is.
     committing: Mutex<()>,
@@ -34,17 +37,21 @@ pub struct PeerChannel {
 impl PeerChannel {
     /// The channel's present configuration, as of the newest committed block.
     pub fn config(&self) -> ChannelConfig {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.config)
     }
 
     /// A channel that begins with this block.
     pub(super) fn begin(peer: &Peer, genesis: Block) -> Result<Self, String> {
         let config = ChannelConfig::from_block(&genesis).map_err(|error| error.to_string())?;
-        let ledger = Ledger::new(config.channel());
+        let name = config.channel().to_owned();
+        let config = Arc::new(RwLock::new(config));
+        let ledger = Ledger::with_database(&*name, peer.configuration.ledger.state.database());
+        let present = Arc::clone(&config);
+        ledger.set_collections(Arc::new(ChannelCollections::new(move || read(&present))));
         let channel = Self {
-            name: config.channel().to_owned(),
+            name,
             ledger,
-            config: RwLock::new(config),
+            config,
             genesis_hash: genesis.header.as_ref().map(header_hash).unwrap_or_default(),
             committing: Mutex::default(),
         };
@@ -78,18 +85,22 @@ impl PeerChannel {
     fn take_next(&self, peer: &Arc<Peer>, chain: &Chain) -> Result<(), LedgerError> {
         let _committing = self.committing.blocking_lock();
         let Some(block) = chain.blocks().block(self.ledger.height()) else { return Ok(()) };
-        let committed = self.commit(peer, Block::clone(&block))?;
-        super::events::committed(peer, self, &committed);
+        if self.commit(peer, Block::clone(&block))? {
+            peer.launch_runnable_on(self);
+        }
         Ok(())
     }
 
-    fn commit(&self, peer: &Peer, block: Block) -> Result<Committed, LedgerError> {
+    /// Commits a block; whether it may have made a chaincode runnable.
+    fn commit(&self, peer: &Peer, block: Block) -> Result<bool, LedgerError> {
         let config = self.config();
-        let transactions = super::commit::validate(&block, &config, &self.ledger);
-        let rules = super::commit::Rules::new(self.ledger.state(), &peer.msp_id, &config);
+        let transactions = validate(&block, &config, &self.ledger);
+        let state = self.ledger.state();
+        let rules = StateRules { state: &state, msp_id: &peer.msp_id };
+        let concerns_lifecycle = concerns_lifecycle(&transactions);
         let committed = self.ledger.commit(block, transactions, &rules)?;
         self.configure(&committed);
-        Ok(committed)
+        Ok(concerns_lifecycle)
     }
 
     /// Whether a client may see what a collection holds: anyone, unless only members may.
@@ -115,6 +126,10 @@ impl PeerChannel {
             Err(reason) => tracing::error!("[channel: {}] the configuration stays: {reason}", self.name),
         }
     }
+}
+
+fn read(config: &RwLock<ChannelConfig>) -> ChannelConfig {
+    config.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 impl fmt::Debug for PeerChannel {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::Error as _;
 
+use crate::ledger::StateDatabase;
+
 /// The part of core.yaml that this peer obeys.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -184,11 +186,20 @@ pub struct LedgerSection {
 pub struct StateSection {
     /// The most rows that a query gives. Default: 100,000.
     pub total_query_limit: usize,
+    /// `goleveldb` or `CouchDB`. Default: the former.
+    pub state_database: String,
+}
+
+impl StateSection {
+    /// What the world state can be asked for. It is in memory, whatever it behaves as.
+    pub fn database(&self) -> StateDatabase {
+        if self.state_database == "CouchDB" { StateDatabase::CouchDb } else { StateDatabase::LevelDb }
+    }
 }
 
 impl Default for StateSection {
     fn default() -> Self {
-        Self { total_query_limit: 100_000 }
+        Self { total_query_limit: 100_000, state_database: "goleveldb".to_owned() }
     }
 }
 
