@@ -163,7 +163,7 @@ mod tests {
             ("10x", "time: unknown unit \"x\" in duration \"10x\""),
             ("s", "time: invalid duration \"s\""),
             ("1.2.3s", "time: invalid duration \"1.2.3s\""),
-            ("300000h1000000h1000000h", "time: invalid duration \"300000h1000000h1000000h\""),
+            ("2000000h1000000h", "time: invalid duration \"2000000h1000000h\""),
         ] {
             assert_eq!(parse_duration(text).map_err(|error| error.to_string()), Err(words.to_owned()), "{text}");
         }

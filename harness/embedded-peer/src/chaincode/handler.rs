@@ -169,7 +169,8 @@ impl Handler {
         }
         let phase = self.state().phase;
         let unexpected = |state| {
-            let (txid, name) = (&message.txid, type_name(message.r#type));
+            let (txid, number) = (&message.txid, message.r#type);
+            let name = Type::try_from(number).map_or(number.to_string(), |kind| kind.as_str_name().to_owned());
             Err(format!("[{txid}] Fabric side handler cannot handle message ({name}) while in {state} state"))
         };
         match (phase, kind) {
@@ -472,7 +473,7 @@ fn message_of(kind: Type, payload: Bytes) -> ChaincodeMessage {
     ChaincodeMessage { r#type: kind.into(), payload, ..ChaincodeMessage::default() }
 }
 
-/// The name of a message's type in Fabric's .proto files. Go prints the number of an unknown one.
+/// The name of a message's type in Fabric's .proto files.
 fn type_name(number: i32) -> &'static str {
     Type::try_from(number).map_or("unknown", |kind| kind.as_str_name())
 }

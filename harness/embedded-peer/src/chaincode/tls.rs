@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -233,8 +233,12 @@ fn time_text(seconds: u64) -> String {
 
 /// What went wrong with a connection, in Go's words where they are known.
 pub(super) fn connection_error(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => tls_error(error),
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls_error(error);
+    }
+    // HTTP/2 keeps no more of TLS' errors than their text.
+    match super::go::os_error(error).split_once("received fatal alert: ") {
+        Some((_, name)) => format!("remote error: tls: {}", alert_text(name)),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
         None => super::go::os_error(error),
     }
@@ -246,23 +250,24 @@ fn tls_error(error: &rustls::Error) -> String {
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             "tls: first record does not look like a TLS handshake".to_owned()
         }
-        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {}", alert_text(*alert)),
+        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {}", alert_text(&format!("{alert:?}"))),
         other => format!("tls: {other}"),
     }
 }
 
-fn alert_text(alert: AlertDescription) -> String {
-    match alert {
-        AlertDescription::CertificateRequired => "certificate required".to_owned(),
-        AlertDescription::BadCertificate => "bad certificate".to_owned(),
-        AlertDescription::UnknownCA => "unknown certificate authority".to_owned(),
-        AlertDescription::CertificateExpired => "expired certificate".to_owned(),
-        AlertDescription::CertificateUnknown => "unknown certificate".to_owned(),
-        AlertDescription::HandshakeFailure => "handshake failure".to_owned(),
-        AlertDescription::ProtocolVersion => "protocol version not supported".to_owned(),
-        AlertDescription::UnrecognisedName => "unrecognized name".to_owned(),
-        AlertDescription::NoApplicationProtocol => "no application protocol".to_owned(),
-        AlertDescription::DecryptError => "error decrypting message".to_owned(),
-        other => format!("{other:?}"),
+/// Go's words for an alert, by the name that rustls gives it.
+fn alert_text(name: &str) -> &str {
+    match name {
+        "CertificateRequired" => "certificate required",
+        "BadCertificate" => "bad certificate",
+        "UnknownCA" => "unknown certificate authority",
+        "CertificateExpired" => "expired certificate",
+        "CertificateUnknown" => "unknown certificate",
+        "HandshakeFailure" => "handshake failure",
+        "ProtocolVersion" => "protocol version not supported",
+        "UnrecognisedName" => "unrecognized name",
+        "NoApplicationProtocol" => "no application protocol",
+        "DecryptError" => "error decrypting message",
+        other => other,
     }
 }

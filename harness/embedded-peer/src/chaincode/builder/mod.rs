@@ -6,8 +6,6 @@
 
 mod command;
 mod context;
-#[cfg(test)]
-mod tests;
 
 use std::fs::{self, DirBuilder};
 use std::io;

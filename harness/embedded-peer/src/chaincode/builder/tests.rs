@@ -1,1 +1,0 @@
-//! Builders made of a few lines of shell, each for one behavior of a peer.

@@ -1,0 +1,419 @@
+//! Connections to a chaincode's server that fail, and what a client is told: as recorded of real
+//! peers, and with the cause where Fabric keeps it to itself.
+
+use std::time::{Duration, Instant};
+
+use embedded_peer::chaincode::ChaincodeConfig;
+use fabric_network::release::Release;
+use fabric_protos::prost::Message;
+use fabric_protos::protos::ChaincodeAdditionalParams;
+use fabric_protos::protos::chaincode_message::Type;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use super::certificates::{Authority, Pair, self_signed};
+use super::peer::Peer;
+use super::server::{ChaincodeProgram, Tls};
+
+const ANY: &str = "127.0.0.1:0";
+
+/// What a client is told, without the parts that differ each time.
+fn told(error: impl std::fmt::Display, package_id: &str, address: impl std::fmt::Display) -> String {
+    let (told, address) = (error.to_string().replace(package_id, "ID"), address.to_string());
+    if address.is_empty() { told } else { told.replace(&address, "ADDRESS") }
+}
+
+const REFUSED: &str = "could not launch chaincode ID: connection to ID failed: error cannot create connection for ID: error creating grpc connection to ADDRESS: ";
+
+async fn tls_server(pair: Pair, client_ca: Option<String>) -> ChaincodeProgram {
+    ChaincodeProgram::start(ANY.parse().unwrap(), Some(Tls { pair, client_ca })).await
+}
+
+/// A connection.json for a server with TLS.
+fn with_tls(address: impl std::fmt::Display, authority: &Authority) -> Value {
+    json!({
+        "address": address.to_string(), "dial_timeout": "400ms", "tls_required": true,
+        "root_cert": authority.certificate(),
+    })
+}
+
+fn with_client(mut connection: Value, client: &Pair) -> Value {
+    connection["client_auth_required"] = json!(true);
+    connection["client_cert"] = json!(client.certificate);
+    connection["client_key"] = json!(client.key);
+    connection
+}
+
+/// Executes a transaction that completes, on a chaincode that has just been launched.
+async fn works(mut server: ChaincodeProgram, connection: &Value) {
+    let peer = Peer::new();
+    let id = peer.connected_to(&connection.to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let mut stream = server.register(&id).await;
+    let call = stream.next().await;
+    stream.complete(&call, 200, b"done");
+    assert_eq!(executing.await.unwrap().unwrap().response.payload, b"done");
+}
+
+/// What a client is told about a connection that is not possible.
+async fn refused(connection: &Value) -> String {
+    let peer = Peer::new();
+    let id = peer.connected_to(&connection.to_string()).await;
+    let began = Instant::now();
+    let error = peer.execute(&id, "tx1").await.unwrap_err().to_string();
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    let told = told(error, &id, connection["address"].as_str().unwrap_or_default());
+    told.strip_prefix("failed to execute transaction tx1: ").expect("no transaction is named").to_owned()
+}
+
+/// As [`refused`], for what Fabric only calls a deadline: the cause behind it.
+async fn deadline(connection: &Value) -> String {
+    let told = refused(connection).await;
+    let deadline = format!("{REFUSED}failed to create new connection: context deadline exceeded: ");
+    told.strip_prefix(&deadline).unwrap_or_else(|| panic!("no deadline: {told}")).to_owned()
+}
+
+#[tokio::test]
+async fn good_servers_are_reached() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = ChaincodeProgram::plain().await;
+    let connection = json!({"address": server.address.to_string()});
+    works(server, &connection).await;
+
+    let server = tls_server(authority.server(&["127.0.0.1"]), None).await;
+    let connection = with_tls(server.address, &authority);
+    works(server, &connection).await;
+
+    let server = tls_server(authority.server(&["localhost"]), None).await;
+    let connection = with_tls(format!("localhost:{}", server.address.port()), &authority);
+    works(server, &connection).await;
+
+    let server = tls_server(authority.server(&["127.0.0.1"]), Some(clients.certificate())).await;
+    let connection = with_client(with_tls(server.address, &authority), &clients.client());
+    works(server, &connection).await;
+
+    // The domain counts when there is a client certificate.
+    let server = tls_server(authority.server(&["cc.example"]), Some(clients.certificate())).await;
+    let mut connection = with_client(with_tls(server.address, &authority), &clients.client());
+    connection["domain"] = json!("cc.example");
+    works(server, &connection).await;
+
+    // Its own root certificate, a CA's, as OpenSSL makes one by default.
+    let pair = self_signed(&["127.0.0.1"]);
+    let server = tls_server(pair.clone(), None).await;
+    let mut connection = with_tls(server.address, &authority);
+    connection["root_cert"] = json!(pair.certificate);
+    works(server, &connection).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_fit_is_named_behind_the_deadline() {
+    const VERIFY: &str = "tls: failed to verify certificate: x509: ";
+    let (authority, other) = (Authority::new(), Authority::new());
+
+    let server = tls_server(authority.server(&["127.0.0.1"]), None).await;
+    let cause = deadline(&with_tls(server.address, &other)).await;
+    assert_eq!(cause, format!("{VERIFY}certificate signed by unknown authority"));
+
+    let server = tls_server(authority.server(&["cc.example"]), None).await;
+    let no_ip = format!("{VERIFY}cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs");
+    assert_eq!(deadline(&with_tls(server.address, &authority)).await, no_ip);
+    let mut without_client = with_tls(server.address, &authority);
+    without_client["domain"] = json!("cc.example");
+    assert_eq!(deadline(&without_client).await, no_ip, "the domain counts only with a client certificate");
+    let named = with_tls(format!("localhost:{}", server.address.port()), &authority);
+    assert_eq!(deadline(&named).await, format!("{VERIFY}certificate is valid for cc.example, not localhost"));
+
+    let server = tls_server(authority.server(&["10.0.0.1"]), None).await;
+    let cause = deadline(&with_tls(server.address, &authority)).await;
+    assert_eq!(cause, format!("{VERIFY}certificate is valid for 10.0.0.1, not 127.0.0.1"));
+
+    // Its common name is the address, which counts for nothing.
+    let server = tls_server(authority.server(&[]), None).await;
+    assert_eq!(deadline(&with_tls(server.address, &authority)).await, no_ip);
+    let named = with_tls(format!("localhost:{}", server.address.port()), &authority);
+    let legacy = format!("{VERIFY}certificate relies on legacy Common Name field, use SANs instead");
+    assert_eq!(deadline(&named).await, legacy);
+
+    let server = tls_server(authority.expired(&["127.0.0.1"]), None).await;
+    let cause = deadline(&with_tls(server.address, &authority)).await;
+    assert!(
+        cause.starts_with(&format!("{VERIFY}certificate has expired or is not yet valid: current time ")),
+        "{cause}"
+    );
+    assert!(cause.ends_with(" is after 2002-02-03T00:00:00Z"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_refused_client_certificate_is_named_though_fabric_does_not_know_of_it() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = tls_server(authority.server(&["127.0.0.1"]), Some(clients.certificate())).await;
+    let cause = deadline(&with_tls(server.address, &authority)).await;
+    assert_eq!(cause, "remote error: tls: certificate required");
+    let cause = deadline(&with_client(with_tls(server.address, &authority), &authority.client())).await;
+    assert!(cause.starts_with("remote error: tls: "), "{cause}");
+}
+
+#[tokio::test]
+async fn the_wrong_protocol_is_named_behind_the_deadline() {
+    let authority = Authority::new();
+    let plain = ChaincodeProgram::plain().await;
+    let cause = deadline(&with_tls(plain.address, &authority)).await;
+    assert_eq!(cause, "tls: first record does not look like a TLS handshake");
+
+    let tls = tls_server(authority.server(&["127.0.0.1"]), None).await;
+    let cause = deadline(&json!({"address": tls.address.to_string(), "dial_timeout": "400ms"})).await;
+    assert!(cause.starts_with("the server does not speak HTTP/2: "), "{cause}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_named_behind_the_deadline() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut streams = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            streams.push(stream);
+        }
+    });
+    for connection in [with_tls(address, &authority), json!({"address": address.to_string(), "dial_timeout": "400ms"})]
+    {
+        assert_eq!(deadline(&connection).await, "ADDRESS did not answer within 400ms");
+    }
+}
+
+#[tokio::test]
+async fn what_connection_json_lacks_is_told_at_once() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let good = || with_client(with_tls("127.0.0.1:1", &authority), &clients.client());
+    let without = |name: &str, value: Value| {
+        let mut connection = good();
+        connection[name] = value;
+        connection
+    };
+    for (connection, words) in [
+        (without("client_key", Value::Null), "error building chaincode: chaincode tls key not provided"),
+        (without("client_cert", json!("")), "error building chaincode: chaincode tls cert not provided"),
+        (without("root_cert", Value::Null), "error building chaincode: chaincode tls root cert not provided"),
+        (without("address", json!("")), "error building chaincode: chaincode address not provided"),
+    ] {
+        assert_eq!(refused(&connection).await, format!("could not launch chaincode ID: {words}"));
+    }
+    let told = refused(&without("dial_timeout", json!("10"))).await;
+    let told = told.split_once("malformed chaincode info at '").unwrap().1;
+    assert!(
+        told.ends_with("/release/chaincode/server/connection.json': time: missing unit in duration \"10\""),
+        "{told}"
+    );
+    let words = "error adding root certificate";
+    assert_eq!(refused(&without("root_cert", json!("no PEM"))).await, format!("{REFUSED}{words}"));
+    let words =
+        "failed to load client certificate: failed to create key pair: tls: failed to find any PEM data in key input";
+    assert_eq!(refused(&without("client_key", json!("no PEM"))).await, format!("{REFUSED}{words}"));
+    let key = authority.client().key;
+    let words =
+        "failed to load client certificate: failed to create key pair: tls: private key does not match public key";
+    assert_eq!(refused(&without("client_key", json!(key))).await, format!("{REFUSED}{words}"));
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_at_once() {
+    const DIALING: &str =
+        "failed to create new connection: connection error: desc = \"transport: error while dialing: ";
+    let free = TcpListener::bind(ANY).await.unwrap().local_addr().unwrap();
+    let connection = json!({"address": free.to_string(), "dial_timeout": "1h"});
+    let words = format!("{REFUSED}{DIALING}dial tcp ADDRESS: connect: connection refused\"");
+    assert_eq!(refused(&connection).await, words);
+
+    let words = format!("{REFUSED}{DIALING}dial tcp: address ADDRESS: missing port in address\"");
+    assert_eq!(refused(&json!({"address": "127.0.0.1"})).await, words);
+    let words = format!("{REFUSED}{DIALING}dial tcp: lookup tcp/port: unknown port\"");
+    assert_eq!(refused(&json!({"address": "127.0.0.1:port"})).await, words);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named() {
+    let told = refused(&json!({"address": "no.such.host.invalid:9999", "dial_timeout": "300ms"})).await;
+    // Without a name server that answers, the resolver has only failed for now.
+    let known = told.ends_with("dial tcp: lookup no.such.host.invalid: no such host\"")
+        || told.ends_with("dial tcp: lookup no.such.host.invalid: temporary failure in name resolution");
+    assert!(known, "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_becomes_right_within_the_dial_timeout_is_reached() {
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = Peer::new();
+    let id = peer.connected_to(&json!({"address": address.to_string(), "dial_timeout": "10s"}).to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let (mut stranger, _) = listener.accept().await.unwrap();
+    stranger.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    drop((stranger, listener));
+    let mut server = ChaincodeProgram::start(address, None).await;
+    let mut stream = server.register(&id).await;
+    let call = stream.next().await;
+    stream.complete(&call, 200, b"");
+    executing.await.unwrap().unwrap();
+}
+
+async fn ready_payload(change: impl FnOnce(&mut ChaincodeConfig)) -> ChaincodeAdditionalParams {
+    let peer = Peer::with(|_, config| change(config));
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let (support, of) = (peer.support.clone(), id.clone());
+    let launching = tokio::spawn(async move { support.launch(&of).await });
+    let mut stream = server.accept().await;
+    stream.register(&id);
+    assert_eq!(stream.next().await.r#type(), Type::Registered);
+    let ready = stream.next().await;
+    assert_eq!(ready.r#type(), Type::Ready);
+    launching.await.unwrap().unwrap();
+    ChaincodeAdditionalParams::decode(ready.payload).unwrap()
+}
+
+#[tokio::test]
+async fn ready_says_what_the_release_offers() {
+    let offered = ready_payload(|_| {}).await;
+    assert!(offered.use_write_batch && offered.use_get_multiple_keys);
+    assert_eq!((offered.max_size_write_batch, offered.max_size_get_multiple_keys), (1000, 1000));
+    let offered = ready_payload(|config| config.release = Release::V2_5).await;
+    assert_eq!(offered, ChaincodeAdditionalParams::default());
+}
+
+#[tokio::test]
+async fn a_server_with_another_package_id_uses_up_the_startup_time() {
+    let peer = Peer::with(|_, config| config.startup_timeout = Duration::from_millis(500));
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let mut stream = server.accept().await;
+    stream.register("other:1234");
+    let error = executing.await.unwrap().unwrap_err();
+    assert_eq!(
+        told(error, &id, server.address),
+        "failed to execute transaction tx1: could not launch chaincode ID: timeout expired while starting chaincode ID for transaction: the server at ADDRESS registered as \"other:1234\""
+    );
+    stream.ended().await;
+
+    // The next call dials again.
+    let executing = peer.executing(&id, "tx2");
+    let mut stream = server.register(&id).await;
+    let call = stream.next().await;
+    stream.complete(&call, 200, b"");
+    executing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_a_launch_of_others_is_told_that_registration_failed() {
+    let peer = Peer::new();
+    let authority = Authority::new();
+    let plain = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&with_tls(plain.address, &authority).to_string()).await;
+    let first = {
+        let (support, id) = (peer.support.clone(), id.clone());
+        tokio::spawn(async move { support.launch(&id).await })
+    };
+    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second = peer.execute(&id, "tx1").await.unwrap_err();
+    let second = told(second, &id, plain.address);
+    assert!(
+        second.starts_with(
+            "failed to execute transaction tx1: could not launch chaincode ID: chaincode registration failed: connection to ID failed: "
+        ),
+        "{second}"
+    );
+    let first = told(first.await.unwrap().unwrap_err(), &id, plain.address);
+    assert!(first.starts_with("could not launch chaincode ID: connection to ID failed: "), "{first}");
+}
+
+#[tokio::test]
+async fn a_server_killed_within_a_transaction_terminates_the_stream_and_is_dialled_again() {
+    let peer = Peer::new();
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let mut stream = server.register(&id).await;
+    stream.next().await;
+    let address = server.kill().await;
+    drop(stream);
+    let error = executing.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "failed to execute transaction tx1: error sending: chaincode stream terminated");
+
+    let error = told(peer.execute(&id, "tx2").await.unwrap_err(), &id, address);
+    assert!(error.ends_with("dial tcp ADDRESS: connect: connection refused\""), "{error}");
+
+    let mut server = ChaincodeProgram::start(address, None).await;
+    let executing = peer.executing(&id, "tx3");
+    let mut stream = server.register(&id).await;
+    let call = stream.next().await;
+    stream.complete(&call, 200, b"back");
+    assert_eq!(executing.await.unwrap().unwrap().response.payload, b"back");
+}
+
+#[tokio::test]
+async fn a_server_restarted_between_calls_is_not_noticed() {
+    let peer = Peer::new();
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    for transaction in ["tx1", "tx2", "tx3"] {
+        let executing = peer.executing(&id, transaction);
+        let mut stream = server.register(&id).await;
+        let call = stream.next().await;
+        stream.complete(&call, 200, b"");
+        executing.await.unwrap().unwrap();
+        let mut events = peer.tracer.subscribe();
+        let address = server.kill().await;
+        drop(stream);
+        server = ChaincodeProgram::start(address, None).await;
+        super::peer::eventually("the peer noticed", || {
+            events.drain().iter().any(|event| event.what.to_string().contains(" end: "))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_longer_than_the_execute_timeout_fails_and_the_chaincode_s_next_request_too() {
+    let peer = Peer::with(|_, config| config.execute_timeout = Duration::from_millis(300));
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let mut stream = server.register(&id).await;
+    let call = stream.next().await;
+    let error = executing.await.unwrap().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to execute transaction tx1: error sending: timeout expired while executing transaction"
+    );
+    let put = fabric_protos::protos::PutState { key: "k".to_owned(), ..Default::default() };
+    let answer = stream.ask(&call, Type::PutState, put).await;
+    assert_eq!(answer.r#type(), Type::Error);
+    assert_eq!(super::server::text(&answer), "PUT_STATE failed: transaction ID: tx1: no ledger context");
+    // What comes too late harms nobody.
+    stream.complete(&call, 200, b"late");
+    let executing = peer.executing(&id, "tx2");
+    let call = stream.next().await;
+    stream.complete(&call, 200, b"in time");
+    assert_eq!(executing.await.unwrap().unwrap().response.payload, b"in time");
+}
+
+#[tokio::test]
+async fn keepalives_are_sent_when_they_are_configured_and_need_no_answer() {
+    let peer = Peer::with(|_, config| config.keepalive = Some(Duration::from_millis(50)));
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let (support, of) = (peer.support.clone(), id.clone());
+    let launching = tokio::spawn(async move { support.launch(&of).await });
+    let mut stream = server.register(&id).await;
+    launching.await.unwrap().unwrap();
+    for _ in 0..3 {
+        let keepalive = stream.next().await;
+        assert_eq!(keepalive.r#type(), Type::Keepalive);
+        assert_eq!(keepalive.encoded_len(), 2);
+        stream.send(keepalive);
+    }
+}

@@ -1,0 +1,108 @@
+//! What a peer takes for a package.
+
+use embedded_peer::chaincode::{Metadata, Package, package_id};
+use proptest::prelude::*;
+use tar::{EntryType, Header};
+
+use super::peer::{append, compressed, package, package_of};
+
+fn refused(bytes: &[u8]) -> String {
+    Package::parse(bytes).map(drop).expect_err("the package was taken").to_string()
+}
+
+fn no_code() -> Vec<u8> {
+    compressed(&tar::Builder::new(Vec::new()).into_inner().unwrap())
+}
+
+fn outer(fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    fill(&mut archive);
+    compressed(&archive.into_inner().unwrap())
+}
+
+#[test]
+fn a_package_is_taken_apart() {
+    let bytes = package_of(r#"{"Type":"ccaas","label":"f1","path":"p","more":[1]}"#, &no_code());
+    let parsed = Package::parse(&bytes).unwrap();
+    let metadata = Metadata { kind: "ccaas".to_owned(), label: "f1".to_owned(), path: "p".to_owned() };
+    assert_eq!(parsed.metadata, metadata);
+    assert_eq!(parsed.code, no_code());
+    assert!(parsed.metadata_json.starts_with(b"{\"Type\""));
+}
+
+#[test]
+fn the_package_id_is_the_label_and_the_digest_of_every_byte() {
+    assert_eq!(
+        package_id("basic_1.0", b"abc"),
+        "basic_1.0:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+}
+
+#[test]
+fn what_is_no_package_is_refused_in_fabric_s_words() {
+    let label = |label: &str| {
+        format!(
+            "invalid label '{label}'. Label must be non-empty, can only consist of alphanumerics, symbols from '.+-_', and can only begin with alphanumerics"
+        )
+    };
+    let link = outer(|archive| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        archive.append_link(&mut header, "code.tar.gz", "elsewhere").unwrap();
+    });
+    let without_code = outer(|archive| append(archive, "metadata.json", b"{}", 0o644));
+    let without_metadata = outer(|archive| append(archive, "code.tar.gz", &no_code(), 0o644));
+    for (bytes, words) in [
+        (Vec::new(), "error reading as gzip stream: EOF".to_owned()),
+        (b"not a package".to_vec(), "error reading as gzip stream: gzip: invalid header".to_owned()),
+        (link, "tar entry code.tar.gz is not a regular file, type 50".to_owned()),
+        (without_code, "did not find a code package inside the package".to_owned()),
+        (without_metadata, "did not find any package metadata (missing metadata.json)".to_owned()),
+        (package_of("{}", &no_code()).to_vec(), label("")),
+        (package_of(r#"{"label":"-a"}"#, &no_code()).to_vec(), label("-a")),
+        (package_of(r#"{"label":"a/b"}"#, &no_code()).to_vec(), label("a/b")),
+        (
+            package_of(r#"{"label":1}"#, &no_code()).to_vec(),
+            "could not unmarshal metadata.json as json: json: cannot unmarshal number into Go struct field ChaincodePackageMetadata.label of type string".to_owned(),
+        ),
+        (
+            package_of("{", &no_code()).to_vec(),
+            "could not unmarshal metadata.json as json: unexpected end of JSON input".to_owned(),
+        ),
+        (
+            package_of(r#"{"label":"a"}"#, b"plain text code").to_vec(),
+            "error retrieving DB artifacts from code package: gzip: invalid header".to_owned(),
+        ),
+    ] {
+        assert_eq!(refused(&bytes), words);
+    }
+}
+
+#[test]
+fn a_package_that_unpacks_to_too_much_is_refused() {
+    // The package itself is small.
+    let code = outer(|archive| append(archive, "zeros", &vec![0; 257 * 1024 * 1024], 0o644));
+    let words = "error retrieving DB artifacts from code package: more than 268435456 bytes when unpacked";
+    assert_eq!(refused(&package_of(r#"{"label":"a"}"#, &code)), words);
+    let bytes = outer(|archive| append(archive, "metadata.json", &vec![0; 257 * 1024 * 1024], 0o644));
+    assert_eq!(refused(&bytes), "the package holds more than 268435456 bytes when unpacked");
+}
+
+proptest! {
+    /// A damaged package is refused or is another one, and nothing panics.
+    #[test]
+    fn damaged_packages_do_no_harm(at in 0usize..2000, bit in 0u8..8, length in 0usize..2000) {
+        let mut bytes = package("f1", &[("connection.json", "{}")]).to_vec();
+        bytes.truncate(length.max(1));
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let _ = Package::parse(&bytes);
+    }
+
+    #[test]
+    fn any_archive_does_no_harm(content in prop::collection::vec(any::<u8>(), 0..2048)) {
+        let _ = Package::parse(&content);
+        let _ = Package::parse(&compressed(&content));
+    }
+}
