@@ -214,7 +214,10 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
         RuntimeChoice::Auto if plan.fabric_bin.is_some() => on_processes.await,
         RuntimeChoice::Auto => {
             let without_docker = match docker(settings, fabric).await {
-                Ok(runtime) => return Ok(runtime),
+                Ok(runtime) => match reaches_databases(&runtime, plan).await {
+                    Ok(()) => return Ok(runtime),
+                    Err(reason) => reason,
+                },
                 Err(reason) => reason,
             };
             match on_processes.await {
@@ -228,6 +231,20 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
             }
         }
     }
+}
+
+/// Whether nodes of this runtime reach every CouchDB. One that is not found is told of when it is asked.
+async fn reaches_databases(runtime: &Runtime, plan: &Plan) -> Result<(), String> {
+    for couchdb in &plan.couchdb {
+        let found = tokio::net::lookup_host((couchdb.host(), couchdb.port()));
+        let found = tokio::time::timeout(plan.timeout, found).await;
+        let address = found.ok().and_then(Result::ok).and_then(|mut addresses| addresses.next());
+        if let Some(address) = address {
+            let reached = runtime.reaches(address.ip().to_canonical());
+            reached.map_err(|error| format!("--couchdb {couchdb} {}", error_text(&error)))?;
+        }
+    }
+    Ok(())
 }
 
 async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<Runtime, String> {

@@ -196,6 +196,24 @@ fn with_index(place: &fabric_harness::runtime::ChaincodePlacement) -> (Package, 
     (package, server)
 }
 
+#[test]
+#[ignore = "needs Fabric's peer and orderer (FABRIC_BIN or PATH) and a CouchDB (COUCHDB_URL)"]
+fn needs_couchdb_containers_are_passed_over_for_one_on_loopback() {
+    let server = Server::new();
+    assert!(server.couchdb.host().starts_with("127."), "this test needs a CouchDB on this machine's loopback");
+    let e2e = E2e::new(&["--couchdb", &server.url]);
+    let mut command = e2e.command();
+    // With --fabric-bin containers would not be tried at all.
+    if let Ok(programs) = std::env::var("FABRIC_BIN") {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{programs}:{path}"));
+    }
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("runtime docker passed over: ") && text.contains("runtime process, "), "{text}");
+}
+
 /// It would be another loopback, where nobody listens.
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]

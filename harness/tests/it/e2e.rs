@@ -46,7 +46,7 @@ impl E2e {
         self.path(name).display().to_string()
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let program = |variable: &str| std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));
         fs::create_dir_all(self.path("runs")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
