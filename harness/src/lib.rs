@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod client;
 pub mod couchdb;
 pub mod deploy;
+pub mod explain;
 pub mod interrupt;
 pub mod options;
 pub mod program;

@@ -33,6 +33,10 @@ pub enum Command {
     E2e(Box<E2eOptions>),
     /// Tell which runtimes are possible here: a line each, `NAME<TAB>yes|no<TAB>WHY`.
     Probe(FabricOptions),
+    /// Turn the known failures in logs into cause and cure.
+    ///
+    /// Exit codes: 0, a known failure was found; 1, none; 2, a log can't be read.
+    Explain(crate::explain::ExplainOptions),
     /// Wait until the harness that started this ends, and end its run if it has not done so itself.
     #[command(hide = true)]
     Reap {

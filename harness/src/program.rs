@@ -25,6 +25,7 @@ pub async fn program(cli: Cli) -> ExitCode {
             e2e(&options).await
         }
         Command::Probe(options) => probe(&options).await,
+        Command::Explain(options) => crate::explain::explain(&options),
         // The reaper blocks, and needs none of what runs here.
         Command::Reap { directory } => {
             if reaper::main(&directory) == std::process::ExitCode::SUCCESS {

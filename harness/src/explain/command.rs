@@ -1,0 +1,87 @@
+//! `explain [LOG…]`: reads logs, and prints the causes and cures of the failures in them.
+
+use super::{Finding, find};
+use crate::report::{ExitCode, say};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+/// The most bytes of one log that are read: what is further back is rarely the first cause.
+const LIMIT: u64 = 256 * 1024 * 1024;
+
+/// The options of `explain`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExplainOptions {
+    /// Logs of peers, orderers, chaincode servers or clients; a directory stands for the files in
+    /// it, and for those in its `logs`. Default: standard input.
+    #[arg(value_name = "LOG")]
+    pub logs: Vec<PathBuf>,
+}
+
+/// Explains the logs. Ends with [`ExitCode::Passed`] when a known failure was found,
+/// [`ExitCode::Failed`] when none was, [`ExitCode::CouldNotRun`] when a log can't be read.
+pub fn explain(options: &ExplainOptions) -> ExitCode {
+    let texts = match read(&options.logs) {
+        Ok(texts) => texts,
+        Err(reason) => {
+            eprintln!("error: {reason}");
+            return ExitCode::CouldNotRun;
+        }
+    };
+    let found = find(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    if found.is_empty() {
+        let lines: usize = texts.iter().map(|(_, text)| text.lines().count()).sum();
+        say(format_args!("no known failure in {lines} lines"));
+        return ExitCode::Failed;
+    }
+    for finding in &found {
+        say(told(finding));
+    }
+    ExitCode::Passed
+}
+
+/// A finding as it is printed: where, what is wrong, what to do.
+pub(super) fn told(finding: &Finding) -> String {
+    let Finding { name, place, line, excerpt, cause, cure } = finding;
+    format!("{place}:{line}: {name}\n  {excerpt}\n  cause: {cause}\n  cure:  {cure}\n")
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
+    if paths.is_empty() {
+        let text = text(io::stdin().lock()).map_err(|error| format!("standard input can't be read: {error}"))?;
+        return Ok(vec![("standard input".to_owned(), text)]);
+    }
+    let mut texts = Vec::new();
+    for path in paths {
+        let unreadable = |error: io::Error| format!("{}: {error}", path.display());
+        if !path.is_dir() {
+            let log = File::open(path).and_then(text).map_err(unreadable)?;
+            texts.push((path.display().to_string(), log));
+            continue;
+        }
+        let before = texts.len();
+        for directory in [path.clone(), path.join("logs")].iter().filter(|directory| directory.is_dir()) {
+            let entries = directory.read_dir().and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
+            let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+            files.sort();
+            for file in files.iter().filter(|file| is_log(file)) {
+                let log = File::open(file).and_then(text).map_err(|error| format!("{}: {error}", file.display()))?;
+                texts.push((file.display().to_string(), log));
+            }
+        }
+        if texts.len() == before {
+            return Err(format!("{}: no .log or .txt in it, nor in its logs", path.display()));
+        }
+    }
+    Ok(texts)
+}
+
+fn is_log(path: &std::path::Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|extension| extension == "log" || extension == "txt")
+}
+
+fn text(source: impl io::Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    source.take(LIMIT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

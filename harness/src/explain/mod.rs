@@ -1,0 +1,141 @@
+//! The known failures: what a client or a log says, turned into cause and cure.
+//!
+//! They are data, in `catalogue.toml`; this room reads texts and says which of them it found. It
+//! runs nothing and asks no node.
+
+mod command;
+
+pub use command::{ExplainOptions, explain};
+
+use regex::{Captures, Regex};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+/// The longest part of a line that is shown, in characters.
+const EXCERPT: usize = 240;
+
+/// Reads the catalogue. It is part of the program, and a test holds that it can be read.
+static CATALOGUE: LazyLock<Catalogue> =
+    LazyLock::new(|| toml::from_str(include_str!("catalogue.toml")).unwrap_or_default());
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Catalogue {
+    #[serde(rename = "failure")]
+    failures: Vec<Failure>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failure {
+    name: String,
+    says: Vec<Expression>,
+    cause: String,
+    cure: String,
+    #[serde(default)]
+    hides: Vec<String>,
+}
+
+/// A regular expression in the catalogue.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Expression(Regex);
+
+impl TryFrom<String> for Expression {
+    type Error = regex::Error;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Regex::new(&text).map(Self)
+    }
+}
+
+/// A known failure that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is called, such as `unknown-authority`.
+    pub name: String,
+    /// The name of the text that it was found in.
+    pub place: String,
+    /// The number of the first line that says it, from 1.
+    pub line: usize,
+    /// That line, shortened.
+    pub excerpt: String,
+    /// What is wrong.
+    pub cause: String,
+    /// What to do.
+    pub cure: String,
+}
+
+/// Finds the known failures in texts, each with its name. Each failure is there once, where it is
+/// seen first; causes come before symptoms, and a symptom whose cause was found is left out.
+///
+/// ```
+/// let log = "ClientHandshake -> tls: failed to verify certificate: x509: certificate signed by unknown authority";
+/// let answer = "error creating grpc connection to cc:9999: failed to create new connection: context deadline exceeded";
+/// let found = fabric_harness::explain::find([("peer.log", log), ("client", answer)]);
+/// assert_eq!(found.len(), 1);
+/// assert!(found[0].cure.contains("root_cert"));
+/// ```
+pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Finding> {
+    let texts: Vec<(&str, &str)> = texts.into_iter().collect();
+    let seen: Vec<(&Failure, Finding)> = CATALOGUE
+        .failures
+        .iter()
+        .filter_map(|failure| texts.iter().find_map(|(place, text)| failure.seen_in(place, text)))
+        .collect();
+    let hidden: BTreeSet<&str> = seen.iter().flat_map(|(failure, _)| &failure.hides).map(String::as_str).collect();
+    seen.iter().filter(|(failure, _)| !hidden.contains(failure.name.as_str())).map(|(_, found)| found.clone()).collect()
+}
+
+impl Failure {
+    fn seen_in(&self, place: &str, text: &str) -> Option<(&Self, Finding)> {
+        let (captures, start) = self
+            .says
+            .iter()
+            .filter_map(|expression| {
+                let captures = expression.0.captures(text)?;
+                let start = captures.get(0)?.start();
+                Some((captures, start))
+            })
+            .min_by_key(|(_, start)| *start)?;
+        let before = &text[..start];
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let begin = before.rfind('\n').map_or(0, |at| at + 1);
+        let whole = text[begin..].lines().next().unwrap_or_default();
+        Some((
+            self,
+            Finding {
+                name: self.name.clone(),
+                place: place.to_owned(),
+                line,
+                excerpt: excerpt(whole, start - begin),
+                cause: filled_in(&self.cause, &captures),
+                cure: filled_in(&self.cure, &captures),
+            },
+        ))
+    }
+}
+
+/// `${name}` becomes what the group of that name matched.
+fn filled_in(text: &str, captures: &Captures<'_>) -> String {
+    let mut filled = String::new();
+    captures.expand(text, &mut filled);
+    filled
+}
+
+/// At most [`EXCERPT`] characters of a line, with the place that begins at byte `at` among them.
+fn excerpt(line: &str, at: usize) -> String {
+    let characters = line.chars().count();
+    if characters <= EXCERPT {
+        return line.trim().to_owned();
+    }
+    let before = line.get(..at).map_or(0, |text| text.chars().count());
+    let skip = before.saturating_sub(EXCERPT / 4).min(characters - EXCERPT);
+    let middle: String = line.chars().skip(skip).take(EXCERPT).collect();
+    let (head, tail) = (if skip > 0 { "…" } else { "" }, if skip + EXCERPT < characters { "…" } else { "" });
+    format!("{head}{}{tail}", middle.trim())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+use super::*;
+
+#[test]
+fn the_catalogue_is_read_and_refers_only_to_itself() {
+    let catalogue: Catalogue = toml::from_str(include_str!("catalogue.toml")).unwrap();
+    let names: BTreeSet<&str> = catalogue.failures.iter().map(|failure| failure.name.as_str()).collect();
+    assert_eq!(names.len(), catalogue.failures.len(), "a name is there twice");
+    for failure in &catalogue.failures {
+        assert!(!failure.says.is_empty(), "{} is never found", failure.name);
+        for hidden in &failure.hides {
+            assert!(names.contains(hidden.as_str()), "{} hides {hidden}, which is none", failure.name);
+        }
+        for placeholder in failure.cause.split("${").chain(failure.cure.split("${")).skip(1) {
+            let Some((name, _)) = placeholder.split_once('}') else { continue };
+            let has = |expression: &Expression| expression.0.capture_names().flatten().any(|group| group == name);
+            assert!(failure.says.iter().any(has), "{}: no expression has a group {name}", failure.name);
+        }
+    }
+}
+
+/// What real peers, of 2.5 and 3.1, said to each mistake.
+#[test]
+fn what_real_peers_say_is_explained() {
+    let seen = [
+        (
+            "could not build chaincode: docker build failed: docker build is disabled",
+            "docker-missing",
+        ),
+        ("failed to generate platform-specific docker build: Unknown chaincodeType: CCAAS", "type-not-taken"),
+        (
+            "Build -> external builder failed to build: external builder 'ccaas_builder' failed: exit status 3",
+            "build-failed",
+        ),
+        (
+            "external builder failed to release: builder 'ccaas_builder' release failed: exit status 4",
+            "release-failed",
+        ),
+        (
+            "could not launch chaincode f1:00: error building chaincode: error building image: external builder failed: existing build could not be restored: chaincode 'f1:00' was already built with builder 'ccaas_builder', but that builder is no longer available",
+            "builder-gone",
+        ),
+        (
+            r#"failed to create new connection: connection error: desc = "transport: error while dialing: dial tcp 127.0.0.1:9999: connect: connection refused""#,
+            "server-not-running",
+        ),
+        (
+            "ClientHandshake -> Client TLS handshake failed after 1.7ms with error: tls: failed to verify certificate: x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs",
+            "no-ip-san",
+        ),
+        (
+            "could not launch chaincode f1:00: timeout expired while starting chaincode f1:00 for transaction",
+            "start-timeout",
+        ),
+        (
+            "notifyRegistry -> failed to start f9:11 -- peer will not accept external chaincode connection f9:11 (except in dev mode)",
+            "wrong-package-id",
+        ),
+        ("error sending: chaincode stream terminated", "stream-terminated"),
+        (
+            "make sure the chaincode basic has been successfully defined on channel mychannel and try again: chaincode definition for 'basic' exists, but chaincode is not installed",
+            "not-installed",
+        ),
+        ("VMEndpoint not set and no ExternalBuilders defined", "no-builder-and-no-docker"),
+    ];
+    for (text, name) in seen {
+        let found = find([("peer.log", text)]);
+        assert_eq!(found.iter().map(|finding| finding.name.as_str()).collect::<Vec<_>>(), [name], "{text}");
+    }
+}
+
+#[test]
+fn a_cause_takes_the_place_of_its_symptoms_and_names_what_it_saw() {
+    let client = "error sending: failed to create new connection: context deadline exceeded";
+    let log = "one\ntwo\nClient TLS handshake failed: x509: certificate is valid for cc.example, not peer.example";
+    let found = find([("client", client), ("peer.log", log)]);
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((finding.name.as_str(), finding.place.as_str(), finding.line), ("wrong-name", "peer.log", 3));
+    assert!(finding.cause.contains("peer.example"), "{}", finding.cause);
+    assert_eq!(find([("client", client)])[0].name, "dial-timeout");
+}
+
+#[test]
+fn nothing_is_made_up() {
+    assert_eq!(find([("peer.log", "INFO [lifecycle] all is well\n")]), []);
+}
+
+#[test]
+fn a_long_line_is_shortened_around_what_it_says() {
+    let line = format!("{}chaincode stream terminated{}", "ä".repeat(500), "b".repeat(500));
+    let found = find([("peer.log", line.as_str())]);
+    assert!(found[0].excerpt.contains("chaincode stream terminated"), "{}", found[0].excerpt);
+    assert!(found[0].excerpt.chars().count() <= EXCERPT + 2);
+}
