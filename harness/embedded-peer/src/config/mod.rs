@@ -102,6 +102,11 @@ impl ChannelConfig {
         &self.0.channel
     }
 
+    /// Whether the other is a clone of this one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How often it was changed.
     pub fn sequence(&self) -> u64 {
         self.0.config.sequence

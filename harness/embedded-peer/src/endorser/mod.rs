@@ -1,1 +1,231 @@
-//! Simulates and endorses proposals.
+//! Simulates and endorses proposals (`core/endorser`).
+//!
+//! A proposal is checked, its chaincode runs on a simulation of the ledger, private data goes to the
+//! peers that may hold it, and what came of it is signed. The gateway calls the same functions
+//! without gRPC between.
+
+pub mod access;
+pub(crate) mod collections;
+mod distribution;
+mod host;
+pub(crate) mod info;
+pub(crate) mod interest;
+mod invocation;
+pub mod proposal;
+pub mod response;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fabric_protos::protos::endorser_server::Endorser;
+use fabric_protos::protos::{ChaincodeEvent, ChaincodeInterest, ProposalResponse, Response, SignedProposal};
+use tonic::{Request, Status};
+
+use crate::discovery;
+use crate::msp::MspManager;
+use crate::peer::{Peer, PeerChannel};
+use crate::policy::SignedData;
+use crate::system;
+use proposal::Unpacked;
+
+/// From this status on a chaincode's answer is a failure (the shim's ERRORTHRESHOLD).
+const FAILURE: i32 = 400;
+
+/// From this status on the peer tells what the failed chaincode did (the shim's ERROR).
+const ERROR: i32 = 500;
+
+/// What endorsing remembers of a channel, until a definition or the configuration changes.
+#[derive(Debug, Default)]
+pub(crate) struct Endorsing {
+    pub(crate) definitions: info::Remembered,
+    pub(crate) descriptors: discovery::Remembered,
+}
+
+/// A peer's endorser.
+#[derive(Clone, Debug)]
+pub struct Service {
+    peer: Arc<Peer>,
+}
+
+impl Service {
+    /// The endorser of a peer.
+    pub fn new(peer: Arc<Peer>) -> Self {
+        Self { peer }
+    }
+}
+
+#[tonic::async_trait]
+impl Endorser for Service {
+    async fn process_proposal(
+        &self,
+        request: Request<SignedProposal>,
+    ) -> Result<tonic::Response<ProposalResponse>, Status> {
+        let proposal = Unpacked::new(request.into_inner()).map_err(Status::unknown)?;
+        let response = endorse(&self.peer, &Arc::new(proposal)).await;
+        response.map(tonic::Response::new).map_err(|refusal| Status::unknown(refusal.into_text()))
+    }
+}
+
+/// A proposal is not worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is malformed, or its creator may not make it.
+    Proposal(String),
+    /// A filter before the endorser, or the way to it, refused it.
+    Unanswered(String),
+}
+
+impl Refusal {
+    pub(crate) fn unanswered(text: impl Into<String>) -> Self {
+        Self::Unanswered(text.into())
+    }
+
+    fn into_text(self) -> String {
+        match self {
+            Self::Proposal(text) | Self::Unanswered(text) => text,
+        }
+    }
+}
+
+/// What came of a proposal.
+#[derive(Debug)]
+pub(crate) enum Executed {
+    /// The peer could not work on it.
+    Failed(String),
+    /// The chaincode answered.
+    Answered(Box<Answer>),
+}
+
+/// A chaincode's answer, and what it did.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    response: Response,
+    event: Option<ChaincodeEvent>,
+    /// The encoded read-write set.
+    results: Bytes,
+    interest: Option<ChaincodeInterest>,
+    version: String,
+}
+
+impl Executed {
+    /// The answer as far as an evaluation wants it: what it did is not told, and nothing is signed.
+    pub(crate) fn unsigned(self) -> ProposalResponse {
+        match self {
+            Self::Failed(message) => failed(message),
+            Self::Answered(answer) => {
+                // Whether there is a payload tells the chaincode's failures from the peer's.
+                let payload = if answer.response.status >= ERROR { vec![0] } else { Vec::new() };
+                ProposalResponse { response: Some(answer.response), payload, ..ProposalResponse::default() }
+            }
+        }
+    }
+}
+
+fn failed(message: String) -> ProposalResponse {
+    ProposalResponse { response: Some(system::failure(message)), ..ProposalResponse::default() }
+}
+
+/// Runs a proposal and signs what came of it.
+///
+/// # Errors
+///
+/// When the proposal is refused. What goes wrong later is told in the response.
+pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<ProposalResponse, Refusal> {
+    let answer = match execute(peer, proposal).await? {
+        Executed::Failed(message) => return Ok(failed(message)),
+        Executed::Answered(answer) => *answer,
+    };
+    let Answer { response, event, results, interest, version } = answer;
+    let payload =
+        || response::payload(&proposal.hash, &response, &results, event.as_ref(), &proposal.chaincode, &version);
+    if response.status >= ERROR {
+        let payload = payload();
+        return Ok(ProposalResponse { response: Some(response), payload, interest, ..ProposalResponse::default() });
+    }
+    if proposal.channel().is_empty() || response.status >= FAILURE {
+        return Ok(ProposalResponse { response: Some(response), ..ProposalResponse::default() });
+    }
+    let payload = payload();
+    Ok(match response::endorse(&peer.signer, &payload) {
+        Ok(endorsement) => ProposalResponse {
+            version: 1,
+            response: Some(response),
+            payload,
+            endorsement: Some(endorsement),
+            interest,
+            ..ProposalResponse::default()
+        },
+        Err(error) => {
+            failed(format!("endorsing with plugin failed: could not sign the proposal response payload: {error}"))
+        }
+    })
+}
+
+/// Runs a proposal.
+///
+/// # Errors
+///
+/// When the proposal is refused.
+pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Executed, Refusal> {
+    let name = proposal.channel();
+    let channel = if name.is_empty() {
+        None
+    } else {
+        match peer.channel(name) {
+            Some(channel) => Some(channel),
+            None => return Ok(Executed::Failed(format!("channel '{name}' not found"))),
+        }
+    };
+    check(peer, channel.as_deref(), proposal)?;
+    let executed = invocation::execute(peer, channel.as_ref(), proposal).await;
+    Ok(match executed {
+        Ok(answer) => Executed::Answered(Box::new(answer)),
+        Err(message) => {
+            tracing::warn!("failed to invoke chaincode {} on channel {name}: {message}", proposal.chaincode);
+            Executed::Failed(message)
+        }
+    })
+}
+
+/// Everything about a proposal that is checked before its chaincode is looked for.
+fn check(peer: &Peer, channel: Option<&PeerChannel>, proposal: &Unpacked) -> Result<(), Refusal> {
+    let config = channel.map(PeerChannel::config);
+    let msps = config.as_ref().map_or(&peer.local_msp, |config| config.msps());
+    let signed = SignedData {
+        message: proposal.message.clone(),
+        identity: proposal.creator.clone(),
+        signature: proposal.signature.clone(),
+    };
+    check_creator(peer, msps, proposal)?;
+    let Some(channel) = channel else { return Ok(()) };
+    let id = proposal.transaction_id();
+    if channel.ledger.transaction(id).is_some() {
+        let creator = hex::encode(&proposal.creator);
+        return Err(Refusal::Proposal(format!("duplicate transaction found [{id}]. Creator [{creator}]")));
+    }
+    if system::is_system(&proposal.chaincode) {
+        return Ok(());
+    }
+    access::check(peer, "peer/Propose", proposal.channel(), &signed).map_err(Refusal::Proposal)
+}
+
+fn check_creator(peer: &Peer, msps: &MspManager, proposal: &Unpacked) -> Result<(), Refusal> {
+    let invalid = |error: String| Refusal::Proposal(format!("error validating proposal: {error}"));
+    let channel = proposal.channel();
+    let identity = msps.deserialize(&proposal.creator);
+    if identity.as_ref().is_ok_and(|identity| peer.clock.now() > identity.expires_at()) {
+        return Err(Refusal::unanswered("proposal client identity expired"));
+    }
+    proposal.check_headers().map_err(invalid)?;
+    let identity = identity.map_err(|error| {
+        tracing::warn!("access denied on channel {channel}: {error}");
+        invalid(format!("access denied: channel [{channel}] creator org unknown, creator is malformed"))
+    })?;
+    let denied = |error: crate::msp::IdentityError| {
+        let organization = identity.msp_id();
+        tracing::warn!("access denied on channel {channel} to a member of {organization}: {error}");
+        invalid(format!("access denied: channel [{channel}] creator org [{organization}]"))
+    };
+    identity.validate().map_err(denied)?;
+    identity.verify(&proposal.message, &proposal.signature).map_err(denied)
+}

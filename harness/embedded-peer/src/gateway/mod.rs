@@ -1,1 +1,132 @@
-//! The gateway service, by which SDKs evaluate and submit.
+//! The gateway service, by which SDKs evaluate and submit (`internal/pkg/gateway`).
+//!
+//! It asks the peers of this process directly, its own organization's first, and hands transactions
+//! to the ordering service of this process. Which peers may endorse is the matter of `discovery`.
+
+mod commit;
+mod endorse;
+mod evaluate;
+mod events;
+pub(crate) mod plan;
+mod registry;
+pub(crate) mod status;
+mod submit;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric_protos::gateway::gateway_server::Gateway;
+use fabric_protos::gateway::{
+    ChaincodeEventsResponse, CommitStatusResponse, EndorseRequest, EndorseResponse, EvaluateRequest, EvaluateResponse,
+    SignedChaincodeEventsRequest, SignedCommitStatusRequest, SubmitRequest, SubmitResponse,
+};
+use futures::Stream;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Response, Status};
+
+use crate::peer::Peer;
+
+/// A peer's gateway.
+#[derive(Clone, Debug)]
+pub struct Service {
+    peer: Arc<Peer>,
+}
+
+impl Service {
+    /// The gateway of a peer.
+    pub fn new(peer: Arc<Peer>) -> Self {
+        Self { peer }
+    }
+}
+
+#[tonic::async_trait]
+impl Gateway for Service {
+    type ChaincodeEventsStream = Pin<Box<dyn Stream<Item = Result<ChaincodeEventsResponse, Status>> + Send>>;
+
+    async fn evaluate(&self, request: Request<EvaluateRequest>) -> Result<Response<EvaluateResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let late = || Status::new(Code::DeadlineExceeded, "evaluate timeout expired");
+        within(deadline, evaluate::evaluate(&self.peer, request.into_inner()), late).await.map(Response::new)
+    }
+
+    async fn endorse(&self, request: Request<EndorseRequest>) -> Result<Response<EndorseResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let late = || Status::new(Code::DeadlineExceeded, "endorsement timeout expired while collecting endorsements");
+        within(deadline, endorse::endorse(&self.peer, request.into_inner()), late).await.map(Response::new)
+    }
+
+    async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let late =
+            || Status::new(Code::DeadlineExceeded, "submit timeout expired while broadcasting to ordering service");
+        within(deadline, submit::submit(&self.peer, request.into_inner()), late).await.map(Response::new)
+    }
+
+    async fn commit_status(
+        &self,
+        request: Request<SignedCommitStatusRequest>,
+    ) -> Result<Response<CommitStatusResponse>, Status> {
+        let deadline = deadline(request.metadata());
+        let late = || Status::new(Code::DeadlineExceeded, "context deadline exceeded");
+        within(deadline, commit::status(&self.peer, request.into_inner()), late).await.map(Response::new)
+    }
+
+    async fn chaincode_events(
+        &self,
+        request: Request<SignedChaincodeEventsRequest>,
+    ) -> Result<Response<Self::ChaincodeEventsStream>, Status> {
+        let events = events::events(&self.peer, &request.into_inner())?;
+        Ok(Response::new(Box::pin(events)))
+    }
+}
+
+/// Waits no longer than the client does.
+async fn within<T>(
+    deadline: Option<Duration>,
+    work: impl Future<Output = Result<T, Status>>,
+    late: impl FnOnce() -> Status,
+) -> Result<T, Status> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(late())),
+        None => work.await,
+    }
+}
+
+/// How long the client waits, if it says so: `grpc-timeout` is at most eight digits and a unit.
+fn deadline(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_read_as_grpc_writes_it() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&metadata)
+        };
+        assert_eq!(read("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(read("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("3M"), Some(Duration::from_mins(3)));
+        for wrong in ["", "S", "1", "-1S", "999999999S", "1x"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(deadline(&MetadataMap::new()), None);
+    }
+}

@@ -15,6 +15,7 @@ use super::Peer;
 use super::events::concerns_lifecycle;
 use crate::config::ChannelConfig;
 use crate::deliver::Signed;
+use crate::endorser::{Endorsing, collections};
 use crate::ledger::{Committed, Ledger, LedgerError, TransactionKind};
 use crate::lifecycle::{ChannelCollections, StateRules};
 use crate::orderer::chain::Chain;
@@ -29,6 +30,8 @@ pub struct PeerChannel {
     /// This peer's ledger of it.
     pub ledger: Ledger,
     config: Arc<RwLock<ChannelConfig>>,
+    /// What endorsing remembers of it.
+    pub(crate) endorsing: Endorsing,
     genesis_hash: Vec<u8>,
     /// Held while a block is committed, so that whoever holds it knows that none is.
     committing: Mutex<()>,
@@ -52,6 +55,7 @@ impl PeerChannel {
             name,
             ledger,
             config,
+            endorsing: Endorsing::default(),
             genesis_hash: genesis.header.as_ref().map(header_hash).unwrap_or_default(),
             committing: Mutex::default(),
         };
@@ -104,8 +108,8 @@ impl PeerChannel {
     }
 
     /// Whether a client may see what a collection holds: anyone, unless only members may.
-    pub(crate) fn may_read_collection(&self, _: &str, _: &str, _: &Signed) -> Result<bool, String> {
-        Ok(false)
+    pub(crate) fn may_read_collection(&self, chaincode: &str, name: &str, signed: &Signed) -> Result<bool, String> {
+        collections::may_see(self, chaincode, name, &signed.identity)
     }
 
     /// Obeys a configuration block from now on.

@@ -1,1 +1,72 @@
 //! System chaincodes: cscc, qscc and the way to `_lifecycle`.
+//!
+//! They run in the peer itself and answer as they do in Fabric. What a definition is and how it
+//! comes about is the matter of `lifecycle`.
+
+pub(crate) mod cscc;
+pub(crate) mod go;
+mod lifecycle;
+pub(crate) mod qscc;
+
+use std::sync::Arc;
+
+use fabric_protos::protos::Response;
+
+use crate::endorser;
+use crate::ledger::SharedSimulation;
+use crate::peer::{Peer, PeerChannel};
+use crate::policy::SignedData;
+
+/// Those that Fabric has built in, whether they are deployed or not (`internal/peer/node/start.go`).
+const SYSTEM_CHAINCODES: [&str; 4] = ["_lifecycle", "cscc", "lscc", "qscc"];
+
+/// Whether a chaincode is one of the peer's own.
+pub fn is_system(chaincode: &str) -> bool {
+    SYSTEM_CHAINCODES.contains(&chaincode)
+}
+
+/// On whose behalf a system chaincode runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The chaincode that the proposal itself calls.
+    pub(crate) called: String,
+    /// The proposal and its signature.
+    pub(crate) signed: SignedData,
+}
+
+impl Caller {
+    /// Whether the creator of the proposal may use a resource; no channel is the peer itself.
+    pub(crate) fn check(&self, peer: &Peer, resource: &str, channel: &str) -> Result<(), String> {
+        endorser::access::check(peer, resource, channel, &self.signed)
+    }
+}
+
+/// Runs a system chaincode.
+///
+/// # Errors
+///
+/// It is not deployed, or took too long.
+pub(crate) async fn invoke(
+    peer: &Arc<Peer>,
+    channel: Option<&Arc<PeerChannel>>,
+    chaincode: &str,
+    caller: &Caller,
+    arguments: &[Vec<u8>],
+    simulation: Option<&SharedSimulation>,
+) -> Result<Response, String> {
+    match chaincode {
+        cscc::NAME => Ok(cscc::invoke(peer, caller, arguments)),
+        qscc::NAME => Ok(qscc::invoke(peer, caller, arguments)),
+        lifecycle::NAME => lifecycle::invoke(peer, channel, caller, arguments, simulation).await,
+        // Fabric 3 knows lscc and does not deploy it.
+        _ => Err(format!("could not launch chaincode {chaincode}.syscc: error building chaincode: it is not deployed")),
+    }
+}
+
+pub(crate) fn success(payload: Vec<u8>) -> Response {
+    Response { status: 200, payload, ..Response::default() }
+}
+
+pub(crate) fn failure(message: String) -> Response {
+    Response { status: 500, message, ..Response::default() }
+}

@@ -1,0 +1,80 @@
+//! What a peer tells of itself by gossip, as far as discovery hands it on: that it lives, and what it
+//! has on a channel. Nothing is gossiped; the messages are made when somebody asks.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use fabric_protos::discovery::Peer as Told;
+use fabric_protos::gossip::gossip_message::{Content, Tag};
+use fabric_protos::gossip::{
+    AliveMessage, Chaincode, Envelope, GossipMessage, Member as Membership, PeerTime, Properties, StateInfo,
+};
+use fabric_protos::msp::SerializedIdentity;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use super::members::Member;
+use crate::endorser::info::{self, Info};
+use crate::peer::Peer;
+
+/// A peer's identifier: SHA-256 over MSP ID and certificate (`internal/pkg/peer/gossip/mcs.go`).
+pub(crate) fn pki_id(identity: &[u8]) -> Vec<u8> {
+    let identity = SerializedIdentity::decode(identity).unwrap_or_default();
+    Sha256::new().chain_update(identity.mspid).chain_update(identity.id_bytes).finalize().to_vec()
+}
+
+/// A peer as it is known outside of any channel.
+pub(crate) fn alive(peer: &Peer) -> Told {
+    let identity = peer.signer.identity().to_vec();
+    let alive = AliveMessage {
+        membership: Some(Membership {
+            endpoint: peer.endpoint.clone(),
+            metadata: Vec::new(),
+            pki_id: pki_id(&identity),
+        }),
+        timestamp: Some(timestamp(peer)),
+        identity: identity.clone(),
+    };
+    let message =
+        GossipMessage { tag: Tag::Empty.into(), content: Some(Content::AliveMsg(alive)), ..GossipMessage::default() };
+    Told { membership_info: Some(signed(peer, &message)), identity, state_info: None }
+}
+
+/// A peer with its state on a channel.
+pub(crate) fn on_channel(member: &Member) -> Told {
+    let peer = &member.peer;
+    let pki_id = pki_id(peer.signer.identity());
+    let channel = member.channel.ledger.channel();
+    let chaincodes = info::all_runnable(peer, &member.channel);
+    let chaincode = |(name, info): (String, Arc<Info>)| {
+        let version = info.definition.sequence.to_string();
+        Chaincode { name, version, metadata: Vec::new() }
+    };
+    let state = StateInfo {
+        timestamp: Some(timestamp(peer)),
+        channel_mac: Sha256::new().chain_update(&pki_id).chain_update(channel).finalize().to_vec(),
+        pki_id,
+        properties: Some(Properties {
+            ledger_height: member.height,
+            left_channel: false,
+            chaincodes: chaincodes.into_iter().map(chaincode).collect(),
+        }),
+    };
+    let message = GossipMessage {
+        tag: Tag::ChanOrOrg.into(),
+        content: Some(Content::StateInfo(state)),
+        ..GossipMessage::default()
+    };
+    Told { state_info: Some(signed(peer, &message)), ..alive(peer) }
+}
+
+fn timestamp(peer: &Peer) -> PeerTime {
+    let now = peer.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    PeerTime { inc_num: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), seq_num: 1 }
+}
+
+fn signed(peer: &Peer, message: &GossipMessage) -> Envelope {
+    let payload = message.encode_to_vec();
+    let signature = peer.signer.sign(&payload).unwrap_or_default();
+    Envelope { payload, signature, secret_envelope: None }
+}

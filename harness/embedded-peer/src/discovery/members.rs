@@ -1,0 +1,46 @@
+//! The peers of a channel, as gossip would tell of them: here they are all in this process.
+
+use std::sync::Arc;
+
+use crate::endorser::info;
+use crate::peer::{Peer, PeerChannel};
+use crate::system;
+
+/// A peer that has joined a channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Its place among the peers of the network.
+    pub(crate) number: usize,
+    /// The peer.
+    pub(crate) peer: Arc<Peer>,
+    /// The channel as it has it.
+    pub(crate) channel: Arc<PeerChannel>,
+    /// The height of its ledger.
+    pub(crate) height: u64,
+}
+
+/// The peers that have joined the channel; nobody if the one that asks has not.
+pub(crate) fn members(peer: &Peer, channel: &str) -> Vec<Member> {
+    if peer.channel(channel).is_none() {
+        return Vec::new();
+    }
+    let Some(nodes) = peer.nodes() else { return Vec::new() };
+    let joined = nodes.peers().iter().enumerate().filter_map(|(number, peer)| {
+        let channel = peer.channel(channel)?;
+        Some(Member { number, peer: Arc::clone(peer), height: channel.ledger.height(), channel })
+    });
+    joined.collect()
+}
+
+impl Member {
+    /// Whether it can run a chaincode: one of its own, or one that is defined, approved by its
+    /// organization, and installed.
+    pub(crate) fn has_chaincode(&self, chaincode: &str) -> bool {
+        system::is_system(chaincode) || self.sequence(chaincode).is_some()
+    }
+
+    /// The sequence of the definition by which it runs a chaincode.
+    pub(crate) fn sequence(&self, chaincode: &str) -> Option<i64> {
+        info::runnable(&self.peer, &self.channel, chaincode).map(|info| info.definition.sequence)
+    }
+}

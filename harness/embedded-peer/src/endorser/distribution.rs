@@ -1,0 +1,91 @@
+//! Private data goes to peers of the collections' members before anybody endorses
+//! (`gossip/privdata/distributor.go`); here from one transient store to the other.
+//!
+//! In Fabric a collection's maximum says how many peers get the data now; the others fetch it when
+//! the transaction is committed. Here all members' peers get it at once, which comes to the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fabric_protos::protos::StaticCollectionConfig;
+use fabric_protos::rwset::{CollectionPvtReadWriteSet, NsPvtReadWriteSet, TxPvtReadWriteSet};
+
+use super::collections::{Members, collection};
+use crate::discovery::members::{Member, members};
+use crate::ledger::StateView;
+use crate::peer::{Peer, PeerChannel};
+
+/// What each peer gets, by its number.
+type Parcels = BTreeMap<usize, BTreeMap<String, Vec<CollectionPvtReadWriteSet>>>;
+
+/// Keeps a transaction's private data, and gives it to as many other peers as the collections say.
+///
+/// # Errors
+///
+/// Fabric's text when a collection is not defined, or too few of its members' peers are there.
+pub(super) fn distribute(
+    peer: &Arc<Peer>,
+    channel: &PeerChannel,
+    transaction: &str,
+    state: &StateView,
+    private: TxPvtReadWriteSet,
+) -> Result<(), String> {
+    let others: Vec<Member> =
+        members(peer, channel.ledger.channel()).into_iter().filter(|member| !Arc::ptr_eq(&member.peer, peer)).collect();
+    let height = channel.ledger.height();
+    let mut parcels = Parcels::new();
+    for namespace in &private.ns_pvt_rwset {
+        for written in &namespace.collection_pvt_rwset {
+            let (chaincode, name) = (&namespace.namespace, &written.collection_name);
+            let config = collection(peer, channel, state, chaincode, name).ok_or_else(|| {
+                format!("failed to obtain collections config: no collection config for chaincode {chaincode:?}")
+            })?;
+            let distributed = |error| {
+                let channel = channel.ledger.channel();
+                format!("failed to distribute private collection, txID {transaction}, channel {channel}: {error}")
+            };
+            for number in recipients(channel, &config, &others, chaincode).map_err(distributed)? {
+                let parcel = parcels.entry(number).or_default().entry(namespace.namespace.clone()).or_default();
+                parcel.push(written.clone());
+            }
+        }
+    }
+    for member in &others {
+        let Some(parcel) = parcels.remove(&member.number) else { continue };
+        let set = TxPvtReadWriteSet {
+            data_model: private.data_model,
+            ns_pvt_rwset: parcel
+                .into_iter()
+                .map(|(namespace, collection_pvt_rwset)| NsPvtReadWriteSet { namespace, collection_pvt_rwset })
+                .collect(),
+        };
+        member.channel.ledger.transient().put(transaction, height, set);
+    }
+    channel.ledger.transient().put(transaction, height, private);
+    Ok(())
+}
+
+/// The peers that get a collection's data.
+fn recipients(
+    channel: &PeerChannel,
+    config: &StaticCollectionConfig,
+    others: &[Member],
+    chaincode: &str,
+) -> Result<Vec<usize>, String> {
+    let holders = Members::new(config)?;
+    let channel_config = channel.config();
+    let eligible: Vec<usize> = others
+        .iter()
+        .filter(|member| holders.include(&channel_config, member.peer.signer.identity()))
+        .map(|member| member.number)
+        .collect();
+    let required = usize::try_from(config.required_peer_count).unwrap_or_default();
+    if eligible.len() < required {
+        return Err(format!(
+            "could not build private data dissemination plan for chaincode {chaincode} and collection {}: required to disseminate to at least {required} peers, but know of only {} eligible peers",
+            config.name,
+            eligible.len()
+        ));
+    }
+    Ok(eligible)
+}

@@ -1,0 +1,105 @@
+//! What a running chaincode may ask of its peer: collections, and other chaincodes.
+
+use std::sync::{Arc, Mutex};
+
+use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, Response};
+use futures::future::BoxFuture;
+
+use super::invocation::{Failure, Invocation, lock};
+use super::proposal::Unpacked;
+use super::{access, collections, info};
+use crate::chaincode::{CollectionAccess, Host};
+use crate::ledger::{SharedSimulation, StateView};
+use crate::peer::{Peer, PeerChannel};
+use crate::policy::SignedData;
+use crate::system;
+
+/// The host of the chaincodes that a proposal runs.
+pub(super) struct ProposalHost {
+    peer: Arc<Peer>,
+    channel: Arc<PeerChannel>,
+    proposal: Arc<Unpacked>,
+    state: StateView,
+}
+
+impl ProposalHost {
+    pub(super) fn new(invocation: &Invocation<'_>) -> Self {
+        Self {
+            peer: Arc::clone(invocation.peer),
+            channel: Arc::clone(invocation.channel),
+            proposal: Arc::clone(invocation.proposal),
+            state: invocation.state.clone(),
+        }
+    }
+
+    async fn call(
+        &self,
+        target: &str,
+        input: ChaincodeInput,
+        simulation: SharedSimulation,
+    ) -> Result<(Response, Option<ChaincodeEvent>), String> {
+        let own = self.channel.ledger.channel();
+        let (chaincode, channel) = target.split_once('/').unwrap_or((target, own));
+        if !system::is_system(chaincode) {
+            let signed = SignedData {
+                message: self.proposal.message.clone(),
+                identity: self.proposal.creator.clone(),
+                signature: self.proposal.signature.clone(),
+            };
+            access::check(&self.peer, "peer/ChaincodeToChaincode", channel, &signed)?;
+        }
+        let (joined, simulation) = if channel == own {
+            (Arc::clone(&self.channel), simulation)
+        } else {
+            let joined = self.peer.channel(channel);
+            let joined = joined.ok_or_else(|| format!("failed to find ledger for channel: {channel}"))?;
+            // What it does there is read only: the simulation is dropped.
+            let simulation = joined.ledger.simulate(self.proposal.transaction_id());
+            (joined, Arc::new(Mutex::new(simulation)))
+        };
+        let state = lock(&simulation).state().clone();
+        let found = info::find(&self.peer, &joined, chaincode, &mut lock(&simulation));
+        let runnable = found.map_err(|error| {
+            format!(
+                "execute failed: invalid invocation: [channel {channel}] failed to get chaincode container info for {chaincode}: {error}"
+            )
+        })?;
+        let invocation = Invocation {
+            peer: &self.peer,
+            channel: &joined,
+            proposal: &self.proposal,
+            simulation: &simulation,
+            state: &state,
+        };
+        // A future that holds itself must lie on the heap.
+        let running: BoxFuture<'_, _> = Box::pin(invocation.run(chaincode, runnable, input));
+        running.await.map_err(|failure| match failure {
+            Failure::Invalid(error) => format!("execute failed: invalid invocation: {error}"),
+            Failure::System(error) => format!("execute failed: {error}"),
+            Failure::Execute(error) => format!("execute failed: {}", error.reason),
+        })
+    }
+}
+
+impl Host for ProposalHost {
+    fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String> {
+        collections::access(&self.peer, &self.channel, &self.state, namespace, collection, &self.proposal)
+    }
+
+    fn invoke(
+        &self,
+        target: &str,
+        input: ChaincodeInput,
+        simulation: SharedSimulation,
+    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>> {
+        let target = target.to_owned();
+        Box::pin(async move { self.call(&target, input, simulation).await })
+    }
+
+    fn purge_private_data(&self) -> Result<(), String> {
+        if self.channel.config().capabilities().purge_private_data() {
+            return Ok(());
+        }
+        Err("purge private data is not enabled, channel application capability of V2_5 or later is required".to_owned())
+    }
+}

@@ -1,0 +1,154 @@
+//! Whose policies a transaction must satisfy, for the gateway to choose endorsers by
+//! (`buildChaincodeInterest` in `core/endorser/endorser.go`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use fabric_protos::common::SignaturePolicyEnvelope;
+use fabric_protos::protos::{ChaincodeCall, ChaincodeInterest};
+use fabric_protos::rwset::TxReadWriteSet;
+use prost::Message as _;
+
+use super::proposal::decode;
+use crate::ledger::Simulated;
+use crate::system;
+
+/// The metadata entry that holds a key's own endorsement policy.
+const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
+
+/// What one chaincode's part of a transaction asks for.
+#[derive(Default)]
+struct Asked {
+    /// By collection, the empty one for public data: whether the policy of the whole is asked.
+    whole: BTreeMap<String, bool>,
+    /// Policies of the keys that were written.
+    keys: Vec<SignaturePolicyEnvelope>,
+}
+
+/// The interest of a simulation. In the order of chaincodes and collections, where Fabric's is by
+/// chance.
+///
+/// # Errors
+///
+/// Fabric's text when a key's policy can't be decoded.
+pub(crate) fn interest(simulated: &Simulated) -> Result<ChaincodeInterest, String> {
+    let mut asked = written(simulated)?;
+    for namespace in namespaces(&simulated.public)? {
+        // Only read: the chaincode's own policy is asked.
+        asked.entry(namespace).or_insert_with(|| Asked { whole: [(String::new(), true)].into(), keys: Vec::new() });
+    }
+    for (chaincode, collections) in &simulated.private_reads {
+        let whole = &mut asked.entry(chaincode.clone()).or_default().whole;
+        whole.extend(collections.iter().map(|collection| (collection.clone(), true)));
+    }
+    let calls = asked.into_iter().filter(|(chaincode, _)| !system::is_system(chaincode));
+    let read = |chaincode: &str| simulated.private_reads.get(chaincode);
+    Ok(ChaincodeInterest {
+        chaincodes: calls.flat_map(|(chaincode, asked)| asked.calls(&chaincode, read(&chaincode))).collect(),
+    })
+}
+
+fn written(simulated: &Simulated) -> Result<BTreeMap<String, Asked>, String> {
+    let mut asked = BTreeMap::<String, Asked>::new();
+    for (chaincode, collections) in &simulated.write_metadata {
+        let asked = asked.entry(chaincode.clone()).or_default();
+        asked.whole.insert(String::new(), false);
+        for (collection, keys) in collections {
+            for metadata in keys.values() {
+                match metadata.get(VALIDATION_PARAMETER) {
+                    Some(policy) => asked.keys.push(decode("SignaturePolicyEnvelope", policy)?),
+                    None => {
+                        asked.whole.insert(collection.clone(), true);
+                    }
+                }
+            }
+        }
+    }
+    Ok(asked)
+}
+
+fn namespaces(results: &Bytes) -> Result<Vec<String>, String> {
+    let set = TxReadWriteSet::decode(results.clone()).map_err(|error| error.to_string())?;
+    Ok(set.ns_rwset.into_iter().map(|namespace| namespace.namespace).collect())
+}
+
+impl Asked {
+    fn calls(self, chaincode: &str, reads: Option<&BTreeSet<String>>) -> Vec<ChaincodeCall> {
+        let Self { whole, keys } = self;
+        let is_asked = whole.get("").copied().unwrap_or_default();
+        let named = ChaincodeCall { name: chaincode.to_owned(), ..ChaincodeCall::default() };
+        let mut calls = Vec::new();
+        for collection in whole.into_keys() {
+            if !collection.is_empty() {
+                let no_private_reads = !reads.is_some_and(|reads| reads.contains(&collection));
+                calls.push(ChaincodeCall { collection_names: vec![collection], no_private_reads, ..named.clone() });
+            } else if is_asked || !keys.is_empty() {
+                let disregard_namespace_policy = !is_asked;
+                calls.push(ChaincodeCall { key_policies: keys.clone(), disregard_namespace_policy, ..named.clone() });
+            }
+        }
+        calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fabric_protos::rwset::NsReadWriteSet;
+
+    type Metadata<'a> = &'a [(&'a str, &'a str, &'a str, Option<&'a SignaturePolicyEnvelope>)];
+
+    fn simulated(namespaces: &[&str], metadata: Metadata<'_>, reads: &[(&str, &str)]) -> Simulated {
+        let set = |name: &&str| NsReadWriteSet { namespace: (*name).to_owned(), ..NsReadWriteSet::default() };
+        let public = TxReadWriteSet { ns_rwset: namespaces.iter().map(set).collect(), ..TxReadWriteSet::default() };
+        let mut simulated = Simulated {
+            public: public.encode_to_vec().into(),
+            private: None,
+            private_reads: BTreeMap::new(),
+            write_metadata: BTreeMap::new(),
+        };
+        for (chaincode, collection, key, policy) in metadata {
+            let collections = simulated.write_metadata.entry((*chaincode).to_owned()).or_default();
+            let keys = collections.entry((*collection).to_owned()).or_default();
+            let entries = policy.map(|policy| (VALIDATION_PARAMETER.to_owned(), policy.encode_to_vec().into()));
+            keys.insert((*key).to_owned(), entries.into_iter().collect());
+        }
+        for (chaincode, collection) in reads {
+            let collections = simulated.private_reads.entry((*chaincode).to_owned()).or_default();
+            collections.insert((*collection).to_owned());
+        }
+        simulated
+    }
+
+    fn call(name: &str) -> ChaincodeCall {
+        ChaincodeCall { name: name.to_owned(), ..ChaincodeCall::default() }
+    }
+
+    #[test]
+    fn chaincodes_that_were_written_or_read_are_asked_and_system_chaincodes_are_not() {
+        let simulated = simulated(&["_lifecycle", "a", "b"], &[("a", "", "k", None)], &[]);
+        assert_eq!(interest(&simulated).unwrap().chaincodes, [call("a"), call("b")]);
+    }
+
+    #[test]
+    fn a_key_with_a_policy_replaces_the_chaincodes_own_unless_another_key_has_none() {
+        let policy = SignaturePolicyEnvelope { version: 7, ..SignaturePolicyEnvelope::default() };
+        let keyed = ChaincodeCall { key_policies: vec![policy.clone()], ..call("a") };
+        let only = simulated(&["a"], &[("a", "", "k", Some(&policy))], &[]);
+        let disregarding = ChaincodeCall { disregard_namespace_policy: true, ..keyed.clone() };
+        assert_eq!(interest(&only).unwrap().chaincodes, [disregarding]);
+        let both = simulated(&["a"], &[("a", "", "k", Some(&policy)), ("a", "", "l", None)], &[]);
+        assert_eq!(interest(&both).unwrap().chaincodes, [keyed]);
+    }
+
+    #[test]
+    fn collections_stand_alone_and_tell_whether_they_were_read() {
+        let simulated = simulated(&["a"], &[("a", "secret", "k", None)], &[("a", "other")]);
+        let collection = |name: &str, no_private_reads| ChaincodeCall {
+            collection_names: vec![name.to_owned()],
+            no_private_reads,
+            ..call("a")
+        };
+        assert_eq!(interest(&simulated).unwrap().chaincodes, [collection("other", false), collection("secret", true)]);
+    }
+}

@@ -1,0 +1,192 @@
+//! Runs a chaincode on a simulation: one of the peer's own or one of a package, called by a proposal
+//! or by another chaincode (`core/chaincode/chaincode_support.go`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, Response};
+
+use super::host::ProposalHost;
+use super::info::{self, Runnable};
+use super::proposal::Unpacked;
+use super::{Answer, distribution, interest, response};
+use crate::chaincode::Call;
+use crate::ledger::{SharedSimulation, Simulation, StateView};
+use crate::peer::{Peer, PeerChannel};
+use crate::policy::SignedData;
+use crate::system::{self, Caller};
+
+/// The key by which a chaincode remembers that it was initialized (`core/chaincode/lifecycle`).
+const INITIALIZED: &str = "\u{0}\u{10ffff}initialized";
+
+/// Runs what a proposal asks for.
+///
+/// # Errors
+///
+/// The text of the response that says so, as Fabric has it.
+pub(super) async fn execute(
+    peer: &Arc<Peer>,
+    channel: Option<&Arc<PeerChannel>>,
+    proposal: &Arc<Unpacked>,
+) -> Result<Answer, String> {
+    let chaincode = &proposal.chaincode;
+    let Some(channel) = channel else { return on_the_peer(peer, proposal).await };
+    // Fabric gives these two no simulation, for its locks.
+    let is_reader = [system::qscc::NAME, system::cscc::NAME].contains(&chaincode.as_str());
+    let mut simulation = channel.ledger.simulate(proposal.transaction_id());
+    let state = simulation.state().clone();
+    let runnable = info::find(peer, channel, chaincode, &mut simulation).map_err(|error| {
+        let channel = proposal.channel();
+        format!("make sure the chaincode {chaincode} has been successfully defined on channel {channel} and try again: {error}")
+    })?;
+    let version = runnable.version().to_owned();
+    let simulation: SharedSimulation = Arc::new(Mutex::new(simulation));
+    let failed = |error: String| format!("error in simulation: {error}");
+    let invocation = Invocation { peer, channel, proposal, simulation: &simulation, state: &state };
+    let (response, event) = invocation
+        .run(chaincode, runnable, proposal.input.clone())
+        .await
+        .map_err(|error| failed(error.to_text(proposal)))?;
+    if is_reader {
+        return Ok(Answer { response, event, results: Bytes::new(), interest: None, version });
+    }
+    let simulated = lock(&simulation).finish().map_err(|error| failed(error.to_string()))?;
+    let interest = interest::interest(&simulated).map_err(failed)?;
+    if let Some(private) = simulated.private {
+        let id = proposal.transaction_id();
+        distribution::distribute(peer, channel, id, &state, private).map_err(failed)?;
+    }
+    // A failed chaincode's event is not told.
+    let event = event.filter(|_| response.status < super::FAILURE);
+    Ok(Answer { response, event, results: simulated.public, interest: Some(interest), version })
+}
+
+/// A call of the peer itself, without a channel.
+async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Answer, String> {
+    let chaincode = &proposal.chaincode;
+    if !system::is_system(chaincode) {
+        return Err(format!(
+            "make sure the chaincode {chaincode} has been successfully defined on channel  and try again: could not get channel config for channel ''"
+        ));
+    }
+    let response = system::invoke(peer, None, chaincode, &caller(proposal), &proposal.input.args, None).await.map_err(
+        |error| format!("error in simulation: failed to execute transaction {}: {error}", proposal.transaction_id()),
+    )?;
+    let version = response::SYSTEM_VERSION.to_owned();
+    Ok(Answer { response, event: None, results: Bytes::new(), interest: None, version })
+}
+
+fn caller(proposal: &Unpacked) -> Caller {
+    Caller {
+        called: proposal.chaincode.clone(),
+        signed: SignedData {
+            message: proposal.message.clone(),
+            identity: proposal.creator.clone(),
+            signature: proposal.signature.clone(),
+        },
+    }
+}
+
+pub(super) fn lock(simulation: &SharedSimulation) -> std::sync::MutexGuard<'_, Simulation> {
+    simulation.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a chaincode gave no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The call makes no sense now.
+    Invalid(String),
+    /// A system chaincode could not run.
+    System(String),
+    /// A chaincode could not run, or said that it failed.
+    Execute(crate::chaincode::ExecuteError),
+}
+
+impl Failure {
+    fn to_text(&self, proposal: &Unpacked) -> String {
+        let id = proposal.transaction_id();
+        match self {
+            Self::Invalid(error) => format!("failed to execute transaction {id}: invalid invocation: {error}"),
+            Self::System(error) => format!("failed to execute transaction {id}: {error}"),
+            Self::Execute(error) => error.to_string(),
+        }
+    }
+}
+
+/// One chaincode's turn in a transaction.
+pub(super) struct Invocation<'a> {
+    pub(super) peer: &'a Arc<Peer>,
+    pub(super) channel: &'a Arc<PeerChannel>,
+    pub(super) proposal: &'a Arc<Unpacked>,
+    pub(super) simulation: &'a SharedSimulation,
+    pub(super) state: &'a StateView,
+}
+
+impl Invocation<'_> {
+    /// Runs a chaincode that was found.
+    pub(super) async fn run(
+        &self,
+        chaincode: &str,
+        runnable: Runnable,
+        input: ChaincodeInput,
+    ) -> Result<(Response, Option<ChaincodeEvent>), Failure> {
+        let Runnable::Package { info, package_id } = runnable else {
+            if input.is_init {
+                return Err(not_to_be_initialized(chaincode));
+            }
+            let caller = caller(self.proposal);
+            let answered =
+                system::invoke(self.peer, Some(self.channel), chaincode, &caller, &input.args, Some(self.simulation))
+                    .await;
+            return answered.map(|response| (response, None)).map_err(Failure::System);
+        };
+        self.check_initialization(chaincode, &info, input.is_init)?;
+        let is_init = input.is_init;
+        let call = Call {
+            channel: self.channel.ledger.channel().to_owned(),
+            transaction_id: self.proposal.transaction_id().to_owned(),
+            chaincode: chaincode.to_owned(),
+            package_id,
+            input: ChaincodeInput { decorations: [].into(), ..input },
+            is_init,
+            signed_proposal: self.proposal.signed.clone(),
+            proposal: self.proposal.proposal.clone(),
+            simulation: Arc::clone(self.simulation),
+            host: Arc::new(ProposalHost::new(self)),
+        };
+        let executed = self.peer.support.execute(call).await.map_err(Failure::Execute)?;
+        Ok((executed.response, executed.event))
+    }
+
+    fn check_initialization(&self, chaincode: &str, info: &info::Info, is_init: bool) -> Result<(), Failure> {
+        let definition = &info.definition;
+        let needs = definition.init_required && {
+            let initialized = lock(self.simulation).get_state(chaincode, INITIALIZED);
+            let initialized =
+                initialized.map_err(|error| Failure::Invalid(format!("could not get 'initialized' key: {error}")))?;
+            initialized.is_none_or(|version| version != definition.version.as_bytes())
+        };
+        if !is_init {
+            return if needs {
+                Err(Failure::Invalid(format!(
+                    "chaincode '{chaincode}' has not been initialized for this version, must call as init first"
+                )))
+            } else {
+                Ok(())
+            };
+        }
+        if !definition.init_required {
+            return Err(not_to_be_initialized(chaincode));
+        }
+        if !needs {
+            return Err(Failure::Invalid(format!("chaincode '{chaincode}' is already initialized but called as init")));
+        }
+        lock(self.simulation)
+            .set_state(chaincode, INITIALIZED, definition.version.clone().into_bytes())
+            .map_err(|error| Failure::Invalid(format!("could not set 'initialized' key: {error}")))
+    }
+}
+
+fn not_to_be_initialized(chaincode: &str) -> Failure {
+    Failure::Invalid(format!("chaincode '{chaincode}' does not require initialization but called as init"))
+}

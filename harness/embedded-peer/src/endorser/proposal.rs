@@ -1,0 +1,285 @@
+//! A signed proposal taken apart, and what must hold before anybody looks at its creator.
+//!
+//! Order and texts of the checks are those of `core/endorser/msgvalidation.go`. Whose signature it
+//! is, and what the creator may do, is not asked here.
+
+use bytes::Bytes;
+use fabric_protos::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
+use fabric_protos::protos::{
+    ChaincodeHeaderExtension, ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, Proposal,
+    SignedProposal,
+};
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+
+/// A proposal with all that it nests.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    /// Name of the chaincode that the header asks for.
+    pub chaincode: String,
+    /// Name of the chaincode in the invocation, by which the gateway chooses endorsers.
+    pub invoked: String,
+    /// The channel header.
+    pub channel_header: ChannelHeader,
+    /// Encoded, as it was signed.
+    pub channel_header_bytes: Vec<u8>,
+    /// Creator and nonce.
+    pub signature_header: SignatureHeader,
+    /// Encoded, as it was signed.
+    pub signature_header_bytes: Vec<u8>,
+    /// Function and arguments.
+    pub input: ChaincodeInput,
+    /// Encoded `ChaincodeProposalPayload` without the transient data: what goes onto the ledger.
+    pub payload: Vec<u8>,
+    /// Whether there is transient data.
+    pub transient: bool,
+    /// Identifies the proposal in what endorsers sign.
+    pub hash: [u8; 32],
+    /// The proposal, decoded.
+    pub proposal: Proposal,
+    /// The proposal as it came.
+    pub signed: SignedProposal,
+    /// The creator, shared by those who check it.
+    pub creator: Bytes,
+    /// The signed bytes, shared likewise.
+    pub message: Bytes,
+    /// The creator's signature, shared likewise.
+    pub signature: Bytes,
+}
+
+impl Unpacked {
+    /// Takes a proposal apart.
+    ///
+    /// # Errors
+    ///
+    /// Fabric's text about the first part that can't be decoded or is missing.
+    pub fn new(signed: SignedProposal) -> Result<Self, String> {
+        let proposal: Proposal = decode("Proposal", &signed.proposal_bytes)?;
+        let header: Header = decode("Header", &proposal.header)?;
+        let channel_header: ChannelHeader = decode("ChannelHeader", &header.channel_header)?;
+        let signature_header: SignatureHeader = decode("SignatureHeader", &header.signature_header)?;
+        let extension: ChaincodeHeaderExtension = decode("ChaincodeHeaderExtension", &channel_header.extension)?;
+        let chaincode = extension.chaincode_id.ok_or("ChaincodeHeaderExtension.ChaincodeId is nil")?.name;
+        if chaincode.is_empty() {
+            return Err("ChaincodeHeaderExtension.ChaincodeId.Name is empty".to_owned());
+        }
+        let payload: ChaincodeProposalPayload = decode("ChaincodeProposalPayload", &proposal.payload)?;
+        let invocation: ChaincodeInvocationSpec = decode("ChaincodeInvocationSpec", &payload.input)?;
+        let spec = invocation.chaincode_spec.ok_or("chaincode invocation spec did not contain chaincode spec")?;
+        let input = spec.input.ok_or("chaincode input did not contain any input")?;
+
+        let transient = !payload.transient_map.is_empty();
+        let payload = if transient {
+            ChaincodeProposalPayload { transient_map: [].into(), ..payload }.encode_to_vec()
+        } else {
+            payload.encode_to_vec()
+        };
+        let hash = Sha256::new()
+            .chain_update(&header.channel_header)
+            .chain_update(&header.signature_header)
+            .chain_update(&payload)
+            .finalize()
+            .into();
+        Ok(Self {
+            chaincode,
+            invoked: spec.chaincode_id.unwrap_or_default().name,
+            channel_header,
+            channel_header_bytes: header.channel_header,
+            creator: Bytes::copy_from_slice(&signature_header.creator),
+            signature_header,
+            signature_header_bytes: header.signature_header,
+            input,
+            payload,
+            transient,
+            hash,
+            proposal,
+            message: Bytes::copy_from_slice(&signed.proposal_bytes),
+            signature: Bytes::copy_from_slice(&signed.signature),
+            signed,
+        })
+    }
+
+    /// Name of the channel, empty for calls of the peer itself.
+    pub fn channel(&self) -> &str {
+        &self.channel_header.channel_id
+    }
+
+    /// The transaction ID that the proposal claims.
+    pub fn transaction_id(&self) -> &str {
+        &self.channel_header.tx_id
+    }
+
+    /// Checks the headers.
+    ///
+    /// # Errors
+    ///
+    /// Fabric's text about the first thing wrong with them.
+    pub fn check_headers(&self) -> Result<(), String> {
+        let kind = self.channel_header.r#type;
+        match HeaderType::try_from(kind) {
+            Ok(HeaderType::EndorserTransaction | HeaderType::Config) => {}
+            Ok(other) => return Err(format!("invalid header type {}", other.as_str_name())),
+            Err(_) => return Err(format!("invalid header type {kind}")),
+        }
+        if self.channel_header.epoch != 0 {
+            return Err("epoch is non-zero".to_owned());
+        }
+        if self.signature_header.nonce.is_empty() {
+            return Err("nonce is empty".to_owned());
+        }
+        if self.signature_header.creator.is_empty() {
+            return Err("creator is empty".to_owned());
+        }
+        let expected = transaction_id(&self.signature_header.nonce, &self.signature_header.creator);
+        if self.transaction_id() != expected {
+            return Err(format!("incorrectly computed txid '{}' -- expected '{expected}'", self.transaction_id()));
+        }
+        if self.signed.proposal_bytes.is_empty() {
+            return Err("empty proposal bytes".to_owned());
+        }
+        if self.signed.signature.is_empty() {
+            return Err("empty signature bytes".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The transaction ID of a nonce and a creator: lowercase hexadecimal SHA-256 (`protoutil/proputils.go`).
+pub fn transaction_id(nonce: &[u8], creator: &[u8]) -> String {
+    hex::encode(Sha256::new().chain_update(nonce).chain_update(creator).finalize())
+}
+
+/// Decodes a message that Fabric names `name` when it can't (`protoutil/unmarshalers.go`).
+pub(crate) fn decode<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M, String> {
+    M::decode(bytes).map_err(|_| format!("error unmarshalling {name}: proto: cannot parse invalid wire-format data"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use fabric_protos::protos::{ChaincodeId, ChaincodeSpec};
+
+    /// A proposal with a right transaction ID and a signature of no worth.
+    pub(crate) fn proposal(channel: &str, chaincode: &str, arguments: &[&str]) -> Parts {
+        let signature_header = SignatureHeader { creator: b"creator".to_vec(), nonce: b"nonce".to_vec() };
+        let id = ChaincodeId { name: chaincode.to_owned(), ..ChaincodeId::default() };
+        let extension = ChaincodeHeaderExtension { chaincode_id: Some(id.clone()) };
+        let channel_header = ChannelHeader {
+            r#type: HeaderType::EndorserTransaction.into(),
+            channel_id: channel.to_owned(),
+            tx_id: transaction_id(&signature_header.nonce, &signature_header.creator),
+            extension: extension.encode_to_vec(),
+            ..ChannelHeader::default()
+        };
+        let args = arguments.iter().map(|argument| argument.as_bytes().to_vec()).collect();
+        let input = ChaincodeInput { args, ..ChaincodeInput::default() };
+        let spec = ChaincodeSpec { chaincode_id: Some(id), input: Some(input), ..ChaincodeSpec::default() };
+        Parts {
+            signature_header,
+            channel_header,
+            invocation: ChaincodeInvocationSpec { chaincode_spec: Some(spec) },
+            transient: Vec::new(),
+        }
+    }
+
+    #[derive(Clone)]
+    pub(crate) struct Parts {
+        pub(crate) signature_header: SignatureHeader,
+        pub(crate) channel_header: ChannelHeader,
+        pub(crate) invocation: ChaincodeInvocationSpec,
+        pub(crate) transient: Vec<(String, Vec<u8>)>,
+    }
+
+    impl Parts {
+        pub(crate) fn signed(&self) -> SignedProposal {
+            let header = Header {
+                channel_header: self.channel_header.encode_to_vec(),
+                signature_header: self.signature_header.encode_to_vec(),
+            };
+            let payload = ChaincodeProposalPayload {
+                input: self.invocation.encode_to_vec(),
+                transient_map: self.transient.iter().cloned().collect(),
+            };
+            let proposal =
+                Proposal { header: header.encode_to_vec(), payload: payload.encode_to_vec(), ..Proposal::default() };
+            SignedProposal { proposal_bytes: proposal.encode_to_vec(), signature: b"signature".to_vec() }
+        }
+
+        fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
+            let mut changed = self.clone();
+            change(&mut changed);
+            changed
+        }
+    }
+
+    #[test]
+    fn a_proposal_comes_apart() {
+        let unpacked = Unpacked::new(proposal("ch", "basic", &["f", "a"]).signed()).unwrap();
+        unpacked.check_headers().unwrap();
+        assert_eq!((unpacked.channel(), &*unpacked.chaincode, &*unpacked.invoked), ("ch", "basic", "basic"));
+        assert_eq!(unpacked.input.args, [b"f", b"a"]);
+        assert_eq!(unpacked.transaction_id(), hex::encode(Sha256::digest(b"noncecreator")));
+    }
+
+    #[test]
+    fn the_hash_leaves_the_transient_data_out() {
+        let plain = proposal("ch", "basic", &["f"]);
+        let secret = plain.with(|parts| parts.transient.push(("price".to_owned(), b"1".to_vec())));
+        let [plain, secret] = [plain, secret].map(|parts| Unpacked::new(parts.signed()).unwrap());
+        assert!(secret.transient && !plain.transient);
+        assert_eq!((secret.hash, &secret.payload), (plain.hash, &plain.payload));
+        let hash = Sha256::new()
+            .chain_update(&plain.channel_header_bytes)
+            .chain_update(&plain.signature_header_bytes)
+            .chain_update(&plain.payload)
+            .finalize();
+        assert_eq!(plain.hash, *hash);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_as_fabric_tells_it() {
+        let good = proposal("ch", "basic", &["f"]);
+        let text = |parts: &Parts| Unpacked::new(parts.signed()).unwrap_err();
+        assert_eq!(
+            text(&good.with(|parts| parts.channel_header.extension.clear())),
+            "ChaincodeHeaderExtension.ChaincodeId is nil"
+        );
+        let nameless = ChaincodeHeaderExtension { chaincode_id: Some(ChaincodeId::default()) };
+        assert_eq!(
+            text(&good.with(|parts| parts.channel_header.extension = nameless.encode_to_vec())),
+            "ChaincodeHeaderExtension.ChaincodeId.Name is empty"
+        );
+        assert_eq!(
+            text(&good.with(|parts| parts.invocation.chaincode_spec = None)),
+            "chaincode invocation spec did not contain chaincode spec"
+        );
+        assert_eq!(
+            text(&good.with(|parts| parts.invocation.chaincode_spec = Some(ChaincodeSpec::default()))),
+            "chaincode input did not contain any input"
+        );
+        let garbage = SignedProposal { proposal_bytes: b"\x0f".to_vec(), signature: Vec::new() };
+        assert_eq!(
+            Unpacked::new(garbage).unwrap_err(),
+            "error unmarshalling Proposal: proto: cannot parse invalid wire-format data"
+        );
+    }
+
+    #[test]
+    fn headers_are_checked_in_fabrics_order() {
+        let good = proposal("ch", "basic", &["f"]);
+        let text =
+            |change: fn(&mut Parts)| Unpacked::new(good.with(change).signed()).unwrap().check_headers().unwrap_err();
+        assert_eq!(text(|parts| parts.channel_header.r#type = 4), "invalid header type ORDERER_TRANSACTION");
+        assert_eq!(text(|parts| parts.channel_header.r#type = 77), "invalid header type 77");
+        assert_eq!(text(|parts| parts.channel_header.epoch = 1), "epoch is non-zero");
+        assert_eq!(text(|parts| parts.signature_header.nonce.clear()), "nonce is empty");
+        assert_eq!(text(|parts| parts.signature_header.creator.clear()), "creator is empty");
+        let expected = hex::encode(Sha256::digest(b"noncecreator"));
+        assert_eq!(
+            text(|parts| parts.channel_header.tx_id = "x".to_owned()),
+            format!("incorrectly computed txid 'x' -- expected '{expected}'")
+        );
+        let unsigned = SignedProposal { signature: Vec::new(), ..good.signed() };
+        assert_eq!(Unpacked::new(unsigned).unwrap().check_headers().unwrap_err(), "empty signature bytes");
+    }
+}
