@@ -13,12 +13,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
+use fabric_harness::check::definition::ChaincodeSection;
 use fabric_harness::client::{Definition, Invocation};
 use fabric_harness::couchdb::Databases;
 use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::report::timeline::Timeline;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions};
 use fabric_network::couchdb::CouchDb;
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderOptions, render};
@@ -138,7 +139,7 @@ fn needs_couchdb_another_ledgers_databases_are_told_of_and_kept() {
 /// What a package has for CouchDB goes through the builder and the peer into CouchDB.
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer (FABRIC_BIN or PATH) and a CouchDB (COUCHDB_URL)"]
-async fn needs_couchdb_an_index_of_the_package_is_made_and_used() {
+async fn needs_couchdb_the_indexes_of_a_package_are_made_and_used() {
     let server = Server::new();
     let topology = Topology::solo();
     let options = RuntimeOptions::new(variable("CCAAS_BUILDER"));
@@ -152,10 +153,10 @@ async fn needs_couchdb_an_index_of_the_package_is_made_and_used() {
     let couchdb = [(PEER.to_owned(), server.couchdb.clone())].into();
     let options = RenderOptions { couchdb, ..RenderOptions::new(runtime.release(), validity) };
     let bundle = render(&topology, &placed.placement, &options).unwrap();
-    let (package, chaincode) = with_index(&placed.chaincodes["basic"]);
+    let (package, chaincode) = with_indexes(&placed.chaincodes["basic"]);
     let running = placed.start(&bundle, &[chaincode]).await.unwrap();
     let administration = Administration::connect(&topology, &bundle, running.nodes(), TIMEOUT).await.unwrap();
-    let (channel, definition) = (&topology.channels[0], Definition::new("basic", "1.0"));
+    let (channel, definition) = (&topology.channels[0], with_collection());
     administration.join_and_install(&topology, &bundle, &package, &Timeline::begin(true)).await.unwrap();
     administration.approve(channel, &definition, &package).await.unwrap();
     administration.commit(channel, &definition).await.unwrap();
@@ -163,11 +164,16 @@ async fn needs_couchdb_an_index_of_the_package_is_made_and_used() {
     let deadline = tokio::time::Instant::now() + TIMEOUT;
     gateway.submit_transaction(&Invocation::new("mychannel", "basic", "InitLedger"), &[], deadline).await.unwrap();
 
-    let indexes = server.ask("GET /mychannel_basic/_index", "");
-    let owner = indexes["indexes"].as_array().unwrap().iter().find(|index| index["name"] == "byOwner").cloned();
-    let owner = owner.unwrap_or_else(|| panic!("{indexes}"));
-    assert_eq!(owner["ddoc"], "_design/byOwnerDoc");
-    assert_eq!(owner["def"]["fields"], json!([{"Owner": "asc"}]));
+    let private = format!("mychannel_basic$$p{COLLECTION}").replace('$', "%24");
+    for (database, name, fields) in [
+        ("mychannel_basic", "byOwner", json!([{"Owner": "asc"}])),
+        (&private, "byColor", json!([{"Color": "asc"}, {"Size": "asc"}])),
+    ] {
+        let indexes = server.ask(&format!("GET /{database}/_index"), "");
+        let index = indexes["indexes"].as_array().unwrap().iter().find(|index| index["name"] == name).cloned();
+        let index = index.unwrap_or_else(|| panic!("{indexes}"));
+        assert_eq!((&index["ddoc"], &index["def"]["fields"]), (&json!(format!("_design/{name}Doc")), &fields));
+    }
     let query = json!({"selector": {"Owner": "Tomoko"}}).to_string();
     assert_eq!(server.ask("POST /mychannel_basic/_explain", &query)["index"]["name"], "byOwner");
     assert_eq!(server.ask("POST /mychannel_basic/_find", &query)["docs"][0]["_id"], "asset1");
@@ -175,14 +181,27 @@ async fn needs_couchdb_an_index_of_the_package_is_made_and_used() {
     databases.release().await.unwrap_or_else(|left| panic!("{left:?}"));
 }
 
-fn with_index(place: &fabric_harness::runtime::ChaincodePlacement) -> (Package, ChaincodeSpec) {
-    let index = br#"{"index":{"fields":["Owner"]},"ddoc":"byOwnerDoc","name":"byOwner","type":"json"}"#;
-    let path = "META-INF/statedb/couchdb/indexes/byOwner.json";
+/// The collection of private data that has an index.
+const COLLECTION: &str = "assets";
+
+fn with_collection() -> Definition {
+    let section = format!("[[collections]]\nname = '{COLLECTION}'\npolicy = \"OR('Org1MSP.member')\"\n");
+    toml::from_str::<ChaincodeSection>(&section).unwrap().definitions("basic").remove(0)
+}
+
+fn with_indexes(place: &ChaincodePlacement) -> (Package, ChaincodeSpec) {
+    let owner = br#"{"index":{"fields":["Owner"]},"ddoc":"byOwnerDoc","name":"byOwner","type":"json"}"#;
+    let color = br#"{"index":{"fields":["Color","Size"]},"ddoc":"byColorDoc","name":"byColor","type":"json"}"#;
+    let metadata = PathBuf::from("META-INF/statedb/couchdb");
+    let of_collection = metadata.join("collections").join(COLLECTION).join("indexes/byColor.json");
     let content = package::Package {
         label: "basic_1.0".into(),
         kind: "ccaas".into(),
         connection: Connection { address: place.address.clone(), ..Connection::default() },
-        extra_files: BTreeMap::from([(path.into(), index.to_vec())]),
+        extra_files: BTreeMap::from([
+            (metadata.join("indexes/byOwner.json"), owner.to_vec()),
+            (of_collection, color.to_vec()),
+        ]),
     };
     let bytes = content.to_bytes().unwrap();
     let package = Package { id: package_id("basic_1.0", &bytes), bytes, connection: String::new() };
