@@ -1,7 +1,7 @@
 //! What Go finds wrong with a template before it runs, and the engine only once it gets there, or
 //! never: variables and functions that do not exist, also in branches that are not taken.
 
-use gotmpl::parse::{BranchNode, Expr, ListNode, Node, PipeNode};
+use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, PipeNode};
 
 /// The functions of text/template.
 const FUNCTIONS: [&str; 19] = [
@@ -9,11 +9,14 @@ const FUNCTIONS: [&str; 19] = [
     "println", "slice", "urlquery",
 ];
 
-/// Checks a parsed template.
+/// The function that fails, which no template can name, since its name has spaces.
+pub(super) const FAIL: &str = "fail to assign";
+
+/// Checks a parsed template, and lets assignments fail that have nothing to assign to.
 ///
 /// # Errors
 /// The first mistake, in words.
-pub(super) fn check(tree: &ListNode) -> Result<(), String> {
+pub(super) fn check(tree: &mut ListNode) -> Result<(), String> {
     Scope { variables: vec!["$".to_owned()], loops: 0 }.list(tree)
 }
 
@@ -24,49 +27,51 @@ struct Scope {
 }
 
 impl Scope {
-    fn list(&mut self, list: &ListNode) -> Result<(), String> {
-        list.nodes.iter().try_for_each(|node| self.node(node))
+    fn list(&mut self, list: &mut ListNode) -> Result<(), String> {
+        list.nodes.iter_mut().try_for_each(|node| self.node(node))
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), String> {
+    fn node(&mut self, node: &mut Node) -> Result<(), String> {
         match node {
             Node::List(list) => self.list(list),
-            Node::Action(action) => self.pipe(&action.pipe),
+            Node::Action(action) => self.pipe(&mut action.pipe),
             Node::If(branch) | Node::With(branch) => self.branch(branch, 0),
             Node::Range(branch) => self.branch(branch, 1),
-            Node::Template(template) => template.pipe.as_ref().map_or(Ok(()), |pipe| self.pipe(pipe)),
-            Node::Define(define) => check(&define.body),
+            Node::Template(template) => template.pipe.iter_mut().try_for_each(|pipe| self.pipe(pipe)),
+            Node::Define(define) => check(&mut define.body),
             Node::Break(_) | Node::Continue(_) if self.loops == 0 => Err("break or continue outside range".to_owned()),
             Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
         }
     }
 
-    fn branch(&mut self, branch: &BranchNode, loops: usize) -> Result<(), String> {
+    fn branch(&mut self, branch: &mut BranchNode, loops: usize) -> Result<(), String> {
         let outside = self.variables.len();
-        self.pipe(&branch.pipe)?;
+        self.pipe(&mut branch.pipe)?;
         self.loops += loops;
-        self.list(&branch.body)?;
+        self.list(&mut branch.body)?;
         self.loops -= loops;
-        branch.else_body.as_ref().map_or(Ok(()), |list| self.list(list))?;
+        branch.else_body.iter_mut().try_for_each(|list| self.list(list))?;
         self.variables.truncate(outside);
         Ok(())
     }
 
-    fn pipe(&mut self, pipe: &PipeNode) -> Result<(), String> {
-        for name in &pipe.decl {
-            if pipe.is_assign {
-                self.variable(name)?;
-            } else {
-                self.variables.push(name.to_string());
-            }
+    fn pipe(&mut self, pipe: &mut PipeNode) -> Result<(), String> {
+        // That there is no variable to assign to, Go finds only when it gets there.
+        if pipe.is_assign && pipe.decl.iter().any(|name| !self.has(name)) {
+            let fail = Expr::Identifier(pipe.pos, FAIL.into());
+            pipe.commands.push(CommandNode { pos: pipe.pos, args: vec![fail] });
         }
-        pipe.commands.iter().flat_map(|command| &command.args).try_for_each(|expression| self.expression(expression))
+        self.variables.extend(pipe.decl.iter().map(ToString::to_string));
+        pipe.commands
+            .iter_mut()
+            .flat_map(|command| &mut command.args)
+            .try_for_each(|expression| self.expression(expression))
     }
 
-    fn expression(&mut self, expression: &Expr) -> Result<(), String> {
+    fn expression(&mut self, expression: &mut Expr) -> Result<(), String> {
         match expression {
             Expr::Variable(_, name, _) => self.variable(name),
-            Expr::Identifier(_, name) if !FUNCTIONS.contains(&name.as_ref()) => {
+            Expr::Identifier(_, name) if *name != FAIL && !FUNCTIONS.contains(&name.as_ref()) => {
                 Err(format!("function {name:?} not defined"))
             }
             Expr::Pipe(_, pipe) => self.pipe(pipe),
@@ -76,9 +81,10 @@ impl Scope {
     }
 
     fn variable(&self, name: &str) -> Result<(), String> {
-        if self.variables.iter().any(|variable| variable == name) {
-            return Ok(());
-        }
-        Err(format!("undefined variable {name:?}"))
+        if self.has(name) { Ok(()) } else { Err(format!("undefined variable {name:?}")) }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.variables.iter().any(|variable| variable == name)
     }
 }
