@@ -103,6 +103,19 @@ impl Chain {
         self.height += 1;
     }
 
+    /// Puts another peer's late data into a block's place.
+    pub(crate) fn replace(&mut self, block: Arc<StoredBlock>) {
+        self.blocks.insert(number_key(block.number()), block);
+    }
+
+    /// Adds to what expires with the commit of a block.
+    pub(crate) fn expire_later(&mut self, block: u64, entries: Vec<Expiring>) {
+        let key = number_key(block);
+        let mut all = self.expiring.get(key.as_bytes()).map(|present| present.to_vec()).unwrap_or_default();
+        all.extend(entries);
+        self.expiring.insert(key, Arc::new(all));
+    }
+
     pub(crate) fn info(&self) -> BlockchainInfo {
         BlockchainInfo {
             height: self.height,

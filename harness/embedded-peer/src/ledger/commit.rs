@@ -14,6 +14,7 @@ use super::error::LedgerError;
 use super::expiry::{expire, expires_at, schedule};
 use super::hash::{digest, header_hash};
 use super::private::{Gathered, MissingPrivateData, apply, purge};
+use super::sets::ReadWriteSets;
 use super::transient::TransientStore;
 use super::updates::Updates;
 use super::version::Version;
@@ -31,22 +32,30 @@ pub struct Committed {
     pub missing: Vec<MissingPrivateData>,
 }
 
+/// The chain with a block more.
+pub(crate) struct Appended {
+    pub(crate) chain: Chain,
+    pub(crate) committed: Committed,
+    /// What its valid transactions wrote, by their places.
+    pub(crate) writes: Vec<(usize, Arc<ReadWriteSets>)>,
+}
+
 /// The chain with this block, and what came of it. `chain` stays as it is.
 pub(crate) fn append(
     chain: &Chain,
     mut block: Block,
-    transactions: &[CheckedTransaction],
+    transactions: Vec<CheckedTransaction>,
     transient: &TransientStore,
     rules: &dyn CollectionRules,
     database: StateDatabase,
-) -> Result<(Chain, Committed), LedgerError> {
-    let header = fits(chain, &block, transactions)?;
+) -> Result<Appended, LedgerError> {
+    let header = fits(chain, &block, &transactions)?;
     let number = header.number;
     let hash = header_hash(&header);
 
     let mut updates = Updates::default();
-    let codes = settle(chain, number, transactions, database, &mut updates);
-    let gathered = Gathered::find(transactions, &codes, transient, rules);
+    let codes = settle(chain, number, &transactions, database, &mut updates);
+    let gathered = Gathered::find(&transactions, &codes, transient, rules);
     apply(&gathered, &codes, number, &chain.state, &mut updates);
 
     let mut next = chain.clone();
@@ -57,15 +66,18 @@ pub(crate) fn append(
     expire(chain, number, &mut updates);
     advance(&mut next, number, &updates, expiring, database);
 
-    let stored = Arc::new(StoredBlock {
-        block: Arc::new(block),
-        hash,
-        transactions: transactions.iter().zip(codes).map(stored_transaction).collect(),
-        private: gathered.sets,
-        expiry,
-    });
-    next.append(Arc::clone(&stored));
-    Ok((next, Committed { block: stored, missing: gathered.missing }))
+    let mut writes = Vec::new();
+    let mut stored = Vec::with_capacity(codes.len());
+    for (place, (transaction, code)) in transactions.into_iter().zip(codes).enumerate() {
+        if code == TxValidationCode::Valid {
+            writes.extend(transaction.writes.map(|sets| (place, sets)));
+        }
+        stored.push(StoredTransaction { id: transaction.id, code, kind: transaction.kind, event: transaction.event });
+    }
+    let block =
+        Arc::new(StoredBlock { block: Arc::new(block), hash, transactions: stored, private: gathered.sets, expiry });
+    next.append(Arc::clone(&block));
+    Ok(Appended { chain: next, committed: Committed { block, missing: gathered.missing }, writes })
 }
 
 /// The block's header, if the block comes next (`blkstorage`).
@@ -140,12 +152,8 @@ fn advance(
 ) {
     next.state = updates.next_state(&next.state, database);
     next.expiring.remove(number_key(number).as_bytes());
-    for (expiry, mut entries) in expiring {
-        let key = number_key(expiry);
-        if let Some(present) = next.expiring.get(key.as_bytes()) {
-            entries.splice(0..0, present.iter().cloned());
-        }
-        next.expiring.insert(key, Arc::new(entries));
+    for (expiry, entries) in expiring {
+        next.expire_later(expiry, entries);
     }
     for (purge, version) in &updates.purges {
         next.purges.insert(purge_key(&purge.namespace, &purge.collection, purge.key_hash.as_bytes()), *version);
@@ -164,8 +172,4 @@ fn expiries(gathered: &Gathered, block: u64, rules: &dyn CollectionRules) -> BTr
         }
     }
     expiries
-}
-
-fn stored_transaction((transaction, code): (&CheckedTransaction, TxValidationCode)) -> StoredTransaction {
-    StoredTransaction { id: transaction.id.clone(), code, kind: transaction.kind, event: transaction.event.clone() }
 }

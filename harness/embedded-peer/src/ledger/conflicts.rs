@@ -100,10 +100,13 @@ fn hashes_hold(summary: &QueryReadsMerkleSummary, results: Combined<'_>) -> bool
     reads.done() == Collected::Hashed(summary.clone())
 }
 
+/// Keys in order, and what they lead to.
+type Entries<'state, T> = Peekable<Box<dyn Iterator<Item = (&'state Key, &'state T)> + 'state>>;
+
 /// The entries of a range as they would be if the block's changes so far were stored.
 struct Combined<'state> {
-    stored: Peekable<Box<dyn Iterator<Item = (&'state Key, &'state Arc<VersionedValue>)> + 'state>>,
-    changes: Peekable<Box<dyn Iterator<Item = (&'state Key, &'state Update)> + 'state>>,
+    stored: Entries<'state, Arc<VersionedValue>>,
+    changes: Entries<'state, Update>,
     /// The last key that the simulation saw, when it stopped before the end of the range.
     last: Option<(Key, Version)>,
 }
@@ -112,11 +115,11 @@ impl<'state> Combined<'state> {
     fn new(range: &RangeQueryInfo, stored: Option<&'state Values>, changes: Option<&'state Changes>) -> Self {
         let (start, end) = (range.start_key.as_bytes(), range.end_key.as_bytes());
         let kept = stored.map(|stored| stored.range(Bound::Included(start), end));
-        let changed = changes.map(|changes| changes_in(changes, start, end));
+        let overlay = changes.map(|changes| changes_in(changes, start, end));
         let last = (!range.itr_exhausted).then(|| latest(end, stored, changes)).flatten();
         Self {
             stored: (Box::new(kept.into_iter().flatten()) as Box<dyn Iterator<Item = _>>).peekable(),
-            changes: (Box::new(changed.into_iter().flatten()) as Box<dyn Iterator<Item = _>>).peekable(),
+            changes: (Box::new(overlay.into_iter().flatten()) as Box<dyn Iterator<Item = _>>).peekable(),
             last,
         }
     }

@@ -72,10 +72,10 @@ pub enum LedgerError {
         /// The transaction's identifier.
         transaction: String,
     },
-    /// LevelDB has no rich queries.
+    /// `LevelDB` has no rich queries.
     #[error("ExecuteQuery not supported for leveldb")]
     QueryNotSupported,
-    /// LevelDB has no rich queries, in pages neither.
+    /// `LevelDB` has no rich queries, in pages neither.
     #[error("ExecuteQueryWithMetadata not supported for leveldb")]
     PagedQueryNotSupported,
     /// The results of a simulation were asked for twice.

@@ -18,13 +18,13 @@ use super::version::Version;
 /// A private key, or the hash of one, that expires.
 #[derive(Debug, Clone)]
 pub(crate) struct Expiring {
-    namespace: String,
-    collection: String,
-    key_hash: Key,
+    pub(crate) namespace: String,
+    pub(crate) collection: String,
+    pub(crate) key_hash: Key,
     /// The key itself, if this peer holds the value.
-    key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// The block that wrote it.
-    written: u64,
+    pub(crate) written: u64,
 }
 
 /// The block whose commit removes what `written` wrote; none when it stays.

@@ -49,7 +49,7 @@ fn modification(block: &StoredBlock, place: usize, namespace: &str, key: &str) -
 }
 
 /// The channel header and the read-write sets of an endorser transaction.
-fn open(envelope: &[u8]) -> Result<(ChannelHeader, ReadWriteSets), LedgerError> {
+pub(crate) fn open(envelope: &[u8]) -> Result<(ChannelHeader, ReadWriteSets), LedgerError> {
     let malformed = LedgerError::malformed;
     let envelope = Envelope::decode(envelope).map_err(malformed("transaction's envelope"))?;
     let payload = Payload::decode(envelope.payload.as_slice()).map_err(malformed("transaction's payload"))?;

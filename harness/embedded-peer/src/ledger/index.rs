@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use fabric_protos::common::Block;
 use fabric_protos::protos::TxValidationCode;
 
 use super::chain::{Chain, Location, StoredBlock};
@@ -16,7 +17,7 @@ use super::sets::ReadWriteSets;
 /// A transaction of a block that may be gone.
 #[derive(Debug, Clone)]
 struct Place {
-    block: Weak<StoredBlock>,
+    block: Weak<Block>,
     transaction: u32,
 }
 
@@ -45,7 +46,7 @@ impl Index {
         writes: impl IntoIterator<Item = (usize, &'set ReadWriteSets)>,
     ) {
         let place = |transaction: usize| Place {
-            block: Arc::downgrade(block),
+            block: Arc::downgrade(&block.block),
             transaction: u32::try_from(transaction).unwrap_or(u32::MAX),
         };
         push(&mut self.hashes, block.hash, place(0));
@@ -103,8 +104,8 @@ impl Index {
 impl Place {
     fn in_chain(&self, chain: &Chain) -> Option<(Arc<StoredBlock>, usize)> {
         let block = self.block.upgrade()?;
-        let held = chain.block(block.number()).is_some_and(|held| Arc::ptr_eq(held, &block));
-        held.then_some((block, self.transaction as usize))
+        let held = chain.block(block.header.as_ref()?.number)?;
+        Arc::ptr_eq(&held.block, &block).then(|| (Arc::clone(held), self.transaction as usize))
     }
 }
 

@@ -22,6 +22,7 @@ mod mango;
 mod map;
 mod private;
 mod range_reads;
+mod reconcile;
 mod rows;
 mod sets;
 mod simulation;
@@ -30,11 +31,15 @@ mod transient;
 mod updates;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fabric_protos::common::{Block, BlockchainInfo};
 use fabric_protos::protos::{ChaincodeEvent, TxValidationCode};
+use fabric_protos::rwset::TxPvtReadWriteSet;
 use tokio::sync::watch;
 
 use self::chain::Chain;
@@ -208,7 +213,7 @@ impl Ledger {
 
     /// Appends a block. `transactions[i]` is envelope i. VALID ones that read what has changed since become
     /// `MVCC_READ_CONFLICT` or `PHANTOM_READ_CONFLICT`; the writes of the others make the next state. The block's
-    /// metadata gets TRANSACTIONS_FILTER and COMMIT_HASH.
+    /// metadata gets `TRANSACTIONS_FILTER` and `COMMIT_HASH`.
     ///
     /// # Errors
     ///
@@ -222,20 +227,37 @@ impl Ledger {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &self.0;
         let chain = shared.chain();
-        let (next, committed) =
-            commit::append(&chain, block, &transactions, &shared.transient, rules, shared.database)?;
         let number = chain.height();
-        shared
-            .index
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(&committed.block, valid(&transactions, &committed));
-        shared.replace(next);
-        shared.transient.purge(transactions.iter().map(|transaction| transaction.id.as_str()));
+        let appended = commit::append(&chain, block, transactions, &shared.transient, rules, shared.database)?;
+        let committed = appended.committed;
+        let writes = appended.writes.iter().map(|(place, sets)| (*place, sets.as_ref()));
+        shared.index.write().unwrap_or_else(PoisonError::into_inner).add(&committed.block, writes);
+        shared.replace(appended.chain);
+        shared.transient.purge(committed.block.transactions.iter().map(|transaction| transaction.id.as_str()));
         if number > TRANSIENT_RETENTION && number.is_multiple_of(TRANSIENT_RETENTION) {
             shared.transient.purge_below(number - TRANSIENT_RETENTION);
         }
         Ok(committed)
+    }
+
+    /// Takes in private data that another peer had of a committed transaction. Only what the block's hashes name is
+    /// kept, and only what is not outdated reaches the state. Returns what is still missing of the transaction.
+    pub fn reconcile(
+        &self,
+        block: u64,
+        transaction: u64,
+        set: &TxPvtReadWriteSet,
+        rules: &dyn CollectionRules,
+    ) -> Vec<MissingPrivateData> {
+        let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = Version::new(block, transaction);
+        match reconcile::reconcile(&self.0.chain(), version, set, rules, self.0.database) {
+            Some((next, missing)) => {
+                self.0.replace(next);
+                missing
+            }
+            None => Vec::new(),
+        }
     }
 
     /// The ledger as it is now, to come back to.
@@ -252,19 +274,6 @@ impl Ledger {
         self.0.replace(Chain::clone(&snapshot.chain));
         self.0.index.write().unwrap_or_else(PoisonError::into_inner).dropped(dropped);
     }
-}
-
-fn valid<'set>(
-    transactions: &'set [CheckedTransaction],
-    committed: &'set Committed,
-) -> impl Iterator<Item = (usize, &'set ReadWriteSets)> {
-    let codes = committed.block.transactions.iter().map(|transaction| transaction.code);
-    transactions
-        .iter()
-        .zip(codes)
-        .enumerate()
-        .filter(|(_, (_, code))| *code == TxValidationCode::Valid)
-        .filter_map(|(number, (transaction, _))| Some((number, transaction.writes.as_deref()?)))
 }
 
 impl Shared {

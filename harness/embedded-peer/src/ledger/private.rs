@@ -13,7 +13,7 @@ use super::hash::digest;
 use super::key::Key;
 use super::sets::{ReadWriteSets, deletes};
 use super::state::State;
-use super::transient::{TransientEntry, TransientStore};
+use super::transient::TransientStore;
 use super::updates::{Update, Updates};
 use super::version::Version;
 use super::{CheckedTransaction, CollectionRules};
@@ -53,6 +53,7 @@ impl Gathered {
         for (number, (transaction, code)) in (0_u64..).zip(transactions.iter().zip(codes)) {
             let Some(sets) = transaction.writes.as_ref().filter(|sets| sets.writes_private_data()) else { continue };
             let offered = transient.get(&transaction.id);
+            let offered: Vec<_> = offered.iter().map(|entry| entry.set.as_ref()).collect();
             let mut missing = Vec::new();
             let found = collect(sets, &offered, rules, |namespace, collection, hash| {
                 missing.push(MissingPrivateData {
@@ -75,9 +76,9 @@ impl Gathered {
 }
 
 /// The sets among those offered that the block's hashes name.
-fn collect(
+pub(crate) fn collect(
     sets: &ReadWriteSets,
-    offered: &[TransientEntry],
+    offered: &[&TxPvtReadWriteSet],
     rules: &dyn CollectionRules,
     mut missing: impl FnMut(&str, &str, &[u8]),
 ) -> TxPvtReadWriteSet {
@@ -104,13 +105,13 @@ fn collect(
 }
 
 fn candidates<'sets>(
-    offered: &'sets [TransientEntry],
+    offered: &'sets [&'sets TxPvtReadWriteSet],
     namespace: &'sets str,
     collection: &'sets str,
 ) -> impl Iterator<Item = &'sets CollectionPvtReadWriteSet> {
     offered
         .iter()
-        .flat_map(|entry| &entry.set.ns_pvt_rwset)
+        .flat_map(|set| &set.ns_pvt_rwset)
         .filter(move |set| set.namespace == namespace)
         .flat_map(|set| &set.collection_pvt_rwset)
         .filter(move |set| set.collection_name == collection)

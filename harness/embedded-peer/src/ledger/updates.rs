@@ -233,12 +233,11 @@ fn encode_changes(changes: &Changes, namespace: &mut &str, collection: &str, out
         field(1, std::mem::take(namespace).as_bytes(), &mut write);
         field(2, std::mem::take(&mut collection).as_bytes(), &mut write);
         field(3, key.as_bytes(), &mut write);
-        match &update.value {
-            Some(value) => field(5, &value.value, &mut write),
-            None => {
-                encode_key(4, WireType::Varint, &mut write);
-                encode_varint(1, &mut write);
-            }
+        if let Some(value) = &update.value {
+            field(5, &value.value, &mut write);
+        } else {
+            encode_key(4, WireType::Varint, &mut write);
+            encode_varint(1, &mut write);
         }
         field(6, &version, &mut write);
         encode_key(1, WireType::LengthDelimited, out);

@@ -127,31 +127,31 @@ fn condition(name: &str, argument: &Json) -> Result<Selector, Refusal> {
         }
         // Only text indexes serve it, and Fabric has none.
         "$text" => Err(Refusal::new("no_usable_index", "There is no index available for this selector.")),
-        _ if name.starts_with('$') => match terminal(name, argument) {
-            Some(selector) => selector.ok_or_else(bad),
-            None => Err(Refusal::new("invalid_operator", format!("Invalid operator: {name}"))),
-        },
+        _ if name.starts_with('$') => terminal(name, argument),
         _ => Ok(Selector::At(vec![name.to_owned()], Box::new(operators(argument)?))),
     }
 }
 
-/// Operators with an argument of one type: none for an unknown one, none inside for a wrong argument.
-fn terminal(name: &str, argument: &Json) -> Option<Option<Selector>> {
-    Some(match (name, argument) {
-        ("$exists", Json::Bool(exists)) => Some(Selector::Exists(*exists)),
-        ("$type", Json::String(name)) => Some(Selector::Type(name.clone())),
-        ("$beginsWith", Json::String(prefix)) => Some(Selector::BeginsWith(prefix.clone())),
-        ("$regex", Json::String(pattern)) => Regex::new(pattern).ok().map(|regex| Selector::Regex(Box::new(regex))),
-        ("$size", Json::Number(Number::Integer(size))) if *size >= 0 => Some(Selector::Size(*size)),
+/// Operators with an argument of one type.
+fn terminal(name: &str, argument: &Json) -> Result<Selector, Refusal> {
+    let bad = || Refusal::bad_argument(name, argument);
+    match (name, argument) {
+        ("$exists", Json::Bool(exists)) => Ok(Selector::Exists(*exists)),
+        ("$type", Json::String(name)) => Ok(Selector::Type(name.clone())),
+        ("$beginsWith", Json::String(prefix)) => Ok(Selector::BeginsWith(prefix.clone())),
+        ("$regex", Json::String(pattern)) => {
+            Regex::new(pattern).map(|regex| Selector::Regex(Box::new(regex))).map_err(|_| bad())
+        }
+        ("$size", Json::Number(Number::Integer(size))) if *size >= 0 => Ok(Selector::Size(*size)),
         ("$mod", Json::Array(numbers)) => match numbers.as_slice() {
             [Json::Number(Number::Integer(divisor)), Json::Number(Number::Integer(remainder))] => {
-                Some(Selector::Modulo(*divisor, *remainder))
+                Ok(Selector::Modulo(*divisor, *remainder))
             }
-            _ => None,
+            _ => Err(bad()),
         },
-        ("$exists" | "$type" | "$beginsWith" | "$regex" | "$size" | "$mod", _) => None,
-        _ => return None,
-    })
+        ("$exists" | "$type" | "$beginsWith" | "$regex" | "$size" | "$mod", _) => Err(bad()),
+        _ => Err(Refusal::new("invalid_operator", format!("Invalid operator: {name}"))),
+    }
 }
 
 /// Pushes field names down to the conditions that they are for.

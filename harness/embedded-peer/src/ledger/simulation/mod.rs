@@ -32,14 +32,20 @@ pub struct Simulation {
     transaction: String,
     builder: Builder,
     ranges: Vec<RangeQuery>,
-    wrote: bool,
-    queried_private: bool,
-    paged: bool,
+    done: Done,
     finished: bool,
     private_reads: BTreeMap<String, BTreeSet<String>>,
     write_metadata: WriteMetadata,
     /// The collections of the chaincodes seen so far.
     collections: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What a transaction did that forbids it other things.
+#[derive(Default)]
+struct Done {
+    wrote: bool,
+    queried_private: bool,
+    paged: bool,
 }
 
 /// What a simulation came to.
@@ -74,9 +80,7 @@ impl Simulation {
             transaction: transaction.to_owned(),
             builder: Builder::default(),
             ranges: Vec::new(),
-            wrote: false,
-            queried_private: false,
-            paged: false,
+            done: Done::default(),
             finished: false,
             private_reads: BTreeMap::new(),
             write_metadata: WriteMetadata::new(),
@@ -195,13 +199,13 @@ impl Simulation {
 
     fn may_write(&mut self, key: &str, value: &[u8]) -> Result<(), LedgerError> {
         let transaction = || self.transaction.clone();
-        if self.queried_private {
+        if self.done.queried_private {
             return Err(LedgerError::WriteAfterPrivateQuery { transaction: transaction() });
         }
-        if self.paged {
+        if self.done.paged {
             return Err(LedgerError::WriteAfterPage { transaction: transaction() });
         }
-        self.wrote = true;
+        self.done.wrote = true;
         self.shared.database.check(key, value)
     }
 

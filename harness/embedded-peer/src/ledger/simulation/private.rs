@@ -186,10 +186,10 @@ impl Simulation {
     }
 
     fn may_query_private(&mut self) -> Result<(), LedgerError> {
-        if self.wrote {
+        if self.done.wrote {
             return Err(LedgerError::PrivateQueryAfterWrite { transaction: self.transaction.clone() });
         }
-        self.queried_private = true;
+        self.done.queried_private = true;
         Ok(())
     }
 

@@ -165,10 +165,10 @@ impl Simulation {
     }
 
     fn may_page(&mut self) -> Result<(), LedgerError> {
-        if self.wrote {
+        if self.done.wrote {
             return Err(LedgerError::PageAfterWrite { transaction: self.transaction.clone() });
         }
-        self.paged = true;
+        self.done.paged = true;
         Ok(())
     }
 }
