@@ -49,7 +49,7 @@ pub enum Command {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FabricOptions {
     /// Fabric version: a release line (2.5, 3.1) or an image tag. Default: the version of the
-    /// binaries (process), 3.1 (docker).
+    /// binaries (process), 3.1 (docker, embedded).
     #[arg(long, value_name = "VERSION")]
     pub fabric: Option<String>,
     /// Directory of Fabric's `peer` and `orderer` (or with a `bin` that holds them). Default: PATH.
@@ -93,6 +93,10 @@ pub struct E2eOptions {
     /// Longest wait for any one thing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
+    /// With --runtime embedded: makes what the nodes draw by lot (nonces, signatures) the same in each
+    /// run.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// The ccaas-builder program, statically linked. `cargo xtask e2e` builds and gives it.
     #[arg(long, value_name = "FILE")]
     pub builder: PathBuf,
@@ -107,14 +111,16 @@ pub struct E2eOptions {
 /// What runs the peers and orderers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum RuntimeChoice {
-    /// The first possible one of docker and process, or process when --fabric-bin is given; says
-    /// which, and why not the others.
+    /// The first possible one of docker, process and embedded, or process when --fabric-bin is given;
+    /// says which, and why not the others.
     #[default]
     Auto,
     /// The official images, by a Docker engine.
     Docker,
     /// The `peer` and `orderer` programs of this machine.
     Process,
+    /// A development peer and orderer of our own, in this process. Possible everywhere; not Fabric.
+    Embedded,
 }
 
 /// TLS between a peer and the chaincode server.
@@ -176,6 +182,8 @@ pub struct Plan {
     pub repeat: u32,
     /// Longest wait for any one thing.
     pub timeout: Duration,
+    /// What the embedded nodes draw by lot is made from this.
+    pub seed: Option<u64>,
     /// The ccaas-builder program.
     pub builder: PathBuf,
     /// The chaincode server program.
@@ -327,6 +335,7 @@ impl Plan {
                 evidence: options.evidence.clone(),
                 repeat: options.repeat,
                 timeout: Duration::from_secs(options.timeout),
+                seed: options.seed,
                 builder: options.builder.clone(),
                 chaincode: options.chaincode.clone(),
                 cases,

@@ -8,9 +8,11 @@ use crate::report::timeline::{Step, Timeline, table};
 use crate::report::{ExitCode, error_text, say};
 use crate::run::{Finished, RunError, run};
 use crate::runtime::docker::{DockerRuntime, is_obtainable};
+use crate::runtime::embedded::{EmbeddedRuntime, NOT_COVERED};
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions};
 use fabric_network::couchdb::CouchDb;
+use fabric_network::release::Release;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +72,9 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
         plan.topology_name,
         plan.tls
     ));
+    if let Runtime::Embedded(_) = runtime {
+        say(format_args!("{NOT_COVERED}"));
+    }
     let mut worst = ExitCode::Passed;
     let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
     for count in 1..=plan.repeat {
@@ -197,7 +202,10 @@ async fn couchdb_for_tests() -> Result<String, String> {
 }
 
 fn describe(runtime: &Runtime) -> String {
-    format!("Fabric {}", runtime.version())
+    match runtime {
+        Runtime::Embedded(runtime) => format!("as Fabric {}", runtime.version()),
+        _ => format!("Fabric {}", runtime.version()),
+    }
 }
 
 /// The runtime that was asked for, or the first possible one.
@@ -214,6 +222,7 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
         // Whoever says where the programs are wants them taken.
         RuntimeChoice::Auto if plan.fabric_bin.is_some() => on_processes.await,
         RuntimeChoice::Auto => {
+            let settings_of_embedded = settings.clone();
             let without_docker = match docker(settings, fabric).await {
                 Ok(runtime) => match reaches_databases(&runtime, plan).await {
                     Ok(()) => return Ok(runtime),
@@ -221,16 +230,15 @@ async fn choose(plan: &Plan) -> Result<Runtime, String> {
                 },
                 Err(reason) => reason,
             };
-            match on_processes.await {
-                Ok(runtime) => {
-                    say(format_args!("runtime docker passed over: {without_docker}"));
-                    Ok(runtime)
-                }
-                Err(reason) => {
-                    Err(format!("no runtime is possible here\n  docker: {without_docker}\n  process: {reason}"))
-                }
-            }
+            say(format_args!("runtime docker passed over: {without_docker}"));
+            let without_process = match on_processes.await {
+                Ok(runtime) => return Ok(runtime),
+                Err(reason) => reason,
+            };
+            say(format_args!("runtime process passed over: {without_process}"));
+            Ok(embedded(settings_of_embedded, plan))
         }
+        RuntimeChoice::Embedded => Ok(embedded(settings, plan)),
     }
 }
 
@@ -246,6 +254,11 @@ async fn reaches_databases(runtime: &Runtime, plan: &Plan) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+fn embedded(settings: RuntimeOptions, plan: &Plan) -> Runtime {
+    let release = plan.fabric.as_ref().map_or_else(Release::default, |fabric| fabric.release);
+    Runtime::Embedded(EmbeddedRuntime::new(settings, release).seed(plan.seed))
 }
 
 async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<Runtime, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fabric_network::bundle::File;
 
-use super::{RuntimeError, RuntimeOptions, docker, process};
+use super::{RuntimeError, RuntimeOptions, docker, loopback};
 
 /// How long a server may take to listen. Everything is started at once, so on two cores the last of
 /// many waits for all others.
@@ -46,7 +46,7 @@ pub struct RunningChaincode(pub(super) Server);
 #[derive(Debug)]
 pub(super) enum Server {
     Docker(Box<docker::Server>),
-    Process(Box<process::Server>),
+    Process(Box<loopback::Server>),
 }
 
 impl RunningChaincode {

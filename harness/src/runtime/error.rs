@@ -137,6 +137,9 @@ pub enum RuntimeError {
         /// Where the service was found.
         address: IpAddr,
     },
+    /// The nodes of this process.
+    #[error(transparent)]
+    Embedded(#[from] embedded_peer::network::StartError),
     /// The run has ended meanwhile.
     #[error("the network has been stopped")]
     Ended,

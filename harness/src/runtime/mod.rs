@@ -1,4 +1,4 @@
-//! What runs a network's nodes: local programs, or containers.
+//! What runs a network's nodes: containers, local programs, or this very program.
 //!
 //! The way through is `place`, then `start`, then `stop`. [`Runtime::place`] decides names, ports and
 //! paths before anything is rendered; [`Placed::start`] starts every node and chaincode server of a
@@ -11,9 +11,11 @@
 mod chaincode;
 mod death;
 pub mod docker;
+pub mod embedded;
 mod error;
 mod files;
 mod log;
+mod loopback;
 pub mod process;
 
 use std::collections::BTreeMap;
@@ -37,6 +39,7 @@ pub use error::{RuntimeError, StartError, Unavailable};
 use crate::cleanup::{Custody, Leftover, Reaper, Swept};
 use crate::report::error_text;
 use docker::DockerRuntime;
+use embedded::EmbeddedRuntime;
 use process::ProcessRuntime;
 
 /// How long a run that has ended waits for its sweep of dead runs.
@@ -129,22 +132,27 @@ pub enum Runtime {
     Docker(DockerRuntime),
     /// The `peer` and `orderer` programs of this machine.
     Process(ProcessRuntime),
+    /// A peer and an orderer of our own, in this process.
+    Embedded(EmbeddedRuntime),
 }
 
 impl Runtime {
-    /// `docker` or `process`.
+    /// `docker`, `process` or `embedded`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Docker(_) => "docker",
             Self::Process(_) => "process",
+            Self::Embedded(_) => "embedded",
         }
     }
 
-    /// The version of Fabric: an image tag, or what `peer version` says.
+    /// The version of Fabric: an image tag, what `peer version` says, or the release line that the
+    /// embedded nodes behave as.
     pub fn version(&self) -> &str {
         match self {
             Self::Docker(runtime) => runtime.version(),
             Self::Process(runtime) => runtime.version(),
+            Self::Embedded(runtime) => runtime.version(),
         }
     }
 
@@ -153,6 +161,7 @@ impl Runtime {
         match self {
             Self::Docker(runtime) => runtime.release(),
             Self::Process(runtime) => runtime.release(),
+            Self::Embedded(runtime) => runtime.release(),
         }
     }
 
@@ -164,7 +173,7 @@ impl Runtime {
     pub fn reaches(&self, address: IpAddr) -> Result<(), RuntimeError> {
         match self {
             Self::Docker(_) if address.is_loopback() => Err(RuntimeError::Loopback { address }),
-            Self::Docker(_) | Self::Process(_) => Ok(()),
+            Self::Docker(_) | Self::Process(_) | Self::Embedded(_) => Ok(()),
         }
     }
 
@@ -178,6 +187,7 @@ impl Runtime {
         match self {
             Self::Docker(runtime) => runtime.place(topology, chaincodes).await,
             Self::Process(runtime) => runtime.place(topology, chaincodes),
+            Self::Embedded(runtime) => runtime.place(topology, chaincodes),
         }
     }
 }
@@ -212,6 +222,7 @@ pub struct Placed {
 enum PlacedIn {
     Docker(Box<docker::Prepared>),
     Process(process::Prepared),
+    Embedded(embedded::Prepared),
 }
 
 impl Placed {
@@ -243,6 +254,10 @@ impl Placed {
             PlacedIn::Process(prepared) => {
                 prepared.start(&self.options, &custody, bundle, &places).await.map(RunningIn::Process)
             }
+            PlacedIn::Embedded(prepared) => {
+                let started = prepared.start(&self.options, &custody, bundle, &places).await;
+                started.map(|network| RunningIn::Embedded(Box::new(network)))
+            }
         };
         match started {
             Ok(inner) => Ok(Running { inner, sweep: self.sweep, ending: self.ending }),
@@ -271,6 +286,7 @@ pub struct Running {
 enum RunningIn {
     Docker(docker::Network),
     Process(process::Network),
+    Embedded(Box<embedded::Network>),
 }
 
 impl Running {
@@ -279,6 +295,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.nodes(),
             RunningIn::Process(network) => network.nodes(),
+            RunningIn::Embedded(network) => network.nodes(),
         }
     }
 
@@ -287,6 +304,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.chaincodes(),
             RunningIn::Process(network) => network.chaincodes(),
+            RunningIn::Embedded(network) => network.chaincodes(),
         }
     }
 
@@ -308,6 +326,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.restart(name).await,
             RunningIn::Process(network) => network.restart(name).await,
+            RunningIn::Embedded(network) => network.restart(name).await,
         }
     }
 
@@ -317,6 +336,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.deaths().await,
             RunningIn::Process(network) => network.deaths().await,
+            RunningIn::Embedded(network) => network.deaths().await,
         }
     }
 
@@ -325,6 +345,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.logs().await,
             RunningIn::Process(network) => network.logs(),
+            RunningIn::Embedded(network) => network.logs(),
         }
     }
 
@@ -333,6 +354,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.log_tail(name).await,
             RunningIn::Process(network) => network.log_tail(name),
+            RunningIn::Embedded(network) => network.log_tail(name),
         }
     }
 

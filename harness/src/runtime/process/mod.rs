@@ -1,35 +1,27 @@
 //! Nodes as processes of this machine, on its loopback. No engine, no root, a fraction of a second.
 
 mod binaries;
-mod child;
-mod ports;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fabric_network::bundle::Bundle;
 use fabric_network::node::{NodeKind, NodeSpec};
-use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
+use fabric_network::placement::Ports as NodePorts;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+use super::loopback::{self, Child, Ports, Program, Server, reached, wait_error};
 use super::{
-    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable,
-    files, log, no_such_node, running_node,
+    Death, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files,
+    log, no_such_node,
 };
-use crate::cleanup::{Custody, sweep};
-use crate::wait::{Poll, WaitError, until_with_log};
+use crate::cleanup::Custody;
+use crate::wait::{Poll, until_with_log};
 use binaries::Binaries;
-use child::{Child, Program};
-use ports::Ports;
-
-const HOST: &str = "127.0.0.1";
-const PORTS_PER_NODE: usize = 3;
 
 /// Fabric's programs on this machine.
 #[derive(Debug, Clone)]
@@ -66,57 +58,10 @@ impl ProcessRuntime {
     }
 
     pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
-        let custody = Arc::new(Custody::begin(&self.options.parent, &self.options.reaper, None)?);
-        let ending = Ending(Arc::clone(&custody));
-        let sweep = {
-            let parent = self.options.parent.clone();
-            tokio::spawn(async move { sweep(&parent, None).await })
-        };
-        let run = custody.workspace().directory().to_owned();
-        let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len();
-        let (ports, mut free) = Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
-        let nodes = topology
-            .nodes()
-            .map(|node| {
-                let place = place_node(&run, &node.name, node.kind, &mut free);
-                (node.name, place)
-            })
-            .collect();
-        let chaincodes =
-            chaincodes.iter().map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free))).collect();
-        let chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
-        Ok(Placed {
-            placement: Placement { nodes, chaincode_hosts },
-            chaincodes,
-            options: self.options.clone(),
-            inner: PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports: Arc::new(ports) }),
-            sweep,
-            ending,
+        loopback::place(&self.options, topology, chaincodes, |ports| {
+            PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports })
         })
     }
-}
-
-fn place_node(run: &Path, name: &str, kind: NodeKind, free: &mut VecDeque<u16>) -> NodePlacement {
-    let mut next = || free.pop_front().unwrap_or_default();
-    let (grpc, operations, third) = (next(), next(), Some(next()));
-    let ports = match kind {
-        NodeKind::Peer => NodePorts { grpc, operations, admin: None, chaincode: third },
-        NodeKind::Orderer => NodePorts { grpc, operations, admin: third, chaincode: None },
-    };
-    NodePlacement {
-        host: HOST.to_owned(),
-        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        ports,
-        extra_sans: vec!["localhost".to_owned()],
-        config_dir: run.join("nodes").join(name),
-        data_dir: PathBuf::from("data"),
-        builder_dir: run.join("builder"),
-    }
-}
-
-fn place_chaincode(run: &Path, name: &str, free: &mut VecDeque<u16>) -> ChaincodePlacement {
-    let address = format!("{HOST}:{}", free.pop_front().unwrap_or_default());
-    ChaincodePlacement { listen: address.clone(), address, directory: run.join("chaincode").join(name) }
 }
 
 /// Programs and ports, ready for the nodes.
@@ -187,7 +132,7 @@ impl Prepared {
         let nodes: Vec<RunningNode> = bundle.nodes.iter().map(reached).collect();
         let ready = nodes.iter().zip(&children).map(|(node, child)| ready(options, node, child));
         let serving = servers.iter().map(|server| {
-            self.ports.release(&[server.port]);
+            self.ports.release(&[server.port()]);
             server.start()
         });
         tokio::try_join!(try_join_all(ready), try_join_all(serving))?;
@@ -216,12 +161,6 @@ impl Prepared {
     }
 }
 
-fn reached(spec: &NodeSpec) -> RunningNode {
-    let place = &spec.placement;
-    let admin = place.ports.admin.map(|port| place.endpoint(port));
-    running_node(spec, &place.endpoint(place.ports.grpc), admin.as_deref())
-}
-
 /// Waits until the node answers, or has ended.
 async fn ready(options: &RuntimeOptions, node: &RunningNode, child: &Child) -> Result<(), RuntimeError> {
     let what = format!("{} answers at {}", node.name, node.grpc.uri);
@@ -239,13 +178,6 @@ async fn ready(options: &RuntimeOptions, node: &RunningNode, child: &Child) -> R
     tokio::select! {
         death = child.death() => Err(RuntimeError::Died(death)),
         answer = answers => answer.map_err(wait_error),
-    }
-}
-
-fn wait_error(error: WaitError<std::convert::Infallible>) -> RuntimeError {
-    match error {
-        WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
-        WaitError::Failed(never) => match never {},
     }
 }
 
@@ -269,7 +201,7 @@ impl Network {
 
     fn all(&self) -> impl Iterator<Item = &Child> {
         let servers = self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
-            chaincode::Server::Process(server) => Some(&server.child),
+            chaincode::Server::Process(server) => Some(server.child()),
             chaincode::Server::Docker(_) => None,
         });
         self.children.iter().chain(servers)
@@ -285,78 +217,5 @@ impl Network {
 
     pub(super) fn log_tail(&self, name: &str) -> String {
         self.all().find(|child| child.name() == name).map(Child::log_tail).unwrap_or_default()
-    }
-}
-
-/// A chaincode server as a process.
-#[derive(Debug)]
-pub(super) struct Server {
-    child: Child,
-    port: u16,
-    bound: Duration,
-    custody: Arc<Custody>,
-}
-
-impl Server {
-    fn prepare(
-        custody: &Arc<Custody>,
-        spec: &ChaincodeSpec,
-        place: &ChaincodePlacement,
-        bound: Duration,
-        logs: &Path,
-        temporary: &Path,
-    ) -> Result<Self, RuntimeError> {
-        files::write_chaincode(&spec.files, &place.directory)?;
-        let path =
-            spec.program.canonicalize().map_err(|source| RuntimeError::File { path: spec.program.clone(), source })?;
-        let child = Child::new(Program {
-            name: spec.name.clone(),
-            path,
-            arguments: spec.arguments.clone(),
-            environment: spec.environment.clone(),
-            directory: place.directory.clone(),
-            log: logs.join(log::file_name(&spec.name)),
-            temporary: temporary.to_owned(),
-        });
-        Ok(Self { child, port: chaincode::port_of(place), bound, custody: Arc::clone(custody) })
-    }
-
-    pub(super) fn name(&self) -> &str {
-        self.child.name()
-    }
-
-    pub(super) fn log_tail(&self) -> String {
-        self.child.log_tail()
-    }
-
-    pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
-        self.child.end(Some(child::GRACE)).await;
-        Ok(())
-    }
-
-    pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
-        self.child.end(None).await;
-        Ok(())
-    }
-
-    /// Listening is enough: what it says is for the peers to find out.
-    pub(super) async fn start(&self) -> Result<(), RuntimeError> {
-        self.child.start(&self.custody).await?;
-        let what = format!("{} listens on {HOST}:{}", self.name(), self.port);
-        let listens = until_with_log(
-            &what,
-            self.bound,
-            || async {
-                match tokio::net::TcpStream::connect((HOST, self.port)).await {
-                    Ok(_) => Ok(Poll::Ready(())),
-                    Err(error) => Ok(Poll::NotYet(error.to_string())),
-                }
-            },
-            || async { self.log_tail() },
-        );
-        tokio::select! {
-            death = self.child.death() => Err(RuntimeError::Died(death)),
-            listens = listens => listens.map_err(wait_error),
-        }
     }
 }

@@ -15,7 +15,7 @@ use crate::cleanup::Custody;
 use crate::runtime::{Death, RuntimeError, log};
 
 /// Between SIGTERM and SIGKILL, when it is ended for good.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
+pub(in crate::runtime) const GRACE: Duration = Duration::from_secs(2);
 
 /// Between SIGKILL and giving up.
 const KILL_BOUND: Duration = Duration::from_secs(3);
@@ -26,21 +26,21 @@ const FOREIGN: [&str; 5] = ["CORE_", "ORDERER_", "CHAINCODE_", "FABRIC_", "GRPC_
 
 /// A program to start, and how.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) arguments: Vec<String>,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) directory: PathBuf,
+pub(in crate::runtime) struct Program {
+    pub(in crate::runtime) name: String,
+    pub(in crate::runtime) path: PathBuf,
+    pub(in crate::runtime) arguments: Vec<String>,
+    pub(in crate::runtime) environment: BTreeMap<String, String>,
+    pub(in crate::runtime) directory: PathBuf,
     /// Both of its output streams are added to this file.
-    pub(super) log: PathBuf,
+    pub(in crate::runtime) log: PathBuf,
     /// Directory for its temporary files.
-    pub(super) temporary: PathBuf,
+    pub(in crate::runtime) temporary: PathBuf,
 }
 
 /// The child, if it has been started and not been waited for.
 #[derive(Debug)]
-pub(super) struct Child {
+pub(in crate::runtime) struct Child {
     program: Program,
     process: Mutex<Option<tokio::process::Child>>,
     /// Of those that had ended by themselves before they were ended or started again.
@@ -48,24 +48,24 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn new(program: Program) -> Self {
+    pub(in crate::runtime) fn new(program: Program) -> Self {
         Self { program, process: Mutex::new(None), past: std::sync::Mutex::default() }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::runtime) fn name(&self) -> &str {
         &self.program.name
     }
 
-    pub(super) fn log_path(&self) -> &Path {
+    pub(in crate::runtime) fn log_path(&self) -> &Path {
         &self.program.log
     }
 
-    pub(super) fn log_tail(&self) -> String {
+    pub(in crate::runtime) fn log_tail(&self) -> String {
         log::tail(&self.program.log)
     }
 
     /// Starts it, unless it runs.
-    pub(super) async fn start(&self, custody: &Custody) -> Result<(), RuntimeError> {
+    pub(in crate::runtime) async fn start(&self, custody: &Custody) -> Result<(), RuntimeError> {
         let mut process = self.process.lock().await;
         if let Some(child) = process.as_mut()
             && matches!(child.try_wait(), Ok(None))
@@ -103,7 +103,7 @@ impl Child {
     }
 
     /// Waits until it has ended by itself. Never returns for one that was not started.
-    pub(super) async fn death(&self) -> Death {
+    pub(in crate::runtime) async fn death(&self) -> Death {
         let mut process = self.process.lock().await;
         let how = match process.as_mut() {
             Some(child) => child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string()),
@@ -113,7 +113,7 @@ impl Child {
     }
 
     /// How it has ended by itself, each time that it did.
-    pub(super) async fn deaths(&self) -> Vec<Death> {
+    pub(in crate::runtime) async fn deaths(&self) -> Vec<Death> {
         let mut process = self.process.lock().await;
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
         past.into_iter().chain(self.death_of(process.as_mut())).collect()
@@ -130,7 +130,7 @@ impl Child {
     }
 
     /// Ends it: by SIGTERM and, past this time, SIGKILL; or by SIGKILL at once.
-    pub(super) async fn end(&self, grace: Option<Duration>) {
+    pub(in crate::runtime) async fn end(&self, grace: Option<Duration>) {
         let mut process = self.process.lock().await;
         self.remember(process.as_mut());
         let Some(mut child) = process.take() else { return };

@@ -22,13 +22,13 @@ const EPHEMERAL: u16 = 32_768;
 /// All are taken before the first is given back, so they are all different, and what another program
 /// can do meanwhile is limited to the moment between [`Ports::release`] and the node's own listening.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(in crate::runtime) struct Ports {
     held: Mutex<Vec<(u16, TcpListener)>>,
 }
 
 impl Ports {
     /// Takes `count` free ports; they are handed out in `free`.
-    pub(super) fn take(count: usize) -> io::Result<(Self, VecDeque<u16>)> {
+    pub(in crate::runtime) fn take(count: usize) -> io::Result<(Self, VecDeque<u16>)> {
         let held = free_in(&range())
             .chain(std::iter::repeat_with(kernels_choice).map_while(Result::ok))
             .take(count)
@@ -43,9 +43,15 @@ impl Ports {
     }
 
     /// Lets go of these ports; of those that are not held, nothing.
-    pub(super) fn release(&self, ports: &[u16]) {
+    pub(in crate::runtime) fn release(&self, ports: &[u16]) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|(port, _)| !ports.contains(port));
+    }
+
+    /// Gives these ports away as they are, listening.
+    pub(in crate::runtime) fn hand_over(&self, ports: &[u16]) -> Vec<TcpListener> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extract_if(.., |(port, _)| ports.contains(port)).map(|(_, listener)| listener).collect()
     }
 }
 

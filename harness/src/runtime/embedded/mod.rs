@@ -1,0 +1,167 @@
+//! Nodes in this very process: a development peer and orderer, on the loopback. No Fabric is needed.
+//!
+//! Builders and chaincode servers are processes, as they are with the peers and orderers of the
+//! process runtime.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use embedded_peer::network::{Network as Nodes, Options};
+use fabric_network::bundle::Bundle;
+use fabric_network::release::Release;
+use fabric_network::topology::Topology;
+use futures::future::{join_all, try_join_all};
+
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+use super::loopback::{self, Ports, Server, reached};
+use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
+use crate::cleanup::Custody;
+
+/// What a pass on this runtime does not prove.
+pub const NOT_COVERED: &str = "not covered: Fabric itself; peers and orderers are this program's own";
+
+/// A peer and an orderer of our own.
+#[derive(Debug, Clone)]
+pub struct EmbeddedRuntime {
+    options: RuntimeOptions,
+    release: Release,
+    version: String,
+    seed: Option<u64>,
+}
+
+impl EmbeddedRuntime {
+    /// Nodes that behave as those of this release line. It is possible everywhere.
+    pub fn new(options: RuntimeOptions, release: Release) -> Self {
+        Self { options, release, version: release.to_string(), seed: None }
+    }
+
+    /// Makes what the nodes draw by lot the same in each run.
+    #[must_use]
+    pub fn seed(mut self, seed: Option<u64>) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The release line that the nodes behave as, such as `3.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The same.
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+        loopback::place(&self.options, topology, chaincodes, |ports| {
+            PlacedIn::Embedded(Prepared { release: self.release, seed: self.seed, ports })
+        })
+    }
+}
+
+/// Ports that are ready for the nodes.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    release: Release,
+    seed: Option<u64>,
+    ports: Arc<Ports>,
+}
+
+/// Nodes in this process, and chaincode servers that run.
+#[derive(Debug)]
+pub(super) struct Network {
+    network: Nodes,
+    nodes: Vec<RunningNode>,
+    chaincodes: Vec<RunningChaincode>,
+}
+
+impl Prepared {
+    pub(super) async fn start(
+        self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+    ) -> Result<Network, StartError> {
+        let logs = custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
+        let workspace = custody.workspace();
+        let bring_up = async {
+            let temporary = workspace.subdirectory("tmp")?;
+            let servers = chaincodes
+                .iter()
+                .map(|(spec, place)| {
+                    Server::prepare(custody, spec, place, chaincode::bound(options), &logs, &temporary)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            // The servers start while the nodes do.
+            let serving = try_join_all(servers.iter().map(|server| {
+                self.ports.release(&[server.port()]);
+                server.start()
+            }));
+            let (network, _) = tokio::try_join!(async { self.nodes(options, custody, bundle) }, serving)?;
+            let servers = servers.into_iter().map(|server| chaincode::Server::Process(Box::new(server)));
+            Ok(Network {
+                network,
+                nodes: bundle.nodes.iter().map(reached).collect(),
+                chaincodes: servers.map(RunningChaincode).collect(),
+            })
+        };
+        bring_up.await.map_err(|source| StartError { source: Box::new(source), logs: log::all_in(&logs) })
+    }
+
+    fn nodes(&self, options: &RuntimeOptions, custody: &Arc<Custody>, bundle: &Bundle) -> Result<Nodes, RuntimeError> {
+        let workspace = custody.workspace();
+        files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
+        let mut listeners = Vec::new();
+        for spec in &bundle.nodes {
+            let directory = &spec.placement.config_dir;
+            if !directory.starts_with(workspace.directory()) {
+                return Err(RuntimeError::NotPlaced { name: spec.name.clone() });
+            }
+            // Builders read the peers' files.
+            files::write_node(bundle, spec, directory)?;
+            let ports = spec.placement.ports;
+            let own: Vec<u16> = [Some(ports.grpc), ports.admin].into_iter().flatten().collect();
+            listeners.extend(self.ports.hand_over(&own));
+        }
+        let nodes = Options { release: self.release, seed: self.seed, listeners, ..Options::default() };
+        Nodes::start(bundle, nodes).map_err(RuntimeError::Embedded)
+    }
+}
+
+impl Network {
+    pub(super) fn nodes(&self) -> &[RunningNode] {
+        &self.nodes
+    }
+
+    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+        &self.chaincodes
+    }
+
+    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        if !self.nodes.iter().any(|node| node.name == name) {
+            return Err(no_such_node(name, &self.nodes));
+        }
+        self.network.restart(name).await.map_err(RuntimeError::Embedded)
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
+            chaincode::Server::Process(server) => Some(&**server),
+            chaincode::Server::Docker(_) => None,
+        })
+    }
+
+    /// Of the chaincode servers: a node ends with this program only.
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        join_all(self.servers().map(|server| server.child().deaths())).await.into_iter().flatten().collect()
+    }
+
+    pub(super) fn logs(&self) -> BTreeMap<String, String> {
+        self.servers().map(|server| (server.name().to_owned(), log::whole(server.child().log_path()))).collect()
+    }
+
+    pub(super) fn log_tail(&self, name: &str) -> String {
+        self.servers().find(|server| server.name() == name).map(Server::log_tail).unwrap_or_default()
+    }
+}

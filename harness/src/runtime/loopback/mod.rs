@@ -1,0 +1,98 @@
+//! Places on the loopback, and processes there: what the runtimes without containers share.
+
+mod child;
+mod ports;
+mod server;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fabric_network::node::{NodeKind, NodeSpec};
+use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
+use fabric_network::topology::Topology;
+
+use super::{ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, running_node};
+use crate::cleanup::{Custody, sweep};
+use crate::wait::WaitError;
+
+pub(super) use child::{Child, Program};
+pub(super) use ports::Ports;
+pub(super) use server::Server;
+
+const HOST: &str = "127.0.0.1";
+const PORTS_PER_NODE: usize = 3;
+
+/// Takes a place for every node and chaincode server: ports, and directories below the run's own.
+pub(super) fn place(
+    options: &RuntimeOptions,
+    topology: &Topology,
+    chaincodes: &[&str],
+    inner: impl FnOnce(Arc<Ports>) -> PlacedIn,
+) -> Result<Placed, RuntimeError> {
+    let custody = Arc::new(Custody::begin(&options.parent, &options.reaper, None)?);
+    let ending = Ending(Arc::clone(&custody));
+    let sweep = {
+        let parent = options.parent.clone();
+        tokio::spawn(async move { sweep(&parent, None).await })
+    };
+    let run = custody.workspace().directory().to_owned();
+    let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len();
+    let (ports, mut free) = Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
+    let nodes = topology
+        .nodes()
+        .map(|node| {
+            let place = place_node(&run, &node.name, node.kind, &mut free);
+            (node.name, place)
+        })
+        .collect();
+    let chaincodes =
+        chaincodes.iter().map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free))).collect();
+    let chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
+    Ok(Placed {
+        placement: Placement { nodes, chaincode_hosts },
+        chaincodes,
+        options: options.clone(),
+        inner: inner(Arc::new(ports)),
+        sweep,
+        ending,
+    })
+}
+
+fn place_node(run: &Path, name: &str, kind: NodeKind, free: &mut VecDeque<u16>) -> NodePlacement {
+    let mut next = || free.pop_front().unwrap_or_default();
+    let (grpc, operations, third) = (next(), next(), Some(next()));
+    let ports = match kind {
+        NodeKind::Peer => NodePorts { grpc, operations, admin: None, chaincode: third },
+        NodeKind::Orderer => NodePorts { grpc, operations, admin: third, chaincode: None },
+    };
+    NodePlacement {
+        host: HOST.to_owned(),
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports,
+        extra_sans: vec!["localhost".to_owned()],
+        config_dir: run.join("nodes").join(name),
+        data_dir: PathBuf::from("data"),
+        builder_dir: run.join("builder"),
+    }
+}
+
+fn place_chaincode(run: &Path, name: &str, free: &mut VecDeque<u16>) -> ChaincodePlacement {
+    let address = format!("{HOST}:{}", free.pop_front().unwrap_or_default());
+    ChaincodePlacement { listen: address.clone(), address, directory: run.join("chaincode").join(name) }
+}
+
+/// A node as it is reached, which is where it was placed.
+pub(super) fn reached(spec: &NodeSpec) -> RunningNode {
+    let place = &spec.placement;
+    let admin = place.ports.admin.map(|port| place.endpoint(port));
+    running_node(spec, &place.endpoint(place.ports.grpc), admin.as_deref())
+}
+
+pub(super) fn wait_error(error: WaitError<std::convert::Infallible>) -> RuntimeError {
+    match error {
+        WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
+        WaitError::Failed(never) => match never {},
+    }
+}
