@@ -338,3 +338,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) life: &'a Lifetime,
     pub(crate) nodes: &'a Weak<Nodes>,
 }
+
+#[cfg(test)]
+mod tests;

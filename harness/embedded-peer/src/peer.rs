@@ -26,7 +26,7 @@ use crate::network::server::Lifetime;
 use crate::network::{Nodes, Parts};
 use crate::orderer::registrar::Ordering;
 use crate::signer::Signer;
-use crate::trace::Tracer;
+use crate::trace::{Tracer, What};
 pub use channel::PeerChannel;
 use configuration::PeerConfiguration;
 
@@ -57,6 +57,8 @@ pub struct Peer {
     /// What is to go wrong on it.
     pub faults: Faults,
     channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
+    /// Its name, for the tracer.
+    label: Arc<str>,
     nodes: Weak<Nodes>,
     ordering: Ordering,
     life: Lifetime,
@@ -78,6 +80,7 @@ impl Peer {
         let msp = &configuration.peer.msp_config_path;
         Ok(Self {
             name: spec.name.clone(),
+            label: spec.name.as_str().into(),
             msp_id: spec.msp_id.clone(),
             endpoint: spec.placement.endpoint(spec.placement.ports.grpc),
             signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
@@ -119,10 +122,16 @@ impl Peer {
         }
         let channel = PeerChannel::begin(self, genesis)
             .map_err(|reason| format!("cannot create ledger from genesis block: {reason}"))?;
+        self.tell(|| What::Note(format!("joined the channel {name}")));
         let channel = Arc::new(channel);
         self.life.spawn(Arc::clone(&channel).follow(Arc::clone(self), self.ordering.clone()));
         channels.insert(name.to_owned(), channel);
         Ok(())
+    }
+
+    /// Tells what happens on it, if somebody listens.
+    pub fn tell(&self, what: impl FnOnce() -> What) {
+        self.tracer.tell(&self.label, what);
     }
 
     /// The nodes of its network; nothing once the network is gone.

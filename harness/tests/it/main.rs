@@ -7,6 +7,7 @@ mod conformance;
 mod couchdb;
 mod docker;
 mod e2e;
+mod embedded;
 mod endings;
 mod fake;
 mod options;

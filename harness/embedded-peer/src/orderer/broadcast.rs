@@ -13,6 +13,7 @@ use super::Orderer;
 use super::chain::{Chain, Submission};
 use super::registrar::NO_CHANNEL;
 use super::resources::Refusal;
+use crate::trace::{Direction, What};
 
 /// Answers the messages of a stream; the first that is not taken is the last.
 pub(super) fn answers(
@@ -36,13 +37,17 @@ pub(super) fn answers(
 impl Orderer {
     /// Takes a message for ordering, or says why not.
     pub async fn broadcast(&self, envelope: Envelope) -> BroadcastResponse {
-        match self.take(envelope).await {
-            Ok(()) => BroadcastResponse { status: Code::Success.into(), info: String::new() },
-            Err((code, info)) => {
-                tracing::warn!("{}: rejecting broadcast with {}: {info}", self.name, code.as_str_name());
-                BroadcastResponse { status: code.into(), info }
-            }
-        }
+        let size = envelope.payload.len() + envelope.signature.len();
+        let (code, info) = match self.take(envelope).await {
+            Ok(()) => (Code::Success, String::new()),
+            Err(refused) => refused,
+        };
+        self.tell(|| What::ClientCall {
+            direction: Direction::NodeToClient,
+            method: "orderer.AtomicBroadcast/Broadcast",
+            detail: format!("{size} bytes: {} {info}", code.as_str_name()).trim_end().to_owned(),
+        });
+        BroadcastResponse { status: code.into(), info }
     }
 
     async fn take(&self, envelope: Envelope) -> Result<(), (Code, String)> {

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::network::node::{NodeError, NodeFiles};
 use crate::network::{Nodes, Parts};
 use crate::signer::Signer;
+use crate::trace::{Tracer, What};
 pub(crate) use broadcast::channel_header;
 use configuration::OrdererConfiguration;
 use registrar::{Membership, Ordering};
@@ -46,6 +47,9 @@ pub struct Orderer {
     pub release: Release,
     /// Its time.
     pub clock: Clock,
+    /// Its name, for the tracer.
+    label: Arc<str>,
+    tracer: Tracer,
     nodes: Weak<Nodes>,
     tls_certificate: Vec<u8>,
     memberships: RwLock<BTreeMap<String, Membership>>,
@@ -61,6 +65,8 @@ impl Orderer {
         let msp = &configuration.general.local_msp_dir;
         Ok(Self {
             name: spec.name.clone(),
+            label: spec.name.as_str().into(),
+            tracer: parts.tracer.clone(),
             msp_id: spec.msp_id.clone(),
             endpoint: spec.placement.endpoint(spec.placement.ports.grpc),
             signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
@@ -72,6 +78,11 @@ impl Orderer {
             ordering: parts.ordering.clone(),
             configuration,
         })
+    }
+
+    /// Tells what happens on it, if somebody listens.
+    pub(crate) fn tell(&self, what: impl FnOnce() -> What) {
+        self.tracer.tell(&self.label, what);
     }
 
     /// The nodes of its network; nothing once the network is gone.

@@ -14,6 +14,7 @@ use super::resources::{Consenters, Resources};
 use super::writer::{data_hash, header_hash};
 use crate::clock::Clock;
 use crate::network::server::Lifetime;
+use crate::trace::What;
 
 /// What Fabric says about a channel that is not there.
 pub(crate) const NO_CHANNEL: &str = "channel does not exist";
@@ -155,6 +156,7 @@ impl Orderer {
         }
         let membership = Membership { chain, number };
         let info = info(&name, &membership);
+        self.tell(|| What::Note(format!("joined the channel {name} as {}", info.relation)));
         memberships.insert(name, membership);
         Ok(info)
     }

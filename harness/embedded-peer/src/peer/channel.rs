@@ -21,6 +21,7 @@ use crate::lifecycle::{ChannelCollections, StateRules};
 use crate::orderer::chain::Chain;
 use crate::orderer::registrar::Ordering;
 use crate::orderer::writer::header_hash;
+use crate::trace::What;
 use crate::validation::validate;
 
 /// A channel that a peer has joined.
@@ -103,6 +104,7 @@ impl PeerChannel {
         let rules = StateRules { state: &state, msp_id: &peer.msp_id };
         let concerns_lifecycle = concerns_lifecycle(&transactions);
         let committed = self.ledger.commit(block, transactions, &rules)?;
+        peer.tell(|| committed_event(&self.name, &committed));
         self.configure(&committed);
         Ok(concerns_lifecycle)
     }
@@ -130,6 +132,14 @@ impl PeerChannel {
             Err(reason) => tracing::error!("[channel: {}] the configuration stays: {reason}", self.name),
         }
     }
+}
+
+fn committed_event(channel: &str, committed: &Committed) -> What {
+    let transactions = committed.block.transactions.iter();
+    let codes: Vec<String> =
+        transactions.map(|transaction| format!("{} {}", transaction.id, transaction.code.as_str_name())).collect();
+    let detail = format!("committed: {}", codes.join(", "));
+    What::Block { channel: channel.into(), number: committed.block.number(), detail }
 }
 
 fn read(config: &RwLock<ChannelConfig>) -> ChannelConfig {

@@ -3,10 +3,13 @@
 //! Builders and chaincode servers are processes, as they are with the peers and orderers of the
 //! process runtime.
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use embedded_peer::network::{Network as Nodes, Options};
+use embedded_peer::trace::Tracer;
 use fabric_network::bundle::Bundle;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
@@ -16,6 +19,7 @@ use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode
 use super::loopback::{self, Ports, Server, reached};
 use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
 use crate::cleanup::Custody;
+use record::Record;
 
 /// What a pass on this runtime does not prove.
 pub const NOT_COVERED: &str = "not covered: Fabric itself; peers and orderers are this program's own";
@@ -71,6 +75,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Network {
     network: Nodes,
+    record: Record,
     nodes: Vec<RunningNode>,
     chaincodes: Vec<RunningChaincode>,
 }
@@ -98,10 +103,13 @@ impl Prepared {
                 self.ports.release(&[server.port()]);
                 server.start()
             }));
-            let (network, _) = tokio::try_join!(async { self.nodes(options, custody, bundle) }, serving)?;
+            let tracer = Tracer::new();
+            let record = Record::begin(&tracer);
+            let (network, _) = tokio::try_join!(async { self.nodes(options, custody, bundle, tracer) }, serving)?;
             let servers = servers.into_iter().map(|server| chaincode::Server::Process(Box::new(server)));
             Ok(Network {
                 network,
+                record,
                 nodes: bundle.nodes.iter().map(reached).collect(),
                 chaincodes: servers.map(RunningChaincode).collect(),
             })
@@ -109,7 +117,13 @@ impl Prepared {
         bring_up.await.map_err(|source| StartError { source: Box::new(source), logs: log::all_in(&logs) })
     }
 
-    fn nodes(&self, options: &RuntimeOptions, custody: &Arc<Custody>, bundle: &Bundle) -> Result<Nodes, RuntimeError> {
+    fn nodes(
+        &self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        tracer: Tracer,
+    ) -> Result<Nodes, RuntimeError> {
         let workspace = custody.workspace();
         files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
         let mut listeners = Vec::new();
@@ -124,7 +138,7 @@ impl Prepared {
             let own: Vec<u16> = [Some(ports.grpc), ports.admin].into_iter().flatten().collect();
             listeners.extend(self.ports.hand_over(&own));
         }
-        let nodes = Options { release: self.release, seed: self.seed, listeners, ..Options::default() };
+        let nodes = Options { release: self.release, seed: self.seed, tracer, listeners, ..Options::default() };
         Nodes::start(bundle, nodes).map_err(RuntimeError::Embedded)
     }
 }
@@ -158,10 +172,15 @@ impl Network {
     }
 
     pub(super) fn logs(&self) -> BTreeMap<String, String> {
-        self.servers().map(|server| (server.name().to_owned(), log::whole(server.child().log_path()))).collect()
+        let servers = self.servers().map(|server| (server.name().to_owned(), log::whole(server.child().log_path())));
+        self.record.logs(self.nodes.iter().map(|node| &*node.name)).into_iter().chain(servers).collect()
     }
 
     pub(super) fn log_tail(&self, name: &str) -> String {
-        self.servers().find(|server| server.name() == name).map(Server::log_tail).unwrap_or_default()
+        if let Some(server) = self.servers().find(|server| server.name() == name) {
+            return server.log_tail();
+        }
+        let logs = self.record.logs(std::iter::once(name));
+        logs.get(name).map(|log| log::last_lines(log)).unwrap_or_default()
     }
 }

@@ -1,0 +1,263 @@
+use std::net::TcpListener;
+use std::path::Path;
+
+use fabric_network::placement::{NodePlacement, Placement, Ports};
+use fabric_network::render::{RenderOptions, render};
+use fabric_network::topology::Topology;
+use fabric_protos::common::{
+    Block, ChannelHeader, ConfigGroup, ConfigSignature, ConfigUpdate, ConfigUpdateEnvelope, ConfigValue, Envelope,
+    Header, HeaderType, LastConfig, Metadata, Payload, SignatureHeader, Status,
+};
+use fabric_protos::orderer::{BatchTimeout, BroadcastResponse};
+use prost::Message as _;
+
+use super::*;
+use crate::orderer::registrar::JoinError;
+use crate::testing::{Member, genesis, validity};
+
+const CHANNEL: &str = "mychannel";
+const SOON: Duration = Duration::from_secs(20);
+
+/// A network of this process on free ports, with its files.
+struct Running {
+    network: Network,
+    bundle: Bundle,
+    _directory: tempfile::TempDir,
+}
+
+impl Running {
+    fn new(topology: &Topology, options: Options) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut listeners = Vec::new();
+        let mut port = || {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            listeners.push(listener);
+            port
+        };
+        let nodes = topology.nodes().map(|node| {
+            let ports = Ports {
+                grpc: port(),
+                operations: port(),
+                admin: (node.kind == NodeKind::Orderer).then(&mut port),
+                chaincode: (node.kind == NodeKind::Peer).then(&mut port),
+            };
+            let placement = NodePlacement {
+                host: "127.0.0.1".to_owned(),
+                bind: [127, 0, 0, 1].into(),
+                ports,
+                extra_sans: Vec::new(),
+                config_dir: directory.path().join(&node.name),
+                data_dir: "data".into(),
+                builder_dir: Path::new("/builder").to_owned(),
+            };
+            (node.name, placement)
+        });
+        let placement = Placement { nodes: nodes.collect(), chaincode_hosts: vec!["127.0.0.1".to_owned()] };
+        let bundle = render(topology, &placement, &RenderOptions::new(options.release, validity())).unwrap();
+        let network = Network::start(&bundle, Options { listeners, ..options }).unwrap();
+        Self { network, bundle, _directory: directory }
+    }
+
+    /// The same, with every orderer and peer in the channel.
+    fn joined(topology: &Topology, options: Options) -> Self {
+        let running = Self::new(topology, options);
+        running.join_orderers(usize::MAX);
+        for peer in running.network.nodes().peers() {
+            peer.join(CHANNEL, genesis(&running.bundle)).unwrap();
+        }
+        running
+    }
+
+    fn join_orderers(&self, count: usize) {
+        for orderer in self.orderers().iter().take(count) {
+            orderer.join(genesis(&self.bundle)).unwrap();
+        }
+    }
+
+    fn orderers(&self) -> &[Arc<Orderer>] {
+        self.network.nodes().orderers()
+    }
+
+    async fn broadcast(&self, envelope: Envelope) -> BroadcastResponse {
+        self.orderers()[0].broadcast(envelope).await
+    }
+
+    fn user(&self) -> Member {
+        Member::user(&self.bundle, 0)
+    }
+
+    /// Waits until every peer has that many blocks, and gives the newest.
+    async fn block(&self, number: u64) -> Block {
+        for peer in self.network.nodes().peers() {
+            let channel = peer.channel(CHANNEL).unwrap();
+            let mut heights = channel.ledger.heights();
+            let there = tokio::time::timeout(SOON, heights.wait_for(|height| *height > number));
+            there.await.expect("no such block in time").unwrap();
+        }
+        let channel = self.network.nodes().peers()[0].channel(CHANNEL).unwrap();
+        Block::clone(&channel.ledger.block(number).unwrap().block)
+    }
+}
+
+fn signed(member: &Member, header: &ChannelHeader, data: Vec<u8>) -> Envelope {
+    let signature_header = SignatureHeader { creator: member.creator.clone(), nonce: vec![7; 24] };
+    let header = Header { channel_header: header.encode_to_vec(), signature_header: signature_header.encode_to_vec() };
+    let payload = Payload { header: Some(header), data }.encode_to_vec();
+    let signature = member.sign(&payload);
+    Envelope { payload, signature }
+}
+
+fn message(member: &Member, channel: &str, kind: HeaderType, size: usize) -> Envelope {
+    let header = ChannelHeader { r#type: kind.into(), channel_id: channel.to_owned(), ..ChannelHeader::default() };
+    signed(member, &header, vec![0; size])
+}
+
+#[track_caller]
+fn assert_refused(response: &BroadcastResponse, status: Status, info: &str) {
+    assert_eq!((response.status(), response.info.as_str()), (status, info));
+}
+
+#[tokio::test]
+async fn messages_are_refused_for_the_reasons_and_in_the_words_of_fabric() {
+    let mut topology = Topology::solo();
+    topology.ordering.batch.absolute_max_bytes = 8_000;
+    topology.ordering.batch.preferred_max_bytes = 8_000;
+    let running = Running::joined(&topology, Options::default());
+    let user = running.user();
+    let plain = |kind| message(&user, CHANNEL, kind, 10);
+
+    let bad = Status::BadRequest;
+    let refused = running.broadcast(Envelope::default()).await;
+    assert_refused(&refused, bad, "could not determine channel ID: header not set");
+    let refused = running.broadcast(message(&user, "nowhere", HeaderType::Message, 0)).await;
+    assert_refused(&refused, bad, "channel does not exist");
+    let refused = running.broadcast(plain(HeaderType::Config)).await;
+    assert_refused(&refused, bad, "message is of type that cannot be processed directly");
+    let refused = running.broadcast(plain(HeaderType::OrdererTransaction)).await;
+    assert_refused(&refused, bad, "message is of type that is no longer supported");
+    let large = message(&user, CHANNEL, HeaderType::Message, 8_000);
+    let size = large.payload.len() + large.signature.len();
+    let reason = format!("message payload is {size} bytes and exceeds maximum allowed 8000 bytes");
+    assert_refused(&running.broadcast(large).await, bad, &reason);
+
+    let refused = running.broadcast(Envelope { signature: user.sign(b"other"), ..plain(HeaderType::Message) }).await;
+    let policy = "implicit policy evaluation failed - 0 sub-policies were satisfied, but this policy requires 1 of \
+                  the 'Writers' sub-policies to be satisfied: permission denied";
+    assert_refused(&refused, Status::Forbidden, policy);
+
+    assert_eq!(running.broadcast(plain(HeaderType::Message)).await.status(), Status::Success);
+    running.network.clock().set(validity().not_after + Duration::from_secs(1));
+    assert_refused(&running.broadcast(plain(HeaderType::Message)).await, bad, "broadcast client identity expired");
+    running.network.stop().await;
+}
+
+#[tokio::test]
+async fn a_release_line_before_3_words_it_otherwise() {
+    let options = Options { release: Release::V2_5, ..Options::default() };
+    let running = Running::joined(&Topology::solo(), options);
+    let refused = running.broadcast(message(&running.user(), "nowhere", HeaderType::Message, 0)).await;
+    let reason = "channel creation request not allowed because the orderer system channel is not defined";
+    assert_refused(&refused, Status::BadRequest, reason);
+}
+
+#[tokio::test]
+async fn nothing_is_ordered_before_most_orderers_have_joined() {
+    let running = Running::new(&Topology::duo(), Options::default());
+    running.join_orderers(1);
+    let envelope = message(&running.user(), CHANNEL, HeaderType::Message, 10);
+    let refused = running.broadcast(envelope.clone()).await;
+    assert_refused(&refused, Status::ServiceUnavailable, "no Raft leader");
+
+    running.orderers()[2].join(genesis(&running.bundle)).unwrap();
+    for peer in running.network.nodes().peers() {
+        peer.join(CHANNEL, genesis(&running.bundle)).unwrap();
+    }
+    assert_eq!(running.broadcast(envelope.clone()).await.status(), Status::Success);
+    let block = running.block(1).await;
+    assert_eq!(block.data.unwrap().data, [envelope.encode_to_vec()]);
+    // An orderer that joins later has every block.
+    let info = running.orderers()[1].join(genesis(&running.bundle)).unwrap();
+    assert_eq!((info.relation, info.status, info.height), ("consenter", "active", 2));
+    assert_eq!(running.orderers()[1].join(genesis(&running.bundle)), Err(JoinError::AlreadyExists));
+    assert!(running.orderers()[1].leave(CHANNEL) && running.orderers()[2].leave(CHANNEL));
+    let refused = running.broadcast(envelope).await;
+    assert_refused(&refused, Status::ServiceUnavailable, "no Raft leader");
+}
+
+#[tokio::test]
+async fn a_bft_block_has_the_signatures_of_a_quorum() {
+    let running = Running::joined(&Topology::bft(), Options::default());
+    let envelope = message(&running.user(), CHANNEL, HeaderType::Message, 10);
+    assert_eq!(running.broadcast(envelope).await.status(), Status::Success);
+    let metadata = running.block(1).await.metadata.unwrap().metadata;
+    assert_eq!(Metadata::decode(&*metadata[0]).unwrap().signatures.len(), 3);
+}
+
+/// An update of the channel's batch timeout, signed by the orderers' administrator.
+fn timeout_update(bundle: &Bundle, version: u64, timeout: &str) -> Envelope {
+    let admin = Member::new(&bundle.identities.orderer_organization.admin);
+    let value = ConfigValue {
+        version,
+        value: BatchTimeout { timeout: timeout.to_owned() }.encode_to_vec(),
+        mod_policy: "Admins".to_owned(),
+    };
+    let orderer = |values| ConfigGroup { values, ..ConfigGroup::default() };
+    let channel = |orderer| ConfigGroup { groups: [("Orderer".to_owned(), orderer)].into(), ..ConfigGroup::default() };
+    let update = ConfigUpdate {
+        channel_id: CHANNEL.to_owned(),
+        read_set: Some(channel(orderer([].into()))),
+        write_set: Some(channel(orderer([("BatchTimeout".to_owned(), value)].into()))),
+        ..ConfigUpdate::default()
+    }
+    .encode_to_vec();
+    let signature_header = SignatureHeader { creator: admin.creator.clone(), nonce: vec![1; 24] }.encode_to_vec();
+    let signature = admin.sign(&[&*signature_header, &update].concat());
+    let signatures = vec![ConfigSignature { signature_header, signature }];
+    let data = ConfigUpdateEnvelope { config_update: update, signatures }.encode_to_vec();
+    let header = ChannelHeader {
+        r#type: HeaderType::ConfigUpdate.into(),
+        channel_id: CHANNEL.to_owned(),
+        ..ChannelHeader::default()
+    };
+    signed(&admin, &header, data)
+}
+
+#[tokio::test]
+async fn an_update_of_the_configuration_is_a_block_of_its_own_that_all_obey() {
+    let running = Running::joined(&Topology::solo(), Options::default());
+    let update = timeout_update(&running.bundle, 1, "5ms");
+    assert_eq!(running.broadcast(update.clone()).await, BroadcastResponse { status: 200, info: String::new() });
+    running.block(1).await;
+    let peer = running.network.nodes().peers()[0].channel(CHANNEL).unwrap();
+    assert_eq!((peer.config().sequence(), peer.config().batch().timeout), (1, Duration::from_millis(5)));
+
+    // What was right before is too late now.
+    let refused = running.broadcast(update).await;
+    assert_eq!(refused.status(), Status::BadRequest);
+    assert!(refused.info.starts_with("error applying config update to existing channel 'mychannel': "), "{refused:?}");
+    // Blocks name the newest configuration from then on.
+    running.broadcast(message(&running.user(), CHANNEL, HeaderType::Message, 10)).await;
+    let metadata = running.block(2).await.metadata.unwrap().metadata;
+    let last = Metadata::decode(&*metadata[1]).unwrap();
+    assert_eq!(LastConfig::decode(&*last.value).unwrap().index, 1);
+}
+
+#[tokio::test]
+async fn the_ports_are_free_again_when_the_network_is_gone_and_stay_its_own_when_a_node_restarts() {
+    let running = Running::new(&Topology::solo(), Options::default());
+    let ports: Vec<u16> = running.bundle.nodes.iter().map(|node| node.placement.ports.grpc).collect();
+    let is_taken = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_err();
+    assert!(ports.iter().all(is_taken));
+    running.network.restart("orderer.example.com").await.unwrap();
+    assert!(ports.iter().all(is_taken));
+    running.network.stop().await;
+    assert!(!ports.iter().any(is_taken));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let running = Running::new(&Topology::solo(), Options::default());
+    let error = Network::start(&running.bundle, Options::default()).unwrap_err();
+    assert!(matches!(&error, StartError::Listen { node, .. } if node == "orderer.example.com"), "{error}");
+}

@@ -1,0 +1,143 @@
+//! `e2e` as a user runs it, on peers and orderers in the program itself: no Fabric is needed, so this
+//! runs everywhere. What it takes to pass on real Fabric is in `e2e`.
+//!
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use crate::e2e::E2e;
+
+/// The line that a run on embedded nodes begins with.
+const NOT_COVERED: &str = "not covered: Fabric itself; peers and orderers are this program's own";
+
+/// A run that takes long enough to be ended in its middle.
+fn long(arguments: &[&str]) -> E2e {
+    let mut e2e = embedded(arguments);
+    let case = |number: u32| format!("[[case]]\nname = 'x{number}'\nevaluate = ['AssetExists', 'a']\n");
+    let cases = e2e.file("cases.toml", &(0..500).map(case).collect::<String>());
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    e2e
+}
+
+fn embedded(arguments: &[&str]) -> E2e {
+    E2e::new(&[&["--runtime", "embedded"], arguments].concat())
+}
+
+#[test]
+fn every_topology_passes_as_either_release() {
+    for topology in ["solo", "duo"] {
+        for fabric in ["2.5", "3.1"] {
+            embedded(&["--topology", topology, "--fabric", fabric]).assert_passes();
+        }
+    }
+    embedded(&["--topology", "bft"]).assert_passes();
+}
+
+#[test]
+fn every_tls_mode_passes() {
+    for mode in ["off", "tls"] {
+        embedded(&["--tls", mode]).assert_passes();
+    }
+}
+
+#[test]
+fn a_seed_is_taken() {
+    embedded(&["--seed", "7"]).assert_passes();
+}
+
+#[test]
+fn a_failed_case_is_exit_code_1_and_its_evidence_holds_no_key() {
+    let mut e2e = embedded(&[]);
+    let cases = "[[case]]\nname = 'wrong'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n\
+                 [[case]]\nname = 'right'\nevaluate = ['AssetExists', 'asset1']\npayload = false\n";
+    let cases = e2e.file("cases.toml", cases);
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("$ is false, not true") && text.contains("1 passed, 1 failed, 0 not run"), "{text}");
+    assert!(text.contains(NOT_COVERED), "{text}");
+    e2e.assert_nothing_left();
+
+    let evidence = e2e.evidence();
+    for name in ["report.txt", "core.yaml", "orderer.yaml", "connection.json", "asset-transfer.log"] {
+        assert!(evidence.iter().any(|(path, _)| path.ends_with(name)), "no {name} in the evidence");
+    }
+    let keys = evidence.iter().filter(|(_, bytes)| String::from_utf8_lossy(bytes).contains("PRIVATE KEY"));
+    assert_eq!(keys.map(|(path, _)| path).collect::<Vec<_>>(), Vec::<&PathBuf>::new(), "keys in the evidence");
+    // A peer's log is what passed on it.
+    let peer = evidence.iter().find(|(path, _)| path.ends_with("peer0.org1.example.com.log")).unwrap();
+    let log = String::from_utf8_lossy(&peer.1);
+    for sign in ["joined the channel mychannel", "detect", "P>C REGISTERED", "mychannel block 1 committed"] {
+        assert!(log.contains(sign), "no {sign} in the peer's log:\n{log}");
+    }
+}
+
+#[test]
+fn a_chaincode_that_registers_as_another_is_told() {
+    let mut e2e = embedded(&["--timeout", "5"]);
+    let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
+    let liar = e2e.file("liar", &format!("#!/bin/sh\nCHAINCODE_ID=liar:0 exec {sample}\n"));
+    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).unwrap();
+    e2e.chaincode = Some(liar);
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("the first query failed"), "{text}");
+    e2e.assert_nothing_left();
+}
+
+#[test]
+fn a_chaincode_that_ends_is_told_with_its_log() {
+    let mut e2e = long(&["--timeout", "5"]);
+    let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
+    let ends = e2e.file("ends", &format!("#!/bin/sh\n{sample} & sleep 0.2; echo 'out of ideas' >&2; kill $!\n"));
+    fs::set_permissions(&ends, fs::Permissions::from_mode(0o755)).unwrap();
+    e2e.chaincode = Some(ends);
+    let (output, text) = e2e.output();
+    assert_ne!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("asset-transfer ended") && text.contains("out of ideas"), "{text}");
+    e2e.assert_nothing_left();
+}
+
+#[test]
+fn an_interrupted_run_keeps_its_logs() {
+    let e2e = long(&[]);
+    assert_eq!(e2e.end_after_lines(6, Signal::INT), Some(2));
+    e2e.assert_nothing_left();
+    let evidence = e2e.evidence();
+    let report = evidence.iter().find(|(path, _)| path.ends_with("report.txt")).unwrap();
+    let report = String::from_utf8_lossy(&report.1);
+    assert!(report.contains("ended by SIGINT"), "{report}");
+    assert!(evidence.iter().any(|(path, _)| path.ends_with("peer0.org1.example.com.log")));
+}
+
+#[test]
+fn whenever_it_is_ended_nothing_is_left() {
+    for signal in [Signal::INT, Signal::KILL] {
+        for lines in [1, 3, 5, 8] {
+            let e2e = long(&["--keep", "never"]);
+            let code = e2e.end_after_lines(lines, signal);
+            let expected = if signal == Signal::KILL { None } else { Some(2) };
+            assert_eq!(code, expected, "{signal:?} after {lines} lines");
+            e2e.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
+fn it_is_taken_when_nothing_else_is_possible_and_says_so() {
+    let e2e = E2e::new(&[]);
+    let mut command = e2e.command();
+    // No engine listens there, and no program of Fabric is there.
+    command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").env("PATH", "/nowhere");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for line in ["runtime docker passed over: ", "runtime process passed over: ", "runtime embedded, ", NOT_COVERED] {
+        assert!(text.lines().any(|said| said.starts_with(line)), "no {line}:\n{text}");
+    }
+    e2e.assert_nothing_left();
+}
