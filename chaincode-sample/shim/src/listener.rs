@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -27,13 +27,17 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes at a time; further connections wait in the system's queue.
 const MAX_HANDSHAKES: usize = 256;
 
+/// What is read of a socket at a time. Left alone, rustls reads 4 KiB, and a
+/// portion of a range comes in four pieces.
+const READ_BYTES: usize = 32 * 1024;
+
 /// How long to wait when the system has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that is ready for HTTP/2.
 pub(crate) enum Connection {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<BufReader<TcpStream>>>),
 }
 
 /// Accepts until `stop`; then the port is free again.
@@ -92,6 +96,7 @@ async fn shake_hands(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Reload
         return Some(Connection::Plain(stream));
     };
     let config = tokio::task::spawn_blocking(move || tls.current()).await.ok()?;
+    let stream = BufReader::with_capacity(READ_BYTES, stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
             debug!(%peer, "connected with TLS");

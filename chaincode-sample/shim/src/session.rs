@@ -169,7 +169,10 @@ impl Session {
             Ok(stub) => stub,
             Err(reason) => return Outcome::Failed(reason),
         };
-        Span::current().record("function", function_name(&stub));
+        let span = Span::current();
+        if !span.is_disabled() {
+            span.record("function", function_name(&stub));
+        }
         let response = Arc::clone(&self.chaincode).run(kind, stub.clone()).await;
         debug!(status = response.status, "transaction done");
         match stub.finish_write_batch().await {

@@ -81,7 +81,12 @@ pub fn chaincode() -> Contracts {
             stub.put_state("never", "written").await?;
             Err::<(), _>(Error::new(message).with_status(status))
         })
-        .evaluate("Panic", panic);
+        .evaluate("Panic", panic)
+        .evaluate("Block", |stub: Stub, seconds: u64| async move {
+            stub.get_state("a").await?;
+            std::thread::sleep(std::time::Duration::from_secs(seconds));
+            Ok::<_, Error>(())
+        });
     let contract = private::functions(state::functions(contract));
     let other = Contract::new("Other")
         .before(|stub: Stub| async move { stub.set_event("before", stub.function()) })

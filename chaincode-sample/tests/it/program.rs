@@ -21,7 +21,11 @@ pub struct Program {
 
 /// A command without this process's own environment.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chaincode-sample"));
+    command_of(env!("CARGO_BIN_EXE_chaincode-sample"))
+}
+
+fn command_of(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
@@ -29,6 +33,13 @@ pub fn command() -> Command {
 /// A command that serves `basic:1` on a free port of loopback.
 pub fn serving() -> Command {
     let mut command = command();
+    command.env("CHAINCODE_ID", "basic:1").env("CHAINCODE_SERVER_ADDRESS", "127.0.0.1:0");
+    command
+}
+
+/// The same of the conformance chaincode.
+pub fn serving_conformance() -> Command {
+    let mut command = command_of(env!("CARGO_BIN_EXE_chaincode-conformance"));
     command.env("CHAINCODE_ID", "basic:1").env("CHAINCODE_SERVER_ADDRESS", "127.0.0.1:0");
     command
 }
@@ -80,9 +91,17 @@ impl Program {
         tokio::time::timeout(PATIENCE, line).await.expect("no such line in time")
     }
 
-    pub async fn end(mut self, signal: Signal) -> ExitStatus {
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    pub async fn end(self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.ended().await
+    }
+
+    pub async fn ended(mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("it does not end in time").unwrap()
     }

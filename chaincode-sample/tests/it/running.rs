@@ -1,10 +1,11 @@
 //! Starting, serving and ending the program.
 
+use fabric_protos::protos::chaincode_message::Type;
 use rustix::process::Signal;
 
 use super::certificates::{Ca, Files};
 use super::peer::{Dial, Peer};
-use super::program::{Program, command, serving, serving_tls};
+use super::program::{Program, command, serving, serving_conformance, serving_tls};
 
 #[tokio::test]
 async fn mutual_tls_from_the_environment() {
@@ -48,6 +49,20 @@ async fn signals_end_it_with_code_0_though_a_peer_is_there() {
         assert_eq!(status.code(), Some(0), "{signal:?}");
         peer.end().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_function_that_never_gives_its_thread_back_does_not_keep_it() {
+    let mut program = Program::start(serving_conformance()).await;
+    let mut peer = Peer::connect(program.address, Dial::default()).await.unwrap();
+    let txid = peer.begin(Type::Transaction, &["Block", "1000"]);
+    let request = peer.receive().await.unwrap();
+    assert_eq!(request.r#type(), Type::GetState);
+    // It has begun, so it goes on when the server is told to stop: to where it blocks.
+    peer.send(Type::Response, &txid, b"");
+    program.signal(Signal::TERM);
+    program.log_line("a transaction keeps its thread").await;
+    assert_eq!(program.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
