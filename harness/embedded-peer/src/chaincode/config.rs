@@ -61,6 +61,10 @@ pub struct ChaincodeConfig {
     pub msp_id: String,
     /// Where chaincode that the peer starts itself connects to.
     pub chaincode_address: String,
+    /// Where the peer listens for it.
+    pub chaincode_listen_address: String,
+    /// Whether that is with TLS.
+    pub is_tls: bool,
 }
 
 /// Why a core.yaml is not understood.
@@ -130,6 +134,8 @@ impl ChaincodeConfig {
             environment: environment.clone(),
             msp_id: settings.text("peer.localMspId").unwrap_or_default(),
             chaincode_address: settings.chaincode_address(),
+            chaincode_listen_address: settings.text("peer.chaincodeListenAddress").unwrap_or_default(),
+            is_tls: settings.is_on("peer.tls.enabled"),
         })
     }
 
@@ -205,12 +211,19 @@ impl Settings<'_> {
         }
     }
 
-    /// Where chaincode connects to: what the peer says, else what it listens on.
+    /// Where chaincode connects to: what the peer says, else what it listens on, with the peer's own
+    /// host if that is every interface.
     fn chaincode_address(&self) -> String {
-        ["peer.chaincodeAddress", "peer.chaincodeListenAddress"]
-            .into_iter()
-            .find_map(|name| self.text(name).filter(|text| !text.is_empty()))
-            .unwrap_or_default()
+        if let Some(address) = self.text("peer.chaincodeAddress").filter(|text| !text.is_empty()) {
+            return address;
+        }
+        let listens = self.text("peer.chaincodeListenAddress").unwrap_or_default();
+        match (listens.rsplit_once(':'), self.text("peer.address")) {
+            (Some(("0.0.0.0" | "[::]" | "", port)), Some(peer)) => {
+                format!("{}:{port}", peer.rsplit_once(':').map_or(peer.as_str(), |(host, _)| host))
+            }
+            _ => listens,
+        }
     }
 
     fn external_builders(&self, base: &Path) -> Result<Vec<ExternalBuilder>, ConfigError> {

@@ -9,7 +9,7 @@ use fabric_protos::prost::Message;
 /// The largest message that a peer takes, as Fabric's.
 pub(super) const MAX_MESSAGE: usize = 100 * 1024 * 1024;
 
-const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 
 /// Why bytes are no message. The texts are those of Go's gRPC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,9 +13,12 @@ mod connection;
 mod dial;
 mod error;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod go;
 mod handler;
 mod link;
+mod listener;
 mod package;
 mod queries;
 mod registry;

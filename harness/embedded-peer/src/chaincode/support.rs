@@ -13,14 +13,16 @@ use fabric_protos::prost::Message;
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, ChaincodeMessage, Proposal, Response, SignedProposal};
 use futures::future::BoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::builder::{BuildError, Detector, Instance};
 use super::config::ChaincodeConfig;
+use super::connection::ServerInfo;
 use super::dial::dial;
 use super::error::{ExecuteError, ExecuteReason, InstallError, LaunchError};
 use super::handler::{Handler, Settings};
+use super::listener::Listener;
 use super::package::{Installed, Package, PackageStore};
 use super::registry::{LaunchState, Launching, Registry};
 use super::session;
@@ -128,6 +130,9 @@ struct Shared {
     builds: Mutex<HashMap<String, Arc<Build>>>,
     registry: Arc<Registry>,
     settings: Arc<Settings>,
+    config: ChaincodeConfig,
+    /// Where chaincode connects that the peer starts itself; from the first such on.
+    listener: OnceCell<Arc<Listener>>,
     stop: CancellationToken,
     _stops: DropGuard,
 }
@@ -164,6 +169,8 @@ impl ChaincodeSupport {
             builds: Mutex::default(),
             registry: Arc::default(),
             settings: Arc::new(settings),
+            config: config.clone(),
+            listener: OnceCell::new(),
             _stops: stop.clone().drop_guard(),
             stop,
         };
@@ -308,9 +315,12 @@ impl ChaincodeSupport {
         };
         let told = state.clone();
         tokio::spawn(async move {
-            let reason = runner.run().await;
-            if let Err(reason) = fails.send(reason) {
-                told.tell(Err(reason));
+            match runner.run().await {
+                Ended::Failed(reason) => {
+                    // Nobody waits anymore when it ran before.
+                    let _ = fails.send(reason);
+                }
+                Ended::Ran(reason) => told.tell(Err(reason)),
             }
         });
         let result = tokio::select! {
@@ -378,7 +388,15 @@ fn completed(message: ChaincodeMessage, transaction_id: &str, chaincode: &str) -
     }
 }
 
-/// Builds a chaincode, connects to it, and runs its stream.
+/// How a chaincode ended.
+enum Ended {
+    /// It could not be reached, or its stream ended.
+    Failed(String),
+    /// Its program, which the builder ran, ended.
+    Ran(String),
+}
+
+/// Builds a chaincode, connects to it, and runs its stream; or has it run.
 struct Runner {
     support: ChaincodeSupport,
     package_id: String,
@@ -387,30 +405,69 @@ struct Runner {
 }
 
 impl Runner {
-    /// Runs until the stream ends, and says why it did, in Fabric's words.
-    async fn run(self) -> String {
-        let stop = self.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => "the peer is being stopped".to_owned(),
-            reason = self.run_now() => reason,
-        }
-    }
-
-    async fn run_now(self) -> String {
+    /// Runs until the chaincode or its stream ends, and says why it did, in Fabric's words.
+    async fn run(self) -> Ended {
         let built = {
             let build = self.support.build_of(&self.package_id);
             let mut build = build.lock().await;
-            self.support.build(&self.package_id, &mut build).await
+            tokio::select! {
+                () = self.stop.cancelled() => return Ended::Failed("the peer is being stopped".to_owned()),
+                built = self.support.build(&self.package_id, &mut build) => built,
+            }
         };
         let instance = match built {
             Ok(instance) => instance,
-            Err(error) => return format!("error building chaincode: error building image: {error}"),
+            Err(error) => return Ended::Failed(format!("error building chaincode: error building image: {error}")),
         };
-        let server = match instance.server() {
-            Ok(Some(server)) => server,
-            Ok(None) => return "error starting container: an embedded peer starts no chaincode itself: have the builder release chaincode/server/connection.json".to_owned(),
-            Err(error) => return format!("error building chaincode: {error}"),
+        match instance.server() {
+            Ok(Some(server)) => Ended::Failed(self.connect(server).await),
+            Ok(None) => self.start(&instance).await,
+            Err(error) => Ended::Failed(format!("error building chaincode: {error}")),
+        }
+    }
+
+    /// Has the builder run the chaincode, and waits for its end.
+    async fn start(self, instance: &Instance) -> Ended {
+        let shared = &self.support.shared;
+        let begun = shared.listener.get_or_try_init(|| {
+            Listener::start(&shared.config, shared.settings.clone(), shared.registry.clone(), shared.stop.clone())
+        });
+        let begun = begun.await.and_then(|listener| Ok((&listener.address, listener.credentials(&self.package_id)?)));
+        let (address, credentials) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Ended::Failed(format!("could not get connection info: {error}")),
         };
+        let chaincode_json = serde_json::json!({
+            "chaincode_id": self.package_id,
+            "peer_address": address,
+            "client_cert": credentials.certificate,
+            "client_key": credentials.key,
+            "root_cert": credentials.root_certificate,
+            "mspid": shared.config.msp_id,
+        });
+        self.proceeds("the builder's run was started, and nothing has registered".to_owned());
+        let running = match instance.run(&chaincode_json).await {
+            Ok(running) => running,
+            // Fabric says it twice.
+            Err(error) => {
+                return Ended::Failed(format!("error starting container: error starting container: {error}"));
+            }
+        };
+        let stop = self.stop.clone();
+        // From here on it runs only as long as somebody has the peer's chaincodes.
+        drop(self);
+        Ended::Ran(running.wait(&stop).await)
+    }
+
+    async fn connect(self, server: ServerInfo) -> String {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => "the peer is being stopped".to_owned(),
+            reason = self.connect_now(server) => reason,
+        }
+    }
+
+    async fn connect_now(self, server: ServerInfo) -> String {
         let (package_id, address) = (self.package_id.clone(), server.address.clone());
         self.proceeds(format!("{address} is being dialled"));
         let link = match dial(&server).await {

@@ -155,6 +155,11 @@ impl Session {
         }
     }
 
+    /// The process, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     async fn scan(&self, stderr: &mut ChildStderr) -> Result<(), String> {
         let mut buffer = vec![0; 4096];
         let mut filled = 0;

@@ -12,14 +12,18 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use self::command::Programs;
+use self::command::{Programs, Session};
 use self::context::{BuildContext, copy_tree, sanitized};
 use super::config::ChaincodeConfig;
 use super::connection::{ConnectionError, ServerInfo};
 use super::go;
 use super::package::Package;
 use crate::trace::Tracer;
+
+/// How long a chaincode has to end by itself.
+const TERMINATION: Duration = Duration::from_secs(5);
 
 /// Why a package was not built. The texts are Fabric's, from after `could not build chaincode: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +42,9 @@ pub enum BuildError {
 /// A chaincode that was built.
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
+    programs: Programs,
+    temporary: PathBuf,
+    build: PathBuf,
     release: PathBuf,
     release_knows_domain: bool,
 }
@@ -114,7 +121,7 @@ impl Detector {
             .await
             .map_err(|error| BuildError::Builder(error.to_string()))?
             .map_err(BuildError::Builder)?;
-        Ok(self.instance(&durable))
+        Ok(self.instance(builder, &durable))
     }
 
     /// Unpacks a package for the builders.
@@ -134,8 +141,14 @@ impl Detector {
         self.durable.join(sanitized(package_id))
     }
 
-    fn instance(&self, durable: &Path) -> Instance {
-        Instance { release: durable.join("release"), release_knows_domain: self.knows_domain }
+    fn instance(&self, builder: &Programs, durable: &Path) -> Instance {
+        Instance {
+            programs: builder.clone(),
+            temporary: self.temporary.clone(),
+            build: durable.join("bld"),
+            release: durable.join("release"),
+            release_knows_domain: self.knows_domain,
+        }
     }
 
     /// What was built of a package earlier. Half a build counts as one, as it does for Fabric.
@@ -153,12 +166,12 @@ impl Detector {
             .map_err(|error| format!("malformed build info at '{}': {}", path.display(), go::json_error(&error)))?;
         let member = info.as_object().and_then(|members| go::json_member(members, "builder_name"));
         let name = member.and_then(serde_json::Value::as_str).unwrap_or_default();
-        self.builders.iter().find(|builder| &*builder.builder == name).ok_or_else(|| {
+        let builder = self.builders.iter().find(|builder| &*builder.builder == name).ok_or_else(|| {
             format!(
                 "chaincode '{package_id}' was already built with builder '{name}', but that builder is no longer available"
             )
         })?;
-        Ok(Some(self.instance(&durable)))
+        Ok(Some(self.instance(builder, &durable)))
     }
 }
 
@@ -195,5 +208,64 @@ impl Instance {
     pub(super) fn server(&self) -> Result<Option<ServerInfo>, ConnectionError> {
         let path = self.release.join("chaincode").join("server").join("connection.json");
         ServerInfo::read(&path, self.release_knows_domain)
+    }
+
+    /// Has the builder run the chaincode, which is to connect to the peer as this says. The error is
+    /// in Fabric's words.
+    pub(super) async fn run(&self, chaincode_json: &serde_json::Value) -> Result<Running, String> {
+        let prepared = || {
+            let launch = tempfile::Builder::new().prefix("fabric-run").tempdir_in(&self.temporary)?;
+            let mut options = fs::OpenOptions::new();
+            options.create_new(true).write(true).mode(0o600);
+            let mut file = options.open(launch.path().join("chaincode.json"))?;
+            io::Write::write_all(&mut file, chaincode_json.to_string().as_bytes())?;
+            Ok(launch)
+        };
+        let launch = prepared().map_err(|error: io::Error| {
+            format!("could not execute run: could not create temp run dir: {}", go::os_error(&error))
+        })?;
+        let started = self.programs.start("run", &[&self.build, launch.path()]).await;
+        let builder = self.programs.builder.clone();
+        let session = started
+            .map_err(|error| format!("could not execute run: builder '{builder}' run failed to start: {error}"))?;
+        Ok(Running { session, builder, _launch: launch })
+    }
+}
+
+/// A chaincode that a builder runs. Its program is killed when this is dropped.
+pub(super) struct Running {
+    session: Session,
+    builder: Arc<str>,
+    _launch: tempfile::TempDir,
+}
+
+impl Running {
+    /// Waits for its end, or until the peer does not want it anymore; then it has a moment to end by
+    /// itself. Says how it ended, in Fabric's words.
+    pub(super) async fn wait(self, stop: &tokio_util::sync::CancellationToken) -> String {
+        let Self { session, builder, _launch } = self;
+        let id = session.id();
+        let mut ended = std::pin::pin!(session.wait());
+        let result = tokio::select! {
+            result = &mut ended => result,
+            () = stop.cancelled() => {
+                terminate(id);
+                let in_time = tokio::time::timeout(TERMINATION, ended).await;
+                in_time.unwrap_or_else(|_| Err("signal: killed".to_owned()))
+            }
+        };
+        match result {
+            Ok(()) => "container exited with 0".to_owned(),
+            Err(error) => format!("failed to wait on container exit: builder '{builder}' run failed: {error}"),
+        }
+    }
+}
+
+fn terminate(id: Option<u32>) {
+    let process = id.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(process) = process
+        && let Err(error) = rustix::process::kill_process(process, rustix::process::Signal::TERM)
+    {
+        tracing::debug!("a chaincode that is to end has ended: {error}");
     }
 }

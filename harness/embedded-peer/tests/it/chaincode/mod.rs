@@ -9,4 +9,5 @@ mod messages;
 mod packages;
 mod peer;
 mod queries;
+mod running;
 mod server;

@@ -89,8 +89,8 @@ impl ChaincodeProgram {
     pub(super) async fn register(&mut self, package_id: &str) -> Stream {
         let mut stream = self.accept().await;
         stream.register(package_id);
-        assert_eq!(stream.next().await.r#type(), Type::Registered);
-        assert_eq!(stream.next().await.r#type(), Type::Ready);
+        assert_eq!(stream.next_but_keepalive().await.r#type(), Type::Registered);
+        assert_eq!(stream.next_but_keepalive().await.r#type(), Type::Ready);
         stream
     }
 
@@ -130,6 +130,16 @@ impl Stream {
     pub(super) async fn next(&mut self) -> ChaincodeMessage {
         let message = tokio::time::timeout(PATIENCE, self.incoming.message()).await;
         message.expect("the peer sent nothing").unwrap().expect("the peer ended the stream")
+    }
+
+    /// The next message that is no KEEPALIVE, of which one can come at any time.
+    async fn next_but_keepalive(&mut self) -> ChaincodeMessage {
+        loop {
+            let message = self.next().await;
+            if message.r#type() != Type::Keepalive {
+                return message;
+            }
+        }
     }
 
     /// The next message within a time, if one comes.

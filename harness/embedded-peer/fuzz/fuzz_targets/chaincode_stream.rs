@@ -1,0 +1,14 @@
+//! Bytes on a chaincode's stream, while a transaction is executed. The first byte says how large the
+//! pieces are in which they come.
+#![no_main]
+
+use bytes::Bytes;
+use embedded_peer::chaincode::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((size, bytes)) = data.split_first() else { return };
+    let pieces = bytes.chunks(usize::from(*size).max(1)).map(Bytes::copy_from_slice).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("no runtime");
+    runtime.block_on(fuzzing::stream(pieces));
+});

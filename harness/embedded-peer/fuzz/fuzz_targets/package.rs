@@ -1,0 +1,7 @@
+//! Bytes that somebody installs as a chaincode.
+#![no_main]
+
+use embedded_peer::chaincode::fuzzing;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| fuzzing::package(data));

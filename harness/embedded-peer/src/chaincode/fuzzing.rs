@@ -1,0 +1,287 @@
+//! What a socket or a file can deliver to the chaincode side of a peer, as functions of bytes: for fuzz
+//! targets and property tests. Not part of the crate's interface.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fabric_network::release::Release;
+use fabric_protos::prost::Message;
+use fabric_protos::protos::chaincode_message::Type;
+use fabric_protos::protos::{
+    ChaincodeAdditionalParams, ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, Proposal, Response,
+    SignedProposal,
+};
+use futures::future::BoxFuture;
+
+use super::connection::ServerInfo;
+use super::frame::{Frames, framed};
+use super::handler::{Command, Handler, Settings};
+use super::package::Package;
+use super::registry::Registry;
+use super::requests;
+use super::support::{Call, CollectionAccess, Host};
+use crate::faults::Faults;
+use crate::ledger::{Ledger, SharedSimulation};
+use crate::trace::Tracer;
+
+const ID: &str = "fuzz:1";
+
+/// The transaction that a chaincode of [`stream`] was given.
+pub const TRANSACTION: &str = "tx1";
+/// Its channel.
+pub const CHANNEL: &str = "ch";
+
+struct Alone;
+
+impl Host for Alone {
+    fn collection(&self, _: &str, collection: &str) -> Result<CollectionAccess, String> {
+        Ok(CollectionAccess { read: collection.len() % 2 == 0, write: collection.len() % 3 == 0 })
+    }
+
+    fn invoke(
+        &self,
+        _: &str,
+        _: ChaincodeInput,
+        _: SharedSimulation,
+    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>> {
+        Box::pin(async { Ok((Response::default(), None)) })
+    }
+}
+
+/// What came of a stream.
+#[derive(Debug)]
+pub struct Came {
+    /// The messages that the peer sent, in order, after READY.
+    pub sent: Vec<ChaincodeMessage>,
+    /// Why the stream ended, if it did.
+    pub ended: Option<String>,
+    /// Whether the transaction's caller had an answer.
+    pub is_done: bool,
+}
+
+/// Bytes as they may come on a chaincode's stream, in pieces of any size, while the transaction
+/// [`TRANSACTION`] is executed.
+///
+/// # Panics
+///
+/// When the peer does what it must never do.
+#[allow(clippy::unwrap_used, reason = "to find a panic is what it is for")]
+pub async fn stream(pieces: Vec<Bytes>) -> Came {
+    let settings = Settings {
+        node: "peer0".into(),
+        release: Release::V3_1,
+        parameters: ChaincodeAdditionalParams::default(),
+        total_query_limit: 1000,
+        execute_timeout: Duration::from_secs(60),
+        keepalive: None,
+        tracer: Tracer::new(),
+        faults: Faults::new(),
+    };
+    // What a tracer makes of it is text, whatever it is.
+    let mut events = settings.tracer.subscribe();
+    let registry = Arc::new(Registry::default());
+    let _launching = registry.launching(ID);
+    let (handler, mut commands) = Handler::new(Arc::new(settings), registry);
+    let id = ChaincodeId { name: ID.to_owned(), ..ChaincodeId::default() };
+    let register =
+        ChaincodeMessage { r#type: Type::Register.into(), payload: id.encode_to_vec().into(), ..Default::default() };
+    let mut out = Vec::new();
+    handler.receive(register, 0, &mut out).unwrap();
+    assert_eq!(out.len(), 2);
+    assert!(handler.is_ready());
+    out.clear();
+
+    let call = Call {
+        channel: CHANNEL.to_owned(),
+        transaction_id: TRANSACTION.to_owned(),
+        chaincode: "cc".to_owned(),
+        package_id: ID.to_owned(),
+        input: ChaincodeInput::default(),
+        is_init: false,
+        signed_proposal: SignedProposal::default(),
+        proposal: Proposal::default(),
+        simulation: Arc::new(Mutex::new(Ledger::new(CHANNEL).simulate(TRANSACTION))),
+        host: Arc::new(Alone),
+    };
+    let executing = {
+        let handler = handler.clone();
+        tokio::spawn(async move { handler.execute(call).await })
+    };
+    // The transaction itself.
+    assert!(commands.recv().await.is_some());
+
+    let mut frames = Frames::default();
+    let mut ended = None;
+    'pieces: for piece in pieces {
+        frames.push(piece);
+        while let Some(next) = frames.next::<ChaincodeMessage>() {
+            let before = out.len();
+            let (handled, is_long) = match next {
+                Ok((message, total)) => {
+                    let is_long = Type::try_from(message.r#type).is_ok_and(requests::is_long);
+                    (handler.receive(message, total, &mut out), is_long)
+                }
+                Err(error) => (Err(error.to_string()), false),
+            };
+            // A chaincode waits for each answer; the long ones are given by others.
+            if is_long
+                && handled.is_ok()
+                && before == out.len()
+                && let Some(Command::Send(frame)) = commands.recv().await
+            {
+                out.push(frame);
+            }
+            if let Err(reason) = handled {
+                ended = Some(reason);
+                break 'pieces;
+            }
+        }
+    }
+    handler.end();
+    // Nobody waits for a stream that is over.
+    let executed = executing.await.unwrap();
+    drop(handler);
+    while let Some(Command::Send(frame)) = commands.recv().await {
+        out.push(frame);
+    }
+    for event in events.drain() {
+        let _ = format!("{event:#}");
+    }
+    let mut sent_frames = Frames::default();
+    let mut sent = Vec::new();
+    for frame in out {
+        sent_frames.push(frame);
+        sent.push(sent_frames.next().unwrap().unwrap().0);
+    }
+    Came { sent, ended, is_done: executed.is_ok() }
+}
+
+/// A message as it is on a stream.
+pub fn frame(message: &ChaincodeMessage) -> Bytes {
+    framed(message).0
+}
+
+/// Bytes that somebody installs.
+pub fn package(bytes: &[u8]) {
+    let _ = Package::parse(bytes);
+}
+
+/// What a builder released as connection.json. `path` is where to write it.
+pub fn connection(json: &[u8], path: &Path) {
+    if std::fs::write(path, json).is_ok() {
+        let _ = ServerInfo::read(path, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fabric_protos::protos::{
+        ChaincodeSpec, DelState, GetHistoryForKey, GetQueryResult, GetState, GetStateByRange, GetStateMetadata,
+        GetStateMultiple, PutState, PutStateMetadata, QueryStateClose, QueryStateNext, StateMetadata, WriteBatchState,
+        WriteRecord,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(pieces: Vec<Bytes>) -> Came {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(stream(pieces))
+    }
+
+    fn payload() -> impl Strategy<Value = Vec<u8>> {
+        let text = "[a-c]{0,3}";
+        let query = GetQueryResult { query: "{\"selector\":{}}".to_owned(), ..GetQueryResult::default() };
+        let spec = ChaincodeSpec { chaincode_id: Some(ChaincodeId::default()), ..ChaincodeSpec::default() };
+        let record = WriteRecord { r#type: 9, key: "k".to_owned(), ..WriteRecord::default() };
+        let metadata = PutStateMetadata { metadata: Some(StateMetadata::default()), ..PutStateMetadata::default() };
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..24),
+            (text, text).prop_map(|(key, collection)| GetState { key, collection }.encode_to_vec()),
+            (text, text).prop_map(|(key, collection)| DelState { key, collection }.encode_to_vec()),
+            (text, text).prop_map(|(key, collection)| GetStateMetadata { key, collection }.encode_to_vec()),
+            (text, text).prop_map(|(key, value)| {
+                PutState { key, value: value.into(), ..PutState::default() }.encode_to_vec()
+            }),
+            (text, text).prop_map(|(start_key, end_key)| {
+                GetStateByRange { start_key, end_key, ..GetStateByRange::default() }.encode_to_vec()
+            }),
+            prop::collection::vec(text, 0..4)
+                .prop_map(|keys| GetStateMultiple { keys, ..GetStateMultiple::default() }.encode_to_vec()),
+            text.prop_map(|key| GetHistoryForKey { key }.encode_to_vec()),
+            text.prop_map(|id| QueryStateNext { id }.encode_to_vec()),
+            text.prop_map(|id| QueryStateClose { id }.encode_to_vec()),
+            Just(query.encode_to_vec()),
+            Just(spec.encode_to_vec()),
+            Just(metadata.encode_to_vec()),
+            Just(WriteBatchState { rec: vec![record] }.encode_to_vec()),
+        ]
+    }
+
+    fn message() -> impl Strategy<Value = ChaincodeMessage> {
+        let kind = prop_oneof![20 => 6i32..26, 1 => any::<i32>()];
+        let txid = prop_oneof![5 => Just(TRANSACTION.to_owned()), 1 => "[a-z]{0,3}"];
+        (kind, txid, payload()).prop_map(|(kind, txid, payload)| ChaincodeMessage {
+            r#type: kind,
+            txid,
+            channel_id: CHANNEL.to_owned(),
+            payload: payload.into(),
+            ..ChaincodeMessage::default()
+        })
+    }
+
+    /// What a peer answers, if it is in the middle of the transaction.
+    fn is_asked(message: &ChaincodeMessage) -> bool {
+        !matches!(message.r#type(), Type::Completed | Type::Error | Type::Keepalive)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Whatever a chaincode asks, in whatever order, one thing after the other: each is answered
+        /// once, for its transaction, with RESPONSE or ERROR; the stream ends only at what no
+        /// chaincode may send; and who waits for the transaction is always told.
+        #[test]
+        fn every_request_is_answered_once(messages in prop::collection::vec(message(), 0..12)) {
+            let came = run(messages.iter().map(frame).collect());
+            let is_over = |message: &ChaincodeMessage| !requests::is_request(message.r#type()) && is_asked(message);
+            let before: Vec<&ChaincodeMessage> = messages.iter().take_while(|message| !is_over(message)).collect();
+            prop_assert_eq!(came.ended.is_some(), before.len() < messages.len());
+            let mut asked: Vec<&str> =
+                before.iter().filter(|message| is_asked(message)).map(|message| message.txid.as_str()).collect();
+            let mut answered: Vec<&str> = came.sent.iter().map(|message| message.txid.as_str()).collect();
+            asked.sort_unstable();
+            answered.sort_unstable();
+            prop_assert_eq!(answered, asked);
+            for message in &came.sent {
+                prop_assert!(matches!(message.r#type(), Type::Response | Type::Error));
+                prop_assert_eq!(&message.channel_id, CHANNEL);
+            }
+            let is_ended = before.iter().any(|message| {
+                matches!(message.r#type(), Type::Completed | Type::Error) && message.txid == TRANSACTION
+            });
+            prop_assert_eq!(came.is_done, is_ended);
+        }
+
+        #[test]
+        fn any_bytes_do_no_harm(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8)) {
+            run(pieces.into_iter().map(Bytes::from).collect());
+        }
+
+        #[test]
+        fn damaged_messages_do_no_harm(message in message(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let mut bytes = frame(&message).to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            run(vec![bytes.into()]);
+        }
+
+        #[test]
+        fn any_connection_json_does_no_harm(json in "(?s).{0,64}|\\{\"address\":\"a\",\"dial_timeout\":.{0,12}\\}") {
+            let directory = tempfile::tempdir().unwrap();
+            connection(json.as_bytes(), &directory.path().join("connection.json"));
+        }
+    }
+}
