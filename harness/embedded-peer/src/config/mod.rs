@@ -250,3 +250,6 @@ pub fn config_envelope(envelope: &[u8]) -> Result<(String, ConfigEnvelope), Conf
     let header = fabric_protos::common::ChannelHeader::decode(&*header.channel_header).map_err(ConfigError::Decode)?;
     Ok((header.channel_id, config))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,3 +41,6 @@ pub fn endorsement_policy(config: &ChannelConfig) -> Vec<u8> {
     let msp_ids: Vec<_> = config.organizations().iter().map(|organization| &*organization.msp_id).collect();
     spelled_out(n_of_roles(msp_ids.len() / 2 + 1, MspRoleType::Member, &msp_ids))
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,12 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(wrong("trailing data".to_owned()));
         }
+        // Signed is the one within.
+        let same = outer_algorithm(&der, &parsed)
+            .is_some_and(|outer| parsed.tbs_certificate.as_ref().windows(outer.len()).any(|inner| inner == outer));
+        if !same || parsed.tbs_certificate.signature != parsed.signature_algorithm {
+            return Err(wrong("inner and outer signature algorithm identifiers don't match".to_owned()));
+        }
         let facts = Facts::of(&parsed);
         let algorithm = &parsed.signature_algorithm.algorithm;
         let ecdsa = [OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512];
@@ -112,14 +118,9 @@ impl Certificate {
         }
         let (_, parsed) = parse_x509_certificate(&self.der).ok()?;
         let signature = with_low_s(&parsed.signature_value.data, issuer_key)?;
-        let signed: &[u8] = parsed.tbs_certificate.as_ref();
-        // After the outer header come what is signed, the algorithm, and the signature.
-        let start = der::header_length(&self.der)? + signed.len();
+        let algorithm = outer_algorithm(&self.der, &parsed)?;
         let bits = der::wrap(0x03, &[&[0], &*signature].concat());
-        let old_bits = der::wrap(0x03, &[&[0], &*parsed.signature_value.data].concat());
-        let end = self.der.len().checked_sub(old_bits.len())?;
-        let algorithm = self.der.get(start..end)?;
-        Some(der::wrap(0x30, &[signed, algorithm, &*bits].concat()))
+        Some(der::wrap(0x30, &[parsed.tbs_certificate.as_ref(), algorithm, &*bits].concat()))
     }
 
     /// When it expires.
@@ -132,6 +133,13 @@ impl Certificate {
         };
         instant.unwrap_or(SystemTime::UNIX_EPOCH)
     }
+}
+
+/// The algorithm that stands beside the signature, between it and what is signed.
+fn outer_algorithm<'a>(der: &'a [u8], parsed: &X509Certificate<'_>) -> Option<&'a [u8]> {
+    let start = der::header_length(der)? + parsed.tbs_certificate.as_ref().len();
+    let bits = der::wrap(0x03, &[&[0], &*parsed.signature_value.data].concat());
+    der.get(start..der.len().checked_sub(bits.len())?)
 }
 
 /// The DER in the first block of a PEM text.

@@ -156,3 +156,6 @@ pub fn reference(policy: &str) -> Vec<u8> {
 pub fn spelled_out(policy: SignaturePolicyEnvelope) -> Vec<u8> {
     ApplicationPolicy { r#type: Some(Type::SignaturePolicy(policy)) }.encode_to_vec()
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,9 +65,9 @@ fn call(envelope: &[u8]) -> Option<(Vec<Vec<u8>>, String, ChaincodeAction)> {
     let invocation = ChaincodeInvocationSpec::decode(&*proposal.input).ok()?;
     let endorsed = action.action?;
     let response = ProposalResponsePayload::decode(&*endorsed.proposal_response_payload).ok()?;
-    let endorser = SerializedIdentity::decode(&*endorsed.endorsements.first()?.endorser).ok()?;
+    let signer = SerializedIdentity::decode(&*endorsed.endorsements.first()?.endorser).ok()?;
     let done = ChaincodeAction::decode(&*response.extension).ok()?;
-    Some((invocation.chaincode_spec?.input?.args, endorser.mspid, done))
+    Some((invocation.chaincode_spec?.input?.args, signer.mspid, done))
 }
 
 /// Calls `_lifecycle` as the real peer was, and compares every byte of what it read and wrote.

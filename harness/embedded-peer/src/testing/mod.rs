@@ -1,5 +1,8 @@
 //! Networks and signers for this crate's unit tests.
 
+pub(crate) mod lifecycle;
+pub(crate) mod transaction;
+
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -108,8 +111,12 @@ impl Member {
 
     /// As Fabric takes it.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let signature = self.key.sign(&SystemRandom::new(), message).unwrap();
-        crate::msp::low_s(signature.as_ref())
+        crate::msp::low_s(&self.sign_as_is(message))
+    }
+
+    /// With either S.
+    pub(crate) fn sign_as_is(&self, message: &[u8]) -> Vec<u8> {
+        self.key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
     }
 
     pub(crate) fn signed(&self, message: &[u8]) -> SignedData {

@@ -1,0 +1,71 @@
+//! Bytes from anywhere: they may be refused, but nothing panics.
+
+use fabric_network::topology::Topology;
+use fabric_protos::common::MspPrincipal;
+use fabric_protos::msp::{FabricMspConfig, SerializedIdentity};
+use proptest::prelude::*;
+use prost::Message;
+
+use crate::msp::{MspManager, Principal, low_s};
+use crate::testing::{Member, bundle, config};
+
+fn user() -> (MspManager, Vec<u8>) {
+    let bundle = bundle(&Topology::solo());
+    (config(&bundle).msps().clone(), Member::user(&bundle, 0).creator)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_bytes_are_an_identity_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let root = super::authorities::Authority::root("ca");
+        let manager = MspManager::local(super::authorities::with_roles(&root)).unwrap();
+        prop_assert!(manager.identity(&bytes).is_err());
+        let in_msp = SerializedIdentity { mspid: "MSP".to_owned(), id_bytes: bytes }.encode_to_vec();
+        prop_assert!(manager.identity(&in_msp).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_a_signature_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let lower = low_s(&bytes);
+        prop_assert_eq!(low_s(&lower), lower);
+    }
+
+    #[test]
+    fn any_principal_is_decoded(kind in -1..7_i32, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        let principal = MspPrincipal { principal_classification: kind, principal: bytes };
+        // Decoding may come to nobody, never to a panic.
+        prop_assert_eq!(Principal::new(&principal), Principal::new(&principal));
+    }
+
+    #[test]
+    fn any_bytes_may_stand_in_an_msp(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let root = super::authorities::Authority::root("ca");
+        let good = super::authorities::with_roles(&root);
+        let configs = [
+            FabricMspConfig { root_certs: vec![bytes.clone()], ..good.clone() },
+            FabricMspConfig { revocation_list: vec![bytes.clone()], ..good.clone() },
+            FabricMspConfig { admins: vec![bytes], ..good },
+        ];
+        for config in configs {
+            prop_assert!(MspManager::local(config).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_certificate_with_one_changed_byte_is_no_members() {
+    let (manager, creator) = user();
+    let serialized = SerializedIdentity::decode(&*creator).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&serialized.id_bytes).unwrap();
+    manager.identity(&creator).unwrap();
+    let unnoticed = (0..pem.contents.len()).filter(|index| {
+        let mut der = pem.contents.clone();
+        der[*index] ^= 1;
+        let text = super::principals::pem(&der);
+        let changed = SerializedIdentity { mspid: serialized.mspid.clone(), id_bytes: text.into_bytes() };
+        manager.identity(&changed.encode_to_vec()).is_ok()
+    });
+    assert_eq!(unnoticed.collect::<Vec<_>>(), Vec::<usize>::new(), "of {}", hex::encode(&pem.contents));
+}
