@@ -69,6 +69,9 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(wrong("trailing data".to_owned()));
         }
+        if parsed.signature_value.unused_bits != 0 {
+            return Err(wrong("the signature is no whole number of bytes".to_owned()));
+        }
         // Signed is the one within.
         let same = outer_algorithm(&der, &parsed)
             .is_some_and(|outer| parsed.tbs_certificate.as_ref().windows(outer.len()).any(|inner| inner == outer));
