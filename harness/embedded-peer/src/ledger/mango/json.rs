@@ -119,6 +119,20 @@ impl Json {
         out
     }
 
+    /// As Erlang prints it by `~p`, which shows texts.
+    pub(crate) fn erlang_pretty(&self) -> String {
+        match self {
+            Self::String(text) if text.is_empty() => "<<>>".to_owned(),
+            Self::String(text) => format!("<<{text:?}>>"),
+            Self::Array(values) => format!("[{}]", join(values.iter().map(Self::erlang_pretty))),
+            Self::Object(fields) => {
+                let field = |(name, value): (&String, &Self)| format!("{{<<{name:?}>>,{}}}", value.erlang_pretty());
+                format!("{{[{}]}}", join(fields.iter().map(field)))
+            }
+            other => other.erlang(),
+        }
+    }
+
     /// As Erlang prints it by `~w`: CouchDB's error texts have it.
     pub(crate) fn erlang(&self) -> String {
         match self {
@@ -188,8 +202,8 @@ impl fmt::Display for Number {
             Self::Float(value) if value.abs() >= EXPONENT_ABOVE || (*value != 0.0 && value.abs() < EXPONENT_BELOW) => {
                 let text = format!("{value:e}");
                 let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-                let point = if digits.contains('.') { "" } else { ".0" };
-                write!(formatter, "{digits}{point}e{exponent}")
+                let plus = if exponent.starts_with('-') { "" } else { "+" };
+                write!(formatter, "{digits}e{plus}{exponent}")
             }
             Self::Float(value) => write!(formatter, "{value:?}"),
         }
@@ -267,8 +281,8 @@ mod tests {
             (r#"{"n":1.0}"#, r#"{"n":1}"#),
             (r#"{"n":12345678901234567890}"#, r#"{"n":12345678901234567000}"#),
             (r#"{"n":0.5}"#, r#"{"n":0.5}"#),
-            (r#"{"n":1e21}"#, r#"{"n":1.0e21}"#),
-            (r#"{"n":1e-7}"#, r#"{"n":1.0e-7}"#),
+            (r#"{"n":1.5e21}"#, r#"{"n":1.5e+21}"#),
+            (r#"{"n":1e-7}"#, r#"{"n":1e-7}"#),
             (r#"{"t":"<&>\u2028\n"}"#, r#"{"t":"\u003c\u0026\u003e\u2028\n"}"#),
             (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
         ] {

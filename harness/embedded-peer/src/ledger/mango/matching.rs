@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::collate::compare;
 use super::json::{Json, Number};
-use super::selector::{Comparison, Selector};
+use super::selector::{Comparison, Selector, by_byte};
 
 /// How values are ordered; a document's own name goes by its bytes.
 type Order = fn(&Json, &Json) -> Ordering;
@@ -32,13 +32,14 @@ impl Selector {
             Self::In(arguments) => is_in(arguments, value, order),
             Self::NotIn(arguments) => arguments.is_empty() || !is_in(arguments, value, order),
             Self::Exists(exists) => *exists,
+            Self::Text(_) | Self::Anything => true,
             Self::Type(name) => name == type_name(value),
             Self::Modulo(divisor, remainder) => match value {
                 Json::Number(Number::Integer(value)) => value.checked_rem(*divisor) == Some(*remainder),
                 _ => false,
             },
             Self::Regex(regex) => match value {
-                Json::String(text) => regex.is_match(text).unwrap_or(false),
+                Json::String(text) => regex.is_match(by_byte(text).as_ref()).unwrap_or(false),
                 _ => false,
             },
             Self::BeginsWith(prefix) => match value {
@@ -88,9 +89,12 @@ fn at(path: &[String], selector: &Selector, value: &Json, order: Order) -> bool 
     }
 }
 
+/// The order of Erlang's terms, as far as one of them is a string: that is the greatest of all.
 fn by_bytes(left: &Json, right: &Json) -> Ordering {
     match (left, right) {
         (Json::String(left), Json::String(right)) => left.cmp(right),
+        (Json::String(_), _) => Ordering::Greater,
+        (_, Json::String(_)) => Ordering::Less,
         _ => compare(left, right),
     }
 }

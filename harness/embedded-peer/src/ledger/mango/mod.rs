@@ -200,8 +200,8 @@ fn invalid_bookmark(bookmark: &str) -> LedgerError {
 impl From<Refusal> for LedgerError {
     fn from(refusal: Refusal) -> Self {
         Self::Query(format!(
-            "error handling CouchDB request. Error:{},  Status Code:400,  Reason:{}",
-            refusal.error, refusal.reason
+            "error handling CouchDB request. Error:{},  Status Code:{},  Reason:{}",
+            refusal.error, refusal.status, refusal.reason
         ))
     }
 }

@@ -76,8 +76,8 @@ impl Options {
             None | Some(Json::Null) => String::new(),
             Some(Json::String(bookmark)) => bookmark.clone(),
             Some(other) => {
-                let reason = format!("Invalid bookmark value: {}", other.text());
-                return Err(Refusal::new("invalid_bookmark", reason));
+                let reason = format!("Unknown Error: mango_opts :: {{invalid_bookmark,{}}}", other.erlang());
+                return Err(Refusal::unexpected(reason));
             }
         };
         let skip = query.get("skip").map_or(Ok(0), non_negative)?;
@@ -124,10 +124,11 @@ fn check_index(index: &Json) -> Result<(), Refusal> {
 
 fn sort(value: &Json) -> Result<(Vec<Vec<String>>, bool), Refusal> {
     let Json::Array(specifications) = value else {
-        let reason = format!("Sort must be an array of sort specs, not: {}", value.erlang());
+        let reason = format!("Sort must be an array of sort specs, not: {}", value.erlang_pretty());
         return Err(Refusal::new("invalid_sort_json", reason));
     };
-    let invalid = |value: &Json| Refusal::new("invalid_sort_field", format!("Invalid sort field: {}", value.erlang()));
+    let invalid =
+        |value: &Json| Refusal::new("invalid_sort_field", format!("Invalid sort field: {}", value.erlang_pretty()));
     let mut paths = Vec::new();
     let mut directions = Vec::new();
     for specification in specifications {
@@ -156,6 +157,9 @@ fn sort(value: &Json) -> Result<(Vec<Vec<String>>, bool), Refusal> {
 
 fn fields(value: &Json) -> Result<Option<Vec<Vec<String>>>, Refusal> {
     let Json::Array(names) = value else { return Ok(None) };
+    if names.is_empty() {
+        return Ok(None);
+    }
     let paths = names.iter().map(|name| match name {
         Json::String(name) => split(name),
         other => Err(Refusal::new("invalid_field", format!("Invalid JSON for field spec: {}", other.erlang()))),

@@ -2,6 +2,8 @@
 //! the steps are its steps (`mango_selector:normalize`): operators, then field names pushed inward through boolean
 //! operators, then negations, but neither of the last two inside an operator on array elements or keys.
 
+use std::borrow::Cow;
+
 use fancy_regex::Regex;
 
 use super::json::{Json, Number};
@@ -28,6 +30,10 @@ pub(crate) enum Selector {
     ElementMatch(Box<Selector>),
     AllMatch(Box<Selector>),
     KeyMatch(Box<Selector>),
+    /// What a text index should have found.
+    Text(Json),
+    /// Without a text index, CouchDB takes everything for it.
+    Anything,
 }
 
 /// How two values are compared.
@@ -41,16 +47,26 @@ pub(crate) enum Comparison {
     Greater,
 }
 
-/// An error of CouchDB: its name and its reason.
+/// An error of CouchDB: the status of its answer, its name and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
+    pub(crate) status: u16,
     pub(crate) error: &'static str,
     pub(crate) reason: String,
 }
 
 impl Refusal {
     pub(crate) fn new(error: &'static str, reason: impl Into<String>) -> Self {
-        Self { error, reason: reason.into() }
+        Self { status: 400, error, reason: reason.into() }
+    }
+
+    /// What CouchDB did not expect.
+    pub(crate) fn unexpected(reason: impl Into<String>) -> Self {
+        Self { status: 500, error: "unknown_error", reason: reason.into() }
+    }
+
+    fn bad_field(selector: &str) -> Self {
+        Self::new("bad_field", format!("Invalid field normalization on selector: {selector}"))
     }
 
     fn bad_argument(operator: &str, argument: &Json) -> Self {
@@ -69,8 +85,12 @@ pub(crate) fn normalize(selector: &Json) -> Result<Option<Selector>, Refusal> {
     if fields.is_empty() {
         return Ok(None);
     }
-    let normalized = negations(paths(operators(selector)?, &[])?);
+    let normalized = negations(paths(operators(selector)?, "")?)?;
     match normalized {
+        // Alone, an operator without arguments describes an empty range of keys.
+        Selector::And(selectors) | Selector::Or(selectors) if selectors.is_empty() => {
+            Ok(Some(Selector::Or(vec![Selector::In(Vec::new())])))
+        }
         Selector::At(path, _) if path.is_empty() => {
             Err(Refusal::new("invalid_selector", "One or more conditions is missing a field name."))
         }
@@ -125,8 +145,11 @@ fn condition(name: &str, argument: &Json) -> Result<Selector, Refusal> {
         "$where" | "$geoWithin" | "$geoIntersects" | "$near" | "$nearSphere" => {
             Err(Refusal::new("not_supported", format!("Unsupported operator: {name}")))
         }
-        // Only text indexes serve it, and Fabric has none.
-        "$text" => Err(Refusal::new("no_usable_index", "There is no index available for this selector.")),
+        "$text" => match argument {
+            Json::String(_) | Json::Number(_) | Json::Bool(_) => Ok(Selector::Text(argument.clone())),
+            _ => Err(bad()),
+        },
+        "$default" => Err(Refusal::bad_field(&default_field(&argument.erlang()))),
         _ if name.starts_with('$') => terminal(name, argument),
         _ => Ok(Selector::At(vec![name.to_owned()], Box::new(operators(argument)?))),
     }
@@ -140,27 +163,30 @@ fn terminal(name: &str, argument: &Json) -> Result<Selector, Refusal> {
         ("$type", Json::String(name)) => Ok(Selector::Type(name.clone())),
         ("$beginsWith", Json::String(prefix)) => Ok(Selector::BeginsWith(prefix.clone())),
         ("$regex", Json::String(pattern)) => {
-            Regex::new(pattern).map(|regex| Selector::Regex(Box::new(regex))).map_err(|_| bad())
+            Regex::new(&by_byte(pattern)).map(|regex| Selector::Regex(Box::new(regex))).map_err(|_| bad())
         }
         ("$size", Json::Number(Number::Integer(size))) if *size >= 0 => Ok(Selector::Size(*size)),
         ("$mod", Json::Array(numbers)) => match numbers.as_slice() {
+            [Json::Number(Number::Integer(0)), Json::Number(Number::Integer(_))] => {
+                Err(Refusal::unexpected("badarith"))
+            }
             [Json::Number(Number::Integer(divisor)), Json::Number(Number::Integer(remainder))] => {
                 Ok(Selector::Modulo(*divisor, *remainder))
             }
             _ => Err(bad()),
         },
-        ("$exists" | "$type" | "$beginsWith" | "$regex" | "$size" | "$mod", _) => Err(bad()),
+        ("$exists" | "$type" | "$regex" | "$size" | "$mod", _) => Err(bad()),
         _ => Err(Refusal::new("invalid_operator", format!("Invalid operator: {name}"))),
     }
 }
 
 /// Pushes field names down to the conditions that they are for.
-fn paths(selector: Selector, path: &[String]) -> Result<Selector, Refusal> {
+fn paths(selector: Selector, path: &str) -> Result<Selector, Refusal> {
     let all = |selectors: Vec<Selector>| {
         selectors.into_iter().map(|selector| paths(selector, path)).collect::<Result<Vec<_>, _>>()
     };
-    let inside = |selector: Selector| paths(selector, &[]).map(Box::new);
-    let at = |selector| Ok(Selector::At(path.to_vec(), Box::new(selector)));
+    let inside = |selector: Selector| paths(selector, "").map(Box::new);
+    let at = |selector| Ok(Selector::At(if path.is_empty() { Vec::new() } else { split(path)? }, Box::new(selector)));
     match selector {
         Selector::And(selectors) => Ok(Selector::And(all(selectors)?)),
         Selector::Or(selectors) => Ok(Selector::Or(all(selectors)?)),
@@ -170,14 +196,35 @@ fn paths(selector: Selector, path: &[String]) -> Result<Selector, Refusal> {
         Selector::AllMatch(selector) => at(Selector::AllMatch(inside(*selector)?)),
         Selector::KeyMatch(selector) => at(Selector::KeyMatch(inside(*selector)?)),
         Selector::At(names, selector) => {
-            let mut longer = path.to_vec();
-            for name in &names {
-                longer.extend(split(name)?);
-            }
+            let name = names.concat();
+            let longer = if path.is_empty() { name } else { format!("{path}.{name}") };
             paths(*selector, &longer)
         }
+        Selector::Text(_) if path.is_empty() => Ok(selector),
+        Selector::Text(argument) => Err(Refusal::bad_field(&text_field(&argument))),
         terminal => at(terminal),
     }
+}
+
+/// A field's condition as Erlang prints it, for the field that CouchDB keeps texts in.
+fn default_field(condition: &str) -> String {
+    let name = Json::String("$default".to_owned()).erlang();
+    format!("{{[{{{name},{condition}}}]}}")
+}
+
+fn text_field(argument: &Json) -> String {
+    let name = Json::String("$text".to_owned()).erlang();
+    default_field(&format!("{{[{{{name},{}}}]}}", argument.erlang()))
+}
+
+/// CouchDB matches bytes, so what is not ASCII is no letter, and a dot takes one byte of it. Each such byte becomes a
+/// character that has no meaning.
+pub(crate) fn by_byte(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let meaningless = |byte: u8| char::from_u32(0xe000 + u32::from(byte)).unwrap_or('\u{e000}');
+    Cow::Owned(text.bytes().map(|byte| if byte.is_ascii() { char::from(byte) } else { meaningless(byte) }).collect())
 }
 
 /// Takes a field's name apart at its dots. A backslash makes a dot part of the name.
@@ -208,29 +255,38 @@ pub(crate) fn split(field: &str) -> Result<Vec<String>, Refusal> {
 }
 
 /// Moves negations down to the conditions. Not into what is below a field: that has its own rules.
-fn negations(selector: Selector) -> Selector {
+fn negations(selector: Selector) -> Result<Selector, Refusal> {
     match selector {
         Selector::Not(selector) => negate(*selector),
-        Selector::Nor(selectors) => Selector::And(selectors.into_iter().map(negate).collect()),
-        Selector::And(selectors) => Selector::And(selectors.into_iter().map(negations).collect()),
-        Selector::Or(selectors) => Selector::Or(selectors.into_iter().map(negations).collect()),
-        other => other,
+        Selector::Nor(selectors) => Ok(Selector::And(each(selectors, negate)?)),
+        Selector::And(selectors) => Ok(Selector::And(each(selectors, negations)?)),
+        Selector::Or(selectors) => Ok(Selector::Or(each(selectors, negations)?)),
+        Selector::Text(_) => Ok(Selector::Anything),
+        other => Ok(other),
     }
 }
 
-fn negate(selector: Selector) -> Selector {
-    match selector {
-        Selector::Not(selector) => negations(*selector),
-        Selector::Nor(selectors) => Selector::Or(selectors.into_iter().map(negations).collect()),
-        Selector::And(selectors) => Selector::Or(selectors.into_iter().map(negate).collect()),
-        Selector::Or(selectors) => Selector::And(selectors.into_iter().map(negate).collect()),
+fn each(selectors: Vec<Selector>, change: fn(Selector) -> Result<Selector, Refusal>) -> Result<Vec<Selector>, Refusal> {
+    selectors.into_iter().map(change).collect()
+}
+
+fn negate(selector: Selector) -> Result<Selector, Refusal> {
+    Ok(match selector {
+        Selector::Not(selector) => negations(*selector)?,
+        Selector::Nor(selectors) => Selector::Or(each(selectors, negations)?),
+        Selector::And(selectors) => Selector::Or(each(selectors, negate)?),
+        Selector::Or(selectors) => Selector::And(each(selectors, negate)?),
         Selector::Compare(comparison, argument) => Selector::Compare(comparison.opposite(), argument),
         Selector::In(values) => Selector::NotIn(values),
         Selector::NotIn(values) => Selector::In(values),
         Selector::Exists(exists) => Selector::Exists(!exists),
-        Selector::At(path, selector) => Selector::At(path, Box::new(negate(*selector))),
+        Selector::At(path, selector) => Selector::At(path, Box::new(negate(*selector)?)),
+        Selector::Text(argument) => {
+            let reason = format!("Bad argument for operator $not: {}", text_field(&argument));
+            return Err(Refusal::new("bad_arg", reason));
+        }
         other => Selector::Not(Box::new(other)),
-    }
+    })
 }
 
 impl Comparison {

@@ -76,7 +76,6 @@ fn operators_select_what_they_describe() {
         (r#"{"tags":{"$size":2}}"#, "a"),
         (r#"{"age":{"$mod":[8,4]}}"#, "a b"),
         (r#"{"age":{"$mod":[2,-1]}}"#, "e"),
-        (r#"{"age":{"$mod":[0,0]}}"#, ""),
         (r#"{"name":{"$regex":"^[A-D]"}}"#, "a b d"),
         (r#"{"name":{"$regex":"(?i)^c"}}"#, "c"),
         (r#"{"name":{"$regex":"^(?!A)"}}"#, "b c d e"),
@@ -95,13 +94,60 @@ fn operators_select_what_they_describe() {
     }
 }
 
+/// Random documents and selectors, and what a CouchDB 3.4.3 found. One selector of the run is left out: between an array
+/// and a string it sees no keys, and finds so before it looks at them.
+#[test]
+fn random_selectors_find_what_couchdb_found() {
+    let run: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/fixtures/mango-of-couchdb-3.4.json")).unwrap();
+    let documents: Vec<(&str, String)> = run["documents"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, document)| (key.as_str(), document.to_string()))
+        .collect();
+    let documents: Vec<(&str, &str)> = documents.iter().map(|(key, document)| (*key, document.as_str())).collect();
+    let mut differences = Vec::new();
+    for entry in run["queries"].as_array().unwrap() {
+        let query = serde_json::json!({ "selector": entry[0] }).to_string();
+        let seen = match ask(&documents, &query) {
+            Ok(rows) => rows.into_iter().map(|(key, _)| key).collect(),
+            Err(text) => serde_json::json!(text),
+        };
+        let wanted = match entry[1].as_object() {
+            Some(error) => {
+                let refusal = (error["error"].as_str().unwrap(), error["reason"].as_str().unwrap());
+                let status = if refusal.0 == "unknown_error" { 500 } else { 400 };
+                let text = format!("Error:{},  Status Code:{status},  Reason:{}", refusal.0, refusal.1);
+                serde_json::json!(format!("error handling CouchDB request. {text}"))
+            }
+            None => entry[1].clone(),
+        };
+        if seen != wanted {
+            differences.push(format!("{query}\n  CouchDB {wanted}\n  here    {seen}"));
+        }
+    }
+    for entry in run["sorted"].as_array().unwrap() {
+        let query = serde_json::json!({ "selector": entry[0], "sort": entry[1] }).to_string();
+        let seen: serde_json::Value = ask(&documents, &query).unwrap().into_iter().map(|(key, _)| key).collect();
+        if seen != entry[2] {
+            differences.push(format!("{query}\n  CouchDB {}\n  here    {seen}", entry[2]));
+        }
+    }
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
+}
+
 #[test]
 fn boolean_operators_combine_and_negate() {
     for (selector, expected) in [
         (r#"{"$and":[{"age":{"$gt":20}},{"tags":{"$all":["math"]}}]}"#, "a"),
         (r#"{"$or":[{"name":"Bob"},{"age":-3}]}"#, "b e"),
-        (r#"{"$or":[]}"#, "a b c d e"),
-        (r#"{"$and":[]}"#, "a b c d e"),
+        // Alone they take nothing, beside something else everything.
+        (r#"{"$or":[]}"#, ""),
+        (r#"{"$and":[]}"#, ""),
+        (r#"{"$or":[{"$or":[]}]}"#, "a b c d e"),
+        (r#"{"name":"Bob","$or":[]}"#, "b"),
+        (r#"{"name":"Bob","$text":"x"}"#, "b"),
         (r#"{"$nor":[{"name":"Bob"},{"age":36}]}"#, "c d e"),
         (r#"{"$not":{"name":"Bob"}}"#, "a c d e"),
         (r#"{"age":{"$not":{"$gt":20}}}"#, "b e"),
@@ -192,7 +238,14 @@ fn mistakes_are_refused_in_the_words_of_the_peer_and_couchdb() {
         (r#"{"selector":{"a":{"$regex":"("}}}"#, couchdb("bad_arg", "Bad argument for operator $regex: <<40>>")),
         (r#"{"selector":{"$where":"x"}}"#, couchdb("not_supported", "Unsupported operator: $where")),
         (r#"{"selector":{"$gt":1}}"#, couchdb("invalid_selector", "One or more conditions is missing a field name.")),
-        (r#"{"selector":{"a..b":1}}"#, couchdb("invalid_field_name", "Invalid field name: a..b")),
+        (r#"{"selector":{"a":{"b..c":1}}}"#, couchdb("invalid_field_name", "Invalid field name: a.b..c")),
+        (r#"{"selector":{"":1}}"#, couchdb("invalid_selector", "One or more conditions is missing a field name.")),
+        (r#"{"selector":{"a":{"$beginsWith":1}}}"#, couchdb("invalid_operator", "Invalid operator: $beginsWith")),
+        (
+            r#"{"selector":{},"sort":[{"a":"up"}]}"#,
+            couchdb("invalid_sort_field", r#"Invalid sort field: {[{<<"a">>,<<"up">>}]}"#),
+        ),
+        (r#"{"selector":{"a":{"$mod":[0,1]}}}"#, couchdb("unknown_error", "badarith").replace("400", "500")),
         (r#"{"selector":{},"sorted":1}"#, couchdb("invalid_key", "Invalid key sorted for this request.")),
         (
             r#"{"selector":{},"skip":-1}"#,
