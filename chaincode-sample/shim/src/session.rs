@@ -23,7 +23,9 @@ use tracing::{Instrument, Span, debug, error, info_span, warn};
 use crate::Response;
 use crate::chaincode::Runnable;
 use crate::outbox::Outbox;
-use crate::protocol::{Answer, Call, Features, Limits, Outcome, Output, Protocol, TransactionId, Waiter, short};
+use crate::protocol::{
+    Answer, Call, CallKind, Features, Limits, Outcome, Output, Protocol, TransactionId, Waiter, short,
+};
 use crate::stub::{Stub, StubError};
 
 /// When streams end: both are given by the server.
@@ -175,6 +177,10 @@ impl Session {
         }
         let response = Arc::clone(&self.chaincode).run(kind, stub.clone()).await;
         debug!(status = response.status, "transaction done");
+        if kind == CallKind::Init && response.status >= Response::ERROR {
+            // Nothing of it counts, and the peer is told so at once.
+            return Outcome::Answered { response, event: stub.take_event() };
+        }
         match stub.finish_write_batch().await {
             Ok(()) => Outcome::Answered { response, event: stub.take_event() },
             Err(error) => Outcome::Failed(format!("the write batch failed: {error}")),

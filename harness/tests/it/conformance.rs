@@ -46,6 +46,15 @@ fn needs_fabric_every_call_of_the_stub_passes_with_two_organizations_and_channel
 }
 
 #[test]
+#[ignore = "needs a CouchDB: COUCHDB_URL; and Fabric's peer and orderer"]
+fn needs_couchdb_every_call_of_the_stub_passes_with_rich_queries() {
+    let url = std::env::var("COUCHDB_URL").expect("COUCHDB_URL is not set");
+    let (output, text) = conformance(E2e::process(&["--couchdb", &url])).output();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(!text.contains("needs CouchDB"), "{text}");
+}
+
+#[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_every_call_of_the_stub_passes_on_both_releases() {
     for fabric in ["2.5", "3.1"] {

@@ -197,6 +197,7 @@ impl Stub {
 
 #[derive(serde::Deserialize)]
 struct AttributesJson {
+    #[serde(default)]
     attrs: BTreeMap<String, String>,
 }
 

@@ -6,13 +6,22 @@ use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair};
 use super::*;
 
 fn certificate(unit: Option<&str>, attributes: Option<&str>) -> String {
+    certificate_of(unit.as_slice(), attributes)
+}
+
+fn certificate_of(units: &[&str], attributes: Option<&str>) -> String {
     let mut params = CertificateParams::default();
     let name = &mut params.distinguished_name;
     *name = rcgen::DistinguishedName::new();
     name.push(DnType::CountryName, "US");
     name.push(DnType::OrganizationName, "Hyper, Inc");
-    if let Some(unit) = unit {
-        name.push(DnType::OrganizationalUnitName, unit);
+    // The same kind again, which would replace the first one under its own name.
+    let again = || DnType::CustomDnType(vec![2, 5, 4, 11]);
+    if let Some(unit) = units.first() {
+        name.push(DnType::OrganizationalUnitName, *unit);
+    }
+    if let Some(unit) = units.get(1) {
+        name.push(again(), *unit);
     }
     name.push(DnType::CommonName, "user1");
     if let Some(json) = attributes {
@@ -54,6 +63,32 @@ fn a_certificate_without_units_and_attributes_has_none() {
     assert!(client.attributes().is_empty());
     let client = ClientIdentity::from_creator(&creator(&certificate(Some("sales"), None))).unwrap();
     assert_eq!(client.role(), None);
+}
+
+#[test]
+fn several_units_are_all_told_and_the_first_role_among_them_counts() {
+    let pem = certificate_of(&["department1", "peer"], Some(r#"{"attrs":{}}"#));
+    let client = ClientIdentity::from_creator(&creator(&pem)).unwrap();
+    assert_eq!(client.organizational_units(), ["department1", "peer"]);
+    assert_eq!(client.role(), Some(NodeRole::Peer));
+    let id = String::from_utf8(STANDARD.decode(client.id()).unwrap()).unwrap();
+    // As Go's `ToRDNSequence` has it: values of one kind in one part, in their order.
+    let name = r"CN=user1,OU=department1+OU=peer,O=Hyper\, Inc,C=US";
+    assert_eq!(id, format!("x509::{name}::{name}"));
+    let both = ClientIdentity::from_creator(&creator(&certificate_of(&["admin", "client"], None))).unwrap();
+    assert_eq!(both.role(), Some(NodeRole::Admin));
+}
+
+#[test]
+fn attributes_that_are_not_there_are_none_and_odd_ones_are_refused() {
+    let read = |json: &str| ClientIdentity::from_creator(&creator(&certificate(None, Some(json))));
+    assert_eq!(read("{}").unwrap().attributes().len(), 0);
+    assert_eq!(read(r#"{"attrs":{"a.b":"","ü":"1"},"more":1}"#).unwrap().attribute("ü"), Some("1"));
+    assert_eq!(read(r#"{"attrs":{"a":""}}"#).unwrap().attribute("a"), Some(""));
+    for odd in [r#"{"attrs":{"a":1}}"#, r#"{"attrs":[]}"#, "", "{"] {
+        let error = read(odd).unwrap_err().to_string();
+        assert!(error.contains("its attributes are not JSON"), "{odd}: {error}");
+    }
 }
 
 #[test]

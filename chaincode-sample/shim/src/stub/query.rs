@@ -51,7 +51,9 @@ pub struct KeyModification {
 pub struct Page {
     /// Results on this page.
     pub fetched_records_count: i32,
-    /// Where the next page begins; empty after the last one.
+    /// Where the next page begins. After the last page of a range it is empty on
+    /// LevelDB, and the range's end on CouchDB, where a further page has
+    /// nothing: go on while pages are full.
     pub bookmark: String,
 }
 

@@ -1,6 +1,7 @@
 //! What a chaincode may ask, and what then goes to the peer.
 
 use fabric_protos::protos::ChaincodeAdditionalParams;
+use fabric_protos::protos::chaincode_message::Type;
 use prost::Message;
 
 use super::peer::{Dial, Peer};
@@ -107,6 +108,24 @@ async fn what_fabric_3_offers_is_used_and_never_otherwise() {
             let sent = peer.log.iter().filter(|line| line.starts_with("C>P GET_STATE"));
             assert_eq!(sent.count(), reads);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_initialization_sends_no_batch() {
+    let offer = ChaincodeAdditionalParams { use_write_batch: true, ..ChaincodeAdditionalParams::default() };
+    let server = start(config()).await;
+    let dial = Dial::default();
+    let mut peer = Peer::connect_offering(server.address, dial, &offer.encode_to_vec()).await.unwrap();
+    for (kind, sent) in
+        [(Type::Init, &["C>P ERROR"][..]), (Type::Transaction, &["C>P WRITE_BATCH_STATE", "C>P COMPLETED"])]
+    {
+        peer.log.clear();
+        peer.begin(kind, &["BatchThenFail"]);
+        let outcome = peer.serve(1).await.remove(0).1;
+        assert!(outcome.failure().1.contains("as asked"), "{outcome:?}");
+        let seen: Vec<_> = peer.log.iter().filter(|line| line.starts_with("C>P")).collect();
+        assert_eq!(seen, sent, "{kind:?}");
     }
 }
 

@@ -101,6 +101,11 @@ fn contract(gates: Arc<Gates>) -> Contract {
             Ok::<_, Error>([values.0, values.1].map(|value| value.map(|value| value.to_vec())))
         })
         .submit("Batch", batch)
+        .submit("BatchThenFail", |stub: Stub| async move {
+            stub.start_write_batch();
+            stub.put_state("k", "v").await?;
+            Err::<(), _>(Error::new("as asked"))
+        })
         .submit("Private", |stub: Stub| async move {
             let before = stub.get_private_data("coll_", "k").await?;
             stub.put_private_data("coll_", "k", "private").await?;
