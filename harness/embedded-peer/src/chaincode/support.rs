@@ -407,15 +407,15 @@ struct Runner {
 impl Runner {
     /// Runs until the chaincode or its stream ends, and says why it did, in Fabric's words.
     async fn run(self) -> Ended {
-        let built = {
+        let result = {
             let build = self.support.build_of(&self.package_id);
             let mut build = build.lock().await;
             tokio::select! {
                 () = self.stop.cancelled() => return Ended::Failed("the peer is being stopped".to_owned()),
-                built = self.support.build(&self.package_id, &mut build) => built,
+                result = self.support.build(&self.package_id, &mut build) => result,
             }
         };
-        let instance = match built {
+        let instance = match result {
             Ok(instance) => instance,
             Err(error) => return Ended::Failed(format!("error building chaincode: error building image: {error}")),
         };

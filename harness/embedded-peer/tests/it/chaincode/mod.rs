@@ -9,5 +9,6 @@ mod messages;
 mod packages;
 mod peer;
 mod queries;
+mod recorded;
 mod running;
 mod server;
