@@ -1,8 +1,9 @@
 //! Which database a peer keeps its state in, as far as chaincodes notice.
 
-use serde_json::Value;
+use bytes::Bytes;
 
 use super::error::LedgerError;
+use super::mango::Json;
 use super::sets::ReadWriteSets;
 
 /// The state database whose rules hold.
@@ -13,7 +14,8 @@ pub enum StateDatabase {
     LevelDbWithQueries,
     /// goleveldb, Fabric's default: keys and values of any bytes, no rich queries.
     LevelDb,
-    /// CouchDB: rich queries, and its rules for keys and values.
+    /// CouchDB: rich queries, its rules for keys and values, and JSON comes back as it writes it. As a peer without a
+    /// cache (`ledger.state.couchDBConfig.cacheSize` 0): one with a cache gives some values as they were written.
     CouchDb,
 }
 
@@ -22,8 +24,8 @@ impl StateDatabase {
         !matches!(self, Self::LevelDb)
     }
 
-    /// Whether a key and its value can be stored (`statecouchdb.ValidateKeyValue`).
-    pub(crate) fn check(self, key: &str, value: &[u8]) -> Result<(), LedgerError> {
+    /// Whether there can be such a key (`statecouchdb.validateKey`).
+    pub(crate) fn check_key(self, key: &str) -> Result<(), LedgerError> {
         if self != Self::CouchDb {
             return Ok(());
         }
@@ -34,13 +36,27 @@ impl StateDatabase {
             let text = "invalid key. Empty string is not supported as a key by couchdb";
             return Err(LedgerError::Unstorable(text.to_owned()));
         }
-        let Ok(Value::Object(fields)) = serde_json::from_slice(value) else { return Ok(()) };
+        Ok(())
+    }
+
+    /// Whether a key and its value can be stored (`statecouchdb.ValidateKeyValue`).
+    pub(crate) fn check(self, key: &str, value: &[u8]) -> Result<(), LedgerError> {
+        self.check_key(key)?;
+        if self != Self::CouchDb {
+            return Ok(());
+        }
+        let Some(Json::Object(fields)) = Json::document(value) else { return Ok(()) };
         match fields.keys().find(|name| *name == "~version" || name.starts_with('_')) {
             Some(name) => {
                 Err(LedgerError::Unstorable(format!("field [{name}] is not valid for the CouchDB state database")))
             }
             None => Ok(()),
         }
+    }
+
+    /// What a value is once it is stored; none when it stays what it is.
+    pub(crate) fn stored(self, value: &[u8]) -> Option<Bytes> {
+        (self == Self::CouchDb).then(|| Json::document(value)).flatten().map(|document| document.text().into())
     }
 
     /// Whether all public writes of a transaction can be stored.

@@ -130,17 +130,19 @@ impl Updates {
     }
 
     /// The state after the block.
-    pub(crate) fn next_state(&self, state: &State, _database: StateDatabase) -> State {
+    pub(crate) fn next_state(&self, state: &State, database: StateDatabase) -> State {
         let mut next = state.clone();
         for (name, updates) in &self.namespaces {
             let mut namespace = next.namespaces.get(name.as_bytes()).cloned().unwrap_or_default();
-            change(&mut namespace.public, &updates.public);
+            change(&mut namespace.public, &updates.public, |value| database.stored(value));
             for (collection, changes) in &updates.hashed {
-                with_collection(&mut namespace.collections, collection, |stored| change(&mut stored.hashed, changes));
+                with_collection(&mut namespace.collections, collection, |stored| {
+                    change(&mut stored.hashed, changes, |_| None);
+                });
             }
             for (collection, changes) in &updates.private {
                 with_collection(&mut namespace.collections, collection, |stored| {
-                    change(&mut stored.private, changes);
+                    change(&mut stored.private, changes, |value| database.stored(value));
                     for key in changes.keys() {
                         stored.keys.insert(Key::new(&super::hash::digest(key.as_bytes())), key.clone());
                     }
@@ -208,10 +210,17 @@ fn settle(
     }
 }
 
-fn change(values: &mut Values, changes: &Changes) {
+/// `rewrite` gives what is stored in a value's place.
+fn change(values: &mut Values, changes: &Changes, rewrite: impl Fn(&[u8]) -> Option<Bytes>) {
     for (key, update) in changes {
         match &update.value {
-            Some(value) => values.insert(key.clone(), Arc::clone(value)),
+            Some(value) => match rewrite(&value.value) {
+                Some(rewritten) => {
+                    let value = VersionedValue { value: rewritten, ..VersionedValue::clone(value) };
+                    values.insert(key.clone(), Arc::new(value));
+                }
+                None => values.insert(key.clone(), Arc::clone(value)),
+            },
             None => values.remove(key.as_bytes()),
         }
     }

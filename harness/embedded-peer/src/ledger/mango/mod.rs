@@ -18,7 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use self::collate::compare;
-use self::json::Json;
+pub(crate) use self::json::Json;
 use self::matching::ID;
 use self::options::Options;
 use self::selector::Refusal;

@@ -102,8 +102,9 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// None in this version.
+    /// When the state database has no such keys.
     pub fn get_state(&mut self, namespace: &str, key: &str) -> Result<Option<Bytes>, LedgerError> {
+        self.shared.database.check_key(key)?;
         Ok(self.read(namespace, key).map(|value| value.value.clone()))
     }
 
@@ -111,7 +112,7 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// None in this version.
+    /// As [`Self::get_state`].
     pub fn get_states<'key>(
         &mut self,
         namespace: &str,
@@ -124,8 +125,9 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// None in this version.
+    /// As [`Self::get_state`].
     pub fn metadata(&mut self, namespace: &str, key: &str) -> Result<BTreeMap<String, Bytes>, LedgerError> {
+        self.shared.database.check_key(key)?;
         Ok(self.read(namespace, key).map(|value| value.metadata()).unwrap_or_default())
     }
 

@@ -20,6 +20,7 @@ impl Simulation {
     /// When the collection is not defined, and when what is here is not what the channel agreed on.
     pub fn private_get(&mut self, namespace: &str, collection: &str, key: &str) -> Result<Option<Bytes>, LedgerError> {
         self.defined(namespace, collection)?;
+        self.shared.database.check_key(key)?;
         let value = self.state.private(namespace, collection, key).map(|value| (value.value.clone(), value.version));
         let version = value.as_ref().map(|(_, version)| *version);
         let hash = self.state.private_hash(namespace, collection, &digest(key.as_bytes()));

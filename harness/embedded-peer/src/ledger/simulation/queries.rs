@@ -3,6 +3,7 @@
 use fabric_protos::queryresult::{KeyModification, Kv};
 
 use super::super::builder::read;
+use super::super::database::StateDatabase;
 use super::super::error::LedgerError;
 use super::super::history;
 use super::super::key::Key;
@@ -54,7 +55,9 @@ impl Simulation {
         let Source::Range(cursor) = &mut rows.source else {
             return Ok(Page { rows: page, bookmark: String::new() });
         };
-        let bookmark = cursor.peek().map(|key| key.as_str().to_owned()).unwrap_or_default();
+        // After its last row CouchDB goes on where the range ends.
+        let end = if self.shared.database == StateDatabase::CouchDb { end } else { "" };
+        let bookmark = cursor.peek().map_or(end, Key::as_str).to_owned();
         Ok(Page { rows: page, bookmark })
     }
 
