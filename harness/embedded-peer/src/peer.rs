@@ -3,6 +3,7 @@
 //! Its services are made by `endorser`, `gateway`, `discovery` and `deliver`, and put together in
 //! [`services`].
 
+pub(crate) mod calls;
 mod channel;
 pub mod configuration;
 mod events;

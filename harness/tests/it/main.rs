@@ -10,6 +10,7 @@ mod e2e;
 mod embedded;
 mod endings;
 mod fake;
+mod interop;
 mod options;
 mod process;
 mod restart;

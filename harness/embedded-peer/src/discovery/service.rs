@@ -21,7 +21,7 @@ use super::{descriptor, gossip, has_all, network_config};
 use crate::endorser::info;
 use crate::msp::role;
 use crate::network::Client;
-use crate::peer::Peer;
+use crate::peer::{Peer, calls};
 use crate::policy::SignedData;
 
 /// Who may ask about a channel.
@@ -44,17 +44,12 @@ impl Service {
 impl Discovery for Service {
     async fn discover(&self, request: tonic::Request<SignedRequest>) -> Result<tonic::Response<Response>, Status> {
         let client = request.extensions().get::<Client>().cloned();
-        let signed = request.into_inner();
         let certificate = client.and_then(|client| client.certificate);
-        let is_mutual = self.peer.configuration.peer.tls.client_auth_required;
-        let asked = open(&signed, is_mutual, certificate.as_deref()).map_err(Status::unknown)?;
-        let data = SignedData {
-            message: signed.payload.into(),
-            identity: asked.authentication.unwrap_or_default().client_identity.into(),
-            signature: signed.signature.into(),
-        };
-        let results = asked.queries.iter().map(|query| self.answer(query, &data));
-        Ok(tonic::Response::new(Response { results: results.collect() }))
+        let signed = request.into_inner();
+        let work = async { self.respond(signed, certificate.as_deref()).map_err(Status::unknown) };
+        let answered = |response: &Response| format!("{} results", response.results.len());
+        let method = "discovery.Discovery/Discover";
+        calls::call(&self.peer, method, String::new, work, answered).await.map(tonic::Response::new)
     }
 }
 
@@ -81,6 +76,18 @@ fn error(content: impl Into<String>) -> QueryResult {
 }
 
 impl Service {
+    fn respond(&self, signed: SignedRequest, certificate: Option<&[u8]>) -> Result<Response, String> {
+        let is_mutual = self.peer.configuration.peer.tls.client_auth_required;
+        let asked = open(&signed, is_mutual, certificate)?;
+        let data = SignedData {
+            message: signed.payload.into(),
+            identity: asked.authentication.unwrap_or_default().client_identity.into(),
+            signature: signed.signature.into(),
+        };
+        let results = asked.queries.iter().map(|query| self.answer(query, &data));
+        Ok(Response { results: results.collect() })
+    }
+
     fn answer(&self, query: &Query, data: &SignedData) -> QueryResult {
         if let Err(reason) = self.check(&query.channel, data) {
             tracing::warn!("discovery denied for channel {:?}: {reason}", query.channel);

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fabric_protos::protos::StaticCollectionConfig;
+use fabric_protos::protos::{StaticCollectionConfig, TxValidationCode};
 use fabric_protos::rwset::{CollectionPvtReadWriteSet, NsPvtReadWriteSet, TxPvtReadWriteSet};
 
 use super::collections::{Members, collection};
 use crate::discovery::members::{Member, members};
-use crate::ledger::StateView;
+use crate::ledger::{CheckedTransaction, ReadWriteSets, StateView, TransientEntry};
 use crate::peer::{Peer, PeerChannel};
 
 /// What each peer gets, by its number.
@@ -88,4 +88,45 @@ fn recipients(
         ));
     }
     Ok(eligible)
+}
+
+/// Fetches the private data of a block that is about to be committed, as far as this peer has not
+/// got it before, from peers that have: of its members' transient stores, or of their ledgers when
+/// this peer is behind (`gossip/privdata/pull.go`).
+pub(crate) fn gather(peer: &Peer, channel: &PeerChannel, number: u64, transactions: &[CheckedTransaction]) {
+    let writes_private = |transaction: &CheckedTransaction| {
+        let sets = transaction.writes.as_ref().filter(|_| transaction.code == TxValidationCode::Valid);
+        sets.is_some_and(|sets| sets.writes_private_data())
+    };
+    let mut others = None;
+    for (index, transaction) in (0..).zip(transactions).filter(|(_, transaction)| writes_private(transaction)) {
+        let transient = channel.ledger.transient();
+        if transaction.writes.as_ref().is_some_and(|sets| is_whole(sets, &transient.get(&transaction.id))) {
+            continue;
+        }
+        let others = others.get_or_insert_with(|| members(peer, &channel.name));
+        for member in others.iter().filter(|member| member.peer.name != peer.name) {
+            let ledger = &member.channel.ledger;
+            for entry in ledger.transient().get(&transaction.id) {
+                transient.put(&transaction.id, entry.height, entry.set);
+            }
+            if let Some(set) = ledger.block(number).and_then(|block| block.private.get(&index).cloned()) {
+                transient.put(&transaction.id, number, set);
+            }
+        }
+    }
+}
+
+/// Whether there is private data for every collection that a transaction writes to.
+fn is_whole(sets: &ReadWriteSets, entries: &[TransientEntry]) -> bool {
+    let is_there = |namespace: &str, name: &str| {
+        let namespaces = entries.iter().flat_map(|entry| &entry.set.ns_pvt_rwset);
+        let mut collections =
+            namespaces.filter(|set| set.namespace == namespace).flat_map(|set| &set.collection_pvt_rwset);
+        collections.any(|set| set.collection_name == name)
+    };
+    sets.namespaces.iter().all(|set| {
+        let mut written = set.collections.iter().filter(|collection| !collection.private_hash.is_empty());
+        written.all(|collection| is_there(&set.namespace, &collection.name))
+    })
 }

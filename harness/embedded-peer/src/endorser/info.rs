@@ -114,15 +114,12 @@ pub(crate) fn defined(peer: &Peer, channel: &PeerChannel, chaincode: &str, state
     let ids = installed.iter().map(|installed| installed.package_id.as_str());
     let local = lifecycle::local_definition(state, chaincode, &peer.msp_id, ids)?;
     let info = Info { package_id: local.package_id.filter(|_| local.approved), definition: local.definition };
-    if let Some((_, known)) = known
-        && known.definition == info.definition
-        && known.package_id == info.package_id
-    {
-        return Some(known);
-    }
     let package = package_hash(peer, chaincode, info.definition.sequence, state);
     let made_of = Sources { sequence: Some(sequence), package, config: None };
-    Some(remember(channel, chaincode, made_of, info))
+    let is_known = |known: &Arc<Info>| known.definition == info.definition && known.package_id == info.package_id;
+    // Whoever remembers something by this value need not look again.
+    let known = known.map(|(_, known)| known).filter(is_known);
+    Some(remember(channel, chaincode, made_of, known.unwrap_or_else(|| Arc::new(info))))
 }
 
 /// The hash of the package's ID as this peer's organization approved it.
@@ -132,8 +129,7 @@ fn package_hash(peer: &Peer, chaincode: &str, sequence: i64, state: &StateView) 
     state.private_hash(NAMESPACE, &collection, &Sha256::digest(key)).map(|found| found.value.clone())
 }
 
-fn remember(channel: &PeerChannel, chaincode: &str, made_of: Sources, info: Info) -> Arc<Info> {
-    let info = Arc::new(info);
+fn remember(channel: &PeerChannel, chaincode: &str, made_of: Sources, info: Arc<Info>) -> Arc<Info> {
     let mut remembered = channel.endorsing.definitions.0.lock().unwrap_or_else(PoisonError::into_inner);
     if remembered.len() >= REMEMBERED {
         remembered.clear();
@@ -156,7 +152,7 @@ pub(crate) fn metadata_of(peer: &Peer, channel: &PeerChannel, chaincode: &str) -
     drop(remembered);
     let validation_parameter = lifecycle::endorsement_policy(&config);
     let definition = Definition { sequence: 1, validation_parameter, ..Definition::default() };
-    Some(remember(channel, chaincode, made_of, Info { definition, package_id: None }))
+    Some(remember(channel, chaincode, made_of, Arc::new(Info { definition, package_id: None })))
 }
 
 /// As [`metadata_of`], if this peer can run the chaincode.

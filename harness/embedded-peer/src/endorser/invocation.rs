@@ -3,13 +3,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, Response};
 
 use super::host::ProposalHost;
 use super::info::{self, Runnable};
 use super::proposal::Unpacked;
-use super::{Answer, distribution, interest, response};
+use super::{Answer, distribution, response};
 use crate::chaincode::Call;
 use crate::ledger::{SharedSimulation, Simulation, StateView};
 use crate::peer::{Peer, PeerChannel};
@@ -48,17 +47,16 @@ pub(super) async fn execute(
         .await
         .map_err(|error| failed(error.to_text(proposal)))?;
     if is_reader {
-        return Ok(Answer { response, event, results: Bytes::new(), interest: None, version });
+        return Ok(Answer { response, event, simulated: None, version });
     }
-    let simulated = lock(&simulation).finish().map_err(|error| failed(error.to_string()))?;
-    let interest = interest::interest(&simulated).map_err(failed)?;
-    if let Some(private) = simulated.private {
+    let mut simulated = lock(&simulation).finish().map_err(|error| failed(error.to_string()))?;
+    if let Some(private) = simulated.private.take() {
         let id = proposal.transaction_id();
         distribution::distribute(peer, channel, id, &state, private).map_err(failed)?;
     }
     // A failed chaincode's event is not told.
     let event = event.filter(|_| response.status < super::FAILURE);
-    Ok(Answer { response, event, results: simulated.public, interest: Some(interest), version })
+    Ok(Answer { response, event, simulated: Some(simulated), version })
 }
 
 /// A call of the peer itself, without a channel.
@@ -73,7 +71,7 @@ async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Answe
         |error| format!("error in simulation: failed to execute transaction {}: {error}", proposal.transaction_id()),
     )?;
     let version = response::SYSTEM_VERSION.to_owned();
-    Ok(Answer { response, event: None, results: Bytes::new(), interest: None, version })
+    Ok(Answer { response, event: None, simulated: None, version })
 }
 
 fn caller(proposal: &Unpacked) -> Caller {

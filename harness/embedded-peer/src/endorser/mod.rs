@@ -6,7 +6,7 @@
 
 pub mod access;
 pub(crate) mod collections;
-mod distribution;
+pub(crate) mod distribution;
 mod host;
 pub(crate) mod info;
 pub(crate) mod interest;
@@ -16,14 +16,14 @@ pub mod response;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fabric_protos::protos::endorser_server::Endorser;
-use fabric_protos::protos::{ChaincodeEvent, ChaincodeInterest, ProposalResponse, Response, SignedProposal};
+use fabric_protos::protos::{ChaincodeEvent, ProposalResponse, Response, SignedProposal};
 use tonic::{Request, Status};
 
 use crate::discovery;
+use crate::ledger::Simulated;
 use crate::msp::MspManager;
-use crate::peer::{Peer, PeerChannel};
+use crate::peer::{Peer, PeerChannel, calls};
 use crate::policy::SignedData;
 use crate::system;
 use proposal::Unpacked;
@@ -60,9 +60,19 @@ impl Endorser for Service {
         &self,
         request: Request<SignedProposal>,
     ) -> Result<tonic::Response<ProposalResponse>, Status> {
-        let proposal = Unpacked::new(request.into_inner()).map_err(Status::unknown)?;
-        let response = endorse(&self.peer, &Arc::new(proposal)).await;
-        response.map(tonic::Response::new).map_err(|refusal| Status::unknown(refusal.into_text()))
+        let signed = request.into_inner();
+        let asked = self.peer.tracer.is_on().then(|| calls::proposal(Some(&signed)));
+        let work = async {
+            let proposal = Unpacked::new(signed).map_err(Status::unknown)?;
+            let response = endorse(&self.peer, &Arc::new(proposal)).await;
+            response.map_err(|refusal| Status::unknown(refusal.into_text()))
+        };
+        let answered = |answer: &ProposalResponse| {
+            let response = answer.response.as_ref();
+            response.map_or_else(String::new, |response| format!("status {} {}", response.status, response.message))
+        };
+        let method = "protos.Endorser/ProcessProposal";
+        calls::call(&self.peer, method, || asked.unwrap_or_default(), work, answered).await.map(tonic::Response::new)
     }
 }
 
@@ -101,9 +111,8 @@ pub(crate) enum Executed {
 pub(crate) struct Answer {
     response: Response,
     event: Option<ChaincodeEvent>,
-    /// The encoded read-write set.
-    results: Bytes,
-    interest: Option<ChaincodeInterest>,
+    /// What it read and wrote; nothing of those that need no simulation.
+    simulated: Option<Simulated>,
     version: String,
 }
 
@@ -135,7 +144,12 @@ pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Resul
         Executed::Failed(message) => return Ok(failed(message)),
         Executed::Answered(answer) => *answer,
     };
-    let Answer { response, event, results, interest, version } = answer;
+    let Answer { response, event, simulated, version } = answer;
+    let interest = match simulated.as_ref().map(interest::interest).transpose() {
+        Ok(interest) => interest,
+        Err(error) => return Ok(failed(format!("error in simulation: {error}"))),
+    };
+    let results = simulated.map(|simulated| simulated.public).unwrap_or_default();
     let payload =
         || response::payload(&proposal.hash, &response, &results, event.as_ref(), &proposal.chaincode, &version);
     if response.status >= ERROR {

@@ -19,7 +19,7 @@ use crate::policy::SignedData;
 pub(super) fn events(
     peer: &Arc<Peer>,
     signed: &SignedChaincodeEventsRequest,
-) -> Result<impl Stream<Item = Result<ChaincodeEventsResponse, Status>> + Send + 'static, Status> {
+) -> Result<impl Stream<Item = Result<ChaincodeEventsResponse, Status>> + Send + use<>, Status> {
     let invalid = |message: &str| Status::new(Code::InvalidArgument, message);
     if signed.request.is_empty() {
         return Err(invalid("a chaincode events request is required"));

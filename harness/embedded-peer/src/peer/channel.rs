@@ -15,7 +15,7 @@ use super::Peer;
 use super::events::concerns_lifecycle;
 use crate::config::ChannelConfig;
 use crate::deliver::Signed;
-use crate::endorser::{Endorsing, collections};
+use crate::endorser::{Endorsing, collections, distribution};
 use crate::ledger::{Committed, Ledger, LedgerError, TransactionKind};
 use crate::lifecycle::{ChannelCollections, StateRules};
 use crate::orderer::chain::Chain;
@@ -100,6 +100,7 @@ impl PeerChannel {
     fn commit(&self, peer: &Peer, block: Block) -> Result<bool, LedgerError> {
         let config = self.config();
         let transactions = validate(&block, &config, &self.ledger);
+        distribution::gather(peer, self, self.ledger.height(), &transactions);
         let state = self.ledger.state();
         let rules = StateRules { state: &state, msp_id: &peer.msp_id };
         let concerns_lifecycle = concerns_lifecycle(&transactions);

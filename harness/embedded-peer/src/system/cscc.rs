@@ -38,8 +38,8 @@ fn answer(peer: &Arc<Peer>, caller: &Caller, arguments: &[Vec<u8>]) -> Result<Ve
     }
     let argument = argument.map(Vec::as_slice).unwrap_or_default();
     if caller.called != NAME {
-        let called = &caller.called;
-        return Err(format!("Rejecting invoke of CSCC from another chaincode, original invocation for '{called}'"));
+        let original = &caller.called;
+        return Err(format!("Rejecting invoke of CSCC from another chaincode, original invocation for '{original}'"));
     }
     let channel = String::from_utf8_lossy(argument);
     let allowed = |channel: &str| caller.check(peer, &format!("{NAME}/{function}"), channel);

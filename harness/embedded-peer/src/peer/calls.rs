@@ -1,0 +1,65 @@
+//! Calls of a peer's services, as a listener hears of them and as a test may break them.
+
+use fabric_protos::protos::SignedProposal;
+use tonic::Status;
+
+use super::Peer;
+use crate::endorser::proposal::Unpacked;
+use crate::faults::Action;
+use crate::trace::{Direction, What};
+
+/// As much of an argument is told.
+const TOLD: usize = 64;
+
+/// Does a call's work, and tells of call and answer. A rule of the faults may stand in its way:
+/// what is dropped is never answered, so the client's own patience ends it.
+pub(crate) async fn call<T>(
+    peer: &Peer,
+    method: &'static str,
+    asked: impl FnOnce() -> String,
+    work: impl Future<Output = Result<T, Status>>,
+    answered: impl FnOnce(&T) -> String,
+) -> Result<T, Status> {
+    peer.tell(|| What::ClientCall { direction: Direction::ClientToNode, method, detail: asked() });
+    let answer = match meet_fault(peer, Direction::ClientToNode, method).await {
+        Ok(()) => work.await,
+        Err(status) => Err(status),
+    };
+    peer.tell(|| What::ClientCall {
+        direction: Direction::NodeToClient,
+        method,
+        detail: match &answer {
+            Ok(answer) => answered(answer),
+            Err(status) => format!("{:?}: {}", status.code(), status.message()),
+        },
+    });
+    meet_fault(peer, Direction::NodeToClient, method).await?;
+    answer
+}
+
+async fn meet_fault(peer: &Peer, direction: Direction, method: &str) -> Result<(), Status> {
+    match peer.faults.check(&peer.name, direction, method) {
+        None => Ok(()),
+        Some(Action::Fail(text)) => Err(Status::unavailable(text)),
+        Some(Action::Delay(span)) => {
+            tokio::time::sleep(span).await;
+            Ok(())
+        }
+        Some(Action::Drop) => std::future::pending().await,
+    }
+}
+
+/// A proposal in a few words: transaction, channel, chaincode, function and arguments.
+pub(crate) fn proposal(signed: Option<&SignedProposal>) -> String {
+    let Some(Ok(proposal)) = signed.cloned().map(Unpacked::new) else { return "no proposal".to_owned() };
+    let argument = |argument: &Vec<u8>| {
+        let text = String::from_utf8_lossy(argument);
+        match text.char_indices().nth(TOLD) {
+            Some((end, _)) => format!("{:?}…", &text[..end]),
+            None => format!("{text:?}"),
+        }
+    };
+    let arguments: Vec<String> = proposal.input.args.iter().map(argument).collect();
+    let id = proposal.transaction_id().get(..8).unwrap_or_default();
+    format!("[{id}] {:?} {}({})", proposal.channel(), proposal.chaincode, arguments.join(", "))
+}
