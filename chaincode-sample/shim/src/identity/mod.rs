@@ -16,6 +16,7 @@ use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
 use x509_parser::oid_registry::{Oid, asn1_rs::oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -195,18 +196,12 @@ impl Stub {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct AttributesJson {
-    #[serde(default)]
-    attrs: BTreeMap<String, String>,
-}
-
 fn attributes(certificate: &X509Certificate<'_>) -> Result<BTreeMap<String, String>, String> {
     let extension = certificate.get_extension_unique(&ATTRIBUTES).map_err(|error| error.to_string())?;
     let Some(extension) = extension else {
         return Ok(BTreeMap::new());
     };
-    let json: AttributesJson =
-        serde_json::from_slice(extension.value).map_err(|error| format!("its attributes are not JSON: {error}"))?;
-    Ok(json.attrs)
+    let odd = |error: serde_json::Error| format!("its attributes are not JSON as Fabric CA writes it: {error}");
+    let mut json: serde_json::Map<String, Value> = serde_json::from_slice(extension.value).map_err(odd)?;
+    json.remove("attrs").map_or(Ok(BTreeMap::new()), |attributes| serde_json::from_value(attributes).map_err(odd))
 }
