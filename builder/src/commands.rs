@@ -9,10 +9,12 @@ use std::time::SystemTime;
 
 use ccaas_builder::connection::Field;
 use ccaas_builder::explain::{Explanation, explain};
-use ccaas_builder::package::{Contents, MAX_PACKAGE, Opened, PackageError, package_id};
+use ccaas_builder::package::{Contents, MAX_PACKAGE, MAX_SETTING, Opened, PackageError, package_id, read_file};
 use ccaas_builder::report::Report;
-use ccaas_builder::{Environment, Exit};
+use ccaas_builder::{Environment, Exit, tls};
 use serde_json::Value;
+
+use crate::show;
 
 pub(crate) const USAGE: &str = "\
        ccaas-builder explain PACKAGE|DIR        what these would do with it, keys masked
@@ -36,15 +38,14 @@ pub(crate) fn explain_path(path: &Path, report: &mut Report<Stderr>) -> Exit {
         explain(path, &environment).map_err(PackageError::File)
     } else {
         open(path).and_then(|package| {
-            println!("package  {}", package.id);
-            package.explain(&environment)
+            let Explanation { text, warnings } = package.explain(&environment)?;
+            Ok(Explanation { text: format!("package  {}\n{text}", package.id), warnings })
         })
     };
     match explained {
         Ok(Explanation { text, warnings }) => {
             report.findings(&warnings);
-            print!("{text}");
-            Exit::Success
+            show(&text, report)
         }
         Err(error) => failure("explain", &error, report),
     }
@@ -52,10 +53,7 @@ pub(crate) fn explain_path(path: &Path, report: &mut Report<Stderr>) -> Exit {
 
 pub(crate) fn inspect(path: &Path, report: &mut Report<Stderr>) -> Exit {
     match open(path) {
-        Ok(package) => {
-            print!("{}", package.describe(SystemTime::now()));
-            Exit::Success
-        }
+        Ok(package) => show(&package.describe(SystemTime::now()), report),
         Err(error) => failure("inspect", &error, report),
     }
 }
@@ -66,7 +64,7 @@ pub(crate) fn package(arguments: &[&Path], report: &mut Report<Stderr>) -> Exit 
         report.error("package: found no arguments, expected package OUTPUT [OPTION…]");
         return Exit::Usage;
     };
-    let options = match options_of(options) {
+    let options = match options_of(options).and_then(|options| fits(output, &options).map(|()| options)) {
         Ok(options) => options,
         Err(problem) => {
             report.error(&format!("package: {problem}"));
@@ -74,10 +72,7 @@ pub(crate) fn package(arguments: &[&Path], report: &mut Report<Stderr>) -> Exit 
         }
     };
     match make(output, &options, report) {
-        Ok(id) => {
-            println!("{id}");
-            Exit::Success
-        }
+        Ok(id) => show(&format!("{id}\n"), report),
         Err(error) => failure("package", &error, report),
     }
 }
@@ -92,8 +87,13 @@ struct Options<'a> {
 
 fn options_of<'a>(arguments: &[&'a Path]) -> Result<Options<'a>, String> {
     let mut options = Options::default();
+    let mut seen = Vec::new();
     for pair in arguments.chunks(2) {
         let name = pair[0].to_string_lossy();
+        if seen.contains(&name) {
+            return Err(format!("found {name} a second time, expected each option once"));
+        }
+        seen.push(name.clone());
         let value = *pair.get(1).ok_or_else(|| format!("found {name} without a value"))?;
         let text = value.to_str().ok_or_else(|| format!("{name}: found a value that is not UTF-8"))?;
         match name.as_ref() {
@@ -107,6 +107,20 @@ fn options_of<'a>(arguments: &[&'a Path]) -> Result<Options<'a>, String> {
         }
     }
     Ok(options)
+}
+
+/// Whether the output can be where it shall be: not among what the next package would be made of.
+fn fits(output: &Path, options: &Options<'_>) -> Result<(), String> {
+    if output.as_os_str().is_empty() || output.is_dir() {
+        return Err(format!("OUTPUT: found {output:?}, expected the name of a file"));
+    }
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (parent.canonicalize(), options.from.and_then(|from| from.canonicalize().ok())) {
+        (Ok(parent), Some(from)) if parent.starts_with(&from) => Err(format!(
+            "OUTPUT: found {output:?} within --from, expected a place outside: the next package would hold it"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// There is none for `client_key`: a package is no place for a private key.
@@ -139,7 +153,17 @@ fn make(output: &Path, options: &Options<'_>, report: &mut Report<Stderr>) -> Re
 
 fn value_of(field: Field, text: &str) -> Result<Value, PackageError> {
     if field.is_pem() && !text.contains("-----BEGIN") && !text.contains("{{") {
-        return fs::read_to_string(text).map(Value::from).map_err(|error| in_file(Path::new(text), &error));
+        let path = Path::new(text);
+        let pem = read_file(path, MAX_SETTING).map_err(|error| in_file(path, &error))?;
+        let pem = String::from_utf8_lossy(&pem).into_owned();
+        if pem.contains("PRIVATE KEY") {
+            let expected = "certificates only: whoever has the package would have the key";
+            return Err(PackageError::Refused(format!("{text}: found a private key, expected {expected}")));
+        }
+        if let Err(problem) = tls::certificates(&pem) {
+            return Err(PackageError::Refused(format!("{text}: found {problem}, expected PEM with a CERTIFICATE")));
+        }
+        return Ok(Value::from(pem));
     }
     Ok(match text {
         "true" | "false" if matches!(field, Field::TlsRequired | Field::ClientAuthRequired) => {
@@ -161,12 +185,7 @@ fn write(output: &Path, bytes: &[u8]) -> Result<(), PackageError> {
 }
 
 fn open(path: &Path) -> Result<Opened, PackageError> {
-    let size = fs::metadata(path).map_err(|error| in_file(path, &error))?.len();
-    if size > MAX_PACKAGE {
-        let expected = format!("at most {} MiB, which is what a peer takes", MAX_PACKAGE / (1024 * 1024));
-        return Err(PackageError::Refused(format!("the package: found {size} bytes, expected {expected}")));
-    }
-    Opened::read(&fs::read(path).map_err(|error| in_file(path, &error))?)
+    Opened::read(&read_file(path, MAX_PACKAGE).map_err(|error| in_file(path, &error))?)
 }
 
 fn in_file(path: &Path, error: &std::io::Error) -> PackageError {

@@ -73,6 +73,9 @@ pub(crate) fn quoted_whole(text: &str) -> String {
 }
 
 fn quoted_up_to(limit: usize, text: &str) -> String {
+    if text.contains("PRIVATE KEY") {
+        return "(a private key)".to_owned();
+    }
     let mut shown = String::from("\"");
     for (count, character) in text.chars().enumerate() {
         if count == limit {
@@ -105,6 +108,7 @@ mod tests {
         assert_eq!(quoted("a\nb\u{202e}\"c"), r#""a\u{a}b\u{202e}\"c""#);
         let long = quoted(&"x".repeat(500));
         assert_eq!(long.chars().count(), SHOWN + 3);
+        assert_eq!(quoted("-----BEGIN EC PRIVATE KEY-----\nMHc"), "(a private key)");
         assert_eq!(quoted_whole(&"x".repeat(500)).chars().count(), 502);
         assert_eq!(quoted_whole(&"x".repeat(9000)).chars().count(), SHOWN_WHOLE + 3);
     }

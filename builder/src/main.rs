@@ -6,7 +6,7 @@
 mod commands;
 
 use std::ffi::OsString;
-use std::io::{self, Stderr};
+use std::io::{self, Stderr, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -43,6 +43,11 @@ fn main() -> ExitCode {
     let command = named.or_else(|| (arguments.len() > 1).then(|| arguments.remove(1)));
     let command = command.and_then(|command| command.into_string().ok()).unwrap_or_default();
     let paths: Vec<&Path> = arguments.iter().skip(1).map(Path::new).collect();
+    if paths.iter().any(|path| path.as_os_str().is_empty()) && command != "package" {
+        // As of a variable that is not set: it would stand for the working directory.
+        report.error(&format!("found {command:?} with an empty argument, expected a path"));
+        return Exit::Usage.into();
+    }
     dispatch(&command, &paths, &mut report).into()
 }
 
@@ -63,15 +68,20 @@ fn dispatch(command: &str, paths: &[&Path], report: &mut Report<Stderr>) -> Exit
         ("inspect", [path]) => commands::inspect(path, report),
         #[cfg(feature = "package")]
         ("package", arguments) => commands::package(arguments, report),
-        ("--help" | "-h" | "help", _) => {
-            println!("{HEAD}{COMMANDS}{TAIL}");
-            Exit::Success
-        }
-        ("--version" | "-V", _) => {
-            println!("ccaas-builder {}", env!("CARGO_PKG_VERSION"));
-            Exit::Success
-        }
+        ("--help" | "-h" | "help", _) => show(&format!("{HEAD}{COMMANDS}{TAIL}\n"), report),
+        ("--version" | "-V", _) => show(concat!("ccaas-builder ", env!("CARGO_PKG_VERSION"), "\n"), report),
         _ => usage(command, paths.len(), report),
+    }
+}
+
+/// Prints what was asked for. Who stops reading has read enough.
+fn show(text: &str, report: &mut Report<Stderr>) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            report.error(&format!("standard output: {error}"));
+            Exit::Io
+        }
+        _ => Exit::Success,
     }
 }
 
@@ -86,7 +96,8 @@ fn usage(command: &str, given: usize, report: &mut Report<Stderr>) -> Exit {
         "inspect" => "inspect PACKAGE",
         _ => "detect, build, release, run, install, explain, inspect, package, --help or --version",
     };
-    report.error(&format!("found {command:?} with {given} arguments, expected {expected}"));
+    let plural = if given == 1 { "" } else { "s" };
+    report.error(&format!("found {command:?} with {given} argument{plural}, expected {expected}"));
     Exit::Usage
 }
 

@@ -176,7 +176,7 @@ pub(crate) fn read_trusted(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::other("larger than any real one"));
+        return Err(io::Error::other(format!("larger than the {} MiB that are taken", limit / (1024 * 1024))));
     }
     Ok(bytes)
 }

@@ -176,9 +176,9 @@ impl Connection {
         value.to_string().into_bytes()
     }
 
-    /// Whether the file is a secret.
+    /// Whether the file is a secret: it has a client key, or a private key in any other field.
     pub fn has_key(&self) -> bool {
-        !self.client_key.is_empty()
+        !self.client_key.is_empty() || String::from_utf8_lossy(&self.to_bytes()).contains("PRIVATE KEY")
     }
 
     /// One short phrase for a log: where to, and how secured.

@@ -294,10 +294,19 @@ impl Resolver<'_> {
     }
 
     fn key_in_package(&mut self) {
-        if self.draft.text(Field::ClientKey).is_some_and(|text| text.contains("PRIVATE KEY")) {
-            let expected =
-                "none: whoever has the package has the key; set CORE_CHAINCODE_TLS_CLIENT_KEY on each peer instead";
-            self.warning(FILE, Field::ClientKey, "a private key in the package", expected);
+        for field in Field::ALL.into_iter().filter(|field| field.is_pem()) {
+            if self.draft.text(field).is_some_and(|text| text.contains("PRIVATE KEY")) {
+                let expected =
+                    "none: whoever has the package has the key; set CORE_CHAINCODE_TLS_CLIENT_KEY on each peer instead";
+                self.warning(FILE, field, "a private key in the package", expected);
+            }
+        }
+        for (name, value) in &self.draft.other {
+            if value.to_string().contains("PRIVATE KEY") {
+                let file = format!("{FILE}: {}", quoted(name));
+                let expected = "none: whoever has the package has the key, and no peer uses this field";
+                self.findings.push(Finding::warning(file, "", "a private key in the package", expected));
+            }
         }
     }
 

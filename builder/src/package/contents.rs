@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{PackageError, archive_files};
 use crate::connection::{self, Draft, Field, resolve};
 use crate::environment::Environment;
-use crate::finding::{Finding, Severity};
-use crate::metadata::{self, Metadata};
+use crate::finding::{Finding, Severity, quoted};
+use crate::metadata::{self, Metadata, Types};
 use crate::{detect, json, tree};
 
 /// The files of a package to be.
@@ -78,12 +78,30 @@ impl Contents {
         let draft = Draft::parse(connection).map_err(PackageError::Connection)?;
         let findings = resolve(&draft, &Environment::default()).map_or_else(|findings| findings, |made| made.warnings);
         let warnings = findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }).collect();
+        let mut warnings: Vec<Finding> = warnings;
+        warnings.extend(self.other_type());
         let mut files = BTreeMap::new();
         for (path, bytes) in &self.files {
+            warnings.extend(private_key(path, bytes));
             let name =
                 path.to_str().filter(|_| tree::is_plain(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
             files.insert(name, bytes.as_slice());
         }
         Ok((archive_files(&self.metadata, files)?, warnings))
     }
+
+    /// A type that peers take only with a setting.
+    fn other_type(&self) -> Option<Finding> {
+        let expected = "ccaas or external; others only a peer takes whose CORE_PEER_CC_BUILDER_TYPES names them";
+        let refused = Types::default().check(&self.metadata).is_err();
+        refused.then(|| Finding::warning(metadata::FILE, "type", quoted(&self.metadata.kind), expected))
+    }
+}
+
+/// A private key in any file but connection.json, whose own findings tell of one.
+fn private_key(path: &Path, bytes: &[u8]) -> Option<Finding> {
+    const MARK: &[u8] = b"PRIVATE KEY-----";
+    let found = path != Path::new(connection::FILE) && bytes.windows(MARK.len()).any(|window| window == MARK);
+    let expected = "none: whoever has the package has the key";
+    found.then(|| Finding::warning(tree::plain_or_quoted(path), "", "a private key in the package", expected))
 }

@@ -66,7 +66,7 @@ fn describe_connection(text: &mut String, draft: &Draft, now: SystemTime) {
         let Some(value) = draft.text(field) else { continue };
         let shown = if value.contains("{{") {
             "a template".to_owned()
-        } else if field == Field::ClientKey {
+        } else if field == Field::ClientKey || value.contains("PRIVATE KEY") {
             "a private key, which whoever has the package has too".to_owned()
         } else if field.is_pem() {
             match tls::certificates(value) {

@@ -97,6 +97,18 @@ fn archive_files(metadata: &Metadata, code: BTreeMap<&str, &[u8]>) -> Result<Vec
     archive([(metadata::FILE, metadata.to_bytes().as_slice()), (CODE, code.as_slice())])
 }
 
+/// Most bytes of a file that an option names.
+pub const MAX_SETTING: u64 = tree::MAX_CONNECTION;
+
+/// Reads a regular file of at most `limit` bytes, through links if need be; never one that could block
+/// or grow without end.
+///
+/// # Errors
+/// When it can't be read, is another kind of file, or larger.
+pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    tree::read_trusted(path, limit)
+}
+
 /// The ID under which a peer knows a package: its label and the SHA-256 of its bytes.
 ///
 /// ```

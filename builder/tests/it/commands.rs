@@ -108,11 +108,19 @@ fn explaining_fails_as_building_does() {
 #[test]
 fn wrong_options_are_named() {
     let directory = source();
+    rustix::fs::mkfifoat(rustix::fs::CWD, directory.path().join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+    fs::File::create(directory.path().join("huge")).unwrap().set_len(5_000_000_000).unwrap();
     for (arguments, says) in [
         (&["package"][..], "expected package OUTPUT"),
         (&["package", "o", "--lable", "x"], "found \"--lable\""),
         (&["package", "o", "--label"], "found --label without a value"),
         (&["package", "o", "--client-key", "k"], "found \"--client-key\""),
+        (&["package", "o", "--label", "a", "--label", "b"], "found --label a second time"),
+        (&["package", "from", "--label", "a"], "OUTPUT: found \"from\", expected the name of a file"),
+        (&["package", "", "--label", "a"], "OUTPUT: found \"\""),
+        (&["package", "from/o", "--from", "from"], "OUTPUT: found \"from/o\" within --from"),
+        (&["inspect", ""], "found \"inspect\" with an empty argument"),
+        (&["install", ""], "found \"install\" with an empty argument"),
     ] {
         let refused = builder(directory.path(), &[], arguments);
         assert_eq!(refused.status.code(), Some(2), "{refused:?}");
@@ -123,12 +131,44 @@ fn wrong_options_are_named() {
         (&["package", "o", "--label", "l"], 8, "connection.json: found none"),
         (&["package", "o", "--label", "l", "--root-cert", "none.pem"], 1, "none.pem: No such file"),
         (&["package", "no/o", "--label", "l", "--address", "a:1"], 1, "no/o: No such file"),
+        (&["package", "o", "--label", "l", "--root-cert", "from/connection.json"], 8, "bytes that are not PEM"),
+        (&["package", "o", "--label", "l", "--client-cert", "client.key"], 8, "client.key: found a private key"),
+        (&["package", "o", "--label", "l", "--root-cert", "/dev/zero"], 1, "/dev/zero: not a regular file"),
+        (&["inspect", "/dev/zero"], 1, "/dev/zero: not a regular file"),
+        (&["explain", "pipe"], 1, "pipe: not a regular file"),
+        (&["inspect", "huge"], 1, "huge: larger than the 100 MiB that are taken"),
     ] {
         let refused = builder(directory.path(), &[], arguments);
         assert_eq!(refused.status.code(), Some(code), "{refused:?}");
         assert!(text(&refused.stderr).contains(says), "{refused:?}");
     }
     assert!(!directory.path().join("o").exists());
+}
+
+#[test]
+fn what_does_not_belong_into_a_package_is_warned_of() {
+    let directory = source();
+    fs::write(directory.path().join("from/secret"), &PEMS["client.key"]).unwrap();
+    let arguments = ["package", "o", "--from", "from", "--label", "l", "--type", "golang"];
+    let made = builder(directory.path(), &[], &arguments);
+    assert_eq!(made.status.code(), Some(0), "{made:?}");
+    for says in [
+        "warning: metadata.json: type: found \"golang\", expected ccaas or external",
+        "warning: secret: found a private key in the package",
+    ] {
+        assert!(text(&made.stderr).contains(says), "{says}\n{made:?}");
+    }
+}
+
+/// A reader that has read enough, such as `head`, is no failure.
+#[test]
+fn a_closed_output_is_no_failure() {
+    let directory = source();
+    let program = env!("CARGO_BIN_EXE_ccaas-builder");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(program).arg("--help").current_dir(directory.path()).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
