@@ -1,5 +1,7 @@
 //! Bytes from anywhere: they may be refused, but nothing panics.
 
+use std::sync::LazyLock;
+
 use fabric_network::topology::Topology;
 use fabric_protos::common::MspPrincipal;
 use fabric_protos::msp::{FabricMspConfig, SerializedIdentity};
@@ -34,9 +36,14 @@ proptest! {
 
     #[test]
     fn any_principal_is_decoded(kind in -1..7_i32, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-        let principal = MspPrincipal { principal_classification: kind, principal: bytes };
-        // Decoding may come to nobody, never to a panic.
-        prop_assert_eq!(Principal::new(&principal), Principal::new(&principal));
+        static USER: LazyLock<(MspManager, Vec<u8>)> = LazyLock::new(user);
+        let identity = USER.0.identity(&USER.1).unwrap();
+        let wrapped = SerializedIdentity { mspid: "Org9MSP".to_owned(), id_bytes: bytes.clone() }.encode_to_vec();
+        for content in [bytes, wrapped] {
+            let principal = MspPrincipal { principal_classification: kind, principal: content };
+            // Anyone with a certificate is nominal; else nonsense names nobody.
+            prop_assert!(!identity.satisfies(&principal) || Principal::new(&principal) == Principal::Nominal);
+        }
     }
 
     #[test]

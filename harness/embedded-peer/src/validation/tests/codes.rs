@@ -23,6 +23,7 @@ pub(super) struct Network {
     pub(super) peers: [Member; 2],
     pub(super) orderer: Member,
     pub(super) admin: Member,
+    pub(super) other_user: Member,
     pub(super) stranger: Member,
 }
 
@@ -37,6 +38,7 @@ impl Network {
             peers: [Member::peer(&duo, 0), Member::peer(&duo, 1)],
             orderer: Member::orderer(&duo),
             admin: Member::admin(&duo, 0),
+            other_user: Member::user(&duo, 1),
             stranger: Member::user(&other, 0),
         }
     }

@@ -50,7 +50,7 @@ fn a_majority_must_endorse_by_default() {
 fn clients_do_not_endorse() {
     let network = Network::new();
     let set = public(write("key", "value"));
-    let endorsers = [&network.peers[0], &network.admin, &network.user];
+    let endorsers = [&network.peers[0], &network.other_user];
     let envelope = Transaction::new(1, &network.user, &endorsers, "basic", &set).seal();
     assert_eq!(network.codes(vec![envelope]), [FAILURE]);
 }
