@@ -44,7 +44,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         4 => (namespace.clone(), key.clone()).prop_map(|(namespace, key)| Action::Read(namespace, key)),
         4 => (namespace.clone(), key.clone(), 1..=255_u8).prop_map(|(namespace, key, value)| Action::Write(namespace, key, value)),
-        1 => (namespace.clone(), key.clone()).prop_map(|(namespace, key)| Action::Delete(namespace, key)),
+        2 => (namespace.clone(), key.clone()).prop_map(|(namespace, key)| Action::Delete(namespace, key)),
         2 => (namespace.clone(), bound.clone(), bound, prop::option::of(0..60_u8))
             .prop_map(|(namespace, start, end, rows)| Action::Range(namespace, start, end, rows)),
         2 => (namespace.clone(), key.clone()).prop_map(|(namespace, key)| Action::ReadPrivate(namespace, key)),

@@ -195,6 +195,54 @@ fn wrong_for(_: &Endorsed) -> fabric_protos::rwset::TxPvtReadWriteSet {
 }
 
 #[test]
+fn a_purge_takes_the_value_and_its_past_even_where_its_own_private_data_never_comes() {
+    let ledger = ledger();
+    let rules = Rules::of(&[("cc", "secrets", 0)]);
+    submit(&ledger, &rules, "tx1", |simulation| {
+        simulation.private_set("cc", "secrets", "a", "old").unwrap();
+        simulation.private_set("cc", "secrets", "b", "kept").unwrap();
+    });
+    let purge = endorse(&ledger, "tx2", |simulation| simulation.private_purge("cc", "secrets", "a").unwrap());
+    ledger.transient().purge(["tx2"]);
+    commit(&ledger, &rules, &[purge]);
+    let state = ledger.state();
+    assert!(state.private("cc", "secrets", "a").is_none());
+    assert!(state.private_hash("cc", "secrets", &digest(b"a")).is_none());
+    assert!(state.private("cc", "secrets", "b").is_some());
+    let left = ledger.block(1).unwrap();
+    let left = &left.private[&0].ns_pvt_rwset[0].collection_pvt_rwset[0].rwset;
+    let left: fabric_protos::kvrwset::KvrwSet = fabric_protos::prost::Message::decode(left.as_slice()).unwrap();
+    assert_eq!(left.writes.iter().map(|write| write.key.as_str()).collect::<Vec<_>>(), ["b"]);
+
+    // Written anew later in the same block, it stays.
+    let purge = endorse(&ledger, "tx3", |simulation| simulation.private_purge("cc", "secrets", "b").unwrap());
+    let again = endorse(&ledger, "tx4", |simulation| simulation.private_set("cc", "secrets", "b", "new").unwrap());
+    assert_eq!(commit(&ledger, &rules, &[purge, again]), [Valid, Valid]);
+    assert_eq!(ledger.state().private("cc", "secrets", "b").unwrap().value.as_ref(), b"new");
+}
+
+#[test]
+fn a_range_misses_what_was_deleted_earlier_in_the_block() {
+    let ledger = ledger();
+    let rules = Rules::default();
+    submit(&ledger, &rules, "tx1", |simulation| {
+        for key in ["a", "b", "c"] {
+            simulation.set_state("cc", key, "x").unwrap();
+        }
+    });
+    let delete = endorse(&ledger, "tx2", |simulation| simulation.delete_state("cc", "b").unwrap());
+    let reader = |id: &str, start: &str, end: &str| {
+        endorse(&ledger, id, |simulation| {
+            let mut rows = simulation.range("cc", start, end).unwrap();
+            simulation.batch(&mut rows).unwrap();
+        })
+    };
+    let transactions = [delete, reader("tx3", "", ""), reader("tx4", "b", "c"), reader("tx5", "c", "")];
+    let phantom = TxValidationCode::PhantomReadConflict;
+    assert_eq!(commit(&ledger, &rules, &transactions), [Valid, phantom, phantom, Valid]);
+}
+
+#[test]
 fn an_organization_outside_a_collection_has_only_the_hashes() {
     struct Outside;
     impl CollectionRules for Outside {
