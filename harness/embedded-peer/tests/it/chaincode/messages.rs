@@ -371,7 +371,7 @@ async fn many_transactions_share_one_stream_in_any_order() {
 #[tokio::test]
 async fn values_larger_than_every_window_pass() {
     let mut connected = Connected::new().await;
-    let large = vec![7; 20 * 1024 * 1024];
+    let large = vec![7; 5 * 1024 * 1024];
     connected.peer.commit([("large", large.as_slice())]);
     let begun = connected.begin("tx1").await;
     let (stream, call) = (&mut connected.stream, &begun.call);

@@ -97,7 +97,7 @@ impl Peer {
         let environment = BTreeMap::from([("TMPDIR".to_owned(), temporary.display().to_string())]);
         let yaml = format!(
             "peer: {{fileSystemPath: data}}\n\
-             chaincode:\n  installTimeout: 10s\n  executetimeout: 10s\n  externalBuilders: [{{name: test, path: {}}}]\n\
+             chaincode:\n  installTimeout: 60s\n  executetimeout: 60s\n  externalBuilders: [{{name: test, path: {}}}]\n\
              \x20 runtimeParams: {{useWriteBatch: true, useGetMultipleKeys: true}}\n",
             builder.display()
         );

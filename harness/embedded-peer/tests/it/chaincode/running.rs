@@ -145,7 +145,7 @@ async fn a_run_that_never_registers_ends_with_the_startup_time() {
     let peer = Peer::with(|builder, config| {
         program(builder, "release", "exit 0");
         program(builder, "run", TELL);
-        config.startup_timeout = Duration::from_millis(500);
+        config.startup_timeout = Duration::from_secs(4);
         "127.0.0.1:0".clone_into(&mut config.chaincode_listen_address);
     });
     let id = installed(&peer).await;
