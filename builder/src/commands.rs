@@ -112,12 +112,13 @@ fn options_of<'a>(arguments: &[&'a Path]) -> Result<Options<'a>, String> {
 /// Whether the output can be where it shall be: not among what the next package would be made of.
 fn fits(output: &Path, options: &Options<'_>) -> Result<(), String> {
     if output.as_os_str().is_empty() || output.is_dir() {
-        return Err(format!("OUTPUT: found {output:?}, expected the name of a file"));
+        return Err(format!("OUTPUT: found \"{}\", expected the name of a file", output.display()));
     }
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match (parent.canonicalize(), options.from.and_then(|from| from.canonicalize().ok())) {
         (Ok(parent), Some(from)) if parent.starts_with(&from) => Err(format!(
-            "OUTPUT: found {output:?} within --from, expected a place outside: the next package would hold it"
+            "OUTPUT: found \"{}\" within --from, expected a place outside: the next package would hold it",
+            output.display()
         )),
         _ => Ok(()),
     }
