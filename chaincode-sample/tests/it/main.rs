@@ -8,6 +8,7 @@ mod assets;
 #[path = "../../shim/tests/it/certificates.rs"]
 mod certificates;
 mod conformance;
+mod image;
 #[path = "../../shim/tests/it/peer.rs"]
 mod peer;
 mod program;
