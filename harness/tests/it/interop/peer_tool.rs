@@ -197,6 +197,59 @@ async fn look_at_blocks(network: &Interop) {
     }
 }
 
+/// What Fabric's `discover` prints, as a client without a certificate of its own for TLS.
+async fn discover(network: &Interop, arguments: &[&str]) -> Value {
+    let own = "organizations/peerOrganizations/org1.example.com";
+    let msp = format!("{own}/users/Admin@org1.example.com/msp");
+    let mut command = Command::new(fabric("discover"));
+    command.args(["--peerTLSCA", &Tool::admin(network, 0).tls_root(0), "--MSP", "Org1MSP"]);
+    command.args(["--userKey", &network.file(&format!("{msp}/keystore/priv_sk"))]);
+    command.args(["--userCert", &network.file(&format!("{msp}/signcerts/Admin@org1.example.com-cert.pem"))]);
+    command.args(arguments).args(["--server", &network.address("peer0.org1.example.com")]);
+    let printed = output(command).await;
+    text(&printed, true);
+    serde_json::from_slice(&printed.stdout).unwrap()
+}
+
+/// The values of a field, in order.
+fn sorted(list: &Value, field: &str) -> Vec<String> {
+    let values = list.as_array().unwrap().iter().map(|entry| entry[field].as_str().unwrap().to_owned());
+    let mut values: Vec<String> = values.collect();
+    values.sort();
+    values
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Fabric's peer, osnadmin and discover: FABRIC_BIN or PATH"]
+async fn needs_discover_the_discover_tool_finds_peers_configuration_and_endorsers() {
+    let network = Interop::start(Release::V3_1, sample, false).await;
+    join(&network).await;
+    deploy(&network).await;
+    let all = discover(&network, &["peers"]).await;
+    assert_eq!(sorted(&all, "MSPID"), ["Org1MSP", "Org1MSP", "Org2MSP", "Org2MSP"]);
+    let peers = discover(&network, &["peers", "--channel", CHANNEL]).await;
+    let mut addresses = PEERS.map(|(domain, _)| network.address(&format!("peer0.{domain}")));
+    addresses.sort();
+    assert_eq!(sorted(&peers, "Endpoint"), addresses);
+    for peer in peers.as_array().unwrap() {
+        assert_eq!(peer["LedgerHeight"], 4, "{peer}");
+        assert_eq!(peer["Chaincodes"], serde_json::json!(["_lifecycle", "basic"]));
+    }
+    let config = discover(&network, &["config", "--channel", CHANNEL]).await;
+    let msps: Vec<&String> = config["msps"].as_object().unwrap().keys().collect();
+    assert_eq!(msps, ["OrdererMSP", "Org1MSP", "Org2MSP"]);
+    assert_eq!(config["orderers"]["OrdererMSP"]["endpoint"].as_array().unwrap().len(), ORDERERS.len());
+    let endorsers = discover(&network, &["endorsers", "--channel", CHANNEL, "--chaincode", "basic"]).await;
+    let layouts = endorsers[0]["Layouts"].as_array().unwrap();
+    assert_eq!(layouts.len(), 1, "{endorsers}");
+    assert_eq!(layouts[0]["quantities_by_group"], serde_json::json!({"G0": 1, "G1": 1}));
+    let groups = endorsers[0]["EndorsersByGroups"].as_object().unwrap();
+    let mut endpoints: Vec<String> = groups.values().flat_map(|group| sorted(group, "Endpoint")).collect();
+    endpoints.sort();
+    assert_eq!(endpoints, addresses);
+    network.stop().await;
+}
+
 async fn drive(release: Release) {
     let network = Interop::start(release, sample, false).await;
     join(&network).await;
@@ -208,12 +261,12 @@ async fn drive(release: Release) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Fabric's peer and osnadmin: FABRIC_BIN or PATH"]
-async fn needs_fabric_the_peer_tool_drives_an_embedded_3_1() {
+async fn needs_release_the_peer_tool_drives_an_embedded_3_1() {
     drive(Release::V3_1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Fabric's peer and osnadmin: FABRIC_BIN or PATH"]
-async fn needs_fabric_the_peer_tool_drives_an_embedded_2_5() {
+async fn needs_release_the_peer_tool_drives_an_embedded_2_5() {
     drive(Release::V2_5).await;
 }
