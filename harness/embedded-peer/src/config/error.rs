@@ -27,9 +27,15 @@ pub enum ConfigError {
     Value(String),
     /// An MSP can't be used.
     #[error(
-        "initializing channelconfig failed: could not create channel sub-group config: setting up the MSP manager failed: {0}"
+        "initializing channelconfig failed: could not create channel {group} sub-group config: setting up the MSP manager failed: {source}"
     )]
-    Msp(#[from] MspError),
+    Msp {
+        /// The group that its organization is in.
+        group: String,
+        /// What is wrong with it.
+        #[source]
+        source: MspError,
+    },
     /// A policy can't be used.
     #[error("initializing policymanager failed: {0}")]
     Policies(#[source] PolicyError),
@@ -42,6 +48,14 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The same, when it is about a value of that group.
+    pub(super) fn in_group(self, group: &str) -> Self {
+        match self {
+            Self::Value(cause) => Self::Value(format!("could not create channel {group} sub-group config: {cause}")),
+            other => other,
+        }
+    }
+
     /// As the cause of a refused value.
     pub(super) fn value(cause: impl Into<String>) -> Self {
         Self::Value(cause.into())

@@ -120,13 +120,19 @@ impl Values {
         let mut msps = Vec::new();
         for (name, below) in &group.groups {
             match &**name {
-                APPLICATION => values.read_application(below, &mut msps)?,
-                ORDERER => values.read_orderer(below, &mut msps)?,
+                APPLICATION => values.read_application(below, &mut msps).map_err(|error| error.in_group(name))?,
+                ORDERER => values.read_orderer(below, &mut msps).map_err(|error| error.in_group(name))?,
                 // Consortiums belong to the system channel, which Fabric 2.3 and later do not have.
                 _ => return Err(ConfigError::value(format!("Disallowed channel group: {name}"))),
             }
         }
-        Ok((values, MspManager::new(&msps)?))
+        let manager = MspManager::new(&msps).map_err(|source| {
+            // Groups are read in the order of their names.
+            let application = MspManager::new(&msps[..values.organizations.len()]);
+            let group = if application.is_err() { APPLICATION } else { ORDERER };
+            ConfigError::Msp { group: group.to_owned(), source }
+        })?;
+        Ok((values, manager))
     }
 
     fn read_application(&mut self, group: &ConfigGroup, msps: &mut Vec<MspConfig>) -> Result<(), ConfigError> {
@@ -216,7 +222,7 @@ fn organization_msp(name: &str, organization: &ConfigGroup, msps: &mut Vec<MspCo
     let msp: MspConfig = value(organization, "MSP")?;
     let config = FabricMspConfig::decode(&*msp.config).map_err(ConfigError::Decode)?;
     if config.name.is_empty() {
-        return Err(MspError::Unnamed(name.to_owned()).into());
+        return Err(ConfigError::value(MspError::Unnamed(name.to_owned()).to_string()));
     }
     msps.push(msp);
     Ok(config.name)

@@ -64,6 +64,7 @@ fn below<'a>(group: &'a mut ConfigGroup, path: &[&str]) -> &'a mut ConfigGroup {
 #[test]
 fn values_must_be_what_fabric_takes() {
     let around = |cause: &str| format!("initializing channelconfig failed: {cause}");
+    let orderer = |cause: &str| around(&format!("could not create channel Orderer sub-group config: {cause}"));
     let hashing = HashingAlgorithm { name: "MD5".to_owned() };
     assert_eq!(
         refused(|group| set(group, "HashingAlgorithm", &hashing)),
@@ -77,17 +78,17 @@ fn values_must_be_what_fabric_takes() {
     let timeout = BatchTimeout { timeout: "soon".to_owned() };
     assert_eq!(
         refused(|group| set(below(group, &["Orderer"]), "BatchTimeout", &timeout)),
-        around("Attempted to set the batch timeout to a invalid value: time: invalid duration \"soon\"")
+        orderer("Attempted to set the batch timeout to a invalid value: time: invalid duration \"soon\"")
     );
     let size = BatchSize { max_message_count: 0, absolute_max_bytes: 1, preferred_max_bytes: 1 };
     assert_eq!(
         refused(|group| set(below(group, &["Orderer"]), "BatchSize", &size)),
-        around("Attempted to set the batch size max message count to an invalid value: 0")
+        orderer("Attempted to set the batch size max message count to an invalid value: 0")
     );
     let size = BatchSize { max_message_count: 1, absolute_max_bytes: 1, preferred_max_bytes: 2 };
     assert_eq!(
         refused(|group| set(below(group, &["Orderer"]), "BatchSize", &size)),
-        around("Attempted to set the batch size preferred max bytes (2) greater than the absolute max bytes (1).")
+        orderer("Attempted to set the batch size preferred max bytes (2) greater than the absolute max bytes (1).")
     );
     assert_eq!(
         refused(|group| set(group, "Surprise", &size)),

@@ -160,7 +160,10 @@ fn an_update_must_be_signed_by_who_may_change_what_it_changes() {
     );
     // Its own administrator may, but there is no such value.
     let unknown = refused(&network, &new_value(&network, &[&network.admins[0]]));
-    assert_eq!(unknown, "initializing channelconfig failed: failed to deserialize values: Unexpected key Surprise");
+    assert_eq!(
+        unknown,
+        "initializing channelconfig failed: could not create channel Application sub-group config: failed to deserialize values: Unexpected key Surprise"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use fabric_protos::protos::{
 };
 use prost::Message;
 
-use crate::config::ChannelConfig;
+use crate::config::{ChannelConfig, config_envelope};
 use crate::ledger::Ledger;
 use crate::lifecycle::{self, InstalledPackage, LifecycleContext, PackageFailure, Packages, StateRules};
 use crate::validation::validate;
@@ -92,40 +92,78 @@ fn repeat_lifecycle_call(envelope: &[u8], config: &ChannelConfig, ledger: &Ledge
     true
 }
 
-fn replay(fixture: &[u8], release: Release) {
+/// How many calls of `_lifecycle`, configurations and invalid transactions there were.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    lifecycle_calls: usize,
+    configurations: usize,
+    invalid: usize,
+}
+
+/// The configuration that a block brings, which its update must lead to.
+fn next_config(block: &Block, config: &ChannelConfig) -> Option<ChannelConfig> {
+    let (_, envelope) = config_envelope(&block.data.as_ref()?.data[0]).ok()?;
+    let proposed = config.apply_update(envelope.last_update.as_ref()?).unwrap();
+    assert_eq!(proposed, envelope);
+    Some(ChannelConfig::from_block(block).unwrap())
+}
+
+fn replay(fixture: &[u8], release: Release, own: &str) -> (Ledger, ChannelConfig, Seen) {
     let blocks = blocks(fixture);
-    let config = ChannelConfig::from_block(&blocks[0]).unwrap();
+    let mut config = ChannelConfig::from_block(&blocks[0]).unwrap();
     let ledger = Ledger::new(config.channel());
-    let (mut lifecycle_calls, mut invalid) = (0, 0);
+    let mut seen = Seen { lifecycle_calls: 0, configurations: 0, invalid: 0 };
     for block in blocks {
         let expected = codes(&block);
         for envelope in &block.data.as_ref().unwrap().data {
-            lifecycle_calls += usize::from(repeat_lifecycle_call(envelope, &config, &ledger, release));
+            seen.lifecycle_calls += usize::from(repeat_lifecycle_call(envelope, &config, &ledger, release));
         }
         let checked = validate(&block, &config, &ledger);
+        let next = next_config(&block, &config);
         let state = ledger.state();
-        let rules = StateRules { state: &state, msp_id: "Org2MSP" };
+        let rules = StateRules { state: &state, msp_id: own };
         let number = block.header.as_ref().unwrap().number;
         let hash = metadata(&block, BlockMetadataIndex::CommitHash).to_vec();
         let committed = ledger.commit(block, checked, &rules).unwrap();
         assert_eq!(codes(&committed.block.block), expected, "block {number}");
-        invalid += expected.iter().filter(|code| **code != TxValidationCode::Valid).count();
+        seen.invalid += expected.iter().filter(|code| **code != TxValidationCode::Valid).count();
         let ours = metadata(&committed.block.block, BlockMetadataIndex::CommitHash);
         let value = |metadata: &[u8]| hex::encode(Metadata::decode(metadata).unwrap().value);
         assert_eq!(value(ours), value(&hash), "block {number}");
+        if let Some(next) = next {
+            seen.configurations += 1;
+            config = next;
+        }
     }
-    assert_eq!(lifecycle_calls, 6, "two chaincodes, approved twice and committed once each");
-    assert_eq!(invalid, 3);
+    (ledger, config, seen)
+}
+
+/// Two chaincodes were approved twice and committed once each; three writes were endorsed by the
+/// wrong organization.
+fn replay_conformance(fixture: &[u8], release: Release) {
+    let (ledger, _, seen) = replay(fixture, release, "Org2MSP");
+    assert_eq!(seen, Seen { lifecycle_calls: 6, configurations: 0, invalid: 3 });
     let definition = lifecycle::definition(&ledger.state(), "conformance").unwrap();
     assert_eq!((definition.sequence, definition.init_required), (1, true));
 }
 
 #[test]
 fn blocks_of_3_1_are_judged_as_there() {
-    replay(include_bytes!("../../../tests/fixtures/conformance-3.1.blocks.gz"), Release::V3_1);
+    replay_conformance(include_bytes!("../../../tests/fixtures/conformance-3.1.blocks.gz"), Release::V3_1);
 }
 
 #[test]
 fn blocks_of_2_5_are_judged_as_there() {
-    replay(include_bytes!("../../../tests/fixtures/conformance-2.5.blocks.gz"), Release::V2_5);
+    replay_conformance(include_bytes!("../../../tests/fixtures/conformance-2.5.blocks.gz"), Release::V2_5);
+}
+
+/// An anchor peer, another batch size, and a policy with an ACL that names it.
+#[test]
+fn updates_lead_to_the_configuration_that_a_real_orderer_made() {
+    let fixture = include_bytes!("../../../tests/fixtures/config-3.1.blocks.gz");
+    let (_, config, seen) = replay(fixture, Release::V3_1, "Org1MSP");
+    assert_eq!((seen.configurations, seen.invalid, config.sequence()), (3, 0, 3));
+    assert_eq!(config.organizations()[0].anchor_peers[0].host, "peer.example.com");
+    assert_eq!(config.batch().max_message_count, 7);
+    assert_eq!(config.acl("qscc/GetChainInfo"), Some("/Channel/Application/Special"));
 }
