@@ -52,7 +52,7 @@ pub struct Page {
     /// Results on this page.
     pub fetched_records_count: i32,
     /// Where the next page begins. After the last page of a range it is empty on
-    /// LevelDB, and the range's end on CouchDB, where a further page has
+    /// `LevelDB`, and the range's end on `CouchDB`, where a further page has
     /// nothing: go on while pages are full.
     pub bookmark: String,
 }
