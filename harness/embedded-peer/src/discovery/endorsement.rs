@@ -254,6 +254,8 @@ mod tests {
     fn every_chaincode_that_is_called_is_asked() {
         let both = made(&[call("c"), call("d")], &[metadata(1, &["A"]), metadata(1, &["B", "A"])]).unwrap();
         assert_eq!(layouts(&both), [vec![(vec![0, 1], 1)]]);
+        let both = made(&[call("c"), call("d")], &[metadata(1, &["A"]), metadata(1, &["B"])]).unwrap();
+        assert_eq!(layouts(&both), [vec![(vec![0, 1], 1), (vec![2], 1)]]);
         let error = made(&[call("c")], &[Metadata::default()]).unwrap_err();
         assert_eq!(error, "policy not found");
     }
