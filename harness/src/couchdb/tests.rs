@@ -163,6 +163,10 @@ async fn what_others_have_stays() {
     databases.release().await.unwrap();
     assert_eq!((fake.databases(), fake.document()), (others.map(str::to_owned).to_vec(), None), "was there before");
 
+    let fake = Fake::start(WELCOME, &[INTERNAL]).await;
+    fake.claim().await.unwrap().release().await.unwrap();
+    assert_eq!((fake.databases(), fake.document()), (vec![INTERNAL.to_owned()], None), "was there before, alone");
+
     let fake = Fake::start(WELCOME, &[]).await;
     let databases = fake.claim().await.unwrap();
     fake.add(&OWN);
@@ -273,8 +277,10 @@ async fn nobody_there_and_nobody_who_answers_are_told_in_time() {
     let url = format!("http://a:b@{}", listener.local_addr().unwrap());
     let bound = Duration::from_millis(50);
     let couchdb = [url.parse().unwrap()];
+    let begin = tokio::time::Instant::now();
     let silent = Databases::claim(&couchdb, &Topology::solo(), bound, |_| Ok(())).await.unwrap_err().to_string();
     assert!(silent.contains("can't be asked: no answer within 50.0ms"), "{silent}");
+    assert!(begin.elapsed() < TIMEOUT, "{:?}", begin.elapsed());
     drop(listener);
     let refused = claim(&[&url]).await.unwrap_err().to_string();
     assert!(refused.contains("can't be asked: Connection refused"), "{refused}");

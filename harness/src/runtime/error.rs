@@ -140,6 +140,12 @@ pub enum RuntimeError {
     /// The nodes of this process.
     #[error(transparent)]
     Embedded(#[from] embedded_peer::network::StartError),
+    /// Embedded peers would ask no CouchDB.
+    #[error(
+        "would not be used: an embedded peer keeps its world state in memory; take --runtime process or docker, or \
+         leave --couchdb out"
+    )]
+    InMemory,
     /// The run has ended meanwhile.
     #[error("the network has been stopped")]
     Ended,

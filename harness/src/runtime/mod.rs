@@ -165,15 +165,16 @@ impl Runtime {
         }
     }
 
-    /// Whether the nodes reach a service that this program reaches at this address.
+    /// Whether the peers use a CouchDB that this program reaches at this address.
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::Loopback`], when they don't.
+    /// [`RuntimeError::Loopback`] and [`RuntimeError::InMemory`], when they don't.
     pub fn reaches(&self, address: IpAddr) -> Result<(), RuntimeError> {
         match self {
             Self::Docker(_) if address.is_loopback() => Err(RuntimeError::Loopback { address }),
-            Self::Docker(_) | Self::Process(_) | Self::Embedded(_) => Ok(()),
+            Self::Embedded(_) => Err(RuntimeError::InMemory),
+            Self::Docker(_) | Self::Process(_) => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -237,6 +238,22 @@ fn needs_couchdb_containers_are_passed_over_for_one_on_loopback() {
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_a_couchdb_on_this_machines_loopback_is_refused() {
+    let text = refusal_of("docker");
+    assert!(
+        text.contains("is found at 127.0.0.1, the loopback of this machine") && text.contains("172.17.0.1"),
+        "{text}"
+    );
+}
+
+/// A pass would say that CouchDB had been used.
+#[test]
+fn an_embedded_network_refuses_a_couchdb() {
+    let text = refusal_of("embedded");
+    assert!(text.contains("would not be used: an embedded peer keeps its world state in memory"), "{text}");
+}
+
+/// What is said of one on this machine's loopback that welcomes everyone.
+fn refusal_of(runtime: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://admin:topsecret@{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -248,13 +265,13 @@ fn needs_docker_a_couchdb_on_this_machines_loopback_is_refused() {
         // The rest of the request, or closing would lose the answer.
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let e2e = E2e::new(&["--runtime", "docker", "--keep", "never", "--couchdb", &url]);
-    let (output, text) = e2e.output();
+    // Neither is ever started.
+    let program = env!("CARGO_BIN_EXE_fabric-harness");
+    let mut command = Command::new(program);
+    command.args(["e2e", "--builder", program, "--chaincode", program, "--keep", "never", "--runtime", runtime]);
+    let output = command.args(["--couchdb", &url]).output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(
-        text.contains("is found at 127.0.0.1, the loopback of this machine") && text.contains("172.17.0.1"),
-        "{text}"
-    );
     assert!(!text.contains("topsecret"), "{text}");
-    e2e.assert_nothing_left();
+    text
 }
