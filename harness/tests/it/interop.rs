@@ -1,7 +1,7 @@
 //! The embedded peer and orderer under clients and chaincode that are not ours: Fabric's own
 //! command-line tools, and what npm has for Node.js.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER`, `CHAINCODE_SAMPLE` and `CHAINCODE_CONFORMANCE` are the static programs; `cargo xtask test` builds them.
 //! `FABRIC_BIN` is the directory of Fabric's programs, or they are on PATH. `NODE_PROJECT` is a
 //! directory with a `node_modules` that has `@hyperledger/fabric-gateway`, `@grpc/grpc-js` and
 //! `fabric-shim`.
@@ -119,9 +119,18 @@ impl Interop {
 
 /// The sample chaincode, without TLS.
 pub(super) fn sample(place: &ChaincodePlacement, _: &Bundle, package_id: &str) -> ChaincodeSpec {
+    ours("CHAINCODE_SAMPLE", place, package_id)
+}
+
+/// The chaincode that makes every call there is, without TLS.
+pub(super) fn conformance(place: &ChaincodePlacement, _: &Bundle, package_id: &str) -> ChaincodeSpec {
+    ours("CHAINCODE_CONFORMANCE", place, package_id)
+}
+
+fn ours(variable: &str, place: &ChaincodePlacement, package_id: &str) -> ChaincodeSpec {
     ChaincodeSpec {
         name: SERVER.to_owned(),
-        program: program("CHAINCODE_SAMPLE"),
+        program: program(variable),
         arguments: Vec::new(),
         environment: BTreeMap::from([
             ("CHAINCODE_ID".to_owned(), package_id.to_owned()),

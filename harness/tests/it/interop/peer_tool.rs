@@ -6,7 +6,7 @@ use std::process::Command;
 use fabric_network::release::Release;
 use serde_json::Value;
 
-use super::{Interop, output, sample, text};
+use super::{Interop, conformance, output, sample, text};
 
 const CHANNEL: &str = "mychannel";
 const ORDERERS: [&str; 3] = ["orderer1.example.com", "orderer2.example.com", "orderer3.example.com"];
@@ -20,12 +20,13 @@ fn fabric(name: &str) -> PathBuf {
 struct Tool<'a> {
     network: &'a Interop,
     organization: usize,
+    peer: &'a str,
     user: &'a str,
 }
 
 impl<'a> Tool<'a> {
     fn admin(network: &'a Interop, organization: usize) -> Self {
-        Self { network, organization, user: "Admin" }
+        Self { network, organization, peer: "peer0", user: "Admin" }
     }
 
     fn domain(&self) -> &'static str {
@@ -43,10 +44,11 @@ impl<'a> Tool<'a> {
         let own = format!("organizations/peerOrganizations/{domain}");
         let mut command = Command::new(fabric("peer"));
         command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin");
-        command.env("FABRIC_CFG_PATH", self.network.file(&format!("{own}/peers/peer0.{domain}")));
+        let peer = format!("{}.{domain}", self.peer);
+        command.env("FABRIC_CFG_PATH", self.network.file(&format!("{own}/peers/{peer}")));
         command.env("CORE_PEER_LOCALMSPID", msp_id);
         command.env("CORE_PEER_MSPCONFIGPATH", self.network.file(&format!("{own}/users/{}@{domain}/msp", self.user)));
-        command.env("CORE_PEER_ADDRESS", self.network.address(&format!("peer0.{domain}")));
+        command.env("CORE_PEER_ADDRESS", self.network.address(&peer));
         command.env("CORE_PEER_TLS_ENABLED", "true");
         command.env("CORE_PEER_TLS_ROOTCERT_FILE", self.tls_root(self.organization));
         command.current_dir(self.network.scratch());
@@ -121,8 +123,13 @@ pub(super) async fn join(network: &Interop) {
 }
 
 pub(super) async fn deploy(network: &Interop) {
+    deploy_with(network, &[]).await;
+}
+
+async fn deploy_with(network: &Interop, further: &[&str]) {
     let package = network.package().display().to_string();
     let definition = ["--channelID", CHANNEL, "--name", "basic", "--version", "1.0", "--sequence", "1"];
+    let definition = [&definition[..], further].concat();
     for organization in 0..PEERS.len() {
         let tool = Tool::admin(network, organization);
         let installed = tool.run(&["lifecycle", "chaincode", "install", &package]).await;
@@ -155,7 +162,7 @@ pub(super) async fn deploy(network: &Interop) {
 }
 
 async fn transact(network: &Interop) {
-    let user = Tool { network, organization: 0, user: "User1" };
+    let user = Tool { network, organization: 0, peer: "peer0", user: "User1" };
     let create = r#"{"Args":["CreateAsset","peer1","blue","5","Tomoko","300"]}"#;
     let invoke = ["chaincode", "invoke", "-C", CHANNEL, "-n", "basic", "--waitForEvent", "-c"];
     let invoked = user.everywhere(&[&invoke[..], &[create]].concat()).await;
@@ -163,7 +170,7 @@ async fn transact(network: &Interop) {
     assert_eq!(invoked.matches("committed with status (VALID)").count(), 2, "{invoked}");
     let read = r#"{"Args":["ReadAsset","peer1"]}"#;
     for organization in 0..PEERS.len() {
-        let user = Tool { network, organization, user: "User1" };
+        let user = Tool { network, organization, peer: "peer0", user: "User1" };
         let asset = user.json(&["chaincode", "query", "-C", CHANNEL, "-n", "basic", "-c", read]).await;
         assert_eq!(asset["Owner"], "Tomoko");
     }
@@ -179,13 +186,16 @@ async fn transact(network: &Interop) {
     assert!(refused.contains("The identity is not an admin under this MSP [Org1MSP]"), "{refused}");
 }
 
+/// What `getinfo` says of a peer's ledger.
+async fn info(tool: &Tool<'_>) -> Value {
+    let info = tool.run(&["channel", "getinfo", "-c", CHANNEL]).await;
+    serde_json::from_str(info.split_once("Blockchain info: ").unwrap().1.lines().next().unwrap()).unwrap()
+}
+
 async fn look_at_blocks(network: &Interop) {
     let tool = Tool::admin(network, 0);
-    let info = tool.run(&["channel", "getinfo", "-c", CHANNEL]).await;
-    let info: Value =
-        serde_json::from_str(info.split_once("Blockchain info: ").unwrap().1.lines().next().unwrap()).unwrap();
     // The genesis block, two approvals, the commit, one transaction.
-    assert_eq!(info["height"], 5);
+    assert_eq!(info(&tool).await["height"], 5);
     for (from, block) in [("newest", "4"), ("oldest", "0"), ("config", "0"), ("3", "3")] {
         let file = network.scratch().join(format!("{from}.block"));
         let path = file.display().to_string();
@@ -247,6 +257,48 @@ async fn needs_discover_the_discover_tool_finds_peers_configuration_and_endorser
     let mut endpoints: Vec<String> = groups.values().flat_map(|group| sorted(group, "Endpoint")).collect();
     endpoints.sort();
     assert_eq!(endpoints, addresses);
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Fabric's peer and osnadmin: FABRIC_BIN or PATH"]
+async fn needs_release_private_data_needs_its_peers_and_reaches_those_that_join_later() {
+    let network = Interop::start(Release::V3_1, conformance, false).await;
+    join(&network).await;
+    let collection = |name: &str, required: u32| {
+        let policy = "OR('Org1MSP.member','Org2MSP.member')";
+        serde_json::json!({"name": name, "policy": policy, "requiredPeerCount": required, "maxPeerCount": 3,
+            "blockToLive": 0, "memberOnlyRead": true})
+    };
+    let collections = serde_json::json!([collection("plenty", 1), collection("demanding", 2)]).to_string();
+    std::fs::write(network.scratch().join("collections.json"), collections).unwrap();
+    deploy_with(&network, &["--collections-config", "collections.json"]).await;
+
+    let user = Tool { network: &network, organization: 0, peer: "peer0", user: "User1" };
+    let put = |collection: &str| format!("{{\"Args\":[\"PutPrivateData\",\"{collection}\",\"k\",\"secret\"]}}");
+    let (plenty, demanding) = (put("plenty"), put("demanding"));
+    let invoke = ["chaincode", "invoke", "-C", CHANNEL, "-n", "basic", "--waitForEvent", "-c"];
+    let kept = user.everywhere(&[&invoke[..], &[&plenty]].concat()).await;
+    assert!(kept.contains("Chaincode invoke successful"), "{kept}");
+    let refused = user.fails(&["chaincode", "query", "-C", CHANNEL, "-n", "basic", "-c", &demanding]).await;
+    let expected = "could not build private data dissemination plan for chaincode basic and collection demanding: required to disseminate to at least 2 peers, but know of only 1 eligible peers";
+    assert!(refused.contains(expected), "{refused}");
+
+    let late = Tool { peer: "peer1", ..Tool::admin(&network, 0) };
+    late.run(&["channel", "join", "-b", &network.file("channels/mychannel.block")]).await;
+    late.run(&["lifecycle", "chaincode", "install", &network.package().display().to_string()]).await;
+    let height = info(&Tool::admin(&network, 0)).await["height"].clone();
+    let mut seen = Value::Null;
+    for _ in 0..100 {
+        seen = info(&late).await["height"].clone();
+        if seen == height {
+            break;
+        }
+    }
+    assert_eq!(seen, height, "the peer that joined later has not caught up");
+    let read = r#"{"Args":["GetPrivateData","plenty","k"]}"#;
+    let read = ["chaincode", "query", "-C", CHANNEL, "-n", "basic", "-c", read];
+    assert!(Tool { user: "User1", ..late }.run(&read).await.starts_with("secret"), "it has not got the private data");
     network.stop().await;
 }
 
