@@ -19,9 +19,12 @@ pub mod network;
 pub mod orderer;
 pub mod peer;
 pub mod policy;
+mod powers;
 pub mod signer;
 pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod trace;
 pub mod validation;
+
+pub use powers::Snapshot;

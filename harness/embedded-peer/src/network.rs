@@ -9,6 +9,7 @@ mod verifier;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use std::{fmt, io};
@@ -30,7 +31,7 @@ use crate::orderer::registrar::Ordering;
 use crate::orderer::{Orderer, participation};
 use crate::peer::Peer;
 use crate::signer::Randomness;
-use crate::trace::Tracer;
+use crate::trace::{Tracer, What};
 use node::NodeFiles;
 use server::Lifetime;
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub tracer: Tracer,
     /// What is to go wrong on the nodes.
     pub faults: Faults,
+    /// Where external builders work. Default: the system's directory for temporary files.
+    pub temporary: Option<PathBuf>,
     /// Sockets that listen on the nodes' ports already. For other ports one is opened.
     pub listeners: Vec<TcpListener>,
 }
@@ -124,7 +127,7 @@ impl Network {
     ///
     /// Outside of a tokio runtime.
     pub fn start(bundle: &Bundle, options: Options) -> Result<Self, StartError> {
-        let Options { release, seed, clock, tracer, faults, listeners } = options;
+        let Options { release, seed, clock, tracer, faults, temporary, listeners } = options;
         let life = Lifetime::default();
         let ordering = Ordering::new(clock.clone(), life.clone());
         let start = Start {
@@ -135,6 +138,7 @@ impl Network {
             ordering: ordering.clone(),
             tracer: tracer.clone(),
             faults: faults.clone(),
+            temporary,
             life: life.clone(),
         };
         let mut failed = None;
@@ -152,6 +156,7 @@ impl Network {
         for spec in &bundle.nodes {
             let serving = network.serving(spec, NodeFiles::new(bundle, spec))?;
             serving.open(&spec.name, &mut listeners)?;
+            network.tell_start(&spec.name);
             network.serving.insert(spec.name.clone(), serving);
         }
         Ok(network)
@@ -189,12 +194,26 @@ impl Network {
         let life = serving.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
         life.end();
         life.ended(END_BOUND).await;
-        serving.open(name, &mut BTreeMap::new())
+        serving.open(name, &mut BTreeMap::new())?;
+        self.tell_start(name);
+        Ok(())
+    }
+
+    fn tell_start(&self, name: &str) {
+        if let Some(peer) = self.peer(name) {
+            peer.tell(|| What::Note(format!("Starting peer: {name}, as Fabric {}", peer.release)));
+        } else if let Some(orderer) = self.orderer(name) {
+            orderer.tell(|| What::Note(format!("Starting orderer: {name}, as Fabric {}", orderer.release)));
+        }
     }
 
     /// The nodes.
     pub fn nodes(&self) -> &Arc<Nodes> {
         &self.nodes
+    }
+
+    pub(crate) fn ordering(&self) -> &Ordering {
+        &self.ordering
     }
 
     /// A peer by its full name.
@@ -295,6 +314,7 @@ struct Start<'a> {
     ordering: Ordering,
     tracer: Tracer,
     faults: Faults,
+    temporary: Option<PathBuf>,
     life: Lifetime,
 }
 
@@ -313,6 +333,7 @@ impl Start<'_> {
                 ordering: &self.ordering,
                 tracer: &self.tracer,
                 faults: &self.faults,
+                temporary: self.temporary.as_deref(),
                 life: &self.life,
                 nodes,
             };
@@ -335,6 +356,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) ordering: &'a Ordering,
     pub(crate) tracer: &'a Tracer,
     pub(crate) faults: &'a Faults,
+    pub(crate) temporary: Option<&'a Path>,
     pub(crate) life: &'a Lifetime,
     pub(crate) nodes: &'a Weak<Nodes>,
 }

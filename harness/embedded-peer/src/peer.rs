@@ -28,6 +28,7 @@ use crate::network::{Nodes, Parts};
 use crate::orderer::registrar::Ordering;
 use crate::signer::Signer;
 use crate::trace::{Tracer, What};
+pub(crate) use channel::ChannelState;
 pub use channel::PeerChannel;
 use configuration::PeerConfiguration;
 
@@ -73,7 +74,11 @@ impl Peer {
         let text = files.text(path)?;
         let configuration = PeerConfiguration::from_core_yaml(text).map_err(&unreadable)?;
         let directory = &spec.placement.config_dir;
-        let mut chaincode = ChaincodeConfig::from_core_yaml(text, directory, &spec.full_environment())
+        let mut environment = spec.full_environment();
+        if let Some(temporary) = parts.temporary {
+            environment.insert("TMPDIR".to_owned(), temporary.display().to_string());
+        }
+        let mut chaincode = ChaincodeConfig::from_core_yaml(text, directory, &environment)
             .map_err(|error| unreadable(error.to_string()))?;
         chaincode.release = parts.release;
         let support = ChaincodeSupport::new(&spec.name, &chaincode, parts.tracer.clone(), parts.faults.clone())
@@ -107,6 +112,18 @@ impl Peer {
     /// The names of the channels that it has joined.
     pub fn channels(&self) -> Vec<String> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Every channel that it has joined.
+    pub(crate) fn joined(&self) -> BTreeMap<String, Arc<PeerChannel>> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves a channel: the ledger is gone.
+    pub(crate) fn forget(&self, name: &str) {
+        if let Some(channel) = self.channels.write().unwrap_or_else(PoisonError::into_inner).remove(name) {
+            channel.forget();
+        }
     }
 
     /// Joins the channel of a genesis block, and takes its blocks from then on.

@@ -113,11 +113,6 @@ impl Lifetime {
         });
     }
 
-    /// Whether the end has begun.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.is_cancelled()
-    }
-
     /// Begins the end of all tasks.
     pub(crate) fn end(&self) {
         self.ending.cancel();

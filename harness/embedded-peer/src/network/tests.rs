@@ -1,5 +1,4 @@
 use std::net::TcpListener;
-use std::path::Path;
 
 use fabric_network::placement::{NodePlacement, Placement, Ports};
 use fabric_network::render::{RenderOptions, render};
@@ -260,4 +259,42 @@ async fn a_port_that_is_taken_is_named() {
     let running = Running::new(&Topology::solo(), Options::default());
     let error = Network::start(&running.bundle, Options::default()).unwrap_err();
     assert!(matches!(&error, StartError::Listen { node, .. } if node == "orderer.example.com"), "{error}");
+}
+
+#[tokio::test]
+async fn a_network_is_what_it_was_when_it_is_restored_and_empty_when_it_is_reset() {
+    let running = Running::joined(&Topology::duo(), Options::default());
+    let user = running.user();
+    let send = async |size| {
+        let response = running.broadcast(message(&user, CHANNEL, HeaderType::Message, size)).await;
+        assert_eq!(response.status(), Status::Success, "{response:?}");
+    };
+    send(1).await;
+    let first = running.block(1).await;
+    let snapshot = running.network.snapshot().await;
+    running.broadcast(timeout_update(&running.bundle, 1, "3ms")).await;
+    running.block(2).await;
+    send(2).await;
+    running.block(3).await;
+
+    for size in [3, 4] {
+        running.network.restore(&snapshot).await;
+        let peer = running.network.nodes().peers()[0].channel(CHANNEL).unwrap();
+        assert_eq!((peer.ledger.height(), peer.config().sequence()), (2, 0));
+        assert_eq!(running.orderers()[0].channel(CHANNEL).unwrap().height, 2);
+        // And it goes on from there.
+        send(size).await;
+        let next = running.block(2).await;
+        let expected = message(&user, CHANNEL, HeaderType::Message, size).payload;
+        let envelope = Envelope::decode(&*next.data.as_ref().unwrap().data[0]).unwrap();
+        assert_eq!(envelope.payload, expected);
+        let hash = crate::orderer::writer::header_hash(first.header.as_ref().unwrap());
+        assert_eq!(next.header.unwrap().previous_hash, hash);
+    }
+
+    running.network.reset().await;
+    assert!(running.network.nodes().peers().iter().all(|peer| peer.channels().is_empty()));
+    assert!(running.orderers().iter().all(|orderer| orderer.channels().is_empty()));
+    running.join_orderers(3);
+    assert_eq!(running.orderers()[0].channel(CHANNEL).unwrap().height, 1);
 }

@@ -3,12 +3,12 @@
 //! One task takes messages in order, cuts batches and writes blocks. There is no consensus to reach
 //! among the orderers of one process, but there is none either before enough of them have joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use fabric_protos::common::{Block, Envelope, Payload};
 use prost::Message as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::blocks::Blocks;
@@ -34,7 +34,26 @@ struct Inner {
     last_config: Mutex<u64>,
     /// The signers of the orderers that have joined, by their number among the consenters.
     joined: watch::Sender<BTreeMap<u32, Signer>>,
-    queue: mpsc::Sender<Submission>,
+    queue: mpsc::Sender<Order>,
+}
+
+/// A chain as it was at some time.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainState {
+    height: u64,
+    last_config: u64,
+    resources: Resources,
+    joined: BTreeMap<u32, Signer>,
+}
+
+/// What the task of a chain is told, in order.
+#[derive(Debug)]
+enum Order {
+    Take(Submission),
+    /// Go back to how it was, and tell when that is done.
+    Return(Box<ChainState>, oneshot::Sender<()>),
+    /// There is no such channel any more.
+    End,
 }
 
 /// A message that was checked, on its way into a block.
@@ -55,7 +74,7 @@ impl Chain {
         genesis: Block,
         resources: Resources,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, submissions) = mpsc::channel(QUEUE);
+        let (queue, orders) = mpsc::channel(QUEUE);
         let chain = Self(Arc::new(Inner {
             channel: channel.to_owned(),
             clock,
@@ -66,7 +85,7 @@ impl Chain {
             queue,
         }));
         let worker = chain.clone();
-        (chain, async move { worker.work(submissions).await })
+        (chain, async move { worker.work(orders).await })
     }
 
     /// The blocks so far.
@@ -120,17 +139,15 @@ impl Chain {
         if matches!(self.resources().consenters(), Consenters::Raft(_)) && !self.has_quorum() {
             return Err("no Raft leader");
         }
-        self.0.queue.send(submission).await.map_err(|_| "chain is stopped")
+        self.0.queue.send(Order::Take(submission)).await.map_err(|_| "chain is stopped")
     }
 
-    async fn work(self, mut submissions: mpsc::Receiver<Submission>) {
+    async fn work(self, mut orders: mpsc::Receiver<Order>) {
         let mut cutter = Cutter::default();
+        let mut pending = VecDeque::new();
         let mut deadline: Option<Instant> = None;
         let mut joined = self.0.joined.subscribe();
         loop {
-            if joined.wait_for(|joined| has_quorum(&self.resources(), joined)).await.is_err() {
-                return;
-            }
             let due = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -139,21 +156,34 @@ impl Chain {
             };
             tokio::select! {
                 biased;
-                submission = submissions.recv() => match submission {
-                    Some(submission) => self.take(submission, &mut cutter),
-                    None => return,
-                },
                 () = due => {
                     if let Some(batch) = cutter.cut() {
                         self.write(batch);
                     }
                 }
+                order = orders.recv() => match order {
+                    Some(Order::Take(submission)) => pending.push_back(submission),
+                    Some(Order::Return(state, done)) => {
+                        cutter.cut();
+                        pending.clear();
+                        self.return_to(*state);
+                        let _ = done.send(());
+                    }
+                    Some(Order::End) | None => return,
+                },
+                _ = joined.changed() => {}
+            }
+            // With BFT, what comes before there is a quorum waits for it.
+            if !pending.is_empty() && self.has_quorum() {
+                while let Some(submission) = pending.pop_front() {
+                    self.take(submission, &mut cutter);
+                }
             }
             deadline = match (cutter.is_pending(), deadline) {
                 (false, _) => None,
-                // The time runs from the first message of a batch.
-                (true, Some(deadline)) if deadline > Instant::now() => Some(deadline),
-                (true, _) => Some(Instant::now() + self.resources().batch_timeout()),
+                // The time runs from the first message, whatever was cut since (`etcdraft.Chain.run`).
+                (true, Some(deadline)) => Some(deadline),
+                (true, None) => Some(Instant::now() + self.resources().batch_timeout()),
             };
         }
     }
@@ -234,11 +264,34 @@ impl Chain {
         }
     }
 
-    /// Forgets every block from `height` on, and the configuration that they brought.
-    pub(crate) fn restore(&self, height: u64, last_config: u64, resources: Resources) {
-        *self.0.last_config.lock().unwrap_or_else(PoisonError::into_inner) = last_config;
-        *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = resources;
-        self.0.blocks.truncate(height);
+    /// The chain as it is now.
+    pub(crate) fn state(&self) -> ChainState {
+        ChainState {
+            height: self.0.blocks.height(),
+            last_config: self.last_config(),
+            resources: self.resources(),
+            joined: self.0.joined.borrow().clone(),
+        }
+    }
+
+    /// Goes back to an earlier state; messages that wait are forgotten.
+    pub(crate) async fn restore(&self, state: &ChainState) {
+        let (done, is_done) = oneshot::channel();
+        if self.0.queue.send(Order::Return(Box::new(state.clone()), done)).await.is_ok() {
+            let _ = is_done.await;
+        }
+    }
+
+    /// Ends the task.
+    pub(crate) async fn end(&self) {
+        let _ = self.0.queue.send(Order::End).await;
+    }
+
+    fn return_to(&self, state: ChainState) {
+        *self.0.last_config.lock().unwrap_or_else(PoisonError::into_inner) = state.last_config;
+        *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = state.resources;
+        self.0.blocks.truncate(state.height);
+        self.0.joined.send_replace(state.joined);
     }
 }
 

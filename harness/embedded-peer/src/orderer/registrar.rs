@@ -9,7 +9,7 @@ use prost::Message as _;
 use tokio::sync::watch;
 
 use super::Orderer;
-use super::chain::{Chain, Submission};
+use super::chain::{Chain, ChainState, Submission};
 use super::resources::{Consenters, Resources};
 use super::writer::{data_hash, header_hash};
 use crate::clock::Clock;
@@ -20,7 +20,7 @@ use crate::trace::What;
 pub(crate) const NO_CHANNEL: &str = "channel does not exist";
 
 /// A channel, by its name and the hash of its first block's header.
-type Key = (String, Vec<u8>);
+pub(crate) type Key = (String, Vec<u8>);
 
 /// The ordering services of a network's channels, each shared by its orderers.
 #[derive(Clone, Debug)]
@@ -73,16 +73,26 @@ impl Ordering {
         chains.get(&key).cloned()
     }
 
-    /// Every ordering service.
-    pub(crate) fn all(&self) -> Vec<Chain> {
-        self.chains.borrow().values().cloned().collect()
+    /// Every ordering service as it is now.
+    pub(crate) fn state(&self) -> OrderingState {
+        self.chains.borrow().iter().map(|(key, chain)| (key.clone(), chain.state())).collect()
     }
 
-    /// Forgets every channel.
-    pub(crate) fn clear(&self) {
-        self.chains.send_modify(BTreeMap::clear);
+    /// Goes back to an earlier state. Channels that were not there then are forgotten.
+    pub(crate) async fn restore(&self, state: &OrderingState) {
+        let chains = self.chains.borrow().clone();
+        for (key, chain) in &chains {
+            match state.get(key) {
+                Some(state) => chain.restore(state).await,
+                None => chain.end().await,
+            }
+        }
+        self.chains.send_modify(|chains| chains.retain(|key, _| state.contains_key(key)));
     }
 }
+
+/// The ordering services of a network as they were at some time.
+pub(crate) type OrderingState = BTreeMap<Key, ChainState>;
 
 /// An orderer's part in a channel.
 #[derive(Clone, Debug)]
@@ -159,6 +169,16 @@ impl Orderer {
         self.tell(|| What::Note(format!("joined the channel {name} as {}", info.relation)));
         memberships.insert(name, membership);
         Ok(info)
+    }
+
+    /// Its part in every channel.
+    pub(crate) fn memberships(&self) -> BTreeMap<String, Membership> {
+        self.memberships.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes back to its earlier part in every channel.
+    pub(crate) fn restore(&self, memberships: BTreeMap<String, Membership>) {
+        *self.memberships.write().unwrap_or_else(PoisonError::into_inner) = memberships;
     }
 
     /// Leaves a channel; whether it was there.

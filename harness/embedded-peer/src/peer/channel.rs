@@ -9,14 +9,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use fabric_protos::common::{Block, ConfigEnvelope, Envelope, Payload};
 use fabric_protos::protos::TxValidationCode;
 use prost::Message as _;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::Peer;
 use super::events::concerns_lifecycle;
 use crate::config::ChannelConfig;
 use crate::deliver::Signed;
 use crate::endorser::{Endorsing, collections, distribution};
-use crate::ledger::{Committed, Ledger, LedgerError, TransactionKind};
+use crate::ledger::{CheckedTransaction, Committed, Ledger, LedgerError, LedgerSnapshot, TransactionKind};
 use crate::lifecycle::{ChannelCollections, StateRules};
 use crate::orderer::chain::Chain;
 use crate::orderer::registrar::Ordering;
@@ -36,6 +37,15 @@ pub struct PeerChannel {
     genesis_hash: Vec<u8>,
     /// Held while a block is committed, so that whoever holds it knows that none is.
     committing: Mutex<()>,
+    /// Cancelled when the peer forgets the channel.
+    forgotten: CancellationToken,
+}
+
+/// A channel of a peer as it was at some time.
+#[derive(Clone)]
+pub(crate) struct ChannelState {
+    ledger: LedgerSnapshot,
+    config: ChannelConfig,
 }
 
 impl PeerChannel {
@@ -59,6 +69,7 @@ impl PeerChannel {
             endorsing: Endorsing::default(),
             genesis_hash: genesis.header.as_ref().map(header_hash).unwrap_or_default(),
             committing: Mutex::default(),
+            forgotten: CancellationToken::new(),
         };
         channel.commit(peer, genesis).map_err(|error| error.to_string())?;
         Ok(channel)
@@ -66,12 +77,26 @@ impl PeerChannel {
 
     /// Takes blocks from the ordering service as they come.
     pub(super) async fn follow(self: Arc<Self>, peer: Arc<Peer>, ordering: Ordering) {
+        let forgotten = self.forgotten.clone();
+        forgotten.run_until_cancelled(self.take_all(peer, ordering)).await;
+    }
+
+    async fn take_all(self: Arc<Self>, peer: Arc<Peer>, ordering: Ordering) {
         let Some(chain) = ordering.wait_for(&self.name, &self.genesis_hash).await else { return };
-        let mut heights = chain.blocks().heights();
+        let (mut ordered, mut committed) = (chain.blocks().heights(), self.ledger.heights());
         loop {
-            let next = self.ledger.height();
-            if heights.wait_for(|height| *height > next).await.is_err() {
-                return;
+            // Either may also become less, when the network goes back to an earlier state.
+            ordered.mark_unchanged();
+            committed.mark_unchanged();
+            if chain.blocks().height() <= self.ledger.height() {
+                let changed = tokio::select! {
+                    changed = ordered.changed() => changed,
+                    changed = committed.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
+                continue;
             }
             let (channel, peer, chain) = (Arc::clone(&self), Arc::clone(&peer), chain.clone());
             let taken = tokio::task::spawn_blocking(move || channel.take_next(&peer, &chain)).await;
@@ -85,6 +110,27 @@ impl PeerChannel {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Waits until no block is being committed, and lets none be until the answer is dropped.
+    pub(crate) async fn pause(&self) -> MutexGuard<'_, ()> {
+        self.committing.lock().await
+    }
+
+    /// The channel as it is now. To be asked while it is paused.
+    pub(crate) fn state(&self) -> ChannelState {
+        ChannelState { ledger: self.ledger.snapshot(), config: self.config() }
+    }
+
+    /// Goes back to an earlier state, while it is paused.
+    pub(crate) fn restore(&self, state: &ChannelState) {
+        self.ledger.restore(&state.ledger);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = state.config.clone();
+    }
+
+    /// Takes no more blocks.
+    pub(crate) fn forget(&self) {
+        self.forgotten.cancel();
     }
 
     fn take_next(&self, peer: &Arc<Peer>, chain: &Chain) -> Result<(), LedgerError> {
@@ -104,9 +150,10 @@ impl PeerChannel {
         let state = self.ledger.state();
         let rules = StateRules { state: &state, msp_id: &peer.msp_id };
         let concerns_lifecycle = concerns_lifecycle(&transactions);
+        // Before anybody knows the block: whoever does sees the configuration that it brings.
+        self.configure(&block, &transactions);
         let committed = self.ledger.commit(block, transactions, &rules)?;
         peer.tell(|| committed_event(&self.name, &committed));
-        self.configure(&committed);
         Ok(concerns_lifecycle)
     }
 
@@ -116,15 +163,15 @@ impl PeerChannel {
     }
 
     /// Obeys a configuration block from now on.
-    fn configure(&self, committed: &Committed) {
-        let stored = &committed.block;
-        let configures = stored.transactions.first().is_some_and(|transaction| {
+    fn configure(&self, block: &Block, transactions: &[CheckedTransaction]) {
+        let number = block.header.as_ref().map_or(0, |header| header.number);
+        let configures = transactions.first().is_some_and(|transaction| {
             transaction.kind == TransactionKind::Config && transaction.code == TxValidationCode::Valid
         });
-        if stored.number() == 0 || !configures {
+        if number == 0 || !configures {
             return;
         }
-        let envelope = stored.block.data.as_ref().and_then(|data| data.data.first());
+        let envelope = block.data.as_ref().and_then(|data| data.data.first());
         let next = envelope
             .ok_or_else(|| "there is no envelope".to_owned())
             .and_then(|envelope| self.config().next(&config_envelope(envelope)?).map_err(|error| error.to_string()));
