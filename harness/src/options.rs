@@ -103,7 +103,8 @@ pub struct E2eOptions {
     /// The chaincode server program, statically linked. `cargo xtask e2e` builds and gives the sample.
     #[arg(long, value_name = "FILE")]
     pub chaincode: PathBuf,
-    /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration.
+    /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration, -vvv with
+    /// --runtime embedded every message between client, peer and chaincode.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

@@ -8,7 +8,7 @@ use crate::report::timeline::{Step, Timeline, table};
 use crate::report::{ExitCode, error_text, say};
 use crate::run::{Finished, RunError, run};
 use crate::runtime::docker::{DockerRuntime, is_obtainable};
-use crate::runtime::embedded::{EmbeddedRuntime, NOT_COVERED};
+use crate::runtime::embedded::EmbeddedRuntime;
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions};
 use fabric_network::couchdb::CouchDb;
@@ -72,8 +72,8 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
         plan.topology_name,
         plan.tls
     ));
-    if let Runtime::Embedded(_) = runtime {
-        say(format_args!("{NOT_COVERED}"));
+    if let Some(not_covered) = runtime.not_covered() {
+        say(format_args!("not covered: {not_covered}"));
     }
     let mut worst = ExitCode::Passed;
     let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
@@ -202,10 +202,8 @@ async fn couchdb_for_tests() -> Result<String, String> {
 }
 
 fn describe(runtime: &Runtime) -> String {
-    match runtime {
-        Runtime::Embedded(runtime) => format!("as Fabric {}", runtime.version()),
-        _ => format!("Fabric {}", runtime.version()),
-    }
+    let as_if = if runtime.not_covered().is_some() { "as " } else { "" };
+    format!("{as_if}Fabric {}", runtime.version())
 }
 
 /// The runtime that was asked for, or the first possible one.

@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     }
 
     println!("\ntiers, after {:.0} s:", begin.elapsed().as_secs_f32());
-    println!("  ran      bare: needs nothing but Rust and a C compiler");
+    println!("  ran      bare: needs nothing but Rust and a C compiler; end to end on embedded peers, not on Fabric");
     if options.bare {
         println!("  not run  every other tier: --bare");
     }

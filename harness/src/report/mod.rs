@@ -96,7 +96,11 @@ pub fn say(text: impl fmt::Display) {
 /// Prints the program's own log to stderr: warnings; from `-vv` on, what it does to the nodes.
 pub fn log(verbosity: u8) {
     use tracing_subscriber::filter::LevelFilter;
-    let level = if verbosity >= 2 { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    let level = match verbosity {
+        0 | 1 => LevelFilter::WARN,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
     let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let own = tracing_subscriber::filter::Targets::new().with_target("fabric_harness", level);
     let format = tracing_subscriber::fmt::layer()

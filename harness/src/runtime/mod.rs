@@ -156,6 +156,14 @@ impl Runtime {
         }
     }
 
+    /// What a pass on it does not prove; nothing when the nodes are Fabric's own.
+    pub fn not_covered(&self) -> Option<&'static str> {
+        match self {
+            Self::Docker(_) | Self::Process(_) => None,
+            Self::Embedded(_) => Some(embedded::NOT_COVERED),
+        }
+    }
+
     /// The release line of [`Runtime::version`].
     pub fn release(&self) -> Release {
         match self {
@@ -356,6 +364,15 @@ impl Running {
             RunningIn::Docker(network) => network.log_tail(name).await,
             RunningIn::Process(network) => network.log_tail(name),
             RunningIn::Embedded(network) => network.log_tail(name),
+        }
+    }
+
+    /// The nodes themselves, when they are in this process: what no real network can do, such as going
+    /// back to an earlier state.
+    pub fn embedded(&self) -> Option<&embedded_peer::network::Network> {
+        match &self.inner {
+            RunningIn::Docker(_) | RunningIn::Process(_) => None,
+            RunningIn::Embedded(network) => Some(network.powers()),
         }
     }
 

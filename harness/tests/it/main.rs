@@ -14,3 +14,4 @@ mod interop;
 mod options;
 mod process;
 mod restart;
+mod tools;

@@ -14,8 +14,10 @@ use fabric_harness::client::{Definition, Installation, Invocation, PeerClient};
 use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::report::timeline::Timeline;
 use fabric_harness::runtime::docker::DockerRuntime;
+use fabric_harness::runtime::embedded::EmbeddedRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
 use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions};
+use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 
 use crate::fake::{Fake, LIVE, place, soon};
@@ -172,6 +174,13 @@ impl Deployed {
         assert_eq!(self.running.deaths().await, []);
         self.running.stop().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chaincode_outlives_restarts_of_embedded_nodes() {
+    let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
+    let runtime = Runtime::Embedded(EmbeddedRuntime::new(options, Release::default()));
+    deploy(&runtime).await.outlives_restarts().await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod record;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use embedded_peer::network::{Network as Nodes, Options};
@@ -22,7 +23,7 @@ use crate::cleanup::Custody;
 use record::Record;
 
 /// What a pass on this runtime does not prove.
-pub const NOT_COVERED: &str = "not covered: Fabric itself; peers and orderers are this program's own";
+pub const NOT_COVERED: &str = "Fabric itself; peers and orderers are this program's own";
 
 /// A peer and an orderer of our own.
 #[derive(Debug, Clone)]
@@ -98,14 +99,15 @@ impl Prepared {
                     Server::prepare(custody, spec, place, chaincode::bound(options), &logs, &temporary)
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            // The servers start while the nodes do.
             let serving = try_join_all(servers.iter().map(|server| {
                 self.ports.release(&[server.port()]);
                 server.start()
             }));
             let tracer = Tracer::new();
             let record = Record::begin(&tracer);
-            let (network, _) = tokio::try_join!(async { self.nodes(options, custody, bundle, tracer) }, serving)?;
+            // The processes start while the nodes are made.
+            let nodes = async { self.nodes(options, custody, bundle, &temporary, tracer) };
+            let (_, network) = tokio::try_join!(serving, nodes)?;
             let servers = servers.into_iter().map(|server| chaincode::Server::Process(Box::new(server)));
             Ok(Network {
                 network,
@@ -122,6 +124,7 @@ impl Prepared {
         options: &RuntimeOptions,
         custody: &Arc<Custody>,
         bundle: &Bundle,
+        temporary: &Path,
         tracer: Tracer,
     ) -> Result<Nodes, RuntimeError> {
         let workspace = custody.workspace();
@@ -138,12 +141,17 @@ impl Prepared {
             let own: Vec<u16> = [Some(ports.grpc), ports.admin].into_iter().flatten().collect();
             listeners.extend(self.ports.hand_over(&own));
         }
-        let nodes = Options { release: self.release, seed: self.seed, tracer, listeners, ..Options::default() };
+        let (release, seed, temporary) = (self.release, self.seed, Some(temporary.to_owned()));
+        let nodes = Options { release, seed, tracer, temporary, listeners, ..Options::default() };
         Nodes::start(bundle, nodes).map_err(RuntimeError::Embedded)
     }
 }
 
 impl Network {
+    pub(super) fn powers(&self) -> &Nodes {
+        &self.network
+    }
+
     pub(super) fn nodes(&self) -> &[RunningNode] {
         &self.nodes
     }
