@@ -49,7 +49,7 @@ impl Gateway for Service {
         let late = || Status::new(Code::DeadlineExceeded, "evaluate timeout expired");
         let request = request.into_inner();
         let asked = self.peer.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
-        let work = within(deadline, evaluate::evaluate(&self.peer, request), late);
+        let work = within(deadline, Box::pin(evaluate::evaluate(&self.peer, request)), late);
         let answered = |answer: &EvaluateResponse| {
             let result = answer.result.as_ref();
             format!("status {}", result.map_or(0, |result| result.status))
@@ -63,7 +63,7 @@ impl Gateway for Service {
         let late = || Status::new(Code::DeadlineExceeded, "endorsement timeout expired while collecting endorsements");
         let request = request.into_inner();
         let asked = self.peer.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
-        let work = within(deadline, endorse::endorse(&self.peer, request), late);
+        let work = within(deadline, Box::pin(endorse::endorse(&self.peer, request)), late);
         let answered = |answer: &EndorseResponse| {
             let transaction = answer.prepared_transaction.as_ref();
             format!("a transaction of {} bytes", transaction.map_or(0, |transaction| transaction.payload.len()))
@@ -78,7 +78,7 @@ impl Gateway for Service {
             || Status::new(Code::DeadlineExceeded, "submit timeout expired while broadcasting to ordering service");
         let request = request.into_inner();
         let asked = self.peer.tracer.is_on().then(|| format!("[{}] {:?}", request.transaction_id, request.channel_id));
-        let work = within(deadline, submit::submit(&self.peer, request), late);
+        let work = within(deadline, Box::pin(submit::submit(&self.peer, request)), late);
         let method = "gateway.Gateway/Submit";
         let answered = |_: &SubmitResponse| "ordered".to_owned();
         calls::call(&self.peer, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
@@ -90,7 +90,7 @@ impl Gateway for Service {
     ) -> Result<Response<CommitStatusResponse>, Status> {
         let deadline = deadline(request.metadata());
         let late = || Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-        let work = within(deadline, commit::status(&self.peer, request.into_inner()), late);
+        let work = within(deadline, Box::pin(commit::status(&self.peer, request.into_inner())), late);
         let answered = |answer: &CommitStatusResponse| {
             format!("{} in block {}", answer.result().as_str_name(), answer.block_number)
         };
@@ -109,10 +109,10 @@ impl Gateway for Service {
     }
 }
 
-/// Waits no longer than the client does.
+/// Waits no longer than the client does. The work is boxed, since it would be moved otherwise.
 async fn within<T>(
     deadline: Option<Duration>,
-    work: impl Future<Output = Result<T, Status>>,
+    work: Pin<Box<dyn Future<Output = Result<T, Status>> + Send + '_>>,
     late: impl FnOnce() -> Status,
 ) -> Result<T, Status> {
     match deadline {

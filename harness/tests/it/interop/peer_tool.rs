@@ -29,10 +29,6 @@ impl<'a> Tool<'a> {
         Self { network, organization, peer: "peer0", user: "Admin" }
     }
 
-    fn domain(&self) -> &'static str {
-        PEERS[self.organization].0
-    }
-
     fn tls_root(&self, organization: usize) -> String {
         let domain = PEERS[organization].0;
         let path = format!("organizations/peerOrganizations/{domain}/peers/peer0.{domain}/tls/ca.crt");
