@@ -162,6 +162,11 @@ impl Deployed {
         assert_eq!((self.builds().await, self.starts().await), (1, 1));
 
         self.running.restart(PEER).await.unwrap();
+        // A node of this process may answer a moment before its log says so.
+        let begin = Instant::now();
+        while self.starts().await < 2 && begin.elapsed() < TIMEOUT {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert_eq!(self.starts().await, 2, "the peer was not started again");
         assert_eq!(self.owner_of("asset1").await, "before");
         self.submit(&["TransferAsset", "asset1", "after"]).await;
