@@ -81,7 +81,8 @@ pub struct E2eOptions {
     /// Cases to check, a TOML file. Default: those of the asset-transfer chaincode.
     #[arg(long, value_name = "FILE")]
     pub cases: Option<PathBuf>,
-    /// When to keep the evidence: logs, configuration, package, connection.json.
+    /// When to keep the evidence: logs, configuration, package, connection.json. The report
+    /// (report.html, report.json, junit.xml) is written unless this is never.
     #[arg(long, value_enum, default_value_t)]
     pub keep: Keep,
     /// Directory that receives the evidence, in a directory named after the run.

@@ -3,9 +3,10 @@
 use crate::cleanup::{Reaper, reaper};
 use crate::interrupt::Interrupt;
 use crate::options::{Cli, Command, E2eOptions, FabricOptions, FabricTag, Keep, Plan, RuntimeChoice, resolve_fabric};
+use crate::report::document::Document;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::{Step, Timeline, table};
-use crate::report::{ExitCode, error_text, say};
+use crate::report::{ExitCode, error_text, html, junit, say};
 use crate::run::{Finished, RunError, run};
 use crate::runtime::docker::{DockerRuntime, is_obtainable};
 use crate::runtime::embedded::EmbeddedRuntime;
@@ -136,13 +137,38 @@ async fn once(
     if code != ExitCode::Passed && plan.verbosity > 0 {
         print_logs(&evidence);
     }
-    if plan.keep == Keep::Always || (plan.keep == Keep::OnFailure && code != ExitCode::Passed) {
-        match evidence.write_to(&plan.evidence, runtime.name()) {
-            Ok(directory) => say(format_args!("evidence: {}", directory.display())),
-            Err(error) => eprintln!("warning: {}", error_text(&error)),
-        }
-    }
+    keep(plan, runtime, timeline, &result, code, evidence);
     (code, result.ok())
+}
+
+/// Writes the reports, and the evidence when it is wanted, and says where they are. A run that did not
+/// pass ends with its likely causes.
+fn keep(
+    plan: &Plan,
+    runtime: &Runtime,
+    timeline: &Timeline,
+    result: &Result<Finished, RunError>,
+    code: ExitCode,
+    evidence: Evidence,
+) {
+    let document = Document::new(plan, runtime, &timeline.steps(), result, &evidence);
+    for finding in &document.findings {
+        say(format_args!("\nlikely cause: {}\n  what to do: {}", finding.cause, finding.cure));
+    }
+    let passed = code == ExitCode::Passed;
+    if plan.keep == Keep::Never || (passed && plan.repeat > 1 && plan.keep != Keep::Always) {
+        return;
+    }
+    let mut reports = Evidence::default();
+    reports.add("report.json", document.to_json());
+    reports.add("junit.xml", junit::to_xml(&document));
+    reports.add("report.html", html::to_html(&document, &evidence));
+    let mut kept = if passed && plan.keep == Keep::OnFailure { Evidence::default() } else { evidence };
+    kept.append(reports);
+    match kept.write_to(&plan.evidence, runtime.name()) {
+        Ok(directory) => say(format_args!("report: {}", directory.join("report.html").display())),
+        Err(error) => eprintln!("warning: {}", error_text(&error)),
+    }
 }
 
 fn print_logs(evidence: &Evidence) {

@@ -8,7 +8,7 @@ mod command;
 pub use command::{ExplainOptions, explain};
 
 use regex::{Captures, Regex};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -51,7 +51,7 @@ impl TryFrom<String> for Expression {
 }
 
 /// A known failure that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it is called, such as `unknown-authority`.
     pub name: String,

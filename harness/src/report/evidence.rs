@@ -32,6 +32,11 @@ impl Evidence {
         self.files.push((path.into(), bytes.into()));
     }
 
+    /// Adds the files of another.
+    pub fn append(&mut self, other: Self) {
+        self.files.extend(other.files);
+    }
+
     /// Adds every file of the bundle that is no secret: those that others than their owner may read.
     pub fn add_configuration(&mut self, bundle: &Bundle) {
         for (path, file) in bundle.files.iter().filter(|(_, file)| file.mode & 0o044 != 0) {

@@ -2,7 +2,10 @@
 //!
 //! Decides nothing: outcomes come from [`crate::check`], the exit code from [`ExitCode`].
 
+pub mod document;
 pub mod evidence;
+pub mod html;
+pub mod junit;
 pub mod timeline;
 
 use crate::check::{CaseReport, Outcome};

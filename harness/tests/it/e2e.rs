@@ -68,8 +68,30 @@ impl E2e {
         let (output, text) = self.output();
         assert_eq!(output.status.code(), Some(0), "{:?}\n{text}", self.arguments);
         assert!(text.contains(" passed, 0 failed, "), "{text}");
-        assert!(!self.path("evidence").exists(), "a success keeps nothing");
+        self.assert_keeps_its_report_alone();
         self.assert_nothing_left();
+    }
+
+    /// A success keeps what came of it, and neither logs nor configuration.
+    fn assert_keeps_its_report_alone(&self) {
+        if self.arguments.windows(2).any(|pair| pair == ["--keep", "never"]) {
+            assert!(!self.path("evidence").exists());
+            return;
+        }
+        let kept = self.evidence();
+        let mut names: Vec<_> = kept.iter().filter_map(|(path, _)| path.file_name()?.to_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["junit.xml", "report.html", "report.json"]);
+        let text = |name: &str| {
+            let (_, bytes) = kept.iter().find(|(path, _)| path.ends_with(name)).unwrap();
+            String::from_utf8(bytes.clone()).unwrap()
+        };
+        let report: serde_json::Value = serde_json::from_str(&text("report.json")).unwrap();
+        assert_eq!(report["outcome"], "passed");
+        let cases = report["cases"].as_array().unwrap().len();
+        assert!(cases > 0);
+        assert_eq!(text("junit.xml").matches("<testcase ").count(), cases);
+        assert!(text("report.html").contains("<td class=\"passed\">passed</td>"));
     }
 
     pub(crate) fn assert_nothing_left(&self) {

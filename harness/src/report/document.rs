@@ -1,0 +1,179 @@
+//! What came of a run, as data: `report.json`, from which `junit.xml` and `report.html` are made.
+//!
+//! The members are described in docs/report.md.
+
+use super::{ExitCode, Report, error_text};
+use crate::check::Outcome;
+use crate::explain::{Finding, find};
+use crate::options::Plan;
+use crate::report::evidence::Evidence;
+use crate::report::timeline::Step;
+use crate::run::{Finished, RunError};
+use crate::runtime::Runtime;
+use serde::Serialize;
+use std::time::{Duration, SystemTime};
+use time::format_description::well_known::Rfc3339;
+
+/// The version of the document's schema.
+pub const SCHEMA: u32 = 1;
+
+/// A run and what came of it. Times are in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// When the run ended, in UTC, such as `2026-01-31T12:00:00Z`.
+    pub ended: String,
+    /// `passed`, `failed` or `could not run`.
+    pub outcome: &'static str,
+    /// What kept the cases from being run.
+    pub error: Option<String>,
+    /// What ran the nodes: `docker`, `process` or `embedded`.
+    pub runtime: &'static str,
+    /// The version of Fabric.
+    pub fabric: String,
+    /// What the topology was called.
+    pub topology: String,
+    /// The nodes of each organization.
+    pub organizations: Vec<Organization>,
+    /// TLS between the peers and the chaincode server: `off`, `tls` or `mtls`.
+    pub chaincode_tls: String,
+    /// From the first step to the first query's answer.
+    pub first_query: Option<u64>,
+    /// The steps, in the order of their ends.
+    pub steps: Vec<StepRecord>,
+    /// The cases, in their order.
+    pub cases: Vec<CaseRecord>,
+    /// Nodes and servers that ended by themselves.
+    pub deaths: Vec<String>,
+    /// What could not be removed.
+    pub left: Vec<String>,
+    /// The known failures that were found in the outcome and the logs. Empty when all passed.
+    pub findings: Vec<Finding>,
+}
+
+/// An organization of the network.
+#[derive(Debug, Serialize)]
+pub struct Organization {
+    /// Its MSP ID.
+    pub msp_id: String,
+    /// The full names of its nodes.
+    pub nodes: Vec<String>,
+}
+
+/// A step of the run.
+#[derive(Debug, Serialize)]
+pub struct StepRecord {
+    /// What was done.
+    pub name: &'static str,
+    /// When it began, since the run began.
+    pub begin: u64,
+    /// How long it took.
+    pub time: u64,
+}
+
+/// A case and what came of it.
+#[derive(Debug, Serialize)]
+pub struct CaseRecord {
+    /// Its name.
+    pub name: String,
+    /// `passed`, `failed` or `not run`.
+    pub outcome: &'static str,
+    /// How long it took.
+    pub time: u64,
+    /// Failed: what was expected.
+    pub expected: Option<String>,
+    /// Failed: what was seen.
+    pub seen: Option<String>,
+    /// Not run: why not.
+    pub reason: Option<String>,
+}
+
+impl Document {
+    /// Records a run. `evidence` holds the logs, in which causes are looked for when it did not pass.
+    pub fn new(
+        plan: &Plan,
+        runtime: &Runtime,
+        steps: &[Step],
+        result: &Result<Finished, RunError>,
+        evidence: &Evidence,
+    ) -> Self {
+        let nothing = Report::default();
+        let (report, code, error) = match result {
+            Ok(finished) => (&finished.report, finished.report.exit_code(), None),
+            Err(error) => (&nothing, ExitCode::CouldNotRun, Some(error_text(error))),
+        };
+        let mut document = Self {
+            schema: SCHEMA,
+            ended: time::OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
+            outcome: match code {
+                ExitCode::Passed => "passed",
+                ExitCode::Failed => "failed",
+                ExitCode::CouldNotRun => "could not run",
+            },
+            error,
+            runtime: runtime.name(),
+            fabric: runtime.version().to_owned(),
+            topology: plan.topology_name.clone(),
+            organizations: organizations(plan),
+            chaincode_tls: plan.tls.to_string(),
+            first_query: result.as_ref().ok().map(|finished| milliseconds(finished.to_first_query)),
+            steps: steps
+                .iter()
+                .map(|step| StepRecord {
+                    name: step.name,
+                    begin: milliseconds(step.begin),
+                    time: milliseconds(step.time),
+                })
+                .collect(),
+            cases: report.cases.iter().map(case).collect(),
+            deaths: report.deaths.iter().map(ToString::to_string).collect(),
+            left: report.left.clone(),
+            findings: Vec::new(),
+        };
+        if code != ExitCode::Passed {
+            document.findings = document.causes(evidence);
+        }
+        document
+    }
+
+    fn causes(&self, evidence: &Evidence) -> Vec<Finding> {
+        let seen = self.cases.iter().filter_map(|case| case.seen.as_ref().map(|seen| (case.name.as_str(), seen.as_str())));
+        let logs: Vec<(String, String)> = evidence
+            .logs()
+            .map(|(path, bytes)| (path.display().to_string(), String::from_utf8_lossy(bytes).into_owned()))
+            .collect();
+        let logs = logs.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+        find(self.error.iter().map(|error| ("the run", error.as_str())).chain(seen).chain(logs))
+    }
+
+    /// The document as JSON, indented.
+    pub fn to_json(&self) -> String {
+        // Its types have no maps with other keys than strings, and nothing else that can fail.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}
+
+fn organizations(plan: &Plan) -> Vec<Organization> {
+    let mut organizations: Vec<Organization> = Vec::new();
+    for node in plan.topology.nodes() {
+        match organizations.iter_mut().find(|organization| organization.msp_id == node.msp_id) {
+            Some(organization) => organization.nodes.push(node.name),
+            None => organizations.push(Organization { msp_id: node.msp_id.to_string(), nodes: vec![node.name] }),
+        }
+    }
+    organizations
+}
+
+fn case(case: &crate::check::CaseReport) -> CaseRecord {
+    let (outcome, expected, seen, reason) = match &case.outcome {
+        Outcome::Passed => ("passed", None, None, None),
+        Outcome::Failed { expected, seen } => ("failed", Some(expected.clone()), Some(seen.clone()), None),
+        Outcome::NotRun { reason } => ("not run", None, None, Some(reason.clone())),
+    };
+    CaseRecord { name: case.name.clone(), outcome, time: milliseconds(case.time), expected, seen, reason }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
