@@ -22,19 +22,13 @@ fn the_catalogue_is_read_and_refers_only_to_itself() {
 #[test]
 fn what_real_peers_say_is_explained() {
     let seen = [
-        (
-            "could not build chaincode: docker build failed: docker build is disabled",
-            "docker-missing",
-        ),
+        ("could not build chaincode: docker build failed: docker build is disabled", "docker-missing"),
         ("failed to generate platform-specific docker build: Unknown chaincodeType: CCAAS", "type-not-taken"),
         (
             "Build -> external builder failed to build: external builder 'ccaas_builder' failed: exit status 3",
             "build-failed",
         ),
-        (
-            "external builder failed to release: builder 'ccaas_builder' release failed: exit status 4",
-            "release-failed",
-        ),
+        ("external builder failed to release: builder 'ccaas_builder' release failed: exit status 4", "release-failed"),
         (
             "could not launch chaincode f1:00: error building chaincode: error building image: external builder failed: existing build could not be restored: chaincode 'f1:00' was already built with builder 'ccaas_builder', but that builder is no longer available",
             "builder-gone",

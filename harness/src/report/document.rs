@@ -138,7 +138,8 @@ impl Document {
     }
 
     fn causes(&self, evidence: &Evidence) -> Vec<Finding> {
-        let seen = self.cases.iter().filter_map(|case| case.seen.as_ref().map(|seen| (case.name.as_str(), seen.as_str())));
+        let seen =
+            self.cases.iter().filter_map(|case| case.seen.as_ref().map(|seen| (case.name.as_str(), seen.as_str())));
         let logs: Vec<(String, String)> = evidence
             .logs()
             .map(|(path, bytes)| (path.display().to_string(), String::from_utf8_lossy(bytes).into_owned()))

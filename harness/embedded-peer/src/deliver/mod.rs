@@ -147,11 +147,11 @@ impl<N: Node> Session<N> {
         if self.delivery.is_none() {
             let envelope = match self.requests.message().await {
                 Ok(envelope) => envelope?,
-                Err(status) => return self.end(Err(status)),
+                Err(status) => return Some(self.end(Err(status))),
             };
             match self.begin(envelope) {
                 Ok(delivery) => self.delivery = Some(delivery),
-                Err(code) => return self.end(Ok(self.node.status(code))),
+                Err(code) => return Some(self.end(Ok(self.node.status(code)))),
             }
         }
         let delivery = self.delivery.as_mut()?;
@@ -161,17 +161,17 @@ impl<N: Node> Session<N> {
         }
         let block = match delivery.block(self.node.clock()).await {
             Ok(block) => block,
-            Err(code) => return self.end(Ok(self.node.status(code))),
+            Err(code) => return Some(self.end(Ok(self.node.status(code)))),
         };
         match self.node.block(&delivery.channel, &block, delivery.content, &delivery.signed) {
             Ok(response) => Some(Ok(response)),
-            Err(status) => self.end(Err(status)),
+            Err(status) => Some(self.end(Err(status))),
         }
     }
 
-    fn end<T>(&mut self, answer: Result<T, Status>) -> Option<Result<T, Status>> {
+    fn end<T>(&mut self, answer: Result<T, Status>) -> Result<T, Status> {
         self.is_done = true;
-        Some(answer)
+        answer
     }
 
     fn begin(&self, envelope: Envelope) -> Result<Delivery, Code> {

@@ -224,9 +224,9 @@ fn filtered(block: &Block) -> Result<FilteredBlock, String> {
     let envelopes = block.data.as_ref().map(|data| &*data.data).unwrap_or_default();
     for (index, envelope) in envelopes.iter().enumerate() {
         let Ok(envelope) = Envelope::decode(&**envelope) else { continue };
-        let payload = Payload::decode(&*envelope.payload).map_err(malformed)?;
+        let payload = Payload::decode(&*envelope.payload).map_err(|error| malformed(&error))?;
         let Some(header) = payload.header else { continue };
-        let header = ChannelHeader::decode(&*header.channel_header).map_err(malformed)?;
+        let header = ChannelHeader::decode(&*header.channel_header).map_err(|error| malformed(&error))?;
         filtered.channel_id = header.channel_id;
         let data = if header.r#type == HeaderType::EndorserTransaction as i32 {
             Some(filtered_transaction::Data::TransactionActions(actions(&payload.data)?))
@@ -245,13 +245,16 @@ fn filtered(block: &Block) -> Result<FilteredBlock, String> {
 
 fn actions(transaction: &[u8]) -> Result<FilteredTransactionActions, String> {
     let mut filtered = FilteredTransactionActions::default();
-    for action in Transaction::decode(transaction).map_err(malformed)?.actions {
-        let Some(endorsed) = ChaincodeActionPayload::decode(&*action.payload).map_err(malformed)?.action else {
+    for action in Transaction::decode(transaction).map_err(|error| malformed(&error))?.actions {
+        let Some(endorsed) =
+            ChaincodeActionPayload::decode(&*action.payload).map_err(|error| malformed(&error))?.action
+        else {
             continue;
         };
-        let response = ProposalResponsePayload::decode(&*endorsed.proposal_response_payload).map_err(malformed)?;
-        let action = ChaincodeAction::decode(&*response.extension).map_err(malformed)?;
-        let event = ChaincodeEvent::decode(&*action.events).map_err(malformed)?;
+        let response =
+            ProposalResponsePayload::decode(&*endorsed.proposal_response_payload).map_err(|error| malformed(&error))?;
+        let action = ChaincodeAction::decode(&*response.extension).map_err(|error| malformed(&error))?;
+        let event = ChaincodeEvent::decode(&*action.events).map_err(|error| malformed(&error))?;
         if !event.chaincode_id.is_empty() {
             let chaincode_event = Some(ChaincodeEvent { payload: Vec::new(), ..event });
             filtered.chaincode_actions.push(FilteredChaincodeAction { chaincode_event });
@@ -260,6 +263,6 @@ fn actions(transaction: &[u8]) -> Result<FilteredTransactionActions, String> {
     Ok(filtered)
 }
 
-fn malformed(error: prost::DecodeError) -> String {
+fn malformed(error: &prost::DecodeError) -> String {
     error.to_string()
 }

@@ -70,7 +70,7 @@ impl Running {
 
     fn join_orderers(&self, count: usize) {
         for orderer in self.orderers().iter().take(count) {
-            orderer.join(genesis(&self.bundle)).unwrap();
+            orderer.join(&genesis(&self.bundle)).unwrap();
         }
     }
 
@@ -168,7 +168,7 @@ async fn nothing_is_ordered_before_most_orderers_have_joined() {
     let refused = running.broadcast(envelope.clone()).await;
     assert_refused(&refused, Status::ServiceUnavailable, "no Raft leader");
 
-    running.orderers()[2].join(genesis(&running.bundle)).unwrap();
+    running.orderers()[2].join(&genesis(&running.bundle)).unwrap();
     for peer in running.network.nodes().peers() {
         peer.join(CHANNEL, genesis(&running.bundle)).unwrap();
     }
@@ -176,9 +176,9 @@ async fn nothing_is_ordered_before_most_orderers_have_joined() {
     let block = running.block(1).await;
     assert_eq!(block.data.unwrap().data, [envelope.encode_to_vec()]);
     // An orderer that joins later has every block.
-    let info = running.orderers()[1].join(genesis(&running.bundle)).unwrap();
+    let info = running.orderers()[1].join(&genesis(&running.bundle)).unwrap();
     assert_eq!((info.relation, info.status, info.height), ("consenter", "active", 2));
-    assert_eq!(running.orderers()[1].join(genesis(&running.bundle)), Err(JoinError::AlreadyExists));
+    assert_eq!(running.orderers()[1].join(&genesis(&running.bundle)), Err(JoinError::AlreadyExists));
     assert!(running.orderers()[1].leave(CHANNEL) && running.orderers()[2].leave(CHANNEL));
     let refused = running.broadcast(envelope).await;
     assert_refused(&refused, Status::ServiceUnavailable, "no Raft leader");

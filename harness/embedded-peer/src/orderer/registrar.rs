@@ -143,8 +143,8 @@ impl Orderer {
     }
 
     /// Joins the channel of a configuration block.
-    pub(crate) fn join(&self, block: Block) -> Result<ChannelInfo, JoinError> {
-        let resources = check_join_block(&block).map_err(JoinError::Invalid)?;
+    pub(crate) fn join(&self, block: &Block) -> Result<ChannelInfo, JoinError> {
+        let resources = check_join_block(block).map_err(JoinError::Invalid)?;
         let name = resources.channel().to_owned();
         let mut memberships = self.memberships.write().unwrap_or_else(PoisonError::into_inner);
         if memberships.contains_key(&name) {
@@ -152,14 +152,14 @@ impl Orderer {
         }
         let number = self.number_in(&resources);
         let chain = if block.header.as_ref().is_some_and(|header| header.number == 0) {
-            self.ordering.begin(&block, &resources)
+            self.ordering.begin(block, &resources)
         } else {
             let missing = || {
                 JoinError::Refused(format!(
                     "failed to create follower: no orderer of this process has the channel {name}"
                 ))
             };
-            self.ordering.with_block(&name, &block).ok_or_else(missing)?
+            self.ordering.with_block(&name, block).ok_or_else(missing)?
         };
         if let Some(number) = number {
             chain.join(number, self.signer.clone());

@@ -135,13 +135,10 @@ fn der(into: &mut Vec<u8>, tag: u8, content: &[u8]) {
     into.push(tag);
     let length = content.len().to_be_bytes();
     let zeros = length.iter().take_while(|byte| **byte == 0).count();
-    match content.len() {
-        short @ 0..0x80 => into.push(short.to_le_bytes()[0]),
-        _ => {
-            into.push(0x80 | (length.len() - zeros).to_le_bytes()[0]);
-            into.extend_from_slice(&length[zeros..]);
-        }
+    if content.len() >= 0x80 {
+        into.push(0x80 | (length.len() - zeros).to_le_bytes()[0]);
     }
+    into.extend_from_slice(if content.is_empty() { &[0] } else { &length[zeros..] });
     into.extend_from_slice(content);
 }
 
@@ -173,19 +170,19 @@ mod tests {
         let quorum = Signatories::Bft(vec![(1, &signer), (3, &signer)]);
         sign(&mut block, 4, &quorum).unwrap();
         let metadata = &block.metadata.as_ref().unwrap().metadata;
-        let signed = Metadata::decode(&*metadata[0]).unwrap();
-        let value = OrdererBlockMetadata::decode(&*signed.value).unwrap();
+        let signatures = Metadata::decode(&*metadata[0]).unwrap();
+        let value = OrdererBlockMetadata::decode(&*signatures.value).unwrap();
         assert_eq!(value.last_config, Some(LastConfig { index: 4 }));
-        let numbers = signed.signatures.iter().map(|s| IdentifierHeader::decode(&*s.identifier_header).unwrap());
+        let numbers = signatures.signatures.iter().map(|s| IdentifierHeader::decode(&*s.identifier_header).unwrap());
         assert_eq!(numbers.map(|header| header.identifier).collect::<Vec<_>>(), [1, 3]);
         let last = Metadata::decode(&*metadata[1]).unwrap();
         assert_eq!(LastConfig::decode(&*last.value).unwrap().index, 4);
 
         sign(&mut block, 4, &Signatories::Raft { leader: &signer, consenters: 3 }).unwrap();
-        let signed = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
-        let [signature] = &signed.signatures[..] else { panic!("one signature: {signed:?}") };
+        let signatures = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
+        let [signature] = &signatures.signatures[..] else { panic!("one signature: {signatures:?}") };
         let header = header_bytes(block.header.as_ref().unwrap());
-        let message = [&*signed.value, &signature.signature_header, &header].concat();
+        let message = [&*signatures.value, &signature.signature_header, &header].concat();
         // The seeded signer repeats its signatures.
         assert_eq!(signature.signature, signer.sign(&message).unwrap());
     }

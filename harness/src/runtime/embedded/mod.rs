@@ -75,7 +75,7 @@ pub(super) struct Prepared {
 /// Nodes in this process, and chaincode servers that run.
 #[derive(Debug)]
 pub(super) struct Network {
-    network: Nodes,
+    running: Nodes,
     record: Record,
     nodes: Vec<RunningNode>,
     chaincodes: Vec<RunningChaincode>,
@@ -110,7 +110,7 @@ impl Prepared {
             let (_, network) = tokio::try_join!(serving, nodes)?;
             let servers = servers.into_iter().map(|server| chaincode::Server::Process(Box::new(server)));
             Ok(Network {
-                network,
+                running: network,
                 record,
                 nodes: bundle.nodes.iter().map(reached).collect(),
                 chaincodes: servers.map(RunningChaincode).collect(),
@@ -149,7 +149,7 @@ impl Prepared {
 
 impl Network {
     pub(super) fn powers(&self) -> &Nodes {
-        &self.network
+        &self.running
     }
 
     pub(super) fn nodes(&self) -> &[RunningNode] {
@@ -164,7 +164,7 @@ impl Network {
         if !self.nodes.iter().any(|node| node.name == name) {
             return Err(no_such_node(name, &self.nodes));
         }
-        self.network.restart(name).await.map_err(RuntimeError::Embedded)
+        self.running.restart(name).await.map_err(RuntimeError::Embedded)
     }
 
     fn servers(&self) -> impl Iterator<Item = &Server> {

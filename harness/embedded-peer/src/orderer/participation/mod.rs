@@ -139,7 +139,7 @@ fn join(orderer: &Arc<Orderer>, content_type: &str, body: &[u8]) -> Answer {
         );
         return error(StatusCode::BAD_REQUEST, &reason);
     };
-    match orderer.join(block) {
+    match orderer.join(&block) {
         Ok(info) => created(info),
         Err(refused) => join_error(&refused),
     }
