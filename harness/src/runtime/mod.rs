@@ -354,7 +354,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.logs().await,
             RunningIn::Process(network) => network.logs(),
-            RunningIn::Embedded(network) => network.logs(),
+            RunningIn::Embedded(network) => network.logs().await,
         }
     }
 
@@ -363,7 +363,7 @@ impl Running {
         match &self.inner {
             RunningIn::Docker(network) => network.log_tail(name).await,
             RunningIn::Process(network) => network.log_tail(name),
-            RunningIn::Embedded(network) => network.log_tail(name),
+            RunningIn::Embedded(network) => network.log_tail(name).await,
         }
     }
 

@@ -179,16 +179,17 @@ impl Network {
         join_all(self.servers().map(|server| server.child().deaths())).await.into_iter().flatten().collect()
     }
 
-    pub(super) fn logs(&self) -> BTreeMap<String, String> {
+    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
         let servers = self.servers().map(|server| (server.name().to_owned(), log::whole(server.child().log_path())));
-        self.record.logs(self.nodes.iter().map(|node| &*node.name)).into_iter().chain(servers).collect()
+        let nodes = self.record.logs(self.nodes.iter().map(|node| &*node.name)).await;
+        nodes.into_iter().chain(servers).collect()
     }
 
-    pub(super) fn log_tail(&self, name: &str) -> String {
+    pub(super) async fn log_tail(&self, name: &str) -> String {
         if let Some(server) = self.servers().find(|server| server.name() == name) {
             return server.log_tail();
         }
-        let logs = self.record.logs(std::iter::once(name));
+        let logs = self.record.logs(std::iter::once(name)).await;
         logs.get(name).map(|log| log::last_lines(log)).unwrap_or_default()
     }
 }
