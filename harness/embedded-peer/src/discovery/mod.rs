@@ -1,6 +1,6 @@
 //! The discovery service, as far as SDKs and the peer tool need it.
 //!
-//! Who may endorse is found out in [`endorsement`]; here it gets the definitions and the peers of
+//! Who may endorse is found out in `endorsement`; here it gets the definitions and the peers of
 //! this process to look at.
 
 pub(crate) mod endorsement;
