@@ -1,6 +1,7 @@
 //! Makes a Hyperledger Fabric network run, deploys a chaincode to it, checks it, and stops it.
 //!
-//! [`run::run`] is the whole way on one screen. What a network is made of comes from
+//! [`network::Network`] is what a test of one's own starts and calls; [`run::run`] is the whole way of
+//! `e2e` on one screen. What a network is made of comes from
 //! [`fabric_network`]; where it runs is known to [`runtime`] alone.
 
 pub mod check;
@@ -10,6 +11,7 @@ pub mod couchdb;
 pub mod deploy;
 pub mod explain;
 pub mod interrupt;
+pub mod network;
 pub mod options;
 pub mod program;
 pub mod report;

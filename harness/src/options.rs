@@ -3,7 +3,8 @@
 //! Every option is declared here, once. [`Plan::resolve`] reports every mistake at once, each with
 //! the option's name; it starts nothing.
 
-use crate::check::cases::{CaseFile, CaseFileError};
+use crate::check::cases::{Case, CaseFile, CaseFileError};
+use crate::check::definition::ChaincodeSection;
 use clap::{Parser, Subcommand, ValueEnum};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
@@ -14,6 +15,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+const DEFAULT_TOPOLOGY: &str = "solo";
+const DEFAULT_TIMEOUT: u64 = 60;
 
 /// Runs a Hyperledger Fabric network and checks chaincode on it.
 #[derive(Debug, Parser)]
@@ -57,9 +61,9 @@ pub struct FabricOptions {
     pub fabric_bin: Option<PathBuf>,
 }
 
-/// The options of `e2e`.
+/// Which network runs, with which chaincode.
 #[derive(Debug, Clone, clap::Args)]
-pub struct E2eOptions {
+pub struct NetworkOptions {
     /// What runs the peers and orderers.
     #[arg(long, value_enum, default_value_t)]
     pub runtime: RuntimeChoice,
@@ -68,7 +72,7 @@ pub struct E2eOptions {
     pub fabric: FabricOptions,
     /// Network to run: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers
     /// each, 3 raft orderers), bft (solo with 4 BFT orderers; Fabric 3), or a YAML file.
-    #[arg(long, value_name = "solo|duo|bft|FILE", default_value = "solo")]
+    #[arg(long, value_name = "solo|duo|bft|FILE", default_value = DEFAULT_TOPOLOGY)]
     pub topology: String,
     /// CouchDB that holds the world state of a peer, http://USER:PASSWORD@HOST:PORT with an
     /// administrator's password; once for each peer, in the order of the topology. Default: none,
@@ -78,21 +82,8 @@ pub struct E2eOptions {
     /// TLS between the peers and the chaincode server. Everything else always uses TLS.
     #[arg(long, value_enum, default_value_t)]
     pub tls: TlsMode,
-    /// Cases to check, a TOML file. Default: those of the asset-transfer chaincode.
-    #[arg(long, value_name = "FILE")]
-    pub cases: Option<PathBuf>,
-    /// When to keep the evidence: logs, configuration, package, connection.json. The report
-    /// (report.html, report.json, junit.xml) is written unless this is never.
-    #[arg(long, value_enum, default_value_t)]
-    pub keep: Keep,
-    /// Directory that receives the evidence, in a directory named after the run.
-    #[arg(long, value_name = "DIR", default_value = "target/e2e")]
-    pub evidence: PathBuf,
-    /// Run the whole job N times and print the median of each step's time.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub repeat: u32,
     /// Longest wait for any one thing, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
     /// With --runtime embedded: makes what the nodes draw by lot (nonces, signatures) the same in each
     /// run.
@@ -108,6 +99,45 @@ pub struct E2eOptions {
     /// --runtime embedded every message between client, peer and chaincode.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+impl NetworkOptions {
+    /// The defaults, with these programs.
+    pub fn new(builder: PathBuf, chaincode: PathBuf) -> Self {
+        Self {
+            runtime: RuntimeChoice::default(),
+            fabric: FabricOptions::default(),
+            topology: DEFAULT_TOPOLOGY.to_owned(),
+            couchdb: Vec::new(),
+            tls: TlsMode::default(),
+            timeout: DEFAULT_TIMEOUT,
+            seed: None,
+            builder,
+            chaincode,
+            verbose: 0,
+        }
+    }
+}
+
+/// The options of `e2e`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct E2eOptions {
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkOptions,
+    /// Cases to check, a TOML file. Default: those of the asset-transfer chaincode.
+    #[arg(long, value_name = "FILE")]
+    pub cases: Option<PathBuf>,
+    /// When to keep the evidence: logs, configuration, package, connection.json. The report
+    /// (report.html, report.json, junit.xml) is written unless this is never.
+    #[arg(long, value_enum, default_value_t)]
+    pub keep: Keep,
+    /// Directory that receives the evidence, in a directory named after the run.
+    #[arg(long, value_name = "DIR", default_value = "target/e2e")]
+    pub evidence: PathBuf,
+    /// Run the whole job N times and print the median of each step's time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeat: u32,
 }
 
 /// What runs the peers and orderers.
@@ -159,9 +189,9 @@ impl fmt::Display for TlsMode {
     }
 }
 
-/// What the user asked for, resolved and validated.
+/// A network that was asked for, resolved and validated.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct NetworkPlan {
     /// What runs the nodes.
     pub runtime: RuntimeChoice,
     /// Image tag or release line, if one was asked for.
@@ -176,12 +206,6 @@ pub struct Plan {
     pub couchdb: Vec<CouchDb>,
     /// TLS between the peers and the chaincode server.
     pub tls: TlsMode,
-    /// When to keep the evidence.
-    pub keep: Keep,
-    /// Parent directory of the evidence.
-    pub evidence: PathBuf,
-    /// How often the whole job runs.
-    pub repeat: u32,
     /// Longest wait for any one thing.
     pub timeout: Duration,
     /// What the embedded nodes draw by lot is made from this.
@@ -189,10 +213,25 @@ pub struct Plan {
     /// The ccaas-builder program.
     pub builder: PathBuf,
     /// The chaincode server program.
-    pub chaincode: PathBuf,
-    /// The cases that are checked.
-    pub cases: CaseFile,
-    /// How much is said: 0, 1, 2.
+    pub server: PathBuf,
+    /// What is committed on each channel.
+    pub chaincode: ChaincodeSection,
+}
+
+/// What the user asked `e2e` for, resolved and validated.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The network, and the chaincode on it.
+    pub network: NetworkPlan,
+    /// The cases that are checked; at least one.
+    pub cases: Vec<Case>,
+    /// When to keep the evidence.
+    pub keep: Keep,
+    /// Parent directory of the evidence.
+    pub evidence: PathBuf,
+    /// How often the whole job runs.
+    pub repeat: u32,
+    /// How much is said: 0 to 3.
     pub verbosity: u8,
 }
 
@@ -281,13 +320,13 @@ pub enum OptionError {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct OptionErrors(pub Vec<OptionError>);
 
-impl Plan {
-    /// Resolves and validates the options of `e2e`.
+impl NetworkPlan {
+    /// Resolves and validates the options of a network, on which `chaincode` is committed.
     ///
     /// # Errors
     ///
     /// Every mistake that was found, each with its option's name.
-    pub fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
+    pub fn resolve(options: &NetworkOptions, chaincode: ChaincodeSection) -> Result<Self, OptionErrors> {
         let mut mistakes = Vec::new();
         let mut keep = |mistake| mistakes.push(mistake);
 
@@ -309,11 +348,6 @@ impl Plan {
         for (option, path) in [("--builder", &options.builder), ("--chaincode", &options.chaincode)] {
             let _ = check_program(option, path).map_err(&mut keep);
         }
-        let cases = match &options.cases {
-            Some(path) => CaseFile::read(path),
-            None => CaseFile::asset_transfer(),
-        };
-        let cases = cases.map_err(|error| keep(error.into())).ok();
         if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
             && topology.ordering.consensus == Consensus::Bft
             && fabric.release == Release::V2_5
@@ -324,8 +358,8 @@ impl Plan {
             });
         }
 
-        match (fabric, topology, couchdb, cases) {
-            (Some(fabric), Some(topology), Some(couchdb), Some(cases)) if mistakes.is_empty() => Ok(Self {
+        match (fabric, topology, couchdb) {
+            (Some(fabric), Some(topology), Some(couchdb)) if mistakes.is_empty() => Ok(Self {
                 runtime: options.runtime,
                 fabric,
                 fabric_bin: options.fabric.fabric_bin.clone(),
@@ -333,17 +367,45 @@ impl Plan {
                 topology_name: options.topology.clone(),
                 couchdb,
                 tls: options.tls,
-                keep: options.keep,
-                evidence: options.evidence.clone(),
-                repeat: options.repeat,
                 timeout: Duration::from_secs(options.timeout),
                 seed: options.seed,
                 builder: options.builder.clone(),
-                chaincode: options.chaincode.clone(),
-                cases,
-                verbosity: options.verbose,
+                server: options.chaincode.clone(),
+                chaincode,
             }),
             _ => Err(OptionErrors(mistakes)),
+        }
+    }
+}
+
+impl Plan {
+    /// Resolves and validates the options of `e2e`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake that was found, each with its option's name.
+    pub fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
+        let file = match &options.cases {
+            Some(path) => CaseFile::read(path),
+            None => CaseFile::asset_transfer(),
+        };
+        let (file, mistake) = match file {
+            Ok(file) => (file, None),
+            Err(error) => (CaseFile::default(), Some(error.into())),
+        };
+        let network = NetworkPlan::resolve(&options.network, file.chaincode);
+        match (network, mistake) {
+            (Ok(network), None) => Ok(Self {
+                network,
+                cases: file.cases,
+                keep: options.keep,
+                evidence: options.evidence.clone(),
+                repeat: options.repeat,
+                verbosity: options.network.verbose,
+            }),
+            (network, mistake) => {
+                Err(OptionErrors(network.err().into_iter().flat_map(|found| found.0).chain(mistake).collect()))
+            }
         }
     }
 }

@@ -2,29 +2,25 @@
 
 use crate::cleanup::{Reaper, reaper};
 use crate::interrupt::Interrupt;
-use crate::options::{Cli, Command, E2eOptions, FabricOptions, FabricTag, Keep, Plan, RuntimeChoice, resolve_fabric};
+use crate::network::choice::{Choice, DEFAULT_FABRIC, choose, describe, process};
+use crate::network::error::RunError;
+use crate::options::{Cli, Command, E2eOptions, FabricOptions, Keep, NetworkPlan, Plan, resolve_fabric};
 use crate::report::document::Document;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::{Step, Timeline, table};
 use crate::report::{ExitCode, error_text, html, junit, say};
-use crate::run::{Finished, RunError, run};
-use crate::runtime::docker::{DockerRuntime, is_obtainable};
-use crate::runtime::embedded::EmbeddedRuntime;
-use crate::runtime::process::ProcessRuntime;
+use crate::run::{Finished, run};
+use crate::runtime::docker::is_obtainable;
 use crate::runtime::{Runtime, RuntimeOptions};
 use fabric_network::couchdb::CouchDb;
-use fabric_network::release::Release;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The version of the images when none was asked for.
-const DEFAULT_FABRIC: &str = "3.1";
 
 /// Does what the command line says, to its exit code.
 pub async fn program(cli: Cli) -> ExitCode {
     match cli.command {
         Command::E2e(options) => {
-            crate::report::log(options.verbose);
+            crate::report::log(options.network.verbose);
             e2e(&options).await
         }
         Command::Probe(options) => probe(&options).await,
@@ -58,24 +54,10 @@ fn could_not_run(reason: &str) -> ExitCode {
 
 /// Runs the plan as often as it says, and ends with the worst of the outcomes.
 async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
-    let runtime = tokio::select! {
-        runtime = choose(plan) => runtime,
-        signal = interrupt.came() => Err(format!("ended by {signal}")),
-    };
-    let runtime = match runtime {
+    let runtime = match chosen(&plan.network, interrupt).await {
         Ok(runtime) => runtime,
         Err(reason) => return could_not_run(&reason),
     };
-    say(format_args!(
-        "runtime {}, {}, topology {}, chaincode TLS {}",
-        runtime.name(),
-        describe(&runtime),
-        plan.topology_name,
-        plan.tls
-    ));
-    if let Some(not_covered) = runtime.not_covered() {
-        say(format_args!("not covered: {not_covered}"));
-    }
     let mut worst = ExitCode::Passed;
     let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
     for count in 1..=plan.repeat {
@@ -100,6 +82,29 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
         say(format_args!("\n{}", table(&runs, &to_first_query).trim_end()));
     }
     worst
+}
+
+/// The runtime of the plan. Which it is, and what it does not cover, is said.
+async fn chosen(plan: &NetworkPlan, interrupt: &Interrupt) -> Result<Runtime, String> {
+    let reaper = Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
+    let Choice { runtime, passed_over } = tokio::select! {
+        choice = choose(plan, reaper) => choice?,
+        signal = interrupt.came() => return Err(format!("ended by {signal}")),
+    };
+    for (name, reason) in passed_over {
+        say(format_args!("runtime {name} passed over: {reason}"));
+    }
+    say(format_args!(
+        "runtime {}, {}, topology {}, chaincode TLS {}",
+        runtime.name(),
+        describe(&runtime),
+        plan.topology_name,
+        plan.tls
+    ));
+    if let Some(not_covered) = runtime.not_covered() {
+        say(format_args!("not covered: {not_covered}"));
+    }
+    Ok(runtime)
 }
 
 /// One run, told about, its evidence kept as the plan says.
@@ -225,105 +230,4 @@ async fn couchdb_for_tests() -> Result<String, String> {
     let couchdb: CouchDb = url.parse().map_err(|error| format!("{VARIABLE}: {error}"))?;
     let version = crate::couchdb::version(&couchdb, Duration::from_secs(5)).await;
     version.map_err(|error| format!("{VARIABLE}, {couchdb}: {}", error.source))
-}
-
-fn describe(runtime: &Runtime) -> String {
-    let as_if = if runtime.not_covered().is_some() { "as " } else { "" };
-    format!("{as_if}Fabric {}", runtime.version())
-}
-
-/// The runtime that was asked for, or the first possible one.
-async fn choose(plan: &Plan) -> Result<Runtime, String> {
-    let mut settings = RuntimeOptions::new(&plan.builder);
-    settings.timeout = plan.timeout;
-    settings.reaper =
-        Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
-    let fabric = plan.fabric.as_ref();
-    let on_processes = process(settings.clone(), fabric, plan.fabric_bin.as_deref());
-    match plan.runtime {
-        RuntimeChoice::Docker => docker(settings, fabric).await.map_err(|reason| format!("--runtime docker: {reason}")),
-        RuntimeChoice::Process => on_processes.await.map_err(|reason| format!("--runtime process: {reason}")),
-        // Whoever says where the programs are wants them taken.
-        RuntimeChoice::Auto if plan.fabric_bin.is_some() => on_processes.await,
-        RuntimeChoice::Auto => {
-            let settings_of_embedded = settings.clone();
-            let without_docker = match docker(settings, fabric).await {
-                Ok(runtime) => match reaches_databases(&runtime, plan).await {
-                    Ok(()) => return Ok(runtime),
-                    Err(reason) => reason,
-                },
-                Err(reason) => reason,
-            };
-            say(format_args!("runtime docker passed over: {without_docker}"));
-            let without_process = match on_processes.await {
-                Ok(runtime) => return Ok(runtime),
-                Err(reason) => reason,
-            };
-            say(format_args!("runtime process passed over: {without_process}"));
-            Ok(embedded(settings_of_embedded, plan))
-        }
-        RuntimeChoice::Embedded => Ok(embedded(settings, plan)),
-    }
-}
-
-/// Whether nodes of this runtime reach every CouchDB. One that is not found is told of when it is asked.
-async fn reaches_databases(runtime: &Runtime, plan: &Plan) -> Result<(), String> {
-    for couchdb in &plan.couchdb {
-        let found = tokio::net::lookup_host((couchdb.host(), couchdb.port()));
-        let found = tokio::time::timeout(plan.timeout, found).await;
-        let address = found.ok().and_then(Result::ok).and_then(|mut addresses| addresses.next());
-        if let Some(address) = address {
-            let reached = runtime.reaches(address.ip().to_canonical());
-            reached.map_err(|error| format!("--couchdb {couchdb} {}", error_text(&error)))?;
-        }
-    }
-    Ok(())
-}
-
-fn embedded(settings: RuntimeOptions, plan: &Plan) -> Runtime {
-    let release = plan.fabric.as_ref().map_or_else(Release::default, |fabric| fabric.release);
-    Runtime::Embedded(EmbeddedRuntime::new(settings, release).seed(plan.seed))
-}
-
-async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<Runtime, String> {
-    let tag = fabric.map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
-    DockerRuntime::find(settings, tag).await.map(Runtime::Docker).map_err(|error| error_text(&error))
-}
-
-async fn process(
-    settings: RuntimeOptions,
-    fabric: Option<&FabricTag>,
-    directory: Option<&Path>,
-) -> Result<Runtime, String> {
-    let runtime = ProcessRuntime::find(settings, directory).await.map_err(|error| error_text(&error))?;
-    let version = runtime.version();
-    match fabric {
-        Some(fabric) if !is_version(version, &fabric.tag) => Err(format!(
-            "--fabric {} was asked for, but {} is {version}; give the directory of the other one by --fabric-bin",
-            fabric.tag,
-            runtime.peer().display()
-        )),
-        _ => Ok(Runtime::Process(runtime)),
-    }
-}
-
-/// Whether `version` (`3.1.5`) is the one asked for (`3.1`, `3.1.5`, `v3.1.5`).
-fn is_version(version: &str, asked: &str) -> bool {
-    let plain = |text: &str| text.trim_start_matches('v').to_owned();
-    let (version, asked) = (plain(version), plain(asked));
-    version == asked || version.starts_with(&format!("{asked}."))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_version;
-
-    #[test]
-    fn a_release_line_is_every_version_of_it_and_no_other() {
-        assert!(is_version("3.1.5", "3.1"));
-        assert!(is_version("v3.1.5", "3.1.5"));
-        assert!(!is_version("3.1.5", "3.1.4"));
-        assert!(!is_version("3.10.0", "3.1"));
-        assert!(!is_version("2.5.16", "3.1"));
-    }
 }

@@ -13,9 +13,10 @@ use fabric_protos::protos::TxValidationCode;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str::FromStr;
 
 /// The cases of one chaincode, in the order in which they run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CaseFile {
     /// What is committed.
     pub chaincode: ChaincodeSection,
@@ -34,7 +35,7 @@ struct FileText {
 }
 
 /// One transaction, and what must come of it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What holds when the case passes, as a sentence.
@@ -92,9 +93,10 @@ pub struct IdentityName {
     pub organization: String,
 }
 
-impl<'de> Deserialize<'de> for IdentityName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromStr for IdentityName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let is_user = |user: &str| {
             let number = user.strip_prefix("User").and_then(|number| number.parse::<u32>().ok());
             user == "Admin" || number.is_some_and(|number| user == format!("User{number}") && number > 0)
@@ -103,8 +105,14 @@ impl<'de> Deserialize<'de> for IdentityName {
             Some((user, organization)) if is_user(user) && !organization.is_empty() => {
                 Ok(Self { user: user.to_owned(), organization: organization.to_owned() })
             }
-            _ => Err(serde::de::Error::custom("an identity is Admin@ORGANIZATION, User1@ORGANIZATION and so on")),
+            _ => Err(format!("an identity is Admin@ORGANIZATION, User1@ORGANIZATION and so on, not {text:?}")),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for IdentityName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -264,7 +272,7 @@ impl CaseFile {
         if cases.is_empty() {
             return Err(CaseFileError::Empty { file: file.to_owned() });
         }
-        if let Some(name) = chaincode.name_twice(crate::run::CHAINCODE) {
+        if let Some(name) = chaincode.name_twice(crate::network::nodes::CHAINCODE) {
             return Err(CaseFileError::Twice { file: file.to_owned(), name: name.to_owned() });
         }
         for (index, case) in cases.iter().enumerate() {
@@ -305,6 +313,12 @@ impl Call<'_> {
 const ERROR_THRESHOLD: i32 = 400;
 
 impl Case {
+    /// A question that any chaincode answers, if only by an error.
+    pub fn probe(chaincode: &ChaincodeSection) -> Self {
+        let evaluate = Some(vec![Data::text("org.hyperledger.fabric:GetMetadata")]);
+        Self { evaluate, init: chaincode.init_required, ..Self::default() }
+    }
+
     /// What the case calls.
     pub fn call(&self) -> Call<'_> {
         match (&self.submit, &self.evaluate) {

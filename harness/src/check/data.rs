@@ -22,6 +22,11 @@ use serde_json::Value;
 pub struct Data(Vec<u8>);
 
 impl Data {
+    /// A text, as it is.
+    pub fn text(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+
     /// What is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.0

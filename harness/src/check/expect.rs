@@ -1,5 +1,6 @@
 //! Compares what came of a call with what its case expects.
 
+use super::Difference;
 use super::cases::{Case, ExpectedEvent};
 use super::matching::match_json;
 use super::target::{Channel, Client};
@@ -7,13 +8,6 @@ use crate::client::{ClientError, EventStart, Invocation, Transaction};
 use fabric_protos::protos::Response;
 use serde_json::Value;
 use tokio::time::Instant;
-
-/// A difference between what was expected and what was seen.
-#[derive(Debug)]
-pub(super) struct Difference {
-    pub(super) expected: String,
-    pub(super) seen: String,
-}
 
 /// Endorses, and if that is right submits, and waits for what comes of it.
 pub(super) async fn submitted(

@@ -13,7 +13,6 @@ mod target;
 pub use target::{Channel, Client, Target};
 
 use cases::{Before, Call, Case};
-use expect::Difference;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,6 +46,16 @@ pub enum Outcome {
     },
 }
 
+/// A difference between what was expected and what was seen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, seen {seen}")]
+pub struct Difference {
+    /// What was expected.
+    pub expected: String,
+    /// What was seen.
+    pub seen: String,
+}
+
 /// Runs the cases in their order. `before` does what a case wants done before its call.
 pub async fn run(
     cases: &[Case],
@@ -78,7 +87,7 @@ async fn outcome(case: &Case, target: &Target, before: &mut impl AsyncFnMut(Befo
 }
 
 async fn check(case: &Case, target: &Target) -> Result<(), Difference> {
-    let channel = target.channel(case)?;
+    let channel = target.channel_of(case)?;
     let client = channel.client(case.identity.as_ref())?;
     let organizations = channel.msp_ids(&case.endorsing_organizations)?;
     let invocation = target.invocation(case, channel);

@@ -1,7 +1,7 @@
 //! Whom the cases call: channels, the clients of their organizations, and what the network has.
 
+use super::Difference;
 use super::cases::{Case, IdentityName};
-use super::expect::Difference;
 use crate::client::{ClientError, Invocation, PeerClient};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ pub struct Client {
 impl Target {
     /// What the network lacks for this case, if anything.
     pub(super) fn lacks(&self, case: &Case) -> Option<String> {
-        let organizations = self.channel(case).map_or(0, |channel| channel.organizations.len());
+        let organizations = self.channel_of(case).map_or(0, |channel| channel.organizations.len());
         if organizations < case.needs.organizations {
             return Some(format!("needs {} organizations, the channel has {organizations}", case.needs.organizations));
         }
@@ -67,15 +67,20 @@ impl Target {
     }
 
     /// The case's channel.
-    pub(super) fn channel(&self, case: &Case) -> Result<&Channel, Difference> {
-        let found = match &case.channel {
-            Some(name) => self.channels.iter().find(|channel| channel.name == *name),
+    pub(super) fn channel_of(&self, case: &Case) -> Result<&Channel, Difference> {
+        self.channel(case.channel.as_deref())
+    }
+
+    /// The channel of this name, or the default one.
+    pub(crate) fn channel(&self, name: Option<&str>) -> Result<&Channel, Difference> {
+        let found = match name {
+            Some(name) => self.channels.iter().find(|channel| channel.name == name),
             None => self.channels.first(),
         };
         found.ok_or_else(|| {
             let known: Vec<&str> = self.channels.iter().map(|channel| channel.name.as_str()).collect();
             Difference {
-                expected: format!("a channel {}", case.channel.as_deref().unwrap_or_default()),
+                expected: format!("a channel {}", name.unwrap_or_default()),
                 seen: format!("the channels {}", known.join(", ")),
             }
         })
@@ -123,14 +128,14 @@ impl Target {
         Ok(())
     }
 
-    pub(super) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 }
 
 impl Channel {
     /// The client of this name, or the default one.
-    pub(super) fn client(&self, name: Option<&IdentityName>) -> Result<&Client, Difference> {
+    pub(crate) fn client(&self, name: Option<&IdentityName>) -> Result<&Client, Difference> {
         let found = match name {
             None => self.clients.first(),
             Some(name) => self.clients.iter().find(|client| {
@@ -149,7 +154,7 @@ impl Channel {
     }
 
     /// The MSP IDs of organizations that are given by their names or MSP IDs.
-    pub(super) fn msp_ids(&self, organizations: &[String]) -> Result<Vec<String>, Difference> {
+    pub(crate) fn msp_ids(&self, organizations: &[String]) -> Result<Vec<String>, Difference> {
         let msp_id = |wanted: &String| {
             let known = self.organizations.iter().find(|(name, msp_id)| [name, msp_id].contains(&wanted));
             known.map(|(_, msp_id)| msp_id.clone()).ok_or_else(|| {
@@ -208,8 +213,8 @@ mod tests {
     #[test]
     fn a_name_that_the_network_has_not_is_told_beside_those_that_it_has() {
         let target = target(false);
-        let channel = target.channel(&case("")).unwrap();
-        let absent = target.channel(&case("channel = 'other'")).unwrap_err();
+        let channel = target.channel_of(&case("")).unwrap();
+        let absent = target.channel_of(&case("channel = 'other'")).unwrap_err();
         assert_eq!((absent.expected.as_str(), absent.seen.as_str()), ("a channel other", "the channels mychannel"));
         let identity = case("identity = 'User2@Org1'").identity;
         assert_eq!(channel.client(identity.as_ref()).unwrap_err().expected, "an identity User2@Org1");

@@ -220,10 +220,25 @@ impl PeerClient {
         organizations: &[String],
         deadline: Instant,
     ) -> Result<Submitted, ClientError> {
+        self.submit_transaction_to(invocation, organizations, std::slice::from_ref(self), deadline).await
+    }
+
+    /// As [`submit_transaction`](Self::submit_transaction), but waits until each of `peers` has
+    /// committed.
+    ///
+    /// # Errors
+    /// As the four steps.
+    pub async fn submit_transaction_to(
+        &self,
+        invocation: &Invocation,
+        organizations: &[String],
+        peers: &[PeerClient],
+        deadline: Instant,
+    ) -> Result<Submitted, ClientError> {
         let proposal = invocation.propose(&self.signer)?;
         let transaction = self.endorse(&proposal, organizations, deadline).await?;
         let result = transaction.result().map_err(|bad| ClientError::malformed("endorse", self.name(), bad))?;
-        let committed = self.commit(&transaction, std::slice::from_ref(self), deadline).await?;
+        let committed = self.commit(&transaction, peers, deadline).await?;
         Ok(Submitted { result, committed })
     }
 

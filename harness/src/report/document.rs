@@ -5,10 +5,11 @@
 use super::{ExitCode, Report, error_text};
 use crate::check::Outcome;
 use crate::explain::{Finding, find};
+use crate::network::error::RunError;
 use crate::options::Plan;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Step;
-use crate::run::{Finished, RunError};
+use crate::run::Finished;
 use crate::runtime::Runtime;
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
@@ -114,9 +115,9 @@ impl Document {
             error,
             runtime: runtime.name(),
             fabric: runtime.version().to_owned(),
-            topology: plan.topology_name.clone(),
+            topology: plan.network.topology_name.clone(),
             organizations: organizations(plan),
-            chaincode_tls: plan.tls.to_string(),
+            chaincode_tls: plan.network.tls.to_string(),
             first_query: result.as_ref().ok().map(|finished| milliseconds(finished.to_first_query)),
             steps: steps
                 .iter()
@@ -157,7 +158,7 @@ impl Document {
 
 fn organizations(plan: &Plan) -> Vec<Organization> {
     let mut organizations: Vec<Organization> = Vec::new();
-    for node in plan.topology.nodes() {
+    for node in plan.network.topology.nodes() {
         match organizations.iter_mut().find(|organization| organization.msp_id == node.msp_id) {
             Some(organization) => organization.nodes.push(node.name),
             None => organizations.push(Organization { msp_id: node.msp_id.to_string(), nodes: vec![node.name] }),

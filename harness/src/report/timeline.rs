@@ -64,9 +64,10 @@ impl Timeline {
         }
     }
 
-    /// The time since the run began.
-    pub fn elapsed(&self) -> Duration {
-        self.begin.elapsed()
+    /// When the last step of this name ended, since the run began; zero if none has.
+    pub fn end_of(&self, name: &str) -> Duration {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.iter().rfind(|step| step.name == name).map(|step| step.begin + step.time).unwrap_or_default()
     }
 
     /// The steps that ended, in the order of their ends.

@@ -69,7 +69,7 @@ fn read_end(path: &Path, limit: u64) -> io::Result<(u64, Vec<u8>)> {
 
 /// The last lines of a text. The stack trace of a panic is cut: what stands before it says more than
 /// where it is. That of an error which the program survived is not, since what it died of comes after.
-pub(super) fn last_lines(text: &str) -> String {
+pub(crate) fn last_lines(text: &str) -> String {
     let plain = without_escapes(text);
     let lines: Vec<&str> = plain.lines().filter(|line| !line.trim().is_empty()).collect();
     let is_fatal = |line: &&str| line.starts_with("panic: ") || line.starts_with("fatal error: ");

@@ -35,6 +35,7 @@ use futures::future::BoxFuture;
 pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 pub use death::{Cause, Death};
 pub use error::{RuntimeError, StartError, Unavailable};
+pub(crate) use log::last_lines;
 
 use crate::cleanup::{Custody, Leftover, Reaper, Swept};
 use crate::report::error_text;

@@ -1,0 +1,102 @@
+//! What a network of a test shall be, and its start.
+
+use super::choice::choose;
+use super::{Network, NetworkError, not_up};
+use crate::check::definition::ChaincodeSection;
+use crate::cleanup::Reaper;
+use crate::interrupt::Interrupt;
+use crate::options::{NetworkOptions, NetworkPlan, RuntimeChoice, TlsMode};
+use crate::report::evidence::Evidence;
+use crate::report::timeline::Timeline;
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Variable with the path of the external builder.
+const BUILDER_VARIABLE: &str = "CCAAS_BUILDER";
+/// The external builder's program.
+const BUILDER: &str = "ccaas-builder";
+
+/// What a network shall be. Defaults: those of `e2e`, on the first possible runtime.
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs before `start`"]
+pub struct NetworkBuilder {
+    options: NetworkOptions,
+    external_builder: Option<PathBuf>,
+    chaincode: ChaincodeSection,
+}
+
+impl NetworkBuilder {
+    pub(super) fn new(chaincode: PathBuf) -> Self {
+        let options = NetworkOptions::new(PathBuf::new(), chaincode);
+        Self { options, external_builder: None, chaincode: ChaincodeSection::default() }
+    }
+
+    /// What runs the nodes. Default: docker, process or embedded, the first that is possible.
+    pub fn runtime(mut self, runtime: RuntimeChoice) -> Self {
+        self.options.runtime = runtime;
+        self
+    }
+
+    /// `solo`, `duo`, `bft`, or the path of a topology's YAML file. Default: `solo`.
+    pub fn topology(mut self, topology: &str) -> Self {
+        topology.clone_into(&mut self.options.topology);
+        self
+    }
+
+    /// The version of Fabric: `2.5`, `3.1`, or an image tag. Default: that of the programs, or 3.1.
+    pub fn fabric(mut self, version: &str) -> Self {
+        self.options.fabric.fabric = Some(version.to_owned());
+        self
+    }
+
+    /// The directory of Fabric's `peer` and `orderer`. Default: PATH.
+    pub fn fabric_bin(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.options.fabric.fabric_bin = Some(directory.into());
+        self
+    }
+
+    /// TLS between the peers and the chaincode server. Default: mutual.
+    pub fn tls(mut self, tls: TlsMode) -> Self {
+        self.options.tls = tls;
+        self
+    }
+
+    /// Longest wait for any one thing, in whole seconds. Default 60 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout.as_secs().max(1);
+        self
+    }
+
+    /// What is committed: name, version, policies, collections. Default: `asset-transfer` 1.0.
+    pub fn definition(mut self, chaincode: ChaincodeSection) -> Self {
+        self.chaincode = chaincode;
+        self
+    }
+
+    /// The `ccaas-builder` program. Default: the variable `CCAAS_BUILDER`, or PATH.
+    pub fn external_builder(mut self, program: impl Into<PathBuf>) -> Self {
+        self.external_builder = Some(program.into());
+        self
+    }
+
+    /// Starts the network, commits the chaincode, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`]; by then everything that was started is gone.
+    pub async fn start(mut self) -> Result<Network, NetworkError> {
+        self.options.builder = self.external_builder.or_else(on_this_machine).ok_or(NetworkError::NoBuilder)?;
+        let plan = NetworkPlan::resolve(&self.options, self.chaincode)?;
+        let choice = choose(&plan, Reaper::default()).await.map_err(NetworkError::Runtime)?;
+        let (timeline, mut evidence) = (Timeline::begin(true), Evidence::default());
+        let never = Interrupt::never();
+        let started = Network::start(&plan, &choice.runtime, &timeline, &mut evidence, &never);
+        Box::pin(started).await.map_err(|error| not_up(error, &evidence))
+    }
+}
+
+fn on_this_machine() -> Option<PathBuf> {
+    let on_path = || env::split_paths(&env::var_os("PATH")?).map(|path| path.join(BUILDER)).find(|path| path.is_file());
+    env::var_os(BUILDER_VARIABLE).map(PathBuf::from).or_else(on_path)
+}

@@ -1,0 +1,314 @@
+//! The nodes and chaincode servers of a plan: started, given the chaincode, stopped.
+
+use super::error::{RunError, unless, warn_of};
+use crate::check::cases::Case;
+use crate::check::{self, Target};
+use crate::client::Definition;
+use crate::couchdb::Databases;
+use crate::deploy::{Administration, DeployError, Package};
+use crate::interrupt::Interrupt;
+use crate::options::{NetworkPlan, TlsMode};
+use crate::report::evidence::Evidence;
+use crate::report::timeline::Timeline;
+use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError};
+use ccaas_builder::connection::Connection;
+use ccaas_builder::package::{self, package_id};
+use fabric_network::bundle::{Bundle, File};
+use fabric_network::identity::Validity;
+use fabric_network::render::{RenderOptions, render};
+use fabric_network::topology::{Channel, NodeKind};
+use futures::future::try_join_all;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Name of the chaincode's server, and in its definition unless the plan says otherwise.
+pub const CHAINCODE: &str = "asset-transfer";
+/// The name of the step that ends with the first query's answer.
+pub const FIRST_QUERY: &str = "first query";
+
+/// How long certificates are valid: a year.
+const LIFETIME: Duration = Duration::from_hours(365 * 24);
+
+/// Nodes and chaincode servers that answer. Dropping it ends them, but leaves what the peers put into
+/// a CouchDB to the next run.
+#[derive(Debug)]
+pub struct Nodes {
+    /// The plan that they are of.
+    pub plan: NetworkPlan,
+    /// Their files and identities.
+    pub bundle: Bundle,
+    /// What runs.
+    pub running: Running,
+    deployments: Vec<Deployment>,
+    databases: Option<Databases>,
+}
+
+/// How nodes ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Those that had ended by themselves before.
+    pub deaths: Vec<Death>,
+    /// The whole logs, by node and chaincode server.
+    pub logs: BTreeMap<String, String>,
+    /// What could not be removed.
+    pub left: Vec<String>,
+}
+
+impl Nodes {
+    /// Starts what the plan asks for, and waits until it answers. Dropping the future ends whatever was
+    /// started. Configuration, packages and, after a failure, logs are added to `evidence`.
+    ///
+    /// # Errors
+    ///
+    /// What kept them from answering; by then everything that was started is gone.
+    pub async fn start(
+        plan: &NetworkPlan,
+        runtime: &Runtime,
+        timeline: &Timeline,
+        evidence: &mut Evidence,
+        interrupt: &Interrupt,
+    ) -> Result<Self, RunError> {
+        let databases = if plan.couchdb.is_empty() {
+            None
+        } else {
+            let reaches = |address| runtime.reaches(address);
+            let claim = Databases::claim(&plan.couchdb, &plan.topology, plan.timeout, reaches);
+            Some(unless(interrupt, timeline.step("claim each CouchDB", claim)).await??)
+        };
+        match Box::pin(bring_up(plan, runtime, timeline, evidence, interrupt)).await {
+            Ok((bundle, deployments, running)) => {
+                Ok(Self { plan: plan.clone(), bundle, running, deployments, databases })
+            }
+            Err(error) => {
+                warn_of(&release(databases, timeline).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings the chaincode to every channel: joins, installs, approves, commits, and waits until it
+    /// answers `probe` and can be endorsed. The answer itself does not matter.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal.
+    pub async fn deploy(&self, probe: &Case, timeline: &Timeline) -> Result<Target, RunError> {
+        let (topology, deployments) = (&self.plan.topology, &self.deployments);
+        let connect = Administration::connect(topology, &self.bundle, self.running.nodes(), self.plan.timeout);
+        let administration = timeline.step("connect to the nodes", connect).await?;
+        let packages: Vec<&Package> = deployments.iter().map(|deployment| &deployment.package).collect();
+        administration.join_and_install_all(topology, &self.bundle, &packages, timeline).await?;
+        let everywhere =
+            || topology.channels.iter().flat_map(|channel| deployments.iter().map(move |one| (channel, one)));
+        let approve = everywhere().map(|(channel, one)| administration.approve(channel, &one.definition, &one.package));
+        timeline.step("approve for each organization", try_join_all(approve)).await?;
+        let check = everywhere().map(|(channel, one)| administration.check_readiness(channel, &one.definition));
+        timeline.step("check the commit readiness", try_join_all(check)).await?;
+        let commit = everywhere().map(|(channel, one)| administration.commit(channel, &one.definition));
+        timeline.step("commit", try_join_all(commit)).await?;
+
+        let target = target(&self.plan, &administration, &self.bundle)?;
+        timeline.step(FIRST_QUERY, target.first_answer(probe)).await.map_err(RunError::FirstQuery)?;
+        let known = target.endorsers_are_known(probe);
+        timeline.step("wait until the endorsers are known", known).await.map_err(RunError::Endorsers)?;
+        Ok(target)
+    }
+
+    /// The package of each chaincode name, that of the chaincode under test first.
+    pub fn packages(&self) -> impl Iterator<Item = &Package> {
+        self.deployments.iter().map(|deployment| &deployment.package)
+    }
+
+    /// Stops the chaincode servers and starts them again.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be stopped or started.
+    pub async fn restart_chaincodes(&self) -> Result<(), RuntimeError> {
+        for server in self.running.chaincodes() {
+            server.restart().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends everything and removes all of it.
+    pub async fn stop(self, timeline: &Timeline) -> Ended {
+        let deaths = self.running.deaths().await;
+        let logs = self.running.logs().await;
+        let left = timeline.step("stop, and remove everything", self.running.stop()).await.err().unwrap_or_default();
+        let mut left: Vec<String> = left.iter().map(crate::report::error_text).collect();
+        left.extend(release(self.databases, timeline).await);
+        Ended { deaths, logs, left }
+    }
+}
+
+/// Gives each CouchDB back; what could not be removed from them.
+async fn release(databases: Option<Databases>, timeline: &Timeline) -> Vec<String> {
+    let Some(databases) = databases else { return Vec::new() };
+    let removed = timeline.step("remove the channels' databases", databases.release()).await;
+    removed.err().unwrap_or_default().iter().map(crate::report::error_text).collect()
+}
+
+async fn bring_up(
+    plan: &NetworkPlan,
+    runtime: &Runtime,
+    timeline: &Timeline,
+    evidence: &mut Evidence,
+    interrupt: &Interrupt,
+) -> Result<(Bundle, Vec<Deployment>, Running), RunError> {
+    let names = server_names(plan);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &names));
+    let placed = unless(interrupt, place).await??;
+    let (bundle, deployments) =
+        timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
+    evidence.add_configuration(&bundle);
+    for (Deployment { package, .. }, name) in deployments.iter().zip(&names) {
+        let directory = if *name == CHAINCODE { "package".to_owned() } else { format!("package-of-{name}") };
+        evidence.add(format!("{directory}/connection.json"), package.connection.clone());
+        evidence.add(format!("{directory}/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
+    }
+
+    let servers: Vec<_> = deployments.iter().map(|deployment| deployment.server.clone()).collect();
+    let start = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &servers));
+    let running = unless(interrupt, start).await?.map_err(|error| {
+        evidence.add_logs(error.logs);
+        *error.source
+    })?;
+    Ok((bundle, deployments, running))
+}
+
+/// A definition, the package that it refers to, and the server of that package.
+///
+/// Each name of the chaincode has its own: a peer knows a chaincode server by its package, and lets
+/// one that is running a transaction take part in it once only.
+#[derive(Debug)]
+struct Deployment {
+    definition: Definition,
+    package: Package,
+    server: ChaincodeSpec,
+}
+
+/// The name of each chaincode server, in the order of the definitions.
+fn server_names(plan: &NetworkPlan) -> Vec<String> {
+    let further = (2..).map(|number| format!("{CHAINCODE}-{number}")).take(plan.chaincode.also_named.len());
+    std::iter::once(CHAINCODE.to_owned()).chain(further).collect()
+}
+
+/// Everything that is known before anything runs: the network's files, the packages, the servers.
+fn prepare(plan: &NetworkPlan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Vec<Deployment>), RunError> {
+    let validity = Validity::starting(SystemTime::now(), LIFETIME);
+    let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
+    let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
+    let options = RenderOptions { couchdb, ..RenderOptions::new(runtime.release(), validity) };
+    let bundle = render(&plan.topology, &placed.placement, &options)?;
+    let definitions = plan.chaincode.definitions(CHAINCODE);
+    let deployments = server_names(plan).into_iter().zip(definitions).map(|(name, definition)| {
+        let place = placed.chaincodes.get(&name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
+        let package = make_package(plan.tls, &name, place, &bundle)?;
+        let server = chaincode_server(plan, &name, place, &bundle, &package);
+        Ok(Deployment { definition, package, server })
+    });
+    let deployments = deployments.collect::<Result<Vec<_>, RunError>>()?;
+    tell(&bundle, &deployments);
+    Ok((bundle, deployments))
+}
+
+/// Commands and configuration, for who asked for them by `-vv`. Keys are not among them.
+fn tell(bundle: &Bundle, deployments: &[Deployment]) {
+    for node in &bundle.nodes {
+        let command = format!("{} {}", node.program, node.arguments.join(" "));
+        tracing::debug!("{}: {command}\n{}", node.name, lines("environment", &node.environment));
+        for (name, value) in &node.secrets {
+            tracing::debug!("  {name}={value}");
+        }
+        for (path, file) in bundle.files.range(node.directory.clone()..) {
+            if path.starts_with(&node.directory) && path.extension().is_some_and(|extension| extension == "yaml") {
+                tracing::debug!("{}:\n{}", path.display(), String::from_utf8_lossy(&file.bytes));
+            }
+        }
+    }
+    for Deployment { package, server, .. } in deployments {
+        tracing::debug!("package {}\nconnection.json: {}", package.id, package.connection);
+        let environment = lines("environment", &server.environment);
+        tracing::debug!("{}: {}\n{environment}", server.name, server.program.display());
+    }
+}
+
+fn lines(title: &str, values: &BTreeMap<String, String>) -> String {
+    let lines = values.iter().map(|(name, value)| format!("\n  {name}={value}"));
+    std::iter::once(title.to_owned()).chain(lines).collect()
+}
+
+fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) -> Result<Target, RunError> {
+    let channel = |channel: &Channel| {
+        Ok(check::Channel {
+            name: channel.name.clone(),
+            peers: administration.channel_peers(channel).cloned().collect(),
+            clients: administration.clients(channel, bundle)?,
+            organizations: administration.organizations(channel),
+        })
+    };
+    Ok(Target {
+        channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
+        chaincode: plan.chaincode.name.as_ref().map_or(CHAINCODE, |name| &name.0).to_owned(),
+        couchdb: !plan.couchdb.is_empty(),
+        timeout: plan.timeout,
+    })
+}
+
+/// The package: the address, the root certificate to trust, and never a key. Which key a peer shows
+/// is its own environment's matter.
+fn make_package(tls: TlsMode, name: &str, place: &ChaincodePlacement, bundle: &Bundle) -> Result<Package, RunError> {
+    let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
+    let connection = Connection {
+        address: place.address.clone(),
+        dial_timeout: "10s".to_owned(),
+        tls_required: tls != TlsMode::Off,
+        client_auth_required: tls == TlsMode::Mtls,
+        root_cert: if tls == TlsMode::Off { String::new() } else { owner.tls_ca_pem.clone() },
+        ..Connection::default()
+    };
+    let text = String::from_utf8_lossy(&connection.to_bytes()).into_owned();
+    let label = format!("{name}_1.0");
+    let content =
+        package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files: BTreeMap::new() };
+    let bytes = content.to_bytes()?;
+    Ok(Package { id: package_id(&label, &bytes), bytes, connection: text })
+}
+
+/// The chaincode server, which trusts the client certificates of every organization's peers.
+fn chaincode_server(
+    plan: &NetworkPlan,
+    name: &str,
+    place: &ChaincodePlacement,
+    bundle: &Bundle,
+    package: &Package,
+) -> ChaincodeSpec {
+    const CERTIFICATE: &str = "server.crt";
+    const KEY: &str = "server.key";
+    const CLIENT_CA: &str = "client-ca.crt";
+    let organizations = &bundle.identities.peer_organizations;
+    let path = |name: &str| place.directory.join(name).to_string_lossy().into_owned();
+    let mut environment = BTreeMap::from([
+        ("CHAINCODE_ID".to_owned(), package.id.clone()),
+        ("CHAINCODE_SERVER_ADDRESS".to_owned(), place.listen.clone()),
+        ("CHAINCODE_TLS_DISABLED".to_owned(), (plan.tls == TlsMode::Off).to_string()),
+    ]);
+    let mut files = BTreeMap::new();
+    if let (Some(owner), true) = (organizations.first(), plan.tls != TlsMode::Off) {
+        let server = &owner.chaincode_server;
+        files.insert(Path::new(CERTIFICATE).to_owned(), File::public(server.certificate_pem.as_str()));
+        files.insert(Path::new(KEY).to_owned(), File::private(&server.private_key_pem));
+        environment.insert("CHAINCODE_TLS_CERT".to_owned(), path(CERTIFICATE));
+        environment.insert("CHAINCODE_TLS_KEY".to_owned(), path(KEY));
+    }
+    if plan.tls == TlsMode::Mtls {
+        let trusted: String = organizations.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
+        files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));
+        environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), path(CLIENT_CA));
+    }
+    let (name, program) = (name.to_owned(), plan.server.clone());
+    ChaincodeSpec { name, program, arguments: Vec::new(), environment, files }
+}

@@ -1,0 +1,70 @@
+//! The library as a test author uses it: a network started, called, and gone.
+
+use fabric_harness::network::{CallError, Network, NetworkBuilder, NetworkError};
+use fabric_harness::options::RuntimeChoice;
+use std::env;
+use std::time::Duration;
+
+fn builder() -> NetworkBuilder {
+    let sample = env::var_os("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE");
+    Network::builder(sample).runtime(RuntimeChoice::Embedded)
+}
+
+#[tokio::test]
+async fn networks_side_by_side_are_each_their_own() {
+    let (one, other) = tokio::join!(builder().start(), builder().topology("duo").start());
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let committed = one.call(["CreateAsset", "a1", "blue", "5", "Tom", "300"]).identity("Admin@Org1").submit().await;
+    assert!(committed.unwrap().committed.block_number > 0);
+    assert_eq!(one.call(["AssetExists", "a1"]).evaluate().await.unwrap(), b"true");
+    let of_other = other.call(["AssetExists", "a1"]).identity("User1@Org2").endorsed_by("Org2").evaluate();
+    assert_eq!(of_other.await.unwrap(), b"false");
+    assert_ne!(one.package_id(), other.package_id());
+    one.stop().await.unwrap();
+    assert_eq!(other.call(["AssetExists", "a1"]).evaluate().await.unwrap(), b"false");
+}
+
+#[tokio::test]
+async fn a_dropped_network_leaves_nothing() {
+    let network = builder().start().await.unwrap();
+    let directory = network.nodes().running.directory().to_owned();
+    let address = network.nodes().running.nodes()[0].grpc.uri.replace("https://", "");
+    assert!(directory.is_dir());
+    tokio::net::TcpStream::connect(&address).await.unwrap();
+    drop(network);
+    assert!(!directory.exists());
+    // Its tasks are told to end, and end when this one lets them.
+    let closed = async { while tokio::net::TcpStream::connect(&address).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_can_not_be_made_says_what_there_is() {
+    let network = builder().start().await.unwrap();
+    let call = || network.call(["ReadAsset", "a9"]);
+    for (call, expected) in [
+        (call().channel("other"), "expected a channel other, seen the channels mychannel"),
+        (call().identity("User9@Org1"), "expected an identity User9@Org1, seen the identities User1@Org1, Admin@Org1"),
+        (call().identity("Tom"), "an identity is Admin@ORGANIZATION, User1@ORGANIZATION and so on"),
+        (call().endorsed_by("Org7"), "expected an organization Org7 in the channel mychannel, seen the organizations"),
+    ] {
+        let error = call.evaluate().await.unwrap_err();
+        assert!(matches!(error, CallError::Unknown(_)) && error.to_string().contains(expected), "{error}");
+    }
+    let CallError::Client(refused) = call().evaluate().await.unwrap_err() else { panic!("not of the chaincode") };
+    assert!(refused.chaincode_error().is_some(), "{refused}");
+}
+
+#[tokio::test]
+async fn a_network_that_can_not_be_says_why() {
+    let error = Network::builder("no-program").topology("trio").external_builder("/").start().await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, NetworkError::Options(_)), "{text}");
+    for mistake in ["--chaincode no-program", "--topology trio", "--builder /"] {
+        assert!(text.contains(mistake), "{text}");
+    }
+    let ends = Network::builder("/bin/false").runtime(RuntimeChoice::Embedded).start().await.unwrap_err();
+    assert!(matches!(&ends, NetworkError::Run { .. }), "{ends}");
+    let cause = std::error::Error::source(&ends).unwrap().to_string();
+    assert!(cause.contains("asset-transfer ended"), "{cause}");
+}
