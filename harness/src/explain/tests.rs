@@ -85,3 +85,34 @@ fn a_long_line_is_shortened_around_what_it_says() {
     assert!(found[0].excerpt.contains("chaincode stream terminated"), "{}", found[0].excerpt);
     assert!(found[0].excerpt.chars().count() <= EXCERPT + 2);
 }
+
+/// `docs/troubleshooting.md` is written by this test when `BLESS` is set.
+#[test]
+fn the_page_of_failures_is_the_catalogue() {
+    let mut page = String::from(
+        "# Troubleshooting, by symptom\n\nWhat a client or a log says, what is wrong, and what to do. \
+         `cargo xtask explain LOG…` finds these\nin your logs, and a run that fails names them by itself. \
+         This page is made from the same catalogue.\n",
+    );
+    for failure in &CATALOGUE.failures {
+        page += &format!("\n## {}\n\n", failure.name);
+        for expression in &failure.says {
+            page += &format!("    {}\n", readable(expression.0.as_str()));
+        }
+        let text = |text: &str| text.replace("${", "<").replace('}', ">").replace('<', "`<").replace('>', ">`");
+        page += &format!("\n{}\n\n**What to do.** {}\n", text(&failure.cause), text(&failure.cure));
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page, "docs/troubleshooting.md is not what the catalogue says; run this test with BLESS=1");
+}
+
+/// An expression as a person reads it: a named group is its name.
+fn readable(expression: &str) -> String {
+    let group = Regex::new(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)").unwrap();
+    let plain = group.replace_all(expression, "<$1>");
+    plain.replace(r"\S+", "…").replace("[^']+", "…").replace('\\', "")
+}
