@@ -4,6 +4,7 @@
 
 use crate::check::Client;
 use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Signer, SignerError};
+use crate::report::messages::Journal;
 use crate::report::timeline::Timeline;
 use crate::runtime::RunningNode;
 use fabric_network::bundle::Bundle;
@@ -109,6 +110,15 @@ impl Administration {
         let orderers = orderers.map(|(node, admin)| Participation::new(&node.name, admin, admin_tls));
         let orderers = orderers.collect::<Result<_, _>>()?;
         Ok(Self { organizations, orderers, timeout })
+    }
+
+    /// The same, with each message to and from a peer noted in this journal.
+    #[must_use]
+    pub fn noting(mut self, journal: &Journal) -> Self {
+        for organization in &mut self.organizations {
+            organization.peers = organization.peers.drain(..).map(|peer| peer.noting(journal)).collect();
+        }
+        self
     }
 
     /// Joins every orderer, and the peers of the channel's organizations, to each channel; meanwhile

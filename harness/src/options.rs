@@ -95,8 +95,8 @@ pub struct NetworkOptions {
     /// The chaincode server program, statically linked. `cargo xtask e2e` builds and gives the sample.
     #[arg(long, value_name = "FILE")]
     pub chaincode: PathBuf,
-    /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration, -vvv with
-    /// --runtime embedded every message between client, peer and chaincode.
+    /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration, -vvv the messages
+    /// between client, peers and chaincode of each failed case, -vvvv of every case.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -138,6 +138,9 @@ pub struct E2eOptions {
     /// Run the whole job N times and print the median of each step's time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
+    /// Say only what failed, and the last line.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
 }
 
 /// What runs the peers and orderers.
@@ -216,6 +219,8 @@ pub struct NetworkPlan {
     pub server: PathBuf,
     /// What is committed on each channel.
     pub chaincode: ChaincodeSection,
+    /// Whether the messages between peers and chaincode shall be seen, by a tap if need be.
+    pub tap: bool,
 }
 
 /// What the user asked `e2e` for, resolved and validated.
@@ -231,8 +236,10 @@ pub struct Plan {
     pub evidence: PathBuf,
     /// How often the whole job runs.
     pub repeat: u32,
-    /// How much is said: 0 to 3.
+    /// How much more is said: 0 to 4.
     pub verbosity: u8,
+    /// Whether only failures and the last line are said.
+    pub quiet: bool,
 }
 
 /// A Fabric version as it was asked for, and the release line that it belongs to.
@@ -372,6 +379,7 @@ impl NetworkPlan {
                 builder: options.builder.clone(),
                 server: options.chaincode.clone(),
                 chaincode,
+                tap: options.verbose >= crate::report::text::OF_FAILURES,
             }),
             _ => Err(OptionErrors(mistakes)),
         }
@@ -402,6 +410,7 @@ impl Plan {
                 evidence: options.evidence.clone(),
                 repeat: options.repeat,
                 verbosity: options.network.verbose,
+                quiet: options.quiet,
             }),
             (network, mistake) => {
                 Err(OptionErrors(network.err().into_iter().flat_map(|found| found.0).chain(mistake).collect()))

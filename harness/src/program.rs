@@ -7,8 +7,9 @@ use crate::network::error::RunError;
 use crate::options::{Cli, Command, E2eOptions, FabricOptions, Keep, NetworkPlan, Plan, resolve_fabric};
 use crate::report::document::Document;
 use crate::report::evidence::Evidence;
+use crate::report::text::{self, Paint};
 use crate::report::timeline::{Step, Timeline, table};
-use crate::report::{ExitCode, error_text, html, junit, say};
+use crate::report::{self, ExitCode, error_text, html, junit, say};
 use crate::run::{Finished, run};
 use crate::runtime::docker::is_obtainable;
 use crate::runtime::{Runtime, RuntimeOptions};
@@ -54,14 +55,14 @@ fn could_not_run(reason: &str) -> ExitCode {
 
 /// Runs the plan as often as it says, and ends with the worst of the outcomes.
 async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
-    let runtime = match chosen(&plan.network, interrupt).await {
+    let runtime = match chosen(&plan.network, plan.quiet, interrupt).await {
         Ok(runtime) => runtime,
         Err(reason) => return could_not_run(&reason),
     };
     let mut worst = ExitCode::Passed;
     let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
     for count in 1..=plan.repeat {
-        let timeline = Timeline::begin(plan.repeat > 1);
+        let timeline = Timeline::begin(plan.quiet || plan.repeat > 1);
         let (code, finished) = once(plan, &runtime, &timeline, interrupt).await;
         if let Some(finished) = finished {
             runs.push(timeline.steps());
@@ -85,12 +86,15 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
 }
 
 /// The runtime of the plan. Which it is, and what it does not cover, is said.
-async fn chosen(plan: &NetworkPlan, interrupt: &Interrupt) -> Result<Runtime, String> {
+async fn chosen(plan: &NetworkPlan, quiet: bool, interrupt: &Interrupt) -> Result<Runtime, String> {
     let reaper = Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
     let Choice { runtime, passed_over } = tokio::select! {
         choice = choose(plan, reaper) => choice?,
         signal = interrupt.came() => return Err(format!("ended by {signal}")),
     };
+    if quiet {
+        return Ok(runtime);
+    }
     for (name, reason) in passed_over {
         say(format_args!("runtime {name} passed over: {reason}"));
     }
@@ -126,52 +130,63 @@ async fn once(
         Ok(finished) => finished.report.exit_code(),
         Err(_) => ExitCode::CouldNotRun,
     };
-    match &result {
-        Ok(finished) if plan.repeat == 1 || code != ExitCode::Passed => {
-            let answer = finished.to_first_query.as_millis();
-            say(format_args!("\n{}\nfirst query's answer after {answer} ms", finished.report.summary()));
-            evidence.add("report.txt", finished.report.summary());
-        }
-        Ok(_) => {}
-        Err(error) => {
-            let text = error_text(error);
-            eprintln!("error: {text}");
-            evidence.add("report.txt", text);
-        }
+    let document = Document::new(plan, runtime, timeline, &result, &evidence);
+    tell(plan, &document, result.as_ref().ok(), &evidence);
+    let told = format!(
+        "{}{}\n{}",
+        text::cases(&document, 0, Paint::default()),
+        text::counts(&document),
+        text::failures(&document, plan.verbosity, Paint::default())
+    );
+    let error = document.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
+    evidence.add("report.txt", error + &told);
+    keep(plan, runtime, &document, code, evidence);
+    if plan.quiet && result.is_ok() && plan.repeat == 1 {
+        say(text::counts(&document));
     }
-    if code != ExitCode::Passed && plan.verbosity > 0 {
-        print_logs(&evidence);
-    }
-    keep(plan, runtime, timeline, &result, code, evidence);
     (code, result.ok())
 }
 
-/// Writes the reports, and the evidence when it is wanted, and says where they are. A run that did not
-/// pass ends with its likely causes.
-fn keep(
-    plan: &Plan,
-    runtime: &Runtime,
-    timeline: &Timeline,
-    result: &Result<Finished, RunError>,
-    code: ExitCode,
-    evidence: Evidence,
-) {
-    let document = Document::new(plan, runtime, &timeline.steps(), result, &evidence);
-    for finding in &document.findings {
-        say(format_args!("\nlikely cause: {}\n  what to do: {}", finding.cause, finding.cure));
+/// Tells what came of a run. Of a quiet one only what failed, and of one of many only those that did.
+fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence: &Evidence) {
+    let paint = report::paint();
+    let passed = document.outcome == "passed";
+    if let Some(finished) = finished
+        && !plan.quiet
+        && (plan.repeat == 1 || !passed)
+    {
+        let (cases, counts) = (text::cases(document, plan.verbosity, paint), text::counts(document));
+        let answer = finished.to_first_query.as_millis();
+        say(format_args!("\n{cases}{counts}\nfirst query's answer after {answer} ms"));
     }
+    if let Some(error) = &document.error {
+        eprintln!("error: {error}");
+    }
+    if !passed && plan.verbosity > 0 {
+        print_logs(evidence);
+    }
+    let failures = text::failures(document, plan.verbosity, paint);
+    if !failures.is_empty() {
+        say(failures.trim_end());
+    }
+}
+
+/// Writes the reports, and the evidence when it is wanted, and says where they are.
+fn keep(plan: &Plan, runtime: &Runtime, document: &Document, code: ExitCode, evidence: Evidence) {
     let passed = code == ExitCode::Passed;
     if plan.keep == Keep::Never || (passed && plan.repeat > 1 && plan.keep != Keep::Always) {
         return;
     }
     let mut reports = Evidence::default();
     reports.add("report.json", document.to_json());
-    reports.add("junit.xml", junit::to_xml(&document));
-    reports.add("report.html", html::to_html(&document, &evidence));
-    let mut kept = if passed && plan.keep == Keep::OnFailure { Evidence::default() } else { evidence };
+    reports.add("junit.xml", junit::to_xml(document));
+    reports.add("report.html", html::to_html(document, &evidence));
+    let all = !passed || plan.keep == Keep::Always;
+    let mut kept = if all { evidence } else { Evidence::default() };
     kept.append(reports);
     match kept.write_to(&plan.evidence, runtime.name()) {
-        Ok(directory) => say(format_args!("report: {}", directory.join("report.html").display())),
+        Ok(directory) if !plan.quiet || !passed => say(text::places(&directory, all)),
+        Ok(_) => {}
         Err(error) => eprintln!("warning: {}", error_text(&error)),
     }
 }

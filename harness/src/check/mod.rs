@@ -23,6 +23,8 @@ pub struct CaseReport {
     pub name: String,
     /// What came of it.
     pub outcome: Outcome,
+    /// When it began.
+    pub begin: Instant,
     /// How long it took.
     pub time: Duration,
 }
@@ -66,7 +68,7 @@ pub async fn run(
     for case in cases {
         let begin = Instant::now();
         let outcome = outcome(case, target, &mut before).await;
-        reports.push(CaseReport { name: case.name.clone(), outcome, time: begin.elapsed() });
+        reports.push(CaseReport { name: case.name.clone(), outcome, begin, time: begin.elapsed() });
     }
     reports
 }

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use fabric_protos::protos::ProposalResponse;
 use fabric_protos::protos::endorser_client::EndorserClient;
+use fabric_protos::protos::{ProposalResponse, Response};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -15,18 +15,27 @@ use super::error::ClientError;
 use super::proposal::{Invocation, Proposal, Transaction};
 use super::signer::Signer;
 use super::transport::{MAX_MESSAGE_SIZE, Node};
+use crate::report::messages::{Content, Journal, Party, decode};
 
 /// A connected peer and the identity that asks. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PeerClient {
     pub(super) node: Node,
     pub(super) signer: Arc<Signer>,
+    journal: Journal,
 }
 
 impl PeerClient {
-    /// Asks `node` as `signer`.
+    /// Asks `node` as `signer`. No journal is kept of it.
     pub fn new(node: Node, signer: Arc<Signer>) -> Self {
-        Self { node, signer }
+        Self { node, signer, journal: Journal::off() }
+    }
+
+    /// The same, with each message to and from the peer noted in this journal.
+    #[must_use]
+    pub fn noting(mut self, journal: &Journal) -> Self {
+        self.journal = journal.clone();
+        self
     }
 
     /// The peer's name.
@@ -42,7 +51,7 @@ impl PeerClient {
     /// The same peer, asked by somebody else.
     #[must_use]
     pub fn with_signer(&self, signer: Arc<Signer>) -> Self {
-        Self { node: self.node.clone(), signer }
+        Self { node: self.node.clone(), signer, journal: self.journal.clone() }
     }
 
     /// Asks this peer, and it alone, to run and endorse a proposal.
@@ -60,7 +69,12 @@ impl PeerClient {
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
             .max_encoding_message_size(MAX_MESSAGE_SIZE);
         let call = client.process_proposal(proposal.signed.clone());
-        let answer = self.node.call(operation, deadline, call).await?;
+        let call = self.node.call(operation, deadline, call);
+        let told =
+            |answer: &ProposalResponse| decode::response(answer.response.as_ref().unwrap_or(&Response::default()));
+        let answer = self
+            .noted("ProcessProposal", &proposal.transaction_id, || decode::proposal(&proposal.signed), call, told)
+            .await?;
         match &answer.response {
             None => Err(ClientError::malformed(operation, self.name(), "no response in it")),
             Some(response) if !(200..400).contains(&response.status) => Err(ClientError::Rejected {
@@ -71,6 +85,35 @@ impl PeerClient {
             }),
             Some(_) => Ok(answer),
         }
+    }
+
+    /// Makes a call, and notes it and its answer.
+    pub(super) async fn noted<T>(
+        &self,
+        kind: &'static str,
+        transaction: &str,
+        asked: impl FnOnce() -> String,
+        call: impl Future<Output = Result<T, ClientError>>,
+        answered: impl FnOnce(&T) -> String,
+    ) -> Result<T, ClientError> {
+        let content = |text: String, failed: bool| Content {
+            kind: kind.to_owned(),
+            text,
+            transaction: transaction.to_owned(),
+            failed,
+        };
+        self.journal.note(&Party::client(), &Party::peer(self.name()), || content(asked(), false));
+        let answer = call.await;
+        self.note_answer(|| match &answer {
+            Ok(answer) => content(answered(answer), false),
+            Err(error) => content(error.answer(), true),
+        });
+        answer
+    }
+
+    /// Notes what the peer has sent.
+    pub(super) fn note_answer(&self, what: impl FnOnce() -> Content) {
+        self.journal.note(&Party::peer(self.name()), &Party::client(), what);
     }
 
     /// Runs a function on this peer and returns its answer; nothing is ordered.

@@ -170,6 +170,17 @@ impl ClientError {
         }
     }
 
+    /// What the node said, without the question and who it was.
+    pub(super) fn answer(&self) -> String {
+        match self {
+            Self::Status { code, message, details, .. } => format!("{code:?}: {message}{}", Details(details)),
+            Self::Rejected { status, message, .. } => format!("status {status}: {message}"),
+            Self::TimedOut { waited, .. } => format!("no answer within {waited:.1?}"),
+            Self::Transport { cause, .. } | Self::Malformed { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether the node was reached and answered, with whatever.
     pub fn is_answer(&self) -> bool {
         !matches!(

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::endorser::PeerClient;
 use super::error::ClientError;
 use super::transport::{Node, until};
+use crate::report::messages::Content;
 
 const OPERATION: &str = "read chaincode events";
 
@@ -129,6 +130,14 @@ async fn forward(
     let reading = async {
         let mut stream = peer.gateway().chaincode_events(request).await?.into_inner();
         while let Some(block) = stream.message().await? {
+            for event in &block.events {
+                peer.note_answer(|| Content {
+                    kind: "ChaincodeEvent".to_owned(),
+                    text: format!("{} {}, {} bytes", event.chaincode_id, event.event_name, event.payload.len()),
+                    transaction: event.tx_id.clone(),
+                    failed: false,
+                });
+            }
             if sender.send(Ok(block)).await.is_err() {
                 break;
             }

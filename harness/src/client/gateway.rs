@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use fabric_protos::gateway::gateway_client::GatewayClient;
 use fabric_protos::gateway::{
-    CommitStatusRequest, EndorseRequest, EvaluateRequest, SignedCommitStatusRequest, SubmitRequest,
+    CommitStatusRequest, EndorseRequest, EndorseResponse, EvaluateRequest, EvaluateResponse, SignedCommitStatusRequest,
+    SubmitRequest,
 };
-use fabric_protos::protos::{Response, TxValidationCode};
+use fabric_protos::protos::{Response, SignedProposal, TxValidationCode};
 use futures::future::try_join_all;
 use prost::Message as _;
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ use super::endorser::PeerClient;
 use super::error::ClientError;
 use super::proposal::{Invocation, Proposal, Transaction};
 use super::transport::{MAX_MESSAGE_SIZE, timed_out};
+use crate::report::messages::decode;
 use crate::wait::{self, Poll};
 
 /// When a submitted transaction that is not committed is submitted again, for the first time.
@@ -73,14 +75,17 @@ impl PeerClient {
     ) -> Result<Response, ClientError> {
         let operation = "evaluate";
         let proposal = invocation.propose(&self.signer)?;
+        let (transaction_id, signed) = (proposal.transaction_id, proposal.signed);
         let request = EvaluateRequest {
-            transaction_id: proposal.transaction_id,
+            transaction_id: transaction_id.clone(),
             channel_id: proposal.channel,
-            proposed_transaction: Some(proposal.signed),
+            proposed_transaction: Some(signed.clone()),
             target_organizations: organizations.to_vec(),
         };
         let mut gateway = self.gateway();
-        let answer = self.node.call(operation, deadline, gateway.evaluate(request)).await?;
+        let call = self.node.call(operation, deadline, gateway.evaluate(request));
+        let told = |answer: &EvaluateResponse| result(&signed, answer.result.as_ref());
+        let answer = self.noted("Evaluate", &transaction_id, || decode::proposal(&signed), call, told).await?;
         answer.result.ok_or_else(|| ClientError::malformed(operation, self.name(), "no result in it"))
     }
 
@@ -105,7 +110,14 @@ impl PeerClient {
             endorsing_organizations: organizations.to_vec(),
         };
         let mut gateway = self.gateway();
-        let answer = self.node.call(operation, deadline, gateway.endorse(request)).await?;
+        let call = self.node.call(operation, deadline, gateway.endorse(request));
+        let asked = || decode::proposal(&proposal.signed);
+        let told = |answer: &EndorseResponse| {
+            let prepared = answer.prepared_transaction.clone();
+            let prepared = prepared.and_then(|envelope| proposal.prepared(envelope, &self.signer).ok());
+            result(&proposal.signed, prepared.and_then(|transaction| transaction.response().ok()).as_ref())
+        };
+        let answer = self.noted("Endorse", &proposal.transaction_id, asked, call, told).await?;
         let envelope = answer
             .prepared_transaction
             .ok_or_else(|| ClientError::malformed(operation, self.name(), "no prepared transaction in it"))?;
@@ -163,8 +175,13 @@ impl PeerClient {
                 prepared_transaction: Some(transaction.envelope.clone()),
             };
             let mut gateway = self.gateway();
-            let answer = gateway.submit(request).await;
-            match answer.map_err(|status| ClientError::from_status(operation, self.name(), &status)) {
+            let call = async {
+                let answer = gateway.submit(request).await;
+                answer.map_err(|status| ClientError::from_status(operation, self.name(), &status))
+            };
+            let asked = || format!("{}: {} bytes", transaction.channel, transaction.envelope.payload.len());
+            let told = |_: &_| "accepted by the ordering service".to_owned();
+            match self.noted("Submit", &transaction.transaction_id, asked, call, told).await {
                 Ok(_) => Ok(Poll::Ready(())),
                 Err(failed @ ClientError::Status { code: Code::Unavailable, .. }) => {
                     Ok(Poll::NotYet(failed.to_string()))
@@ -196,16 +213,20 @@ impl PeerClient {
         let signature = self.signer.sign(&request)?;
         let mut gateway = self.gateway();
         let call = gateway.commit_status(SignedCommitStatusRequest { request, signature });
-        let answer = self.node.call(operation, deadline, call).await?;
-        if answer.result == i32::from(TxValidationCode::Valid) {
-            return Ok(Committed { transaction_id: transaction_id.to_owned(), block_number: answer.block_number });
-        }
-        let code = TxValidationCode::try_from(answer.result);
-        Err(ClientError::Invalid {
-            transaction_id: transaction_id.to_owned(),
-            block_number: answer.block_number,
-            code: code.map_or_else(|_| answer.result.to_string(), |code| code.as_str_name().to_owned()),
-        })
+        let call = async {
+            let answer = self.node.call(operation, deadline, call).await?;
+            if answer.result == i32::from(TxValidationCode::Valid) {
+                return Ok(Committed { transaction_id: transaction_id.to_owned(), block_number: answer.block_number });
+            }
+            let code = TxValidationCode::try_from(answer.result);
+            Err(ClientError::Invalid {
+                transaction_id: transaction_id.to_owned(),
+                block_number: answer.block_number,
+                code: code.map_or_else(|_| answer.result.to_string(), |code| code.as_str_name().to_owned()),
+            })
+        };
+        let told = |committed: &Committed| format!("VALID, block {}", committed.block_number);
+        self.noted("CommitStatus", transaction_id, || channel.to_owned(), call, told).await
     }
 
     /// Endorses, signs, submits, and waits until this peer has committed: one transaction.
@@ -272,6 +293,17 @@ impl PeerClient {
         GatewayClient::new(self.node.channel())
             .max_decoding_message_size(MAX_MESSAGE_SIZE)
             .max_encoding_message_size(MAX_MESSAGE_SIZE)
+    }
+}
+
+/// What a gateway's answer is in a journal. What a chaincode makes of transient data is not in it.
+fn result(proposal: &SignedProposal, answer: Option<&Response>) -> String {
+    match answer {
+        None => "no result".to_owned(),
+        Some(answer) if decode::has_transient_data(proposal) => {
+            format!("status {}, {} bytes", answer.status, answer.payload.len())
+        }
+        Some(answer) => decode::response(answer),
     }
 }
 

@@ -35,7 +35,8 @@ pub fn describe(runtime: &Runtime) -> String {
 ///
 /// Why the one that was asked for is not possible.
 pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, String> {
-    let settings = RuntimeOptions { timeout: plan.timeout, reaper, ..RuntimeOptions::new(&plan.builder) };
+    let settings =
+        RuntimeOptions { timeout: plan.timeout, tap: plan.tap, reaper, ..RuntimeOptions::new(&plan.builder) };
     let fabric = plan.fabric.as_ref();
     let on_processes = process(settings.clone(), fabric, plan.fabric_bin.as_deref());
     let mut passed_over = Vec::new();

@@ -96,7 +96,7 @@ impl Nodes {
     pub async fn deploy(&self, probe: &Case, timeline: &Timeline) -> Result<Target, RunError> {
         let (topology, deployments) = (&self.plan.topology, &self.deployments);
         let connect = Administration::connect(topology, &self.bundle, self.running.nodes(), self.plan.timeout);
-        let administration = timeline.step("connect to the nodes", connect).await?;
+        let administration = timeline.step("connect to the nodes", connect).await?.noting(timeline.journal());
         let packages: Vec<&Package> = deployments.iter().map(|deployment| &deployment.package).collect();
         administration.join_and_install_all(topology, &self.bundle, &packages, timeline).await?;
         let everywhere =
@@ -136,6 +136,7 @@ impl Nodes {
     pub async fn stop(self, timeline: &Timeline) -> Ended {
         let deaths = self.running.deaths().await;
         let logs = self.running.logs().await;
+        self.running.tell_messages(&logs, timeline.journal()).await;
         let left = timeline.step("stop, and remove everything", self.running.stop()).await.err().unwrap_or_default();
         let mut left: Vec<String> = left.iter().map(crate::report::error_text).collect();
         left.extend(release(self.databases, timeline).await);

@@ -8,7 +8,8 @@ use crate::explain::{Finding, find};
 use crate::network::error::RunError;
 use crate::options::Plan;
 use crate::report::evidence::Evidence;
-use crate::report::timeline::Step;
+use crate::report::messages::{CASE_LIMIT, Message, Party, by_case};
+use crate::report::timeline::Timeline;
 use crate::run::Finished;
 use crate::runtime::Runtime;
 use serde::Serialize;
@@ -45,6 +46,10 @@ pub struct Document {
     pub steps: Vec<StepRecord>,
     /// The cases, in their order.
     pub cases: Vec<CaseRecord>,
+    /// What passed before the first case; of a run without cases, whatever passed.
+    pub before: Vec<MessageRecord>,
+    /// How the messages between peers and chaincode were seen, or why they are not there.
+    pub chaincode_messages: String,
     /// Nodes and servers that ended by themselves.
     pub deaths: Vec<String>,
     /// What could not be removed.
@@ -80,6 +85,8 @@ pub struct CaseRecord {
     pub name: String,
     /// `passed`, `failed` or `not run`.
     pub outcome: &'static str,
+    /// When it began, since the run began.
+    pub begin: u64,
     /// How long it took.
     pub time: u64,
     /// Failed: what was expected.
@@ -88,6 +95,27 @@ pub struct CaseRecord {
     pub seen: Option<String>,
     /// Not run: why not.
     pub reason: Option<String>,
+    /// What passed between client, peers, chaincode and orderers, in the order of time.
+    pub messages: Vec<MessageRecord>,
+}
+
+/// A message.
+#[derive(Debug, Serialize)]
+pub struct MessageRecord {
+    /// When it was seen, since the run began, in milliseconds with three decimals.
+    pub at: f64,
+    /// Who sent it.
+    pub from: Party,
+    /// To whom.
+    pub to: Party,
+    /// Its type, such as `Evaluate` or `PUT_STATE`.
+    pub kind: String,
+    /// What is in it, shortened.
+    pub text: String,
+    /// The transaction that it belongs to; empty when it belongs to none.
+    pub transaction: String,
+    /// Whether it says that something went wrong.
+    pub failed: bool,
 }
 
 impl Document {
@@ -95,7 +123,7 @@ impl Document {
     pub fn new(
         plan: &Plan,
         runtime: &Runtime,
-        steps: &[Step],
+        timeline: &Timeline,
         result: &Result<Finished, RunError>,
         evidence: &Evidence,
     ) -> Self {
@@ -104,6 +132,14 @@ impl Document {
             Ok(finished) => (&finished.report, finished.report.exit_code(), None),
             Err(error) => (&nothing, ExitCode::CouldNotRun, Some(error_text(error))),
         };
+        let journal = timeline.journal();
+        let times = report.cases.iter().map(|case| {
+            let begin = journal.since(case.begin.into_std());
+            (begin, begin + case.time)
+        });
+        let times: Vec<(Duration, Duration)> = times.collect();
+        let messages = by_case(&journal.messages(), &times);
+        let cases = report.cases.iter().zip(times).zip(messages.cases);
         let mut document = Self {
             schema: SCHEMA,
             ended: time::OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
@@ -119,7 +155,8 @@ impl Document {
             organizations: organizations(plan),
             chaincode_tls: plan.network.tls.to_string(),
             first_query: result.as_ref().ok().map(|finished| milliseconds(finished.to_first_query)),
-            steps: steps
+            steps: timeline
+                .steps()
                 .iter()
                 .map(|step| StepRecord {
                     name: step.name,
@@ -127,7 +164,9 @@ impl Document {
                     time: milliseconds(step.time),
                 })
                 .collect(),
-            cases: report.cases.iter().map(case).collect(),
+            cases: cases.map(|((report, (begin, _)), messages)| case(report, begin, messages)).collect(),
+            before: records(messages.before),
+            chaincode_messages: journal.chaincode(),
             deaths: report.deaths.iter().map(ToString::to_string).collect(),
             left: report.left.clone(),
             findings: Vec::new(),
@@ -167,13 +206,40 @@ fn organizations(plan: &Plan) -> Vec<Organization> {
     organizations
 }
 
-fn case(case: &crate::check::CaseReport) -> CaseRecord {
+fn case(case: &crate::check::CaseReport, begin: Duration, messages: Vec<Message>) -> CaseRecord {
     let (outcome, expected, seen, reason) = match &case.outcome {
         Outcome::Passed => ("passed", None, None, None),
         Outcome::Failed { expected, seen } => ("failed", Some(expected.clone()), Some(seen.clone()), None),
         Outcome::NotRun { reason } => ("not run", None, None, Some(reason.clone())),
     };
-    CaseRecord { name: case.name.clone(), outcome, time: milliseconds(case.time), expected, seen, reason }
+    CaseRecord {
+        name: case.name.clone(),
+        outcome,
+        begin: milliseconds(begin),
+        time: milliseconds(case.time),
+        expected,
+        seen,
+        reason,
+        messages: records(messages),
+    }
+}
+
+/// The first messages, and how many more there were.
+fn records(messages: Vec<Message>) -> Vec<MessageRecord> {
+    let more = messages.len().saturating_sub(CASE_LIMIT);
+    let mut records: Vec<MessageRecord> = messages.into_iter().take(CASE_LIMIT).map(MessageRecord::from).collect();
+    if let (Some(last), 1..) = (records.last_mut(), more) {
+        last.text = format!("{} (the {more} messages after it are left out)", last.text);
+    }
+    records
+}
+
+impl From<Message> for MessageRecord {
+    #[allow(clippy::cast_precision_loss, reason = "a run's microseconds are far from 52 bits")]
+    fn from(message: Message) -> Self {
+        let Message { at, from, to, kind, text, transaction, failed } = message;
+        Self { at: at.as_micros() as f64 / 1000.0, from, to, kind, text, transaction, failed }
+    }
 }
 
 fn milliseconds(time: Duration) -> u64 {

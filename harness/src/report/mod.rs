@@ -1,4 +1,5 @@
-//! What a run tells: its steps with their times while it works, its cases at the end.
+//! What a run tells: its steps with their times while it works, its cases at the end, and what passed
+//! between client, peers and chaincode.
 //!
 //! Decides nothing: outcomes come from [`crate::check`], the exit code from [`ExitCode`].
 
@@ -6,6 +7,8 @@ pub mod document;
 pub mod evidence;
 pub mod html;
 pub mod junit;
+pub mod messages;
+pub mod text;
 pub mod timeline;
 
 use crate::check::{CaseReport, Outcome};
@@ -56,39 +59,6 @@ impl Report {
             ExitCode::Failed
         }
     }
-
-    /// A line for each case, what ended by itself, and a line that counts the cases.
-    pub fn summary(&self) -> String {
-        let mut text = String::new();
-        let (mut passed, mut failed, mut not_run) = (0, 0, 0);
-        for CaseReport { name, outcome, time } in &self.cases {
-            let milliseconds = time.as_millis();
-            // Writing to a string can't fail.
-            let _ = match outcome {
-                Outcome::Passed => {
-                    passed += 1;
-                    writeln!(text, "  passed   {milliseconds:>5} ms  {name}")
-                }
-                Outcome::Failed { expected, seen } => {
-                    failed += 1;
-                    writeln!(text, "  FAILED   {milliseconds:>5} ms  {name}\n{}", indent("expected", expected))
-                        .and_then(|()| writeln!(text, "{}", indent("seen", seen)))
-                }
-                Outcome::NotRun { reason } => {
-                    not_run += 1;
-                    writeln!(text, "  not run            {name}: {reason}")
-                }
-            };
-        }
-        for death in &self.deaths {
-            let _ = writeln!(text, "{death}");
-        }
-        for left in &self.left {
-            let _ = writeln!(text, "left behind: {left}");
-        }
-        let _ = write!(text, "{passed} passed, {failed} failed, {not_run} not run");
-        text
-    }
 }
 
 /// Prints a line to stdout. A reader who has gone, such as `head`, is no reason to end.
@@ -96,15 +66,27 @@ pub fn say(text: impl fmt::Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
-/// Prints the program's own log to stderr: warnings; from `-vv` on, what it does to the nodes.
+/// Colors, when stdout is a terminal that wants them.
+pub fn paint() -> text::Paint {
+    text::Paint(io::stdout().is_terminal() && wants_colors())
+}
+
+/// Whether the user has not said otherwise, by `NO_COLOR` or `TERM=dumb`.
+fn wants_colors() -> bool {
+    let is_plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !is_plain && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints the program's own log to stderr: warnings; from `-vv` on, what it does to the nodes;
+/// from `-vvvv` on, every message as it passes.
 pub fn log(verbosity: u8) {
     use tracing_subscriber::filter::LevelFilter;
     let level = match verbosity {
         0 | 1 => LevelFilter::WARN,
-        2 => LevelFilter::DEBUG,
+        2 | 3 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let colors = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colors = io::stderr().is_terminal() && wants_colors();
     let own = tracing_subscriber::filter::Targets::new().with_target("fabric_harness", level);
     let format = tracing_subscriber::fmt::layer()
         .without_time()
@@ -129,23 +111,18 @@ pub fn error_text<E: std::error::Error + ?Sized>(error: &E) -> String {
     text
 }
 
-fn indent(label: &str, text: &str) -> String {
-    let mut lines = text.lines();
-    let mut indented = format!("             {label:>8}: {}", lines.next().unwrap_or_default());
-    for line in lines {
-        indented.push_str("\n                       ");
-        indented.push_str(line);
-    }
-    indented
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
 
     fn case(name: &str, outcome: Outcome) -> CaseReport {
-        CaseReport { name: name.to_owned(), outcome, time: Duration::from_millis(12) }
+        CaseReport {
+            name: name.to_owned(),
+            outcome,
+            begin: tokio::time::Instant::now(),
+            time: Duration::from_millis(12),
+        }
     }
 
     fn report(cases: Vec<CaseReport>) -> Report {
@@ -158,7 +135,6 @@ mod tests {
         let not_run = || Outcome::NotRun { reason: "needs two organizations".to_owned() };
         let mixed = report(vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())]);
         assert_eq!(mixed.exit_code(), ExitCode::Failed);
-        assert!(mixed.summary().ends_with("1 passed, 1 failed, 1 not run"), "{}", mixed.summary());
         assert_eq!(report(vec![case("three", not_run())]).exit_code(), ExitCode::Failed);
         assert_eq!(report(Vec::new()).exit_code(), ExitCode::Failed);
         let mut passed = report(vec![case("one", Outcome::Passed), case("three", not_run())]);
@@ -166,6 +142,5 @@ mod tests {
         let (how, log) = ("exit status: 2".to_owned(), "panic".to_owned());
         passed.deaths.push(Death { name: "peer0".to_owned(), how, cause: None, log });
         assert_eq!(passed.exit_code(), ExitCode::Failed);
-        assert!(passed.summary().contains("peer0 ended: exit status: 2"), "{}", passed.summary());
     }
 }

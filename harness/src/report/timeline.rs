@@ -1,5 +1,6 @@
 //! The steps of a run, printed as they end, and their times.
 
+use crate::report::messages::Journal;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Timeline {
     begin: Instant,
+    journal: Journal,
     steps: Mutex<Vec<Step>>,
     quiet: bool,
 }
@@ -26,7 +28,7 @@ pub struct Timeline {
 impl Timeline {
     /// Begins a run; a quiet one prints nothing.
     pub fn begin(quiet: bool) -> Self {
-        Self { begin: Instant::now(), steps: Mutex::default(), quiet }
+        Self { begin: Instant::now(), journal: Journal::begin(), steps: Mutex::default(), quiet }
     }
 
     /// Runs a step to its end, and notes and prints its time when it succeeds.
@@ -62,6 +64,11 @@ impl Timeline {
         if !self.quiet {
             super::say(format_args!("  {text}"));
         }
+    }
+
+    /// What passes between client, peers and chaincode, on the same clock.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// When the last step of this name ended, since the run began; zero if none has.

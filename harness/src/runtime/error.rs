@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::death::{Cause, Death};
 use crate::cleanup::containers::EngineError;
 use crate::cleanup::{CustodyError, WorkspaceError};
+use crate::tap::TapError;
 use crate::wait::TimedOut;
 
 /// Why a runtime is not possible here.
@@ -59,6 +60,9 @@ pub enum RuntimeError {
     /// A directory of the run.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
+    /// No tap.
+    #[error(transparent)]
+    Tap(#[from] TapError),
     /// No free port.
     #[error("cannot take {count} free ports on 127.0.0.1")]
     Ports {

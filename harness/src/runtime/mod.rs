@@ -39,6 +39,8 @@ pub(crate) use log::last_lines;
 
 use crate::cleanup::{Custody, Leftover, Reaper, Swept};
 use crate::report::error_text;
+use crate::report::messages::{self, Journal};
+use crate::tap::{self, Tap};
 use docker::DockerRuntime;
 use embedded::EmbeddedRuntime;
 use process::ProcessRuntime;
@@ -89,6 +91,9 @@ pub struct RuntimeOptions {
     pub reaper: Reaper,
     /// How long everything may take to be ready once it is started. Default: 60 s.
     pub timeout: Duration,
+    /// Whether what passes between peers and chaincode servers shall be seen, by a [tap](crate::tap)
+    /// between them where there is no other way. Default: no.
+    pub tap: bool,
     /// How a node is asked. Default: a gRPC call over TLS.
     pub readiness: ReadinessCheck,
 }
@@ -101,6 +106,7 @@ impl RuntimeOptions {
             parent: std::env::temp_dir(),
             reaper: Reaper::default(),
             timeout: Duration::from_mins(1),
+            tap: false,
             readiness: Arc::new(|node| Box::pin(answers_a_call(node))),
         }
     }
@@ -114,6 +120,7 @@ impl fmt::Debug for RuntimeOptions {
             .field("parent", &self.parent)
             .field("reaper", &self.reaper)
             .field("timeout", &self.timeout)
+            .field("tap", &self.tap)
             .finish_non_exhaustive()
     }
 }
@@ -222,10 +229,39 @@ pub struct Placed {
     /// Where the chaincode servers will be, by name.
     pub chaincodes: BTreeMap<String, ChaincodePlacement>,
     options: RuntimeOptions,
+    taps: Taps,
     inner: PlacedIn,
     sweep: tokio::task::JoinHandle<Swept>,
     // The last, so that it is dropped when everything else is.
     ending: Ending,
+}
+
+/// The places for taps, or why there are none.
+#[derive(Debug)]
+enum Taps {
+    /// Nobody has asked for them.
+    Unwanted,
+    /// The nodes tell by themselves.
+    Needless,
+    /// It can't be done here.
+    Impossible(String),
+    Placed(Vec<tap::Place>),
+}
+
+impl Taps {
+    /// Taps in the place of these, and how that is told in a report.
+    fn begin(self, bundle: &Bundle) -> Result<(Vec<Tap>, String), RuntimeError> {
+        Ok(match self {
+            Self::Unwanted => (Vec::new(), "not shown; -vvv places a tap between them".to_owned()),
+            Self::Needless => (Vec::new(), "told by the embedded peers".to_owned()),
+            Self::Impossible(reason) => (Vec::new(), format!("not shown: {reason}")),
+            Self::Placed(places) => {
+                let taps = places.into_iter().map(|place| Tap::begin(place, bundle));
+                let told = "seen by a tap that stood between them and ended their TLS on both sides";
+                (taps.collect::<Result<_, _>>()?, told.to_owned())
+            }
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -257,6 +293,7 @@ impl Placed {
     pub async fn start(self, bundle: &Bundle, chaincodes: &[ChaincodeSpec]) -> Result<Running, StartError> {
         let custody = Arc::clone(self.custody());
         let places = chaincode::placed(&self.chaincodes, chaincodes)?;
+        let (taps, told) = self.taps.begin(bundle)?;
         let started = match self.inner {
             PlacedIn::Docker(prepared) => {
                 prepared.start(&self.options, &custody, bundle, &places).await.map(RunningIn::Docker)
@@ -270,7 +307,7 @@ impl Placed {
             }
         };
         match started {
-            Ok(inner) => Ok(Running { inner, sweep: self.sweep, ending: self.ending }),
+            Ok(inner) => Ok(Running { inner, taps, told, sweep: self.sweep, ending: self.ending }),
             Err(error) => {
                 // Not in a destructor, where it would block everything else of this thread.
                 end(self.ending).await.into_iter().for_each(|left| tracing::warn!("{}", error_text(&left)));
@@ -288,6 +325,9 @@ async fn end(ending: Ending) -> Vec<Leftover> {
 #[derive(Debug)]
 pub struct Running {
     inner: RunningIn,
+    taps: Vec<Tap>,
+    /// How the messages between peers and chaincode are seen.
+    told: String,
     sweep: tokio::task::JoinHandle<Swept>,
     ending: Ending,
 }
@@ -357,6 +397,18 @@ impl Running {
             RunningIn::Process(network) => network.logs(),
             RunningIn::Embedded(network) => network.logs().await,
         }
+    }
+
+    /// Adds to a journal what the nodes tell about their messages: in their `logs`, or, when they are in
+    /// this process, by themselves; and what the taps have seen.
+    pub async fn tell_messages(&self, logs: &BTreeMap<String, String>, journal: &Journal) {
+        let told = match &self.inner {
+            RunningIn::Docker(_) | RunningIn::Process(_) => messages::from_logs(logs, journal),
+            RunningIn::Embedded(network) => network.messages(journal).await,
+        };
+        journal.extend(told);
+        self.taps.iter().for_each(|tap| journal.append(tap.journal()));
+        journal.chaincode_is(&self.told);
     }
 
     /// The last lines of the log of one node or chaincode server; empty when there is none.

@@ -11,6 +11,7 @@ mod embedded;
 mod endings;
 mod fake;
 mod interop;
+mod messages;
 mod network;
 mod options;
 mod process;

@@ -9,6 +9,7 @@ mod container;
 mod images;
 mod listening;
 mod pod;
+mod taps;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,8 +27,8 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::{
-    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable,
-    files, log, no_such_node, running_node,
+    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Taps,
+    Unavailable, files, log, no_such_node, running_node,
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
@@ -107,19 +108,27 @@ impl DockerRuntime {
             tokio::spawn(async move { sweep(&parent, Some(&engine)).await })
         };
         let nodes = self.place_nodes(topology)?;
-        let chaincodes: BTreeMap<String, ChaincodePlacement> = chaincodes
+        let mut chaincodes: BTreeMap<String, ChaincodePlacement> = chaincodes
             .iter()
             .zip(CHAINCODE_PORT..)
             .map(|(name, port)| ((*name).to_owned(), place_chaincode(name, port)))
             .collect();
-        let chaincode_hosts: Vec<String> = chaincodes.keys().map(|name| chaincode_host(name)).collect();
+        let mut chaincode_hosts: Vec<String> = chaincodes.keys().map(|name| chaincode_host(name)).collect();
         let names = nodes.keys().chain(&chaincode_hosts).cloned().collect();
-        let published = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten().collect();
-        let pod = Pod::begin(self, &custody, names, published).await?;
+        let ports = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
+        let tapped = if self.options.tap { chaincodes.values().map(chaincode::port_of).collect() } else { Vec::new() };
+        let published = ports.chain(tapped).collect();
+        let mut pod = Pod::begin(self, &custody, names, published).await?;
+        let taps = if self.options.tap {
+            taps::place(self, &mut pod, &mut chaincodes, &mut chaincode_hosts).await?
+        } else {
+            Taps::Unwanted
+        };
         Ok(Placed {
             placement: Placement { nodes, chaincode_hosts },
             chaincodes,
             options: self.options.clone(),
+            taps,
             inner: PlacedIn::Docker(Box::new(Prepared { runtime: self.clone(), pod })),
             sweep,
             ending,

@@ -22,6 +22,8 @@ type Published = BTreeMap<u16, u16>;
 pub(super) struct Pod {
     id: String,
     starting: JoinHandle<Result<Published, RuntimeError>>,
+    /// Once it runs.
+    published: Option<Published>,
 }
 
 impl Pod {
@@ -35,7 +37,7 @@ impl Pod {
     ) -> Result<Self, RuntimeError> {
         let id = create(runtime, custody, names, &published).await?;
         let starting = tokio::spawn(start(runtime.clone(), id.clone(), published));
-        Ok(Self { id, starting })
+        Ok(Self { id, starting, published: None })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -44,10 +46,11 @@ impl Pod {
 
     /// Waits until it runs: the port outside of each published port.
     pub(super) async fn ready(&mut self) -> Result<Published, RuntimeError> {
-        match (&mut self.starting).await {
-            Ok(result) => result,
-            Err(error) => Err(failed(error.to_string())),
+        if let Some(published) = &self.published {
+            return Ok(published.clone());
         }
+        let published = (&mut self.starting).await.map_err(|error| failed(error.to_string()))??;
+        Ok(self.published.insert(published).clone())
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use embedded_peer::network::{Network as Nodes, Options};
 use embedded_peer::trace::Tracer;
 use fabric_network::bundle::Bundle;
+use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
@@ -20,6 +21,7 @@ use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode
 use super::loopback::{self, Ports, Server, reached};
 use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
 use crate::cleanup::Custody;
+use crate::report::messages::{Journal, Message};
 use record::Record;
 
 /// What a pass on this runtime does not prove.
@@ -58,7 +60,7 @@ impl EmbeddedRuntime {
     }
 
     pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
-        loopback::place(&self.options, topology, chaincodes, |ports| {
+        loopback::place(&self.options, topology, chaincodes, false, |ports| {
             PlacedIn::Embedded(Prepared { release: self.release, seed: self.seed, ports })
         })
     }
@@ -183,6 +185,12 @@ impl Network {
         let servers = self.servers().map(|server| (server.name().to_owned(), log::whole(server.child().log_path())));
         let nodes = self.record.logs(self.nodes.iter().map(|node| &*node.name)).await;
         nodes.into_iter().chain(servers).collect()
+    }
+
+    /// What passed between the nodes, their builders and the chaincode servers.
+    pub(super) async fn messages(&self, journal: &Journal) -> Vec<Message> {
+        let orderers = self.nodes.iter().filter(|node| node.kind == NodeKind::Orderer).map(|node| node.name.as_str());
+        self.record.messages(orderers, journal).await
     }
 
     pub(super) async fn log_tail(&self, name: &str) -> String {

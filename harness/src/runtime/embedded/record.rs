@@ -1,11 +1,15 @@
-//! What passed on the nodes of this process: their logs, as long as somebody may want to read them.
+//! What passed on the nodes of this process: their logs, and their messages for the report, as long as
+//! somebody may want to read them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
 
-use embedded_peer::trace::{Event, Tracer};
+use embedded_peer::trace::{BuilderStep, Direction, Event, Tracer, What};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::report::messages::{Content, Journal, Message, Party, Role, decode, timestamp};
 
 /// How many events are kept, the newest.
 const LIMIT: usize = 20_000;
@@ -18,14 +22,22 @@ pub(super) struct Record {
     settle: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     events: VecDeque<Event>,
     forgotten: usize,
+    /// When the nodes' time began, by both clocks.
+    began: (Instant, SystemTime),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { events: VecDeque::new(), forgotten: 0, began: (Instant::now(), SystemTime::now()) }
+    }
 }
 
 impl Record {
-    /// Keeps what the nodes tell from now on.
+    /// Keeps what the nodes tell from now on. The tracer's own time begins now as well.
     pub(super) fn begin(tracer: &Tracer) -> Self {
         let (settle, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
         let record = Self { kept: Arc::default(), settle };
@@ -53,16 +65,99 @@ impl Record {
 
     /// The events by node, a line each; nodes without an event have an empty log.
     pub(super) async fn logs<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
+        self.settled().await;
+        logs(&self.kept.lock().unwrap_or_else(PoisonError::into_inner), nodes)
+    }
+
+    /// The events that are messages, except those of clients, who tell of them by themselves.
+    pub(super) async fn messages<'a>(
+        &self,
+        orderers: impl Iterator<Item = &'a str>,
+        journal: &Journal,
+    ) -> Vec<Message> {
+        self.settled().await;
+        let orderers: Vec<&str> = orderers.collect();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = journal.since(kept.began.0);
+        let mut streams = HashMap::new();
+        let told = kept.events.iter().filter_map(|event| {
+            let told = message(event, &orderers, &mut streams)?;
+            let (from, to, Content { kind, text, transaction, failed }) = told;
+            let (at, text) = (began + event.at, decode::presentable(&text));
+            Some(Message { at, from, to, kind, text, transaction, failed })
+        });
+        told.collect()
+    }
+
+    async fn settled(&self) {
         let (done, is_done) = oneshot::channel();
         if self.settle.send(done).is_ok() {
             let _ = is_done.await;
         }
-        logs(&self.kept.lock().unwrap_or_else(PoisonError::into_inner), nodes)
     }
 }
 
+/// An event as a message. `streams` holds what each stream's chaincode is called.
+fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>) -> Option<(Party, Party, Content)> {
+    let node = || Party::peer(&*event.node);
+    let content = |kind: &str, text: String, failed| {
+        let (kind, transaction) = (kind.to_owned(), String::new());
+        Content { kind, text, transaction, failed }
+    };
+    let mut chaincode = |stream: &u64, opened: Option<&str>| {
+        if let Some(package) = opened {
+            let label = package.split(':').next().unwrap_or_default();
+            streams.insert(*stream, label.to_owned());
+        }
+        Party::new(Role::Chaincode, streams.get(stream).map_or("chaincode", String::as_str))
+    };
+    Some(match &event.what {
+        What::BuilderStep { command, step, .. } => match step {
+            BuilderStep::Started(_) => (node(), Party::builder(), content(command, step.to_string(), false)),
+            BuilderStep::Skipped => return None,
+            _ => {
+                let failed = matches!(step, BuilderStep::Failed(_));
+                (Party::builder(), node(), content(command, step.to_string(), failed))
+            }
+        },
+        What::StreamOpened { stream, chaincode: package } => {
+            let to = chaincode(stream, Some(package));
+            (node(), to, content("connect", String::new(), false))
+        }
+        What::StreamEnded { stream, direction, reason } => {
+            let ended = content("stream ended", reason.clone(), true);
+            let chaincode = chaincode(stream, None);
+            if *direction == Direction::ChaincodeToPeer {
+                (chaincode, node(), ended)
+            } else {
+                (node(), chaincode, ended)
+            }
+        }
+        What::ChaincodeMessage { stream, direction, message, .. } => {
+            let (chaincode, said) = (chaincode(stream, None), decode::chaincode(message, *direction));
+            if *direction == Direction::ChaincodeToPeer { (chaincode, node(), said) } else { (node(), chaincode, said) }
+        }
+        What::ClientCall { method, detail, .. } if orderers.contains(&&*event.node) => {
+            let method = method.rsplit('/').next().unwrap_or(method);
+            let (caller, failed) = (Party::peer(""), !detail.contains("SUCCESS"));
+            (caller, Party::new(Role::Orderer, &*event.node), content(method, detail.clone(), failed))
+        }
+        What::Block { channel, number, detail } if !orderers.contains(&&*event.node) => {
+            let told = content("block", format!("{channel}: block {number} {detail}"), false);
+            // It is told of after the client has heard of it, so its time does not say whose it is.
+            let only = detail.strip_prefix("committed: ").filter(|ids| !ids.contains(','));
+            let transaction = only.and_then(|one| one.split(' ').next()).unwrap_or_default().to_owned();
+            (Party::orderers(), node(), Content { transaction, ..told })
+        }
+        _ => return None,
+    })
+}
+
 fn keep(kept: &Mutex<Kept>, event: Event) {
-    tracing::trace!("{event:#}");
+    // Clients tell of their calls by themselves.
+    if !matches!(event.what, What::ClientCall { .. }) {
+        tracing::trace!("{event:#}");
+    }
     kept.lock().unwrap_or_else(PoisonError::into_inner).keep(event);
 }
 
@@ -85,7 +180,7 @@ fn logs<'a>(kept: &Kept, nodes: impl Iterator<Item = &'a str>) -> BTreeMap<Strin
     }
     for event in &kept.events {
         if let Some(log) = logs.get_mut(&*event.node) {
-            let _ = writeln!(log, "{:>10.3} ms  {:#}", event.at.as_secs_f64() * 1000.0, event.what);
+            let _ = writeln!(log, "{} {:#}", timestamp(kept.began.1 + event.at), event.what);
         }
     }
     logs
@@ -104,7 +199,7 @@ mod tests {
             tracer.tell(&"a".into(), || What::Note(format!("note {number}")));
         }
         let logs = record.logs(["a", "b"].into_iter()).await;
-        assert!(logs["a"].lines().last().is_some_and(|line| line.ends_with("ms  note 99")), "{logs:?}");
+        assert!(logs["a"].lines().last().is_some_and(|line| line.ends_with(" UTC note 99")), "{logs:?}");
         assert_eq!((logs["a"].lines().count(), logs["b"].as_str()), (100, ""));
     }
 
@@ -121,8 +216,39 @@ mod tests {
         let logs = logs(&kept, ["a", "c"].into_iter());
         let lines: Vec<&str> = logs["a"].lines().collect();
         assert_eq!(lines[0], "(of all nodes, the first 1 events are left out)");
-        assert!(lines[1].ends_with("ms  note 2"), "{}", lines[1]);
+        assert!(lines[1].ends_with(" UTC note 2"), "{}", lines[1]);
         assert_eq!(lines.len(), 1 + LIMIT / 2);
         assert_eq!(logs["c"].lines().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn events_are_messages_between_those_who_sent_them() {
+        let tracer = Tracer::new();
+        let record = Record::begin(&tracer);
+        let journal = Journal::begin();
+        let (peer, orderer) = ("peer0".into(), "orderer".into());
+        let started = || BuilderStep::Started(vec!["/src".to_owned()]);
+        tracer.tell(&peer, || What::BuilderStep { builder: "b".into(), command: "detect", step: started() });
+        tracer.tell(&peer, || What::StreamOpened { stream: 7, chaincode: "basic_1.0:abc".into() });
+        let (message, direction) = (Arc::default(), Direction::ChaincodeToPeer);
+        tracer.tell(&peer, || What::ChaincodeMessage { stream: 7, direction, message, total: 0 });
+        let (direction, detail) = (Direction::ClientToNode, "9 bytes: SUCCESS".to_owned());
+        tracer.tell(&peer, || What::ClientCall { direction, method: "g/Evaluate", detail: detail.clone() });
+        tracer.tell(&orderer, || What::ClientCall { direction, method: "o/Broadcast", detail: detail.clone() });
+        let detail = "committed: t1 VALID".to_owned();
+        tracer.tell(&peer, || What::Block { channel: "c".into(), number: 4, detail });
+        let told = record.messages(["orderer"].into_iter(), &journal).await;
+        let told: Vec<String> = told
+            .iter()
+            .map(|m| format!("{}>{} {} {} {}", m.from.name, m.to.name, m.kind, m.text, m.transaction))
+            .collect();
+        let expected = [
+            "peer0>builder detect started with /src ",
+            "peer0>basic_1.0 connect  ",
+            "basic_1.0>peer0 UNDEFINED  ",
+            ">orderer Broadcast 9 bytes: SUCCESS ",
+            "orderers>peer0 block c: block 4 committed: t1 VALID t1",
+        ];
+        assert_eq!(told, expected);
     }
 }

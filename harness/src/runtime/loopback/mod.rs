@@ -4,7 +4,7 @@ mod child;
 mod ports;
 mod server;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,11 @@ use fabric_network::node::{NodeKind, NodeSpec};
 use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
 use fabric_network::topology::Topology;
 
-use super::{ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, running_node};
+use super::{
+    ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Taps, running_node,
+};
 use crate::cleanup::{Custody, sweep};
+use crate::tap;
 use crate::wait::WaitError;
 
 pub(super) use child::{Child, Program};
@@ -29,6 +32,7 @@ pub(super) fn place(
     options: &RuntimeOptions,
     topology: &Topology,
     chaincodes: &[&str],
+    can_tap: bool,
     inner: impl FnOnce(Arc<Ports>) -> PlacedIn,
 ) -> Result<Placed, RuntimeError> {
     let custody = Arc::new(Custody::begin(&options.parent, &options.reaper, None)?);
@@ -38,7 +42,8 @@ pub(super) fn place(
         tokio::spawn(async move { sweep(&parent, None).await })
     };
     let run = custody.workspace().directory().to_owned();
-    let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len();
+    let tapped = if options.tap && can_tap { chaincodes.len() } else { 0 };
+    let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len() + tapped;
     let (ports, mut free) = Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
     let nodes = topology
         .nodes()
@@ -47,13 +52,19 @@ pub(super) fn place(
             (node.name, place)
         })
         .collect();
-    let chaincodes =
+    let mut chaincodes: BTreeMap<String, ChaincodePlacement> =
         chaincodes.iter().map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free))).collect();
+    let taps = match (options.tap, can_tap) {
+        (_, false) => Taps::Needless,
+        (false, true) => Taps::Unwanted,
+        (true, true) => Taps::Placed(place_taps(&mut chaincodes, &ports, &mut free)),
+    };
     let chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
     Ok(Placed {
         placement: Placement { nodes, chaincode_hosts },
         chaincodes,
         options: options.clone(),
+        taps,
         inner: inner(Arc::new(ports)),
         sweep,
         ending,
@@ -81,6 +92,22 @@ fn place_node(run: &Path, name: &str, kind: NodeKind, free: &mut VecDeque<u16>) 
 fn place_chaincode(run: &Path, name: &str, free: &mut VecDeque<u16>) -> ChaincodePlacement {
     let address = format!("{HOST}:{}", free.pop_front().unwrap_or_default());
     ChaincodePlacement { listen: address.clone(), address, directory: run.join("chaincode").join(name) }
+}
+
+/// A tap for each chaincode server, which the peers dial in its place.
+fn place_taps(
+    chaincodes: &mut BTreeMap<String, ChaincodePlacement>,
+    ports: &Ports,
+    free: &mut VecDeque<u16>,
+) -> Vec<tap::Place> {
+    let place = |(name, chaincode): (&String, &mut ChaincodePlacement)| {
+        let port = free.pop_front()?;
+        let listener = ports.hand_over(&[port]).pop()?;
+        let server = chaincode.address.parse().ok()?;
+        chaincode.address = format!("{HOST}:{port}");
+        Some(tap::Place { chaincode: name.clone(), listener, server })
+    };
+    chaincodes.iter_mut().filter_map(place).collect()
 }
 
 /// A node as it is reached, which is where it was placed.

@@ -58,7 +58,7 @@ impl ProcessRuntime {
     }
 
     pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
-        loopback::place(&self.options, topology, chaincodes, |ports| {
+        loopback::place(&self.options, topology, chaincodes, true, |ports| {
             PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports })
         })
     }

@@ -1,0 +1,139 @@
+//! What came of a run, for a terminal: the cases, and at the end what failed.
+//!
+//! Everything here is made from the [`Document`]; nothing is printed here.
+
+use super::document::{CaseRecord, Document, MessageRecord};
+use super::messages::{short, short_id};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// From how many `-v` on the messages of a failed case are shown.
+pub const OF_FAILURES: u8 = 3;
+
+/// From how many `-v` on the messages of every case are shown.
+pub const OF_ALL: u8 = 4;
+
+const SINCE: &str = "what passed, in ms since the run began, with the transaction";
+
+/// A line for each case, and from [`OF_ALL`] on its messages; what ended by itself or was left behind.
+pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
+    let mut text = String::new();
+    if verbosity >= OF_ALL {
+        write_messages(&mut text, "before the cases", &document.before);
+    }
+    for case in &document.cases {
+        let CaseRecord { name, time, .. } = case;
+        // Writing to a string can't fail.
+        let _ = match (case.outcome, &case.reason) {
+            ("passed", _) => writeln!(text, "  {}   {time:>5} ms  {name}", paint.good("passed")),
+            ("failed", _) => writeln!(text, "  {}   {time:>5} ms  {name}", paint.bad("FAILED")),
+            (_, reason) => {
+                let reason = reason.as_deref().unwrap_or_default();
+                writeln!(text, "  {}            {name}: {reason}", paint.faint("not run"))
+            }
+        };
+        if verbosity >= OF_ALL && case.outcome == "passed" {
+            write_messages(&mut text, "", &case.messages);
+        }
+    }
+    for death in &document.deaths {
+        let _ = writeln!(text, "{death}");
+    }
+    for left in &document.left {
+        let _ = writeln!(text, "left behind: {left}");
+    }
+    text
+}
+
+/// How many cases passed, failed, and were not run.
+pub fn counts(document: &Document) -> String {
+    let count = |outcome| document.cases.iter().filter(|case| case.outcome == outcome).count();
+    format!("{} passed, {} failed, {} not run", count("passed"), count("failed"), count("not run"))
+}
+
+/// Each failed case: what was expected, what was seen, and from [`OF_FAILURES`] on its messages; then
+/// the likely causes.
+pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
+    let mut text = String::new();
+    for case in document.cases.iter().filter(|case| case.outcome == "failed") {
+        let _ = writeln!(text, "\n{}: {}", paint.bad("FAILED"), case.name);
+        for (label, said) in [("expected", &case.expected), ("seen", &case.seen)] {
+            let said = said.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "{}", labelled(label, said));
+        }
+        if verbosity >= OF_FAILURES {
+            write_messages(&mut text, SINCE, &case.messages);
+        }
+    }
+    if document.error.is_some() && verbosity >= OF_FAILURES {
+        write_messages(&mut text, SINCE, &document.before);
+    }
+    let has_messages = document.cases.iter().any(|case| case.outcome == "failed") || document.error.is_some();
+    if has_messages && verbosity >= OF_FAILURES && !document.chaincode_messages.is_empty() {
+        let _ = writeln!(text, "  messages between peers and chaincode: {}", document.chaincode_messages);
+    }
+    for finding in &document.findings {
+        let _ = writeln!(text, "\n{}: {}", paint.strong("likely cause"), finding.cause);
+        let _ = writeln!(text, "{}", labelled("seen in", &format!("{}:{}", finding.place, finding.line)));
+        let _ = writeln!(text, "{}", labelled("what to do", &finding.cure));
+    }
+    text
+}
+
+/// Where the evidence is. `all` when more lies there than the report.
+pub fn places(directory: &Path, all: bool) -> String {
+    let report = format!("report: {}", directory.join("report.html").display());
+    if all { format!("evidence: {}\n{report}", directory.display()) } else { report }
+}
+
+fn write_messages(text: &mut String, title: &str, messages: &[MessageRecord]) {
+    if !title.is_empty() && !messages.is_empty() {
+        let _ = writeln!(text, "  {title}:");
+    }
+    let names: Vec<(String, String)> = messages.iter().map(|one| (short(&one.from), short(&one.to))).collect();
+    let from_width = names.iter().map(|(from, _)| from.len()).max().unwrap_or_default();
+    let to_width = names.iter().map(|(_, to)| to.len()).max().unwrap_or_default();
+    let kind_width = messages.iter().map(|one| one.kind.len()).max().unwrap_or_default();
+    for (message, (from, to)) in messages.iter().zip(names) {
+        let MessageRecord { at, kind, text: said, transaction, failed, .. } = message;
+        let (id, mark) = (short_id(transaction), if *failed { '!' } else { ' ' });
+        let line = format!("{at:>10.3} {id:8} {from:>from_width$} > {to:<to_width$} {mark} {kind:<kind_width$} {said}");
+        let _ = writeln!(text, "  {}", line.trim_end());
+    }
+}
+
+fn labelled(label: &str, text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().filter(|line| !line.is_empty()).unwrap_or("(nothing)");
+    let mut labelled = format!("  {:<12}{first}", format!("{label}:"));
+    for line in lines {
+        let _ = write!(labelled, "\n{:14}{line}", "");
+    }
+    labelled
+}
+
+/// Colors, for a terminal that wants them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Paint(pub bool);
+
+impl Paint {
+    fn with(self, code: u8, text: &str) -> String {
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn good(self, text: &str) -> String {
+        self.with(32, text)
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.with(31, text)
+    }
+
+    fn faint(self, text: &str) -> String {
+        self.with(2, text)
+    }
+
+    fn strong(self, text: &str) -> String {
+        self.with(1, text)
+    }
+}
