@@ -4,6 +4,7 @@
 //! `e2e` on one screen. What a network is made of comes from
 //! [`fabric_network`]; where it runs is known to [`runtime`] alone.
 
+pub mod bundle;
 pub mod check;
 pub mod cleanup;
 pub mod client;

@@ -41,6 +41,18 @@ pub enum Command {
     ///
     /// Exit codes: 0, a known failure was found; 1, none; 2, a log can't be read.
     Explain(crate::explain::ExplainOptions),
+    /// Render the network for an operator: Compose, Kubernetes, or files for programs on one machine.
+    ///
+    /// Exit codes: 0, written; 2, not, and nothing was touched.
+    Bundle(Box<crate::bundle::BundleOptions>),
+    /// Create the channels of a bundle that runs, deploy its chaincode, and ask it on every peer.
+    ///
+    /// Exit codes: 0, the chaincode answers; 2, it could not be deployed.
+    Deploy(crate::bundle::DeployOptions),
+    /// Tell whether a server is ready, for health checks. Exit codes: 0, it is; 1, it is not.
+    Ready(crate::bundle::ReadyOptions),
+    /// Put this program into a directory, for containers without a shell.
+    Install(crate::bundle::InstallOptions),
     /// Wait until the harness that started this ends, and end its run if it has not done so itself.
     #[command(hide = true)]
     Reap {
@@ -430,7 +442,7 @@ pub fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, Opti
     Ok(Some(FabricTag { tag: value.clone(), release }))
 }
 
-fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
+pub(crate) fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
     if let Some(preset) = Topology::preset(value) {
         return Ok(preset);
     }

@@ -26,6 +26,10 @@ pub async fn program(cli: Cli) -> ExitCode {
         }
         Command::Probe(options) => probe(&options).await,
         Command::Explain(options) => crate::explain::explain(&options),
+        Command::Bundle(options) => crate::bundle::bundle(&options),
+        Command::Deploy(options) => crate::bundle::deploy(&options).await,
+        Command::Ready(options) => crate::bundle::ready(&options).await,
+        Command::Install(options) => crate::bundle::install(&options),
         // The reaper blocks, and needs none of what runs here.
         Command::Reap { directory } => {
             if reaper::main(&directory) == std::process::ExitCode::SUCCESS {

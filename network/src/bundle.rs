@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use crate::chaincode::ServerSpec;
 use crate::identity::{Identities, PrivateKey};
 use crate::node::NodeSpec;
 
@@ -72,6 +73,9 @@ pub struct Bundle {
     pub files: BTreeMap<PathBuf, File>,
     /// Every node, orderers first.
     pub nodes: Vec<NodeSpec>,
+    /// Every chaincode server that serves one peer, in the order of the peers. Empty unless
+    /// [`RenderOptions::chaincode`](crate::render::RenderOptions::chaincode) asks for them.
+    pub servers: Vec<ServerSpec>,
     /// Every channel, in the order of the topology.
     pub channels: Vec<ChannelArtifact>,
     /// The same keys and certificates as in the files.
@@ -119,7 +123,12 @@ impl Bundle {
     }
 }
 
-fn write_files(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), WriteError> {
+/// As [`Bundle::write_to`], with any files.
+///
+/// # Errors
+///
+/// As [`Bundle::write_to`].
+pub fn write_files(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), WriteError> {
     for path in files.keys() {
         if !path.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(WriteError::Outside { path: path.clone() });

@@ -5,6 +5,7 @@
 //! Making a network run is the business of the harness.
 
 pub mod bundle;
+pub mod chaincode;
 pub mod channel;
 pub mod couchdb;
 pub mod identity;

@@ -146,7 +146,7 @@ impl NodePlacement {
 }
 
 /// An IP address, or a name that DNS or a container engine could know.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
         || (text.len() <= 253
             && text.split('.').all(|label| {

@@ -14,6 +14,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND [OPTION…]
 
   e2e [OPTION…]       start a network, deploy the chaincode, check it (e2e --help lists the options)
+  bundle [OPTION…]    render the network for an operator (bundle --help)
   test [OPTION…]      formatting, lints, generated code, documentation, tests (test --help)
   bench NAME [OPT…]   run the benchmark of that name, with the static programs
   codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
@@ -39,6 +40,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     };
     match command.as_str() {
         "e2e" => e2e(rest),
+        "bundle" => harness(arguments),
         "test" => test::run(rest),
         "bench" => bench(rest),
         "codegen" => build::run(build::cargo().args(CODEGEN).args(rest)),
@@ -95,6 +97,14 @@ fn e2e(arguments: &[String]) -> Result<ExitCode> {
         // The default of the program itself is relative to wherever the caller is.
         command.arg("--evidence").arg(build::evidence()?);
     }
+    become_program(command).with_context(|| format!("{} can't be run", harness.display()))
+}
+
+/// Becomes the harness, with these arguments.
+fn harness(arguments: &[String]) -> Result<ExitCode> {
+    let harness = build::harness()?;
+    let mut command = std::process::Command::new(&harness);
+    command.args(arguments);
     become_program(command).with_context(|| format!("{} can't be run", harness.display()))
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 mod builder;
+mod bundle;
 mod conformance;
 mod couchdb;
 mod docker;

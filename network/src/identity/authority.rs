@@ -4,6 +4,7 @@
 //! high one, which then differ from what was issued (`msp/cert.go`). So the authority signs with
 //! a low S from the start. It knows no organization.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use p256::ecdsa::Signature;
@@ -13,6 +14,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
+use super::former::FormerPair;
+use super::verify::Parsed;
 use super::{IdentityError, PrivateKey, Validity};
 
 /// Validity in the form that certificates take.
@@ -30,6 +33,18 @@ impl Period {
         period
             .filter(|period| period.not_before < period.not_after)
             .ok_or(IdentityError::Validity { not_before, not_after })
+    }
+}
+
+impl Period {
+    /// The earliest moment that certificates are for.
+    fn now(self) -> SystemTime {
+        self.not_before.into()
+    }
+
+    /// The same, but ending no later than `end`.
+    fn until(self, end: SystemTime) -> Self {
+        Self { not_after: seconds(end).map_or(self.not_after, |end| end.min(self.not_after)), ..self }
     }
 }
 
@@ -56,12 +71,14 @@ pub(super) struct Issued {
     pub(super) private_key_pem: PrivateKey,
 }
 
-/// A certificate authority with its key.
+/// A certificate authority, with its key or, if it has issued everything already, without.
 pub(super) struct Authority {
-    issuer: Issuer<'static, LowS>,
+    issuer: Option<Issuer<'static, LowS>>,
     certificate_pem: String,
-    private_key_pem: PrivateKey,
+    private_key_pem: Option<PrivateKey>,
     period: Period,
+    /// Where its certificate lies, if it was there already.
+    path: PathBuf,
 }
 
 impl Authority {
@@ -80,19 +97,70 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let (key, private_key_pem) = generate_key(common_name)?;
         let certificate = params.self_signed(&key).map_err(named(common_name))?;
-        Ok(Self { certificate_pem: certificate.pem(), private_key_pem, issuer: Issuer::new(params, key), period })
+        Ok(Self {
+            certificate_pem: certificate.pem(),
+            private_key_pem: Some(private_key_pem),
+            issuer: Some(Issuer::new(params, key)),
+            period,
+            path: PathBuf::new(),
+        })
+    }
+
+    /// An authority that is there already. What it issues ends with it.
+    pub(super) fn of(pair: FormerPair, period: Period) -> Result<Self, IdentityError> {
+        let FormerPair { path, certificate_pem, key } = pair;
+        let wrong = |problem| IdentityError::Former { path: path.clone(), problem };
+        let parsed = Parsed::new(&certificate_pem).map_err(wrong)?;
+        parsed.check_authority(period.now()).map_err(wrong)?;
+        let issuer = match &key {
+            None => None,
+            Some(key) => {
+                let key = parsed.check_key(key).map_err(wrong)?;
+                let issuer = Issuer::from_ca_cert_pem(&certificate_pem, LowS(key));
+                Some(issuer.map_err(|error| wrong(format!("can't be issued from: {error}")))?)
+            }
+        };
+        let period = parsed.not_after().map_or(period, |end| period.until(end));
+        Ok(Self { issuer, certificate_pem, private_key_pem: key, period, path })
     }
 
     pub(super) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
     }
 
-    pub(super) fn private_key_pem(&self) -> &PrivateKey {
-        &self.private_key_pem
+    /// Nothing, if it came without its key.
+    pub(super) fn private_key_pem(&self) -> Option<&PrivateKey> {
+        self.private_key_pem.as_ref()
+    }
+
+    /// Takes a pair that is there already, if it is the authority's own and fits; makes one if there is
+    /// none.
+    pub(super) fn take_or_issue(
+        &self,
+        former: Option<FormerPair>,
+        common_name: &str,
+        purpose: &Purpose<'_>,
+    ) -> Result<Issued, IdentityError> {
+        let Some(FormerPair { path, certificate_pem, key }) = former else {
+            return self.issue(common_name, purpose);
+        };
+        let wrong = |problem| IdentityError::Former { path: path.clone(), problem };
+        let Some(private_key_pem) = key else {
+            return Err(wrong("has no key: add it, or remove the certificate to have both made".to_owned()));
+        };
+        let parsed = Parsed::new(&certificate_pem).map_err(wrong)?;
+        parsed.check_key(&private_key_pem).map_err(wrong)?;
+        let authority = Parsed::new(&self.certificate_pem).map_err(wrong)?;
+        parsed.check_issued(&authority, purpose, self.period.now()).map_err(wrong)?;
+        Ok(Issued { certificate_pem, private_key_pem })
     }
 
     /// Makes a new key and a certificate for it.
-    pub(super) fn issue(&self, common_name: &str, purpose: &Purpose<'_>) -> Result<Issued, IdentityError> {
+    fn issue(&self, common_name: &str, purpose: &Purpose<'_>) -> Result<Issued, IdentityError> {
+        let issuer = self.issuer.as_ref().ok_or_else(|| IdentityError::NoAuthorityKey {
+            name: common_name.to_owned(),
+            authority: self.path.clone(),
+        })?;
         let mut params = parameters(self.period);
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
@@ -117,7 +185,7 @@ impl Authority {
         }
         params.subject_alt_names = CertificateParams::new(names).map_err(named(common_name))?.subject_alt_names;
         let (key, private_key_pem) = generate_key(common_name)?;
-        let certificate = params.signed_by(&key, &self.issuer).map_err(named(common_name))?;
+        let certificate = params.signed_by(&key, issuer).map_err(named(common_name))?;
         Ok(Issued { certificate_pem: certificate.pem(), private_key_pem })
     }
 }

@@ -5,15 +5,20 @@
 //! it does not read the clock (validity is the caller's) nor the disk.
 
 mod authority;
+mod former;
 mod organization;
 mod tree;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::tree::{files, node_directory};
+pub use self::former::Former;
+pub(crate) use self::tree::{files, node_directory, organization_directory, server_directory};
 
+use crate::chaincode::ServerPlacement;
 use crate::placement::Placement;
 use crate::topology::Topology;
 
@@ -68,6 +73,8 @@ pub struct NodeIdentity {
     pub tls: TlsPair,
     /// Peers: the client certificate towards chaincode servers that ask for one.
     pub chaincode_client: Option<TlsPair>,
+    /// Peers with a chaincode server of their own: that server's pair.
+    pub chaincode_server: Option<TlsPair>,
 }
 
 /// Everyone in one organization.
@@ -83,10 +90,11 @@ pub struct OrganizationIdentities {
     pub ca_pem: String,
     /// The certificate of `tlsca.<domain>`, which issues TLS certificates.
     pub tls_ca_pem: String,
-    /// The key of `ca.<domain>`. Nothing in a running network needs it.
-    pub ca_key: PrivateKey,
-    /// The key of `tlsca.<domain>`. Nothing in a running network needs it.
-    pub tls_ca_key: PrivateKey,
+    /// The key of `ca.<domain>`. Nothing in a running network needs it; identities that were brought
+    /// may come without it.
+    pub ca_key: Option<PrivateKey>,
+    /// The key of `tlsca.<domain>`, likewise.
+    pub tls_ca_key: Option<PrivateKey>,
     /// `Admin@<domain>`.
     pub admin: Credential,
     /// The administrator's TLS client pair: for an ordering organization, what the orderers'
@@ -97,7 +105,8 @@ pub struct OrganizationIdentities {
     /// The TLS client pairs of the users, in the same order.
     pub users_tls: Vec<TlsPair>,
     /// For a server of chaincode as a service that the organization runs; its SANs are the
-    /// placement's chaincode hosts. Written to disk for organizations with peers only.
+    /// placement's chaincode hosts. Written to disk for organizations with peers only. Empty when
+    /// the placement has no such host.
     pub chaincode_server: TlsPair,
     /// Its peers or orderers, by full name.
     pub nodes: BTreeMap<String, NodeIdentity>,
@@ -154,6 +163,32 @@ pub enum IdentityError {
         /// The full name of the node.
         name: String,
     },
+    /// Identities that were brought are of another network.
+    #[error("the identities don't fit the topology:\n{}", problems.join("\n"))]
+    Misfit {
+        /// What is missing or too much. Never empty.
+        problems: Vec<String>,
+    },
+    /// A certificate or key that was brought can't be used.
+    #[error("{} {problem}", path.display())]
+    Former {
+        /// The certificate, relative to the bundle.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A certificate must be made, and there is no key to make it with.
+    #[error(
+        "a certificate for {name} must be issued, and the key of the authority {} is not there: add it beside the \
+         certificate, as priv_sk",
+        authority.display()
+    )]
+    NoAuthorityKey {
+        /// Whose certificate.
+        name: String,
+        /// The authority's certificate, relative to the bundle.
+        authority: PathBuf,
+    },
     /// A certificate could not be made.
     #[error("can't make the certificate of {name}")]
     Certificate {
@@ -165,6 +200,17 @@ pub enum IdentityError {
     },
 }
 
+/// What identities are made from.
+pub(crate) struct Source<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) placement: &'a Placement,
+    pub(crate) validity: Validity,
+    /// What exists already; the rest is made.
+    pub(crate) former: Option<&'a Former>,
+    /// The chaincode servers that serve one peer each, by that peer's full name.
+    pub(crate) servers: Option<&'a BTreeMap<String, ServerPlacement>>,
+}
+
 /// Makes every key and certificate of a network, anew on each call.
 ///
 /// # Errors
@@ -172,7 +218,16 @@ pub enum IdentityError {
 /// [`IdentityError`]; with a validated topology and a checked placement only a wrong validity
 /// remains possible.
 pub fn generate(topology: &Topology, placement: &Placement, validity: Validity) -> Result<Identities, IdentityError> {
-    let factory = organization::Factory::new(placement, validity)?;
+    take_or_make(&Source { topology, placement, validity, former: None, servers: None })
+}
+
+/// Takes the keys and certificates that exist already, and makes the others.
+pub(crate) fn take_or_make(source: &Source<'_>) -> Result<Identities, IdentityError> {
+    if let Some(former) = source.former {
+        former.check(source.topology)?;
+    }
+    let factory = organization::Factory::new(source)?;
+    let topology = source.topology;
     Ok(Identities {
         peer_organizations: topology
             .organizations
@@ -181,4 +236,9 @@ pub fn generate(topology: &Topology, placement: &Placement, validity: Validity) 
             .collect::<Result<_, _>>()?,
         orderer_organization: factory.orderer_organization(&topology.ordering)?,
     })
+}
+
+/// Since when a certificate is valid; nothing when it can't be told.
+pub(crate) fn not_before(certificate_pem: &str) -> Option<SystemTime> {
+    verify::Parsed::new(certificate_pem).ok()?.not_before()
 }

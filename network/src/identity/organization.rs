@@ -1,15 +1,17 @@
 //! The members of an organization: which certificates there are, under which names.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::authority::{Authority, Issued, Period, Purpose};
-use super::{Credential, IdentityError, NodeIdentity, OrganizationIdentities, TlsPair, Validity};
-use crate::placement::Placement;
-use crate::topology::{Node, Ordering, Organization};
+use super::former::Place;
+use super::tree::{node_directory, organization_directory, server_directory};
+use super::{Credential, IdentityError, NodeIdentity, OrganizationIdentities, PrivateKey, Source, TlsPair};
+use crate::topology::{Node, NodeKind, Ordering, Organization};
 
 /// Makes organizations for one network.
 pub(super) struct Factory<'a> {
-    placement: &'a Placement,
+    source: &'a Source<'a>,
     period: Period,
 }
 
@@ -20,13 +22,18 @@ struct Plan<'a> {
     domain: &'a str,
     users: u32,
     nodes: &'a [Node],
-    role: &'a str,
-    dials_chaincode: bool,
+    kind: NodeKind,
+}
+
+/// The two authorities of an organization.
+struct Authorities {
+    ca: Authority,
+    tls_ca: Authority,
 }
 
 impl<'a> Factory<'a> {
-    pub(super) fn new(placement: &'a Placement, validity: Validity) -> Result<Self, IdentityError> {
-        Ok(Self { placement, period: Period::new(validity)? })
+    pub(super) fn new(source: &'a Source<'a>) -> Result<Self, IdentityError> {
+        Ok(Self { source, period: Period::new(source.validity)? })
     }
 
     pub(super) fn peer_organization(
@@ -39,8 +46,7 @@ impl<'a> Factory<'a> {
             domain: &organization.domain,
             users: organization.users,
             nodes: &organization.peers,
-            role: "peer",
-            dials_chaincode: true,
+            kind: NodeKind::Peer,
         })
     }
 
@@ -51,40 +57,42 @@ impl<'a> Factory<'a> {
             domain: &ordering.domain,
             users: 0,
             nodes: &ordering.orderers,
-            role: "orderer",
-            dials_chaincode: false,
+            kind: NodeKind::Orderer,
         })
     }
 
     fn organization(&self, plan: &Plan<'_>) -> Result<OrganizationIdentities, IdentityError> {
         let domain = plan.domain;
-        let ca = Authority::new(&format!("ca.{domain}"), domain, self.period)?;
-        let tls_ca = Authority::new(&format!("tlsca.{domain}"), domain, self.period)?;
-        let sign = |name: &str, role: &str| {
-            ca.issue(name, &Purpose::Sign { role }).map(|issued| credential(plan.msp_id, issued))
+        let directory = organization_directory(plan.kind, domain);
+        let authorities = Authorities {
+            ca: self.authority(&directory, "ca", domain)?,
+            tls_ca: self.authority(&directory, "tlsca", domain)?,
         };
-        let tls = |name: &str, purpose: &Purpose<'_>| tls_ca.issue(name, purpose).map(TlsPair::from);
+        let sign = |name: &str, role: &str| self.sign(plan, &authorities, &user(&directory, name), name, role);
+        let client = |name: &str| {
+            let place = Place::client(&user(&directory, name).join("tls"));
+            self.tls(&authorities, &place, name, &Purpose::Client)
+        };
 
         let admin = format!("Admin@{domain}");
         let users: Vec<String> = (1..=plan.users).map(|number| format!("User{number}@{domain}")).collect();
-        let chaincode = Purpose::Server { names: &self.placement.chaincode_hosts };
         Ok(OrganizationIdentities {
             msp_id: plan.msp_id.to_owned(),
             name: plan.name.to_owned(),
             domain: domain.to_owned(),
-            ca_pem: ca.certificate_pem().to_owned(),
-            tls_ca_pem: tls_ca.certificate_pem().to_owned(),
-            ca_key: ca.private_key_pem().clone(),
-            tls_ca_key: tls_ca.private_key_pem().clone(),
+            ca_pem: authorities.ca.certificate_pem().to_owned(),
+            tls_ca_pem: authorities.tls_ca.certificate_pem().to_owned(),
+            ca_key: authorities.ca.private_key_pem().cloned(),
+            tls_ca_key: authorities.tls_ca.private_key_pem().cloned(),
             admin: sign(&admin, "admin")?,
-            admin_tls: tls(&admin, &Purpose::Client)?,
+            admin_tls: client(&admin)?,
             users: users.iter().map(|user| sign(user, "client")).collect::<Result<_, _>>()?,
-            users_tls: users.iter().map(|user| tls(user, &Purpose::Client)).collect::<Result<_, _>>()?,
-            chaincode_server: tls(&format!("chaincode.{domain}"), &chaincode)?,
+            users_tls: users.iter().map(|user| client(user)).collect::<Result<_, _>>()?,
+            chaincode_server: self.shared_server(plan, &authorities)?,
             nodes: plan
                 .nodes
                 .iter()
-                .map(|node| self.node(plan, node, &ca, &tls_ca))
+                .map(|node| self.node(plan, node, &authorities))
                 .collect::<Result<BTreeMap<_, _>, _>>()?,
         })
     }
@@ -93,24 +101,96 @@ impl<'a> Factory<'a> {
         &self,
         plan: &Plan<'_>,
         node: &Node,
-        ca: &Authority,
-        tls_ca: &Authority,
+        authorities: &Authorities,
     ) -> Result<(String, NodeIdentity), IdentityError> {
         let name = format!("{}.{}", node.name, plan.domain);
         let placement =
-            self.placement.nodes.get(&name).ok_or_else(|| IdentityError::NotPlaced { name: name.clone() })?;
+            self.source.placement.nodes.get(&name).ok_or_else(|| IdentityError::NotPlaced { name: name.clone() })?;
         let mut names = vec![name.clone(), node.name.clone()];
-        for further in [&placement.host].into_iter().chain(&placement.extra_sans) {
-            if !names.contains(further) {
-                names.push(further.clone());
-            }
+        add_names(&mut names, [&placement.host].into_iter().chain(&placement.extra_sans));
+        let directory = node_directory(plan.kind, plan.domain, &name);
+        let (role, dials_chaincode) = match plan.kind {
+            NodeKind::Peer => ("peer", true),
+            NodeKind::Orderer => ("orderer", false),
+        };
+        let sign = self.sign(plan, authorities, &directory, &name, role)?;
+        let server = Place::server(&directory.join("tls"));
+        let tls = self.tls(authorities, &server, &name, &Purpose::Node { names: &names })?;
+        let client = Place::client(&directory.join("chaincode"));
+        let client = dials_chaincode.then(|| self.tls(authorities, &client, &name, &Purpose::Client));
+        let chaincode_server = self.own_server(plan, authorities, &name)?;
+        Ok((name, NodeIdentity { sign, tls, chaincode_client: client.transpose()?, chaincode_server }))
+    }
+
+    /// The server that all peers of the organization dial, if there is one.
+    fn shared_server(&self, plan: &Plan<'_>, authorities: &Authorities) -> Result<TlsPair, IdentityError> {
+        let names = &self.source.placement.chaincode_hosts;
+        if names.is_empty() {
+            return Ok(TlsPair { certificate_pem: String::new(), private_key_pem: PrivateKey::from_pem("") });
         }
-        let sign = ca.issue(&name, &Purpose::Sign { role: plan.role })?;
-        let tls = tls_ca.issue(&name, &Purpose::Node { names: &names })?;
-        let chaincode_client =
-            plan.dials_chaincode.then(|| tls_ca.issue(&name, &Purpose::Client).map(TlsPair::from)).transpose()?;
-        let identity = NodeIdentity { sign: credential(plan.msp_id, sign), tls: tls.into(), chaincode_client };
-        Ok((name, identity))
+        let place = Place::server(&organization_directory(plan.kind, plan.domain).join("chaincode"));
+        self.tls(authorities, &place, &format!("chaincode.{}", plan.domain), &Purpose::Server { names })
+    }
+
+    /// The server that only this peer dials, if it has one.
+    fn own_server(
+        &self,
+        plan: &Plan<'_>,
+        authorities: &Authorities,
+        peer: &str,
+    ) -> Result<Option<TlsPair>, IdentityError> {
+        let Some(server) = self.source.servers.and_then(|servers| servers.get(peer)) else { return Ok(None) };
+        let mut names = vec![server.host.clone()];
+        add_names(&mut names, &server.extra_sans);
+        let place = Place::server(&server_directory(plan.domain, peer));
+        let name = format!("chaincode.{peer}");
+        self.tls(authorities, &place, &name, &Purpose::Server { names: &names }).map(Some)
+    }
+
+    fn authority(&self, organization: &Path, name: &str, domain: &str) -> Result<Authority, IdentityError> {
+        match self.former(&Place::authority(organization, name, domain))? {
+            Some(pair) => Authority::of(pair, self.period),
+            None => Authority::new(&format!("{name}.{domain}"), domain, self.period),
+        }
+    }
+
+    fn sign(
+        &self,
+        plan: &Plan<'_>,
+        authorities: &Authorities,
+        directory: &Path,
+        name: &str,
+        role: &str,
+    ) -> Result<Credential, IdentityError> {
+        let former = self.former(&Place::msp(directory, name))?;
+        let issued = authorities.ca.take_or_issue(former, name, &Purpose::Sign { role })?;
+        Ok(credential(plan.msp_id, issued))
+    }
+
+    fn tls(
+        &self,
+        authorities: &Authorities,
+        place: &Place,
+        name: &str,
+        purpose: &Purpose<'_>,
+    ) -> Result<TlsPair, IdentityError> {
+        authorities.tls_ca.take_or_issue(self.former(place)?, name, purpose).map(TlsPair::from)
+    }
+
+    fn former(&self, place: &Place) -> Result<Option<super::former::FormerPair>, IdentityError> {
+        self.source.former.map_or(Ok(None), |former| former.pair(place))
+    }
+}
+
+fn user(organization: &Path, name: &str) -> PathBuf {
+    organization.join("users").join(name)
+}
+
+fn add_names<'a>(names: &mut Vec<String>, further: impl IntoIterator<Item = &'a String>) {
+    for name in further {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! One difference: `cryptogen` leaves an empty `admincerts` directory in each MSP. With `NodeOUs`
 //! an administrator is known by the OU in the certificate, Fabric does not miss the directory,
-//! and a bundle holds no empty ones.
+//! and a bundle holds no empty ones. Nor does `cryptogen` know anything of chaincode.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,12 +33,22 @@ pub(crate) fn node_directory(kind: NodeKind, domain: &str, name: &str) -> PathBu
     organization_directory(kind, domain).join(nodes).join(name)
 }
 
-fn organization_directory(kind: NodeKind, domain: &str) -> PathBuf {
+pub(crate) fn organization_directory(kind: NodeKind, domain: &str) -> PathBuf {
     let organizations = match kind {
         NodeKind::Peer => "peerOrganizations",
         NodeKind::Orderer => "ordererOrganizations",
     };
     Path::new("organizations").join(organizations).join(domain)
+}
+
+/// The file of an authority's certificate, in its directory.
+pub(super) fn authority_certificate(authority: &str, domain: &str) -> String {
+    format!("{authority}.{domain}-cert.pem")
+}
+
+/// The directory of the server of chaincode that serves this peer alone.
+pub(crate) fn server_directory(domain: &str, peer: &str) -> PathBuf {
+    organization_directory(NodeKind::Peer, domain).join("chaincode").join(peer)
 }
 
 fn add_organization(files: &mut Files, organization: &OrganizationIdentities, kind: NodeKind) {
@@ -49,9 +59,11 @@ fn add_organization(files: &mut Files, organization: &OrganizationIdentities, ki
         ("tlsca", &organization.tls_ca_pem, &organization.tls_ca_key),
     ] {
         let directory = directory.join(name);
-        let certificate = directory.join(format!("{name}.{domain}-cert.pem"));
+        let certificate = directory.join(authority_certificate(name, domain));
         files.insert(certificate, File::public(&**certificate_pem));
-        files.insert(directory.join("priv_sk"), File::private(key));
+        if let Some(key) = key {
+            files.insert(directory.join("priv_sk"), File::private(key));
+        }
     }
     add_msp(files, &directory.join("msp"), organization);
 
@@ -70,8 +82,11 @@ fn add_organization(files: &mut Files, organization: &OrganizationIdentities, ki
         if let Some(pair) = &node.chaincode_client {
             add_pair(files, &directory.join("chaincode"), "client", pair);
         }
+        if let Some(pair) = &node.chaincode_server {
+            add_pair(files, &server_directory(domain, name), "server", pair);
+        }
     }
-    if kind == NodeKind::Peer {
+    if kind == NodeKind::Peer && !organization.chaincode_server.certificate_pem.is_empty() {
         let pair = &organization.chaincode_server;
         add_tls(files, &directory.join("chaincode"), "server", &organization.tls_ca_pem, pair);
     }

@@ -5,7 +5,7 @@ use crate::bundle::ChannelArtifact;
 use crate::channel::{
     self, ChannelInput, ConsenterInput, HostPort, MspInput, OrderingInput, OrganizationInput, default_acls,
 };
-use crate::identity::{Identities, IdentityError, OrganizationIdentities};
+use crate::identity::{self, Identities, IdentityError, OrganizationIdentities};
 use crate::placement::Placement;
 use crate::topology::{Channel, Consensus, Topology};
 
@@ -52,7 +52,9 @@ impl Source<'_> {
             .collect::<Result<_, IdentityError>>()?;
         Ok(ChannelInput {
             name: channel.name.clone(),
-            created: self.options.validity.not_before,
+            // When identities exist already, the block they are in must come out the same again.
+            created: identity::not_before(&self.identities.orderer_organization.ca_pem)
+                .unwrap_or(self.options.validity.not_before),
             release: self.options.release,
             organizations,
             ordering: self.ordering()?,

@@ -4,6 +4,7 @@
 //! same bytes. Only keys, and with them certificates and genesis blocks, differ on each call.
 
 mod channels;
+pub mod operator;
 mod orderer;
 mod peer;
 mod template;
@@ -12,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Bundle, File};
+use crate::chaincode::{ChaincodeOptions, ChaincodeTls};
 use crate::channel::ChannelError;
 use crate::couchdb::CouchDb;
-use crate::identity::{self, Identities, IdentityError, OrganizationIdentities, Validity};
+use crate::identity::{self, Former, Identities, IdentityError, OrganizationIdentities, Validity};
 use crate::node::{NodeSpec, Readiness};
 use crate::placement::{NodePlacement, Placement};
 use crate::release::Release;
@@ -32,6 +34,11 @@ pub struct RenderOptions {
     /// The CouchDB that holds a peer's world state, by the peer's full name. Each serves one peer
     /// only. Default: none; a peer that is not here keeps its world state in its own directory.
     pub couchdb: BTreeMap<String, CouchDb>,
+    /// A chaincode with one server for each peer. Default: none, and the peers take what is in the
+    /// package.
+    pub chaincode: Option<ChaincodeOptions>,
+    /// Keys and certificates that exist already. Default: none, all are made.
+    pub identities: Option<Former>,
 }
 
 impl RenderOptions {
@@ -40,7 +47,14 @@ impl RenderOptions {
 
     /// Options with the default logging.
     pub fn new(release: Release, validity: Validity) -> Self {
-        Self { release, validity, logging: Self::DEFAULT_LOGGING.to_owned(), couchdb: BTreeMap::new() }
+        Self {
+            release,
+            validity,
+            logging: Self::DEFAULT_LOGGING.to_owned(),
+            couchdb: BTreeMap::new(),
+            chaincode: None,
+            identities: None,
+        }
     }
 }
 
@@ -69,6 +83,12 @@ pub enum RenderError {
     CouchDbOfTwoPeers {
         /// The CouchDB.
         couchdb: CouchDb,
+    },
+    /// An operator's bundle has no place for a CouchDB's password.
+    #[error("{peer} has a CouchDB, which a bundle for operators can't describe: leave it out, and configure it there")]
+    CouchDbOfOperator {
+        /// The peer.
+        peer: String,
     },
     /// The placement does not fit the topology.
     #[error("the placement can't be used:\n{}", problems.join("\n"))]
@@ -147,12 +167,24 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
         return Err(RenderError::NoBft { release: options.release });
     }
     check_couchdb(topology, &options.couchdb)?;
-    let problems = placement.problems(topology);
+    let mut problems = placement.problems(topology);
+    problems.extend(options.chaincode.iter().flat_map(|chaincode| chaincode.problems(topology)));
     if !problems.is_empty() {
         return Err(RenderError::Placement { problems });
     }
-    let identities = identity::generate(topology, placement, options.validity)?;
+    // Without TLS its server needs no certificate.
+    let servers = options.chaincode.as_ref().filter(|chaincode| chaincode.tls != ChaincodeTls::Off);
+    let identities = identity::take_or_make(&identity::Source {
+        topology,
+        placement,
+        validity: options.validity,
+        former: options.identities.as_ref(),
+        servers: servers.map(|chaincode| &chaincode.servers),
+    })?;
     let mut files = identity::files(&identities);
+    let servers = options.chaincode.as_ref().map(|chaincode| chaincode.servers(topology, &identities));
+    let servers = servers.unwrap_or_default();
+    files.extend(servers.files);
     let mut nodes = Vec::new();
     for node in topology.nodes() {
         let at = placement.nodes.get(&node.name).ok_or_else(|| IdentityError::NotPlaced { name: node.name.clone() })?;
@@ -169,7 +201,7 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
     for channel in &channels {
         files.insert(channel_path(&channel.name), File::public(&*channel.genesis_block));
     }
-    Ok(Bundle { files, nodes, channels, identities })
+    Ok(Bundle { files, nodes, servers: servers.specs, channels, identities })
 }
 
 fn check_couchdb(topology: &Topology, couchdb: &BTreeMap<String, CouchDb>) -> Result<(), RenderError> {

@@ -80,6 +80,9 @@ pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptio
         ("CORE_PEER_LOCALMSPID".to_owned(), node.msp_id.to_owned()),
     ]);
     environment.extend(chaincode_client(at));
+    if let Some(chaincode) = &options.chaincode {
+        environment.extend(chaincode.peer_environment(&node.name, at));
+    }
     NodeSpec {
         name: node.name.clone(),
         kind: NodeKind::Peer,

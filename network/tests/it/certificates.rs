@@ -17,6 +17,16 @@ fn with<T>(pem: &str, check: impl FnOnce(&X509Certificate<'_>) -> T) -> T {
     check(&pem.parse_x509().unwrap())
 }
 
+/// The name of whoever issued a certificate.
+pub(crate) fn authority_of(pem: &str) -> String {
+    with(pem, |certificate| certificate.issuer().to_string())
+}
+
+/// The name of a certificate's holder.
+pub(crate) fn subject_of(pem: &[u8]) -> String {
+    with(std::str::from_utf8(pem).unwrap(), |certificate| certificate.subject().to_string())
+}
+
 fn common_name(certificate: &X509Certificate<'_>) -> String {
     certificate.subject().iter_common_name().next().unwrap().as_str().unwrap().to_owned()
 }
@@ -206,8 +216,8 @@ fn every_key_is_its_own_and_belongs_to_its_certificate() {
     for organization in organizations(&Topology::duo()) {
         let mut pairs = vec![
             (&organization.admin.certificate_pem, &organization.admin.private_key_pem),
-            (&organization.ca_pem, &organization.ca_key),
-            (&organization.tls_ca_pem, &organization.tls_ca_key),
+            (&organization.ca_pem, organization.ca_key.as_ref().unwrap()),
+            (&organization.tls_ca_pem, organization.tls_ca_key.as_ref().unwrap()),
             (&organization.chaincode_server.certificate_pem, &organization.chaincode_server.private_key_pem),
         ];
         for node in organization.nodes.values() {

@@ -10,5 +10,7 @@ mod channel_fixture;
 mod fabric;
 mod files;
 mod network;
+mod operator;
+mod operator_kubernetes;
 mod running;
 mod topologies;

@@ -1,0 +1,175 @@
+//! Chaincode servers of which each serves one peer: where they are, and what each is started with.
+//!
+//! One package is installed on all peers, so it names no server. Each peer is told by its own
+//! environment which server is its own, what to trust, and which certificate to show. Nothing is
+//! packaged or started here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::bundle::File;
+use crate::identity::{Identities, server_directory};
+use crate::placement::{NodePlacement, is_host};
+use crate::topology::{NodeKind, Topology};
+
+/// The file of a peer's configuration directory with the roots of its chaincode servers.
+const PEER_ROOTS: &str = "chaincode/ca.crt";
+
+/// TLS between a peer and its chaincode server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChaincodeTls {
+    /// Plain text.
+    Off,
+    /// The server shows a certificate.
+    Server,
+    /// Both sides show a certificate.
+    #[default]
+    Mutual,
+}
+
+/// A chaincode with one server for each peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChaincodeOptions {
+    /// The ID of the package that every peer gets, which each server registers under.
+    pub package_id: String,
+    /// TLS between peer and server.
+    pub tls: ChaincodeTls,
+    /// The servers by their peer's full name; exactly the peers of the topology.
+    pub servers: BTreeMap<String, ServerPlacement>,
+}
+
+/// Where the chaincode server of one peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerPlacement {
+    /// The name or address under which its peer dials it; always in its certificate.
+    pub host: String,
+    /// What it listens on.
+    pub bind: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// More names and addresses for its certificate.
+    pub extra_sans: Vec<String>,
+    /// Where the server sees its own directory, absolute.
+    pub directory: PathBuf,
+}
+
+/// One chaincode server, ready to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSpec {
+    /// The full name of its peer.
+    pub peer: String,
+    /// The MSP ID of its peer's organization.
+    pub msp_id: String,
+    /// Its whole environment: what Fabric's chaincode libraries name `CHAINCODE_…`.
+    pub environment: BTreeMap<String, String>,
+    /// Its own tree, relative to the bundle. It appears to the server as `placement.directory`. Without
+    /// TLS there is none.
+    pub directory: PathBuf,
+    /// Where it is.
+    pub placement: ServerPlacement,
+}
+
+impl ServerPlacement {
+    /// `host:port`, with brackets around an IPv6 host.
+    pub fn address(&self) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, self.port).to_string(),
+            Err(_) => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl ChaincodeOptions {
+    /// Everything that does not fit the topology or can't be used.
+    pub(crate) fn problems(&self, topology: &Topology) -> Vec<String> {
+        let peers: BTreeSet<String> =
+            topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name).collect();
+        let missing = peers.iter().filter(|peer| !self.servers.contains_key(*peer));
+        let mut problems: Vec<String> = missing.map(|peer| format!("{peer}: has no chaincode server")).collect();
+        for (peer, server) in &self.servers {
+            let mut problem = |text: String| problems.push(format!("the chaincode server of {peer}: {text}"));
+            if !peers.contains(peer) {
+                problem("is of no peer of the topology".to_owned());
+            }
+            for host in std::iter::once(&server.host).chain(&server.extra_sans).filter(|host| !is_host(host)) {
+                problem(format!("{host:?} is no host name or IP address"));
+            }
+            if server.port == 0 {
+                problem("port 0 is not decided".to_owned());
+            }
+            if !server.directory.is_absolute() || server.directory.to_str().is_none() {
+                problem(format!("the directory {} is not absolute, or not UTF-8", server.directory.display()));
+            }
+        }
+        problems
+    }
+
+    /// What a peer is told of its server, instead of what is in the package.
+    pub(crate) fn peer_environment(&self, peer: &str, at: &NodePlacement) -> BTreeMap<String, String> {
+        let Some(server) = self.servers.get(peer) else { return BTreeMap::new() };
+        let mut environment = BTreeMap::from([
+            ("CORE_CHAINCODE_ADDRESS".to_owned(), server.address()),
+            ("CORE_CHAINCODE_TIMEOUT".to_owned(), "10s".to_owned()),
+            ("CORE_CHAINCODE_TLS_REQUIRED".to_owned(), (self.tls != ChaincodeTls::Off).to_string()),
+            ("CORE_CHAINCODE_CLIENT_AUTH_REQUIRED".to_owned(), (self.tls == ChaincodeTls::Mutual).to_string()),
+        ]);
+        if self.tls != ChaincodeTls::Off {
+            environment.insert("CORE_CHAINCODE_ROOT_CERT".to_owned(), text(&at.config_dir.join(PEER_ROOTS)));
+        }
+        environment
+    }
+
+    /// The servers, and the files that they and their peers need beyond the pairs.
+    pub(crate) fn servers(&self, topology: &Topology, identities: &Identities) -> Servers {
+        let mut servers = Servers::default();
+        for node in topology.nodes().filter(|node| node.kind == NodeKind::Peer) {
+            let organization = identities.peer_organizations.iter().find(|other| other.domain == node.domain);
+            let (Some(placement), Some(organization)) = (self.servers.get(&node.name), organization) else { continue };
+            let directory = server_directory(node.domain, &node.name);
+            if self.tls != ChaincodeTls::Off {
+                let peer = crate::identity::node_directory(NodeKind::Peer, node.domain, &node.name);
+                servers.files.insert(peer.join(PEER_ROOTS), File::public(&*organization.tls_ca_pem));
+            }
+            if self.tls == ChaincodeTls::Mutual {
+                servers.files.insert(directory.join("client-ca.crt"), File::public(&*organization.tls_ca_pem));
+            }
+            servers.specs.push(ServerSpec {
+                peer: node.name,
+                msp_id: node.msp_id.to_owned(),
+                environment: self.server_environment(placement),
+                directory,
+                placement: placement.clone(),
+            });
+        }
+        servers
+    }
+
+    fn server_environment(&self, at: &ServerPlacement) -> BTreeMap<String, String> {
+        let file = |name: &str| text(&at.directory.join(name));
+        let mut environment = BTreeMap::from([
+            ("CHAINCODE_ID".to_owned(), self.package_id.clone()),
+            ("CHAINCODE_SERVER_ADDRESS".to_owned(), SocketAddr::new(at.bind, at.port).to_string()),
+            ("CHAINCODE_TLS_DISABLED".to_owned(), (self.tls == ChaincodeTls::Off).to_string()),
+        ]);
+        if self.tls != ChaincodeTls::Off {
+            environment.insert("CHAINCODE_TLS_CERT".to_owned(), file("server.crt"));
+            environment.insert("CHAINCODE_TLS_KEY".to_owned(), file("server.key"));
+        }
+        if self.tls == ChaincodeTls::Mutual {
+            environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), file("client-ca.crt"));
+        }
+        environment
+    }
+}
+
+/// The chaincode servers of a network.
+#[derive(Default)]
+pub(crate) struct Servers {
+    pub(crate) specs: Vec<ServerSpec>,
+    pub(crate) files: BTreeMap<PathBuf, File>,
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

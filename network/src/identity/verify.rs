@@ -1,0 +1,132 @@
+//! Whether a certificate that exists already is the one that is wanted: key, issuer, names, role, time.
+//!
+//! It decides; reading files and issuing are others' work. Certificates come from an operator and may
+//! be anything.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::{Pem, parse_x509_pem};
+
+use super::PrivateKey;
+use super::authority::Purpose;
+
+/// A certificate as its PEM holds it.
+pub(super) struct Parsed(Pem);
+
+impl Parsed {
+    /// The first certificate of a text.
+    pub(super) fn new(pem: &str) -> Result<Self, String> {
+        let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| format!("is no certificate in PEM: {error}"))?;
+        let parsed = Self(pem);
+        parsed.certificate()?;
+        Ok(parsed)
+    }
+
+    fn certificate(&self) -> Result<X509Certificate<'_>, String> {
+        self.0.parse_x509().map_err(|error| format!("is no certificate: {error}"))
+    }
+
+    /// Since when it is valid.
+    pub(super) fn not_before(&self) -> Option<SystemTime> {
+        seconds(self.certificate().ok()?.validity().not_before.timestamp())
+    }
+
+    /// Until when it is valid.
+    pub(super) fn not_after(&self) -> Option<SystemTime> {
+        seconds(self.certificate().ok()?.validity().not_after.timestamp())
+    }
+
+    /// Whether it is an authority's, valid at `now`.
+    pub(super) fn check_authority(&self, now: SystemTime) -> Result<(), String> {
+        let certificate = self.certificate()?;
+        if !certificate.is_ca() {
+            return Err("is no authority's certificate: its basic constraints do not say CA".to_owned());
+        }
+        check_time(&certificate, now)
+    }
+
+    /// Whether this key is its own, of the kind that Fabric takes.
+    pub(super) fn check_key(&self, key: &PrivateKey) -> Result<KeyPair, String> {
+        let pair = read_key(key)?;
+        if pair.der_bytes() == &*self.certificate()?.public_key().subject_public_key.data {
+            Ok(pair)
+        } else {
+            Err("has the key of another certificate".to_owned())
+        }
+    }
+
+    /// Whether this authority issued it, for this purpose, and it is valid at `now`.
+    pub(super) fn check_issued(&self, authority: &Self, purpose: &Purpose<'_>, now: SystemTime) -> Result<(), String> {
+        let certificate = self.certificate()?;
+        let issuer = authority.certificate()?;
+        let is_issued =
+            certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok();
+        if !is_issued {
+            return Err(format!("was not issued by the authority that is there ({})", issuer.subject()));
+        }
+        check_time(&certificate, now)?;
+        match purpose {
+            Purpose::Sign { role } => check_role(&certificate, role),
+            Purpose::Node { names } | Purpose::Server { names } => check_names(&certificate, names),
+            Purpose::Client => Ok(()),
+        }
+    }
+}
+
+fn read_key(key: &PrivateKey) -> Result<KeyPair, String> {
+    let pair = KeyPair::from_pem(key.as_pem()).map_err(|_| {
+        "has a key that can't be read; expected PKCS#8 in PEM without a password: convert it by \
+         `openssl pkcs8 -topk8 -nocrypt`"
+            .to_owned()
+    })?;
+    if pair.algorithm() == &PKCS_ECDSA_P256_SHA256 {
+        Ok(pair)
+    } else {
+        Err("has a key of another kind than ECDSA P-256, which is the one that is issued here".to_owned())
+    }
+}
+
+fn check_time(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), String> {
+    let validity = certificate.validity();
+    match seconds(validity.not_after.timestamp()) {
+        Some(end) if end > now => Ok(()),
+        _ => Err(format!("expired at {}: remove it and its key to have new ones made", validity.not_after)),
+    }
+}
+
+fn check_role(certificate: &X509Certificate<'_>, role: &str) -> Result<(), String> {
+    let mut units = certificate.subject().iter_organizational_unit().filter_map(|unit| unit.as_str().ok());
+    if units.any(|unit| unit == role) {
+        Ok(())
+    } else {
+        Err(format!("has no organizational unit {role}, by which an MSP knows the role"))
+    }
+}
+
+fn check_names(certificate: &X509Certificate<'_>, names: &[String]) -> Result<(), String> {
+    let extension = certificate.subject_alternative_name().map_err(|error| format!("has no names: {error}"))?;
+    let has: Vec<String> = extension.iter().flat_map(|names| &names.value.general_names).filter_map(name_of).collect();
+    let missing: Vec<&str> = names.iter().filter(|name| !has.contains(name)).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("is not for {}: remove it and its key to have new ones made", missing.join(", ")))
+}
+
+fn name_of(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv4Addr::from(bytes).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
+        },
+        _ => None,
+    }
+}
+
+fn seconds(timestamp: i64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(timestamp).ok()?))
+}

@@ -1,0 +1,148 @@
+//! A kustomize base with overlays, and the Job that deploys: typed objects, written as YAML.
+//!
+//! Each peer and orderer is a `StatefulSet` of one pod, since each has its own configuration and
+//! identity, and each peer has a chaincode server of its own.
+//!
+//! ```text
+//! kubernetes/base/                       the network and the chaincode servers
+//! kubernetes/overlays/development/       data that goes with the pod
+//! kubernetes/overlays/development-sidecar/   the same, the chaincode in its peer's pod
+//! kubernetes/overlays/production/        larger volumes, limits, budgets, orderers apart
+//! kubernetes/deploy/                     creates the channels, deploys and checks the chaincode
+//! ```
+
+mod deploy;
+mod material;
+mod names;
+mod overlays;
+mod parts;
+mod policies;
+mod workloads;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::Resource;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use serde::Serialize;
+
+use super::{Files, Source, in_container, ports, server_in_container};
+use crate::bundle::{File, PRIVATE_MODE};
+use crate::chaincode::ServerPlacement;
+use crate::placement::NodePlacement;
+use crate::topology::{NodeRef, Topology};
+use names::Names;
+
+/// Where everything of this form lies in the bundle.
+const DIRECTORY: &str = "kubernetes";
+
+/// Where a node is, and the chaincode server beside it.
+pub(super) fn place(topology: &Topology, node: &NodeRef<'_>, namespace: &str) -> (NodePlacement, ServerPlacement) {
+    let names = Names::new(topology);
+    let in_cluster = |service: &str| {
+        ["", ".svc", ".svc.cluster.local"].map(|suffix| format!("{service}.{namespace}{suffix}")).to_vec()
+    };
+    let service = names.of(&node.name);
+    let mut extra_sans = in_cluster(&service);
+    // For `kubectl port-forward`.
+    extra_sans.push("localhost".to_owned());
+    let server = names::of_server(&service);
+    let mut server_sans = in_cluster(&server);
+    // In the peer's own pod.
+    server_sans.push("127.0.0.1".to_owned());
+    (in_container(node, service, ports(node.kind, 0), extra_sans), server_in_container(server, server_sans))
+}
+
+/// The objects of one file, in the order in which they are written.
+#[derive(Default)]
+struct Manifest {
+    text: String,
+    is_private: bool,
+}
+
+impl Manifest {
+    fn add<T: Serialize + Resource>(&mut self, object: &T) {
+        self.text.push_str("---\n");
+        self.text.push_str(&super::yaml(object));
+        if !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+    }
+
+    fn all<T: Serialize + Resource>(objects: impl IntoIterator<Item = T>) -> Self {
+        let mut manifest = Self::default();
+        for object in objects {
+            manifest.add(&object);
+        }
+        manifest
+    }
+
+    fn private(self) -> Self {
+        Self { is_private: true, ..self }
+    }
+
+    fn file(self) -> File {
+        if self.is_private {
+            File { bytes: self.text.into_bytes(), mode: PRIVATE_MODE }
+        } else {
+            File::public(self.text)
+        }
+    }
+}
+
+/// A directory of manifests, with the kustomization that lists them.
+struct Kustomization {
+    directory: PathBuf,
+    manifests: Vec<(&'static str, Manifest)>,
+}
+
+impl Kustomization {
+    fn into_files(self, files: &mut Files) {
+        let mut text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n".to_owned();
+        for (name, manifest) in self.manifests {
+            let _ = writeln!(text, "  - {name}");
+            files.insert(self.directory.join(name), manifest.file());
+        }
+        files.insert(self.directory.join("kustomization.yaml"), File::public(text));
+    }
+}
+
+pub(super) fn files(source: &Source<'_>) -> Files {
+    let mut files = Files::new();
+    let context = Context { source, names: Names::new(source.topology) };
+    context.base().into_files(&mut files);
+    context.deploy().into_files(&mut files);
+    files.extend(context.overlays());
+    files
+}
+
+/// What the objects are made from.
+struct Context<'a> {
+    source: &'a Source<'a>,
+    names: Names,
+}
+
+impl Context<'_> {
+    fn base(&self) -> Kustomization {
+        let bundle = self.source.bundle;
+        let nodes = bundle.nodes.iter().map(|node| self.node_material(node));
+        let servers = bundle.servers.iter().map(|server| self.server_material(server));
+        let (mut configuration, mut secrets): (Vec<ConfigMap>, Vec<Secret>) = (Vec::new(), Vec::new());
+        for material in nodes.chain(servers) {
+            configuration.extend(material.configuration);
+            secrets.extend(material.secrets);
+        }
+        let namespace: Namespace = parts::namespace(&self.source.options.namespace);
+        Kustomization {
+            directory: Path::new(DIRECTORY).join("base"),
+            manifests: vec![
+                ("namespace.yaml", Manifest::all([namespace])),
+                ("configuration.yaml", Manifest::all(configuration)),
+                ("secrets.yaml", Manifest::all(secrets).private()),
+                ("nodes.yaml", self.node_manifest()),
+                ("chaincode.yaml", self.server_manifest()),
+                ("network-policies.yaml", Manifest::all(self.policies())),
+            ],
+        }
+    }
+}

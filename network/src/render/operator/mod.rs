@@ -1,0 +1,245 @@
+//! What an operator gets: a network's files in the form that Compose, Kubernetes or plain processes
+//! take, and a README that says what to do with them.
+//!
+//! Every form is made of the same [`Bundle`](crate::bundle::Bundle) as a run of the harness: the node
+//! specifications are translated, and nothing is decided again. Writing the files, and starting what
+//! they describe, is others' work.
+
+pub mod compose;
+pub mod description;
+pub mod kubernetes;
+pub mod processes;
+mod readme;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use super::{RenderError, RenderOptions, render};
+use crate::bundle::{Bundle, File};
+use crate::chaincode::{ChaincodeOptions, ChaincodeTls, ServerPlacement};
+use crate::placement::{NodePlacement, Placement, Ports};
+use crate::topology::{NodeKind, NodeRef, Topology};
+
+/// The files of an operator's bundle, by their path in it.
+pub type Files = BTreeMap<PathBuf, File>;
+
+/// The port of a chaincode server that has an address of its own.
+const CHAINCODE_PORT: u16 = 9999;
+
+/// Where a container has its node's configuration. Not the images' own `/etc/hyperledger/fabric`, where
+/// those of 2.5 have a sample MSP.
+const NODE: &str = "/etc/hyperledger/node";
+/// Where the images declare their volume for data.
+const DATA: &str = "/var/hyperledger";
+/// Where a container of a peer has the external builder.
+const BUILDER: &str = "/opt/ccaas";
+/// Where a container has the program that tells whether it is ready.
+const TOOLS: &str = "/opt/tools";
+/// Where a container of a chaincode server has its TLS files.
+const CHAINCODE: &str = "/etc/hyperledger/chaincode";
+/// Where the program that deploys finds what it needs.
+const DEPLOYMENT: &str = "/bundle";
+
+/// What runs the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A Compose file.
+    Compose,
+    /// A kustomize base with overlays.
+    Kubernetes,
+    /// Environment files and systemd units for programs on one machine.
+    Files,
+}
+
+/// The images, each with its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// The official image of the peer.
+    pub peer: String,
+    /// The official image of the orderer.
+    pub orderer: String,
+    /// The external builder's (`builder/Dockerfile`).
+    pub builder: String,
+    /// The chaincode server's.
+    pub chaincode: String,
+    /// The harness's (`harness/Dockerfile`): what deploys, and what tells whether a node is ready.
+    pub harness: String,
+}
+
+/// The chaincode's package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageFile {
+    /// The chaincode's name in its definition.
+    pub name: String,
+    /// The version in its definition.
+    pub version: String,
+    /// The label, which is also the file's name.
+    pub label: String,
+    /// The package's ID.
+    pub id: String,
+    /// The `.tar.gz`.
+    pub bytes: Vec<u8>,
+}
+
+/// What an operator's bundle is made from, beside the topology.
+#[derive(Clone, Debug)]
+pub struct OperatorOptions {
+    /// What runs the network.
+    pub format: Format,
+    /// Release, validity, identities. What it says of chaincode is not used.
+    pub render: RenderOptions,
+    /// The version of Fabric, as its images are tagged.
+    pub fabric: String,
+    /// TLS between peers and chaincode servers.
+    pub tls: ChaincodeTls,
+    /// The images.
+    pub images: Images,
+    /// The chaincode.
+    pub package: PackageFile,
+    /// Compose: user and group that may read the bundle's private keys, as numbers.
+    pub owner: (u32, u32),
+    /// Kubernetes: the namespace, a DNS label.
+    pub namespace: String,
+    /// Files: the absolute path that the bundle will be used at.
+    pub directory: PathBuf,
+}
+
+/// A network that was rendered for an operator.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// Every file.
+    pub files: Files,
+    /// The network that they are made from.
+    pub bundle: Bundle,
+}
+
+/// What the forms are made from.
+struct Source<'a> {
+    topology: &'a Topology,
+    options: &'a OperatorOptions,
+    bundle: &'a Bundle,
+}
+
+/// Makes every file of an operator's bundle. The same arguments give the same bytes, but for keys that
+/// are made anew and what depends on them.
+///
+/// # Errors
+///
+/// [`RenderError`], as [`render`] gives it.
+pub fn render_for_operator(topology: &Topology, options: &OperatorOptions) -> Result<Rendered, RenderError> {
+    // Whoever calls this has no means to give one; the forms would have to hide its password.
+    if let Some(peer) = options.render.couchdb.keys().next() {
+        return Err(RenderError::CouchDbOfOperator { peer: peer.clone() });
+    }
+    let (placement, servers) = place(topology, options);
+    let chaincode = ChaincodeOptions { package_id: options.package.id.clone(), tls: options.tls, servers };
+    let render_options = RenderOptions { chaincode: Some(chaincode), ..options.render.clone() };
+    let bundle = render(topology, &placement, &render_options)?;
+    let source = Source { topology, options, bundle: &bundle };
+    let mut files = match options.format {
+        Format::Compose => compose::files(&source),
+        Format::Kubernetes => kubernetes::files(&source),
+        Format::Files => processes::files(&source),
+    };
+    files.extend(bundle.files.clone());
+    files.insert("topology.yaml".into(), File::public(topology.to_yaml()));
+    files.insert(description::FILE.into(), File::public(description::describe(&source).to_yaml()));
+    files.insert(source.package_path(), File::public(options.package.bytes.clone()));
+    files.insert("README.md".into(), File::public(readme::readme(&source)));
+    Ok(Rendered { files, bundle })
+}
+
+/// Where everything is: nodes, and the chaincode server of each peer.
+fn place(topology: &Topology, options: &OperatorOptions) -> (Placement, BTreeMap<String, ServerPlacement>) {
+    let (mut nodes, mut servers) = (BTreeMap::new(), BTreeMap::new());
+    let (mut peers, mut orderers) = (0, 0);
+    for node in topology.nodes() {
+        let counter = match node.kind {
+            NodeKind::Peer => &mut peers,
+            NodeKind::Orderer => &mut orderers,
+        };
+        let (place, server) = match options.format {
+            Format::Compose => compose::place(&node, *counter),
+            Format::Kubernetes => kubernetes::place(topology, &node, &options.namespace),
+            Format::Files => processes::place(&node, *counter, &options.directory),
+        };
+        *counter += 1;
+        if node.kind == NodeKind::Peer {
+            servers.insert(node.name.clone(), server);
+        }
+        nodes.insert(node.name, place);
+    }
+    (Placement { nodes, chaincode_hosts: Vec::new() }, servers)
+}
+
+/// Ports of the node of this number among those of its kind: the first has those of Fabric's
+/// documentation, and each other a hundred more.
+fn ports(kind: NodeKind, index: u16) -> Ports {
+    let above = index.saturating_mul(100);
+    let port = |first: u16| first.saturating_add(above);
+    match kind {
+        NodeKind::Peer => Ports { grpc: port(7051), operations: port(7054), admin: None, chaincode: Some(port(7052)) },
+        NodeKind::Orderer => {
+            Ports { grpc: port(7050), operations: port(7055), admin: Some(port(7053)), chaincode: None }
+        }
+    }
+}
+
+/// A node in a container of its own.
+fn in_container(node: &NodeRef<'_>, host: String, ports: Ports, extra_sans: Vec<String>) -> NodePlacement {
+    let data = match node.kind {
+        NodeKind::Peer => "production",
+        NodeKind::Orderer => "production/orderer",
+    };
+    NodePlacement {
+        host,
+        bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        ports,
+        extra_sans,
+        config_dir: NODE.into(),
+        data_dir: Path::new(DATA).join(data),
+        builder_dir: BUILDER.into(),
+    }
+}
+
+/// A chaincode server in a container of its own.
+fn server_in_container(host: String, extra_sans: Vec<String>) -> ServerPlacement {
+    let bind = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    ServerPlacement { host, bind, port: CHAINCODE_PORT, extra_sans, directory: CHAINCODE.into() }
+}
+
+/// The command that ends with 0 when the node answers a call.
+fn ready_command(name: &str, port: u16) -> Vec<String> {
+    let program = format!("{TOOLS}/fabric-harness");
+    let (address, ca) = (format!("127.0.0.1:{port}"), format!("{NODE}/tls/ca.crt"));
+    [&program, "ready", &address, "--server-name", name, "--ca", &ca].map(str::to_owned).into()
+}
+
+impl Source<'_> {
+    /// The package, relative to the bundle.
+    fn package_path(&self) -> PathBuf {
+        Path::new("chaincode").join(format!("{}.tar.gz", self.options.package.label))
+    }
+
+    /// What the program that deploys needs, relative to the bundle, directories for all that is in
+    /// them: no key but the administrators'.
+    fn deployment_paths(&self) -> Vec<PathBuf> {
+        let identities = &self.bundle.identities;
+        let organizations = identities.peer_organizations.iter().map(|organization| (NodeKind::Peer, organization));
+        let administrators = std::iter::once((NodeKind::Orderer, &identities.orderer_organization))
+            .chain(organizations)
+            .map(|(kind, organization)| description::administrator_directory(kind, &organization.domain));
+        [description::FILE.into(), "topology.yaml".into(), "channels".into(), self.package_path()]
+            .into_iter()
+            .chain(administrators)
+            .collect()
+    }
+}
+
+/// A value as YAML. Maps with text for keys, lists and scalars always serialize.
+fn yaml(value: &impl serde::Serialize) -> String {
+    // A path or command is easier to copy from one line, however long it is.
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: 10_000 };
+    serde_saphyr::to_string_with_options(value, options).unwrap_or_default()
+}
