@@ -192,7 +192,7 @@ struct Deployment {
 }
 
 /// The name of each chaincode server, in the order of the definitions.
-fn server_names(plan: &NetworkPlan) -> Vec<String> {
+pub(crate) fn server_names(plan: &NetworkPlan) -> Vec<String> {
     let further = (2..).map(|number| format!("{CHAINCODE}-{number}")).take(plan.chaincode.also_named.len());
     std::iter::once(CHAINCODE.to_owned()).chain(further).collect()
 }

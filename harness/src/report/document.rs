@@ -6,12 +6,14 @@ use super::{ExitCode, Report, error_text};
 use crate::check::Outcome;
 use crate::explain::{Finding, find};
 use crate::network::error::RunError;
+use crate::network::nodes::server_names;
 use crate::options::Plan;
 use crate::report::evidence::Evidence;
 use crate::report::messages::{CASE_LIMIT, Message, Party, by_case};
 use crate::report::timeline::Timeline;
 use crate::run::Finished;
 use crate::runtime::Runtime;
+use fabric_network::topology::{Channel, NodeKind};
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 use time::format_description::well_known::Rfc3339;
@@ -38,6 +40,12 @@ pub struct Document {
     pub topology: String,
     /// The nodes of each organization.
     pub organizations: Vec<Organization>,
+    /// The channels.
+    pub channels: Vec<ChannelRecord>,
+    /// The chaincode servers.
+    pub chaincodes: Vec<String>,
+    /// Whether the peers' state database is a CouchDB.
+    pub couchdb: bool,
     /// TLS between the peers and the chaincode server: `off`, `tls` or `mtls`.
     pub chaincode_tls: String,
     /// From the first step to the first query's answer.
@@ -56,6 +64,9 @@ pub struct Document {
     pub left: Vec<String>,
     /// The known failures that were found in the outcome and the logs. Empty when all passed.
     pub findings: Vec<Finding>,
+    /// When the run began, by the clock that the logs have.
+    #[serde(skip)]
+    pub(crate) clock: SystemTime,
 }
 
 /// An organization of the network.
@@ -63,8 +74,19 @@ pub struct Document {
 pub struct Organization {
     /// Its MSP ID.
     pub msp_id: String,
+    /// What its nodes are: `peer` or `orderer`.
+    pub kind: &'static str,
     /// The full names of its nodes.
     pub nodes: Vec<String>,
+}
+
+/// A channel of the network.
+#[derive(Debug, Serialize)]
+pub struct ChannelRecord {
+    /// Its name.
+    pub name: String,
+    /// The MSP IDs of its organizations.
+    pub organizations: Vec<String>,
 }
 
 /// A step of the run.
@@ -142,7 +164,7 @@ impl Document {
         let cases = report.cases.iter().zip(times).zip(messages.cases);
         let mut document = Self {
             schema: SCHEMA,
-            ended: time::OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
+            ended: whole_seconds(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
             outcome: match code {
                 ExitCode::Passed => "passed",
                 ExitCode::Failed => "failed",
@@ -153,6 +175,9 @@ impl Document {
             fabric: runtime.version().to_owned(),
             topology: plan.network.topology_name.clone(),
             organizations: organizations(plan),
+            channels: channels(plan),
+            chaincodes: server_names(&plan.network),
+            couchdb: !plan.network.couchdb.is_empty(),
             chaincode_tls: plan.network.tls.to_string(),
             first_query: result.as_ref().ok().map(|finished| milliseconds(finished.to_first_query)),
             steps: timeline
@@ -170,6 +195,7 @@ impl Document {
             deaths: report.deaths.iter().map(ToString::to_string).collect(),
             left: report.left.clone(),
             findings: Vec::new(),
+            clock: journal.clock(),
         };
         if code != ExitCode::Passed {
             document.findings = document.causes(evidence);
@@ -195,15 +221,33 @@ impl Document {
     }
 }
 
+fn whole_seconds(time: SystemTime) -> time::OffsetDateTime {
+    let time = time::OffsetDateTime::from(time);
+    time.replace_nanosecond(0).unwrap_or(time)
+}
+
 fn organizations(plan: &Plan) -> Vec<Organization> {
     let mut organizations: Vec<Organization> = Vec::new();
     for node in plan.network.topology.nodes() {
-        match organizations.iter_mut().find(|organization| organization.msp_id == node.msp_id) {
+        let kind = if node.kind == NodeKind::Peer { "peer" } else { "orderer" };
+        let is_its = |organization: &&mut Organization| organization.msp_id == node.msp_id && organization.kind == kind;
+        match organizations.iter_mut().find(is_its) {
             Some(organization) => organization.nodes.push(node.name),
-            None => organizations.push(Organization { msp_id: node.msp_id.to_string(), nodes: vec![node.name] }),
+            None => organizations.push(Organization { msp_id: node.msp_id.to_string(), kind, nodes: vec![node.name] }),
         }
     }
     organizations
+}
+
+fn channels(plan: &Plan) -> Vec<ChannelRecord> {
+    let topology = &plan.network.topology;
+    let channel = |channel: &Channel| {
+        let all = channel.organizations.is_empty();
+        let members = topology.organizations.iter().filter(|one| all || channel.organizations.contains(&one.name));
+        let organizations = members.map(|one| one.msp_id.clone()).collect();
+        ChannelRecord { name: channel.name.clone(), organizations }
+    };
+    topology.channels.iter().map(channel).collect()
 }
 
 fn case(case: &crate::check::CaseReport, begin: Duration, messages: Vec<Message>) -> CaseRecord {
@@ -244,4 +288,60 @@ impl From<Message> for MessageRecord {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::report::messages::Role;
+
+    /// A run that failed in every way, with this text wherever a text can be.
+    pub(crate) fn hostile(text: &str) -> Document {
+        let one = || text.to_owned();
+        let message = || MessageRecord {
+            at: 12.5,
+            from: Party::peer(text),
+            to: Party::new(Role::Chaincode, text),
+            kind: one(),
+            text: one(),
+            transaction: one(),
+            failed: true,
+        };
+        let case = |outcome, reason| CaseRecord {
+            name: one(),
+            outcome,
+            begin: 10,
+            time: 20,
+            expected: Some(one()),
+            seen: Some(one()),
+            reason,
+            messages: vec![message()],
+        };
+        Document {
+            schema: SCHEMA,
+            ended: one(),
+            outcome: "failed",
+            error: Some(one()),
+            runtime: "embedded",
+            fabric: one(),
+            topology: one(),
+            organizations: vec![
+                Organization { msp_id: one(), kind: "peer", nodes: vec![one()] },
+                Organization { msp_id: one(), kind: "orderer", nodes: vec![one()] },
+            ],
+            channels: vec![ChannelRecord { name: one(), organizations: vec![one()] }],
+            chaincodes: vec![one()],
+            couchdb: true,
+            chaincode_tls: one(),
+            first_query: Some(1),
+            steps: vec![StepRecord { name: "step", begin: 0, time: 5 }],
+            cases: vec![case("failed", None), case("not run", Some(one()))],
+            before: vec![message()],
+            chaincode_messages: one(),
+            deaths: vec![one()],
+            left: vec![one()],
+            findings: vec![Finding { name: one(), place: one(), line: 3, excerpt: one(), cause: one(), cure: one() }],
+            clock: SystemTime::UNIX_EPOCH,
+        }
+    }
 }

@@ -91,7 +91,7 @@ impl E2e {
         let cases = report["cases"].as_array().unwrap().len();
         assert!(cases > 0);
         assert_eq!(text("junit.xml").matches("<testcase ").count(), cases);
-        assert!(text("report.html").contains("<td class=\"passed\">passed</td>"));
+        assert!(text("report.html").contains("<span class=\"outcome passed\">passed</span>"));
     }
 
     pub(crate) fn assert_nothing_left(&self) {

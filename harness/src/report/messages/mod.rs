@@ -10,7 +10,7 @@ pub(crate) mod decode;
 mod logs;
 
 pub use logs::from_logs;
-pub(crate) use logs::timestamp;
+pub(crate) use logs::{time_of, timestamp};
 
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -155,6 +155,11 @@ impl Journal {
     /// How long after its beginning this was.
     pub fn since(&self, instant: Instant) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |shared| instant.saturating_duration_since(shared.begin))
+    }
+
+    /// When it began, by the machine's clock.
+    pub(crate) fn clock(&self) -> SystemTime {
+        self.0.as_ref().map_or(SystemTime::UNIX_EPOCH, |shared| shared.clock)
     }
 
     /// How long after its beginning this was, by the machine's clock.

@@ -1,0 +1,168 @@
+//! The messages of a case as a drawing: who sent what to whom, from top to bottom.
+
+use super::escape;
+use crate::report::document::MessageRecord;
+use crate::report::messages::{Party, Role, short, short_id};
+use std::fmt::{self, Write};
+
+const TIME: usize = 70;
+const ROW: usize = 26;
+const HEAD: usize = 44;
+/// The widest that the text beside the arrows may be, in characters and in pixels of one.
+const TEXT: usize = 110;
+const CHARACTER: usize = 7;
+
+/// One who sends or gets messages, as a line from top to bottom.
+struct Lanes {
+    parties: Vec<Party>,
+    width: usize,
+}
+
+impl Lanes {
+    /// Clients first, then the gateway, which is the peer that a client speaks to, and the others.
+    fn of(messages: &[MessageRecord]) -> Self {
+        let gateway = messages.iter().find(|message| message.from.role == Role::Client).map(|message| &message.to);
+        let mut parties: Vec<Party> = Vec::new();
+        for party in messages.iter().flat_map(|message| [&message.from, &message.to]) {
+            let party = lane(party);
+            if !parties.contains(&party) {
+                parties.push(party);
+            }
+        }
+        let domain = |party: &Party| party.name.split_once('.').map(|(_, domain)| domain.to_owned());
+        parties.sort_by_key(|party| (party.role, gateway != Some(party), domain(party), party.name.clone()));
+        let width = if parties.len() > 4 { 104 } else { 150 };
+        Self { parties, width }
+    }
+
+    fn middle(&self, party: &Party) -> usize {
+        let party = lane(party);
+        let index = self.parties.iter().position(|known| *known == party).unwrap_or_default();
+        TIME + index * self.width + self.width / 2
+    }
+
+    /// Where the texts begin.
+    fn end(&self) -> usize {
+        TIME + self.parties.len() * self.width - self.width / 2 + 18
+    }
+}
+
+/// Orderers share a line: who of them takes what is of no interest here.
+fn lane(party: &Party) -> Party {
+    if party.role == Role::Orderer { Party::orderers() } else { party.clone() }
+}
+
+/// Draws messages; `begin` is when the time on the left begins, in milliseconds since the run began.
+pub(super) fn write(page: &mut String, messages: &[MessageRecord], begin: f64) -> fmt::Result {
+    let lanes = Lanes::of(messages);
+    let longest = messages.iter().map(|message| message.text.chars().count().min(TEXT)).max().unwrap_or_default();
+    let (width, height) =
+        ((lanes.end() + longest * CHARACTER).max(lanes.end() + lanes.width / 2), HEAD + messages.len() * ROW + 12);
+    write!(
+        page,
+        "<div class=\"drawing\"><svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+         aria-label=\"{} messages\">",
+        messages.len()
+    )?;
+    for row in (0..messages.len()).step_by(2) {
+        let y = HEAD + row * ROW;
+        write!(page, "<rect class=\"stripe\" x=\"0\" y=\"{y}\" width=\"{width}\" height=\"{ROW}\"/>")?;
+    }
+    for party in &lanes.parties {
+        let (x, box_width) = (lanes.middle(party), lanes.width - 8);
+        write!(
+            page,
+            "<line class=\"life\" x1=\"{x}\" y1=\"34\" x2=\"{x}\" y2=\"{height}\"/>\
+             <rect class=\"box\" x=\"{}\" y=\"4\" width=\"{box_width}\" height=\"30\" rx=\"5\"/>\
+             <text x=\"{x}\" y=\"23\" text-anchor=\"middle\" class=\"title\">{}<title>{}</title></text>",
+            x - box_width / 2,
+            escape(&fitting(&short(party), box_width / CHARACTER)),
+            escape(&party.name),
+        )?;
+    }
+    for (row, message) in messages.iter().enumerate() {
+        write_message(page, message, &lanes, HEAD + row * ROW, begin)?;
+    }
+    page.write_str("</svg></div>")
+}
+
+fn write_message(page: &mut String, message: &MessageRecord, lanes: &Lanes, y: usize, begin: f64) -> fmt::Result {
+    let (from, to) = (lanes.middle(&message.from), lanes.middle(&message.to));
+    let (line, baseline) = (y + 20, y + 17);
+    let is_answer = lane(&message.from).role != Role::Client && from > to;
+    let class = if message.failed { "wrong" } else { "" };
+    let answer = if is_answer { " answer" } else { "" };
+    write!(
+        page,
+        "<g class=\"{class}\"><title>{}</title><text class=\"mono faint\" x=\"{}\" y=\"{baseline}\" text-anchor=\"end\">{:.1}</text>",
+        escape(&title(message)),
+        TIME - 12,
+        message.at - begin,
+    )?;
+    let tip = if to > from { to.saturating_sub(8) } else { to + 8 };
+    write!(
+        page,
+        "<path class=\"arrow{answer}\" d=\"M{from} {line}H{tip}\"/>\
+         <path class=\"head\" d=\"M{to} {line}L{tip} {}V{}Z\"/>\
+         <text class=\"mono on\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        line - 4,
+        line + 4,
+        usize::midpoint(from, to),
+        y + 14,
+        escape(&fitting(&message.kind, from.abs_diff(to).max(lanes.width) / CHARACTER)),
+    )?;
+    write!(
+        page,
+        "<text class=\"mono\" x=\"{}\" y=\"{baseline}\">{}</text></g>",
+        lanes.end(),
+        escape(&fitting(&message.text, TEXT))
+    )
+}
+
+/// What is shown to whoever points at a message.
+fn title(message: &MessageRecord) -> String {
+    let MessageRecord { at, from, to, kind, text, transaction, .. } = message;
+    let transaction = match transaction.as_str() {
+        "" => String::new(),
+        id => format!("\ntransaction {}", short_id(id)),
+    };
+    format!("{kind}: {} > {}, {at:.3} ms since the run began{transaction}\n{text}", from.name, to.name)
+}
+
+pub(super) fn fitting(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some(_) => text.chars().take(characters.saturating_sub(1)).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(from: Party, to: Party) -> MessageRecord {
+        let (kind, text, transaction) = ("K".to_owned(), "t".to_owned(), String::new());
+        MessageRecord { at: 1.0, from, to, kind, text, transaction, failed: false }
+    }
+
+    #[test]
+    fn the_gateway_stands_beside_the_client_and_orderers_share_a_line() {
+        let peer = |name: &str| Party::peer(name);
+        let chaincode = Party::new(Role::Chaincode, "cc");
+        let messages = [
+            message(Party::orderers(), peer("peer0.a")),
+            message(Party::client(), peer("peer1.b")),
+            message(peer("peer0.a"), chaincode.clone()),
+            message(peer("peer1.b"), Party::new(Role::Orderer, "orderer2")),
+        ];
+        let lanes = Lanes::of(&messages);
+        assert_eq!(lanes.parties, [Party::client(), peer("peer1.b"), peer("peer0.a"), chaincode, Party::orderers()]);
+        assert_eq!(lanes.middle(&Party::new(Role::Orderer, "orderer2")), lanes.middle(&Party::orderers()));
+    }
+
+    #[test]
+    fn a_text_that_does_not_fit_is_cut_at_a_character() {
+        assert_eq!(fitting("äöü", 3), "äöü");
+        assert_eq!(fitting("äöüß", 3), "äö…");
+    }
+}

@@ -1,0 +1,81 @@
+//! The steps as a drawing: a bar for each, from when it began to when it ended.
+
+use super::escape;
+use crate::report::document::Document;
+use std::fmt::{self, Write};
+
+const LABEL: usize = 280;
+const BARS: usize = 820;
+const ROW: usize = 22;
+const HEAD: usize = 26;
+
+/// Draws the steps in the order of their beginnings.
+pub(super) fn write(page: &mut String, document: &Document) -> fmt::Result {
+    let mut steps: Vec<_> = document.steps.iter().collect();
+    steps.sort_by_key(|step| step.begin);
+    let whole = steps.iter().map(|step| step.begin + step.time).max().unwrap_or_default().max(1);
+    let (width, height) = (LABEL + BARS + 90, HEAD + steps.len() * ROW + 6);
+    write!(
+        page,
+        "<div class=\"drawing\"><svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+         aria-label=\"the steps and their times\">"
+    )?;
+    for tick in (0..=whole).step_by(usize::try_from(interval(whole)).unwrap_or(usize::MAX)) {
+        let x = at(tick, whole);
+        write!(
+            page,
+            "<line class=\"grid\" x1=\"{x}\" y1=\"{}\" x2=\"{x}\" y2=\"{height}\"/>\
+             <text class=\"mono faint\" x=\"{x}\" y=\"14\" text-anchor=\"middle\">{tick}</text>",
+            HEAD - 6
+        )?;
+    }
+    for (row, step) in steps.iter().enumerate() {
+        let y = HEAD + row * ROW;
+        let (begin, end) = (at(step.begin, whole), at(step.begin + step.time, whole));
+        write!(
+            page,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+             <rect class=\"bar\" x=\"{begin}\" y=\"{}\" width=\"{}\" height=\"12\" rx=\"2\"/>\
+             <text class=\"mono on faint\" x=\"{}\" y=\"{}\">{} ms</text>",
+            LABEL - 12,
+            y + 15,
+            escape(step.name),
+            y + 5,
+            (end - begin).max(2),
+            end.max(begin + 2) + 6,
+            y + 15,
+            step.time,
+        )?;
+    }
+    page.write_str("</svg></div>")
+}
+
+fn at(time: u64, whole: u64) -> u64 {
+    LABEL as u64 + time * BARS as u64 / whole
+}
+
+/// A round number of which four to ten make the whole.
+fn interval(whole: u64) -> u64 {
+    let mut step = 1;
+    loop {
+        for factor in [1, 2, 5] {
+            if whole / (step * factor) < 10 {
+                return step * factor;
+            }
+        }
+        step *= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        for (whole, expected) in [(1, 1), (9, 1), (10, 2), (490, 50), (600, 100), (4_100, 500), (60_000, 10_000)] {
+            assert_eq!(interval(whole), expected, "{whole}");
+        }
+        assert!((0..=u64::MAX).step_by(1).next().is_some() && interval(u64::MAX / 1000) > 0);
+    }
+}
