@@ -18,5 +18,6 @@ pub mod program;
 pub mod report;
 pub mod run;
 pub mod runtime;
+pub mod server;
 pub mod tap;
 pub mod wait;

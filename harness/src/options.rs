@@ -5,6 +5,8 @@
 
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
+use crate::runtime::ServerSource;
+use crate::server::{Address, Server, is_program};
 use clap::{Parser, Subcommand, ValueEnum};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
@@ -12,7 +14,6 @@ use fabric_network::topology::{Consensus, NodeKind, Topology};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -91,9 +92,10 @@ pub struct NetworkOptions {
     /// peers keep it in their own directories.
     #[arg(long, value_name = "URL")]
     pub couchdb: Vec<Secret>,
-    /// TLS between the peers and the chaincode server. Everything else always uses TLS.
-    #[arg(long, value_enum, default_value_t)]
-    pub tls: TlsMode,
+    /// TLS between the peers and the chaincode server. Everything else always uses TLS. Default: what
+    /// the chaincode file says, or mtls.
+    #[arg(long, value_enum)]
+    pub tls: Option<TlsMode>,
     /// Longest wait for any one thing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
@@ -104,8 +106,10 @@ pub struct NetworkOptions {
     /// The ccaas-builder program, statically linked. `cargo xtask e2e` builds and gives it.
     #[arg(long, value_name = "FILE")]
     pub builder: PathBuf,
-    /// The chaincode server program, statically linked. `cargo xtask e2e` builds and gives the sample.
-    #[arg(long, value_name = "FILE")]
+    /// The chaincode: a file that says how its server is started, and the cases; or the server's
+    /// program, statically linked; or the address of one that you start, for a debugger. `cargo xtask
+    /// e2e` builds and gives the sample.
+    #[arg(long, value_name = "FILE.toml|PROGRAM|HOST:PORT")]
     pub chaincode: PathBuf,
     /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration, -vvv the messages
     /// between client, peers and chaincode of each failed case, -vvvv of every case.
@@ -121,7 +125,7 @@ impl NetworkOptions {
             fabric: FabricOptions::default(),
             topology: DEFAULT_TOPOLOGY.to_owned(),
             couchdb: Vec::new(),
-            tls: TlsMode::default(),
+            tls: None,
             timeout: DEFAULT_TIMEOUT,
             seed: None,
             builder,
@@ -137,7 +141,8 @@ pub struct E2eOptions {
     /// The network.
     #[command(flatten)]
     pub network: NetworkOptions,
-    /// Cases to check, a TOML file. Default: those of the asset-transfer chaincode.
+    /// Cases to check, a TOML file. Default: those of the chaincode file; of a program or an address,
+    /// those of the asset-transfer chaincode.
     #[arg(long, value_name = "FILE")]
     pub cases: Option<PathBuf>,
     /// When to keep the evidence: logs, configuration, package, connection.json. The report
@@ -171,7 +176,8 @@ pub enum RuntimeChoice {
 }
 
 /// TLS between a peer and the chaincode server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TlsMode {
     /// Plain text.
     Off,
@@ -227,8 +233,8 @@ pub struct NetworkPlan {
     pub seed: Option<u64>,
     /// The ccaas-builder program.
     pub builder: PathBuf,
-    /// The chaincode server program.
-    pub server: PathBuf,
+    /// How the chaincode server comes to run.
+    pub server: Server,
     /// What is committed on each channel.
     pub chaincode: ChaincodeSection,
     /// Whether the messages between peers and chaincode shall be seen, by a tap if need be.
@@ -329,9 +335,20 @@ pub enum OptionError {
         /// Why not.
         reason: &'static str,
     },
-    /// The cases can't be read.
+    /// The cases can't be used.
     #[error("--cases: {}", crate::report::error_text(.0))]
-    Cases(#[from] CaseFileError),
+    Cases(#[source] CaseFileError),
+    /// The chaincode file can't be used.
+    #[error("--chaincode: {}", crate::report::error_text(.0))]
+    ChaincodeFile(#[source] CaseFileError),
+    /// The chaincode server can't run so.
+    #[error("{origin}: {reason}")]
+    Server {
+        /// Where that is said.
+        origin: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// Every mistake on the command line, one a line.
@@ -340,12 +357,21 @@ pub enum OptionError {
 pub struct OptionErrors(pub Vec<OptionError>);
 
 impl NetworkPlan {
-    /// Resolves and validates the options of a network, on which `chaincode` is committed.
+    /// Resolves and validates the options of a network, on which `chaincode` is committed, or what the
+    /// chaincode file says.
     ///
     /// # Errors
     ///
     /// Every mistake that was found, each with its option's name.
     pub fn resolve(options: &NetworkOptions, chaincode: ChaincodeSection) -> Result<Self, OptionErrors> {
+        Self::resolve_with(options, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
+    }
+
+    /// With the chaincode file, which also has cases.
+    fn resolve_with(
+        options: &NetworkOptions,
+        file: Result<CaseFile, OptionError>,
+    ) -> Result<(Self, CaseFile), OptionErrors> {
         let mut mistakes = Vec::new();
         let mut keep = |mistake| mistakes.push(mistake);
 
@@ -364,8 +390,10 @@ impl NetworkPlan {
         let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
             .map_err(|found| found.into_iter().for_each(&mut keep))
             .ok();
-        for (option, path) in [("--builder", &options.builder), ("--chaincode", &options.chaincode)] {
-            let _ = check_program(option, path).map_err(&mut keep);
+        let _ = check_program("--builder", &options.builder).map_err(&mut keep);
+        let file = file.map_err(&mut keep).ok();
+        if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
+            let _ = check_image(server, options).map_err(&mut keep);
         }
         if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
             && topology.ordering.consensus == Consensus::Bft
@@ -377,22 +405,25 @@ impl NetworkPlan {
             });
         }
 
-        match (fabric, topology, couchdb) {
-            (Some(fabric), Some(topology), Some(couchdb)) if mistakes.is_empty() => Ok(Self {
-                runtime: options.runtime,
-                fabric,
-                fabric_bin: options.fabric.fabric_bin.clone(),
-                topology,
-                topology_name: options.topology.clone(),
-                couchdb,
-                tls: options.tls,
-                timeout: Duration::from_secs(options.timeout),
-                seed: options.seed,
-                builder: options.builder.clone(),
-                server: options.chaincode.clone(),
-                chaincode,
-                tap: options.verbose >= crate::report::text::OF_FAILURES,
-            }),
+        match (fabric, topology, couchdb, file) {
+            (Some(fabric), Some(topology), Some(couchdb), Some(mut file)) if mistakes.is_empty() => {
+                let plan = Self {
+                    runtime: options.runtime,
+                    fabric,
+                    fabric_bin: options.fabric.fabric_bin.clone(),
+                    topology,
+                    topology_name: options.topology.clone(),
+                    couchdb,
+                    tls: options.tls.or(file.tls).unwrap_or_default(),
+                    timeout: Duration::from_secs(options.timeout),
+                    seed: options.seed,
+                    builder: options.builder.clone(),
+                    server: file.server.take().unwrap_or_default(),
+                    chaincode: std::mem::take(&mut file.chaincode),
+                    tap: options.verbose >= crate::report::text::OF_FAILURES,
+                };
+                Ok((plan, file))
+            }
             _ => Err(OptionErrors(mistakes)),
         }
     }
@@ -405,28 +436,43 @@ impl Plan {
     ///
     /// Every mistake that was found, each with its option's name.
     pub fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
-        let file = match &options.cases {
-            Some(path) => CaseFile::read(path),
-            None => CaseFile::asset_transfer(),
+        let own = &options.network.chaincode;
+        let (file, cases, mistake) = if is_chaincode_file(own) {
+            let cases = options.cases.as_ref().map(|path| CaseFile::read(path)).transpose();
+            let cases = cases
+                .and_then(|cases| cases.as_ref().map_or(Ok(()), |cases| cases.check_nothing_else(own)).map(|()| cases));
+            let (cases, mistake) = cases.map_or_else(|error| (None, Some(error)), |cases| (cases, None));
+            (resolve_chaincode(own, ChaincodeSection::default()), cases, mistake)
+        } else {
+            let cases = options.cases.as_ref().map_or_else(CaseFile::asset_transfer, |path| CaseFile::read(path));
+            let (cases, mistake) = cases.map_or_else(|error| (CaseFile::default(), Some(error)), |cases| (cases, None));
+            (resolve_chaincode(own, cases.chaincode.clone()), Some(cases), mistake)
         };
-        let (file, mistake) = match file {
-            Ok(file) => (file, None),
-            Err(error) => (CaseFile::default(), Some(error.into())),
-        };
-        let network = NetworkPlan::resolve(&options.network, file.chaincode);
-        match (network, mistake) {
-            (Ok(network), None) => Ok(Self {
-                network,
-                cases: file.cases,
-                keep: options.keep,
-                evidence: options.evidence.clone(),
-                repeat: options.repeat,
-                verbosity: options.network.verbose,
-                quiet: options.quiet,
-            }),
-            (network, mistake) => {
-                Err(OptionErrors(network.err().into_iter().flat_map(|found| found.0).chain(mistake).collect()))
+        let network = NetworkPlan::resolve_with(&options.network, file);
+        let mut mistakes: Vec<OptionError> = mistake.map(OptionError::Cases).into_iter().collect();
+        match network {
+            Ok((network, file)) => {
+                let (option, cases): (fn(CaseFileError) -> OptionError, CaseFile) = match cases {
+                    Some(cases) => (OptionError::Cases, cases),
+                    None => (OptionError::ChaincodeFile, file),
+                };
+                if mistakes.is_empty() {
+                    mistakes.extend(cases.check_cases(&network.chaincode).map_err(option).err());
+                }
+                if mistakes.is_empty() {
+                    return Ok(Self {
+                        network,
+                        cases: cases.cases,
+                        keep: options.keep,
+                        evidence: options.evidence.clone(),
+                        repeat: options.repeat,
+                        verbosity: options.network.verbose,
+                        quiet: options.quiet,
+                    });
+                }
+                Err(OptionErrors(mistakes))
             }
+            Err(found) => Err(OptionErrors(found.0.into_iter().chain(mistakes).collect())),
         }
     }
 }
@@ -489,13 +535,43 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
-    let mistake = |reason: String| OptionError::Program { option, path: path.to_owned(), reason };
-    let metadata = std::fs::metadata(path).map_err(|error| mistake(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(mistake("not a file".to_owned()));
+    is_program(path).map_err(|reason| OptionError::Program { option, path: path.to_owned(), reason })
+}
+
+fn is_chaincode_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// What `--chaincode` gives. Of a program or an address, `chaincode` is committed.
+fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFile, OptionError> {
+    const OPTION: &str = "--chaincode";
+    if is_chaincode_file(path) {
+        return CaseFile::read_with_server(path).map_err(OptionError::ChaincodeFile);
     }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Err(mistake("not executable; give it the permission by chmod +x".to_owned()));
-    }
-    Ok(())
+    let address = path.to_str().filter(|_| !path.exists()).and_then(|text| text.parse::<Address>().ok());
+    let source = match address {
+        Some(address) => ServerSource::Address { address, directory: None },
+        None => check_program(OPTION, path).map(|()| ServerSource::Program(path.to_owned()))?,
+    };
+    let server = Server::new(source, &format!("{OPTION} {}", path.display()));
+    let checked = server.check(&chaincode);
+    checked.map_err(|reason| OptionError::Server { origin: server.origin.clone(), reason: reason.to_owned() })?;
+    Ok(CaseFile::without_cases(chaincode, server))
+}
+
+/// An image needs containers.
+fn check_image(server: &Server, options: &NetworkOptions) -> Result<(), OptionError> {
+    let ServerSource::Image(image) = &server.source else { return Ok(()) };
+    let instead = match options.runtime {
+        RuntimeChoice::Docker => return Ok(()),
+        RuntimeChoice::Auto if options.fabric.fabric_bin.is_none() => return Ok(()),
+        RuntimeChoice::Auto => "--fabric-bin",
+        RuntimeChoice::Process => "--runtime process",
+        RuntimeChoice::Embedded => "--runtime embedded",
+    };
+    let reason = format!(
+        "the chaincode server is the image {image}, which only --runtime docker runs; leave {instead} out, or give a \
+         `program` or `command`"
+    );
+    Err(OptionError::Server { origin: server.origin.clone(), reason })
 }

@@ -1,38 +1,14 @@
-//! Cases as data: what is called, and what must come of it. Runs nothing.
-//!
-//! A case file is TOML, for a chaincode in any language. Only `[[case]]` with `name`, one of `submit`
-//! and `evaluate`, is required. A mistake is told with its line and column before anything is
-//! started. Every field there is:
-//!
-#![doc = concat!("```toml\n", include_str!("../../cases/reference.toml"), "```")]
+//! Cases as data: what is called, and what must come of it. Runs nothing. The file that they are in is
+//! read by [`CaseFile`].
+
+pub use super::file::{CaseFile, CaseFileError};
 
 use super::data::{Base64, Data, Json};
-use super::definition::{ChaincodeSection, Collections};
-use crate::options::read_text;
+use super::definition::ChaincodeSection;
 use fabric_protos::protos::TxValidationCode;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::str::FromStr;
-
-/// The cases of one chaincode, in the order in which they run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CaseFile {
-    /// What is committed.
-    pub chaincode: ChaincodeSection,
-    /// The cases.
-    pub cases: Vec<Case>,
-}
-
-/// The file as it is written, with the places of its cases.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileText {
-    #[serde(default)]
-    chaincode: ChaincodeSection,
-    #[serde(rename = "case", default)]
-    cases: Vec<toml::Spanned<Case>>,
-}
 
 /// One transaction, and what must come of it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -171,135 +147,6 @@ pub enum Call<'a> {
     Evaluate(&'a [Data]),
 }
 
-/// A file of cases that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CaseFileError {
-    /// It can't be read.
-    #[error("{file} can't be read")]
-    Read {
-        /// The file's name.
-        file: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Not TOML, or not of this form; the text gives line and column.
-    #[error("{file}: {source}")]
-    Syntax {
-        /// The file's name.
-        file: String,
-        /// What is wrong, and where.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// The file of collections is none; the text gives line and column.
-    #[error("{file}: {source}")]
-    Collections {
-        /// The file's name.
-        file: String,
-        /// What is wrong, and where.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// There is nothing to check.
-    #[error("{file} has no case; begin one with [[case]]")]
-    Empty {
-        /// The file's name.
-        file: String,
-    },
-    /// One name for two definitions.
-    #[error("{file}: the chaincode's name {name} is there twice; give different ones in `name` and `also_named`")]
-    Twice {
-        /// The file's name.
-        file: String,
-        /// The name.
-        name: String,
-    },
-    /// A case contradicts itself, or the definition.
-    #[error("{file}: case \"{name}\" at line {line}, column {column}: {reason}")]
-    Case {
-        /// The file's name.
-        file: String,
-        /// Line of its `[[case]]`, from 1.
-        line: usize,
-        /// Column of it, from 1.
-        column: usize,
-        /// Name of the case.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-}
-
-impl CaseFile {
-    /// The cases of the asset-transfer chaincode.
-    ///
-    /// # Errors
-    ///
-    /// Never in a released build: the file is compiled in, and a test reads it.
-    pub fn asset_transfer() -> Result<Self, CaseFileError> {
-        Self::from_toml("asset-transfer.toml", include_str!("../../cases/asset-transfer.toml"))
-    }
-
-    /// Reads cases from a TOML file, and the file of collections that it may name.
-    ///
-    /// # Errors
-    ///
-    /// When a file can't be read, and as [`from_toml`](Self::from_toml).
-    pub fn read(path: &Path) -> Result<Self, CaseFileError> {
-        let text = |path: &Path| {
-            let failed = |source| CaseFileError::Read { file: path.display().to_string(), source };
-            read_text(path).map_err(failed)
-        };
-        let mut cases = Self::from_toml(&path.display().to_string(), &text(path)?)?;
-        if let Collections::File(file) = &cases.chaincode.collections {
-            let file = path.parent().unwrap_or(Path::new("")).join(file);
-            let collections = Collections::from_json(&text(&file)?)
-                .map_err(|source| CaseFileError::Collections { file: file.display().to_string(), source })?;
-            cases.chaincode.collections = collections;
-        }
-        Ok(cases)
-    }
-
-    /// Reads cases from TOML text; `file` is named in errors.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no TOML, has unknown fields, or a case contradicts itself.
-    pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
-        let FileText { chaincode, cases } = toml::from_str(text)
-            .map_err(|source| CaseFileError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
-        if cases.is_empty() {
-            return Err(CaseFileError::Empty { file: file.to_owned() });
-        }
-        if let Some(name) = chaincode.name_twice(crate::network::nodes::CHAINCODE) {
-            return Err(CaseFileError::Twice { file: file.to_owned(), name: name.to_owned() });
-        }
-        for (index, case) in cases.iter().enumerate() {
-            let must_init = chaincode.init_required && index == 0;
-            let checked = match case.as_ref().validate() {
-                Ok(()) if must_init && !case.as_ref().init => {
-                    Err("the definition has init_required, so the first case must have `init = true`")
-                }
-                checked => checked,
-            };
-            checked.map_err(|reason| {
-                let (line, column) = place(text, case.span().start);
-                let name = case.as_ref().name.clone();
-                CaseFileError::Case { file: file.to_owned(), line, column, name, reason }
-            })?;
-        }
-        Ok(Self { chaincode, cases: cases.into_iter().map(toml::Spanned::into_inner).collect() })
-    }
-}
-
-/// Line and column of a byte, from 1.
-fn place(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    (before.matches('\n').count() + 1, line.chars().count() + 1)
-}
-
 impl Call<'_> {
     /// Function and arguments.
     pub fn arguments(&self) -> &[Data] {
@@ -332,7 +179,8 @@ impl Case {
         self.error.is_some() || self.status.is_some_and(|status| status >= ERROR_THRESHOLD)
     }
 
-    fn validate(&self) -> Result<(), &'static str> {
+    /// Whether it contradicts itself.
+    pub(super) fn validate(&self) -> Result<(), &'static str> {
         let ((Some(arguments), None) | (None, Some(arguments))) = (&self.submit, &self.evaluate) else {
             return Err("give one of `submit` and `evaluate`");
         };
@@ -360,139 +208,5 @@ impl Case {
             return Err("an invalid transaction brings no event");
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_asset_transfer_cases_can_be_read() {
-        let cases = CaseFile::asset_transfer().unwrap().cases;
-        for function in [
-            "InitLedger",
-            "CreateAsset",
-            "ReadAsset",
-            "UpdateAsset",
-            "DeleteAsset",
-            "AssetExists",
-            "TransferAsset",
-            "GetAllAssets",
-        ] {
-            let called = |case: &Case| case.call().arguments()[0].bytes() == function.as_bytes();
-            assert!(cases.iter().any(|case| called(case) && case.error.is_none()), "no case calls {function}");
-        }
-    }
-
-    #[test]
-    fn the_reference_has_every_field_there_is() {
-        let text = include_str!("../../cases/reference.toml");
-        let file = CaseFile::from_toml("reference.toml", text).unwrap();
-        let ChaincodeSection { name, also_named, version, init_required, endorsement_policy, collections } =
-            &file.chaincode;
-        assert!(name.is_some() && version.is_some() && *init_required && endorsement_policy.is_some());
-        assert!(!also_named.is_empty() && *collections != Collections::default());
-        let shown: Vec<_> = file.cases.iter().map(shown).collect();
-        for (index, (field, _)) in shown[0].iter().enumerate() {
-            assert!(shown.iter().any(|case| case[index].1), "the reference lacks `{field}`");
-        }
-    }
-
-    /// Which fields of a case are there; without `..`, so that a new one makes this fail to compile.
-    fn shown(case: &Case) -> [(&'static str, bool); 21] {
-        let Case {
-            name,
-            submit,
-            evaluate,
-            init,
-            transient,
-            identity,
-            channel,
-            chaincode,
-            endorsing_organizations,
-            payload,
-            payload_text,
-            payload_base64,
-            status,
-            error,
-            invalid,
-            event,
-            endorsed_by,
-            after,
-            needs: Needs { organizations, channels, couchdb },
-        } = case;
-        [
-            ("name", !name.is_empty()),
-            ("submit", submit.is_some()),
-            ("evaluate", evaluate.is_some()),
-            ("init", *init),
-            ("transient", !transient.is_empty()),
-            ("identity", identity.is_some()),
-            ("channel", channel.is_some()),
-            ("chaincode", chaincode.is_some()),
-            ("endorsing_organizations", !endorsing_organizations.is_empty()),
-            ("payload", payload.is_some()),
-            ("payload_text", payload_text.is_some()),
-            ("payload_base64", payload_base64.is_some()),
-            ("status", status.is_some()),
-            ("error", error.is_some()),
-            ("invalid", invalid.is_some()),
-            ("event", event.as_ref().is_some_and(|event| event.payload.is_some())),
-            ("endorsed_by", endorsed_by.is_some()),
-            ("after", after.is_some()),
-            ("needs.organizations", *organizations > 0),
-            ("needs.channels", *channels > 0),
-            ("needs.couchdb", couchdb.is_some()),
-        ]
-    }
-
-    #[test]
-    fn a_mistake_in_a_case_file_says_where() {
-        let mistake = |text: &str| CaseFile::from_toml("my.toml", text).unwrap_err().to_string();
-        let unknown = mistake("[[case]]\nname = 'a'\nsubmitt = ['F']\n");
-        assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
-        assert_eq!(mistake("# none"), "my.toml has no case; begin one with [[case]]");
-        for (case, line, reason) in [
-            ("submit = ['F']\nevaluate = ['F']", 3, "give one of `submit` and `evaluate`"),
-            ("submit = []", 3, "the first argument is the function's name"),
-            ("submit = ['F']\npayload = 1\npayload_text = '1'", 3, "give one of `payload`"),
-            ("evaluate = ['F']\nevent = { name = 'E' }", 3, "use `submit`"),
-            ("evaluate = ['F']\ninit = true", 3, "use `submit`"),
-            ("submit = ['F']\nstatus = 404\npayload = 1", 3, "a call that must fail has no payload"),
-            ("submit = ['F']\nstatus = 200\nerror = 'x'", 3, "a status below 400 is a success"),
-            ("submit = ['F']\ninvalid = 'MVCC_READ_CONFLICT'\nevent = { name = 'E' }", 3, "brings no event"),
-            ("submit = ['F']\ninvalid = 'VALID'", 6, "not a code of an invalid transaction"),
-            ("submit = ['F']\nidentity = 'Anna@Org1'", 6, "an identity is Admin@"),
-            ("submit = ['F']\nidentity = 'User01@Org1'", 6, "an identity is Admin@"),
-            ("submit = ['F']\nneeds = { couch = true }", 6, "unknown field `couch`"),
-        ] {
-            let error = mistake(&format!("# a comment\n\n[[case]]\nname = 'a'\n{case}\n"));
-            assert!(error.contains(reason) && error.contains(&format!("line {line}, column ")), "{case}:\n{error}");
-        }
-        let twice = mistake("[chaincode]\nalso_named = ['asset-transfer']\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
-        assert!(twice.starts_with("my.toml: the chaincode's name asset-transfer is there twice"), "{twice}");
-        let first = mistake("[chaincode]\ninit_required = true\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
-        assert_eq!(
-            first,
-            "my.toml: case \"a\" at line 3, column 1: \
-             the definition has init_required, so the first case must have `init = true`"
-        );
-    }
-
-    #[test]
-    fn a_file_of_collections_lies_beside_the_cases() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let cases = "[chaincode]\ncollections = 'c.json'\n[[case]]\nname = 'a'\nevaluate = ['F']\n";
-        std::fs::write(path("my.toml"), cases).unwrap();
-        let absent = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
-        assert!(absent.ends_with("c.json can't be read"), "{absent}");
-        std::fs::write(path("c.json"), "[{\n\"name\": 5}]").unwrap();
-        let wrong = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
-        assert!(wrong.contains("c.json: invalid type: integer `5`") && wrong.contains("line 2"), "{wrong}");
-        std::fs::write(path("c.json"), r#"[{"name": "c", "policy": "OR('A.member')"}]"#).unwrap();
-        let definition = CaseFile::read(&path("my.toml")).unwrap().chaincode.definitions("x").remove(0);
-        assert_eq!(definition.collections.unwrap().config.len(), 1);
     }
 }

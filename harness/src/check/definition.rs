@@ -1,8 +1,11 @@
-//! The definition of the chaincode that a case file asks for: what organizations approve and commit.
-//! Commits nothing.
+//! The definition of the chaincode that a case file asks for: what organizations approve and commit,
+//! and what of its package is not the server's. Commits nothing.
 
 use super::policy::{is_disjunction, signature_policy};
 use crate::client::{Definition, EndorsementPolicy};
+use crate::report::error_text;
+use ccaas_builder::indexes;
+use ccaas_builder::package::Contents;
 use fabric_protos::common::SignaturePolicyEnvelope;
 use fabric_protos::protos::collection_config::Payload;
 use fabric_protos::protos::{
@@ -10,9 +13,9 @@ use fabric_protos::protos::{
     application_policy, collection_policy_config,
 };
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The section `[chaincode]`.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -30,6 +33,11 @@ pub struct ChaincodeSection {
     pub endorsement_policy: Option<Policy>,
     /// The private data collections. Default none.
     pub collections: Collections,
+    /// The label of the package, the readable half of its ID. Default: name and version, such as
+    /// `asset-transfer_1.0`.
+    pub label: Option<Label>,
+    /// The CouchDB indexes that the package brings. Default none.
+    pub indexes: Indexes,
 }
 
 impl ChaincodeSection {
@@ -37,6 +45,12 @@ impl ChaincodeSection {
     pub(super) fn name_twice(&self, default_name: &str) -> Option<&str> {
         let mut names = BTreeSet::from([self.name.as_ref().map_or(default_name, |name| &name.0)]);
         self.also_named.iter().map(|name| name.0.as_str()).find(|name| !names.insert(name))
+    }
+
+    /// The label of the package of a definition.
+    pub fn label(&self, definition: &Definition) -> String {
+        let label = self.label.as_ref().map(|label| label.0.clone());
+        label.unwrap_or_else(|| format!("{}_{}", definition.name, definition.version))
     }
 
     /// The definitions to commit, the first of them that of the chaincode under test.
@@ -82,6 +96,20 @@ impl<'de> Deserialize<'de> for Version {
             return Ok(Self(text));
         }
         Err(D::Error::custom("a version has letters, digits and `_.+-`"))
+    }
+}
+
+/// The label of a package, of characters that Fabric takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label(pub String);
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if ccaas_builder::metadata::is_label(&text) {
+            return Ok(Self(text));
+        }
+        Err(D::Error::custom("a label has letters, digits and `_.+-`, and begins with a letter or digit"))
     }
 }
 
@@ -278,6 +306,64 @@ impl<'de> Deserialize<'de> for Collections {
         deserializer.deserialize_any(CollectionsVisitor)
     }
 }
+
+/// CouchDB indexes, as files of the package or in a directory that has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Indexes {
+    /// By their paths in the package, which begin with `META-INF/statedb/couchdb/`.
+    Here(BTreeMap<PathBuf, Vec<u8>>),
+    /// A directory with `META-INF`, or `META-INF` itself; a relative path is relative to the case file.
+    Directory(PathBuf),
+}
+
+impl Default for Indexes {
+    fn default() -> Self {
+        Self::Here(BTreeMap::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for Indexes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        PathBuf::deserialize(deserializer).map(Self::Directory)
+    }
+}
+
+impl Indexes {
+    /// Reads the indexes of a directory.
+    ///
+    /// # Errors
+    ///
+    /// What can't be read, and what no peer would make an index of.
+    pub fn read(directory: &Path) -> Result<Self, String> {
+        const TOP: &str = "META-INF";
+        let below = directory.join(TOP);
+        let top = if below.is_dir() { below } else { directory.to_owned() };
+        let of = |what: String| format!("indexes {}: {what}", directory.display());
+        let found = Contents::of_directory(&top.join(STATEDB)).map_err(|error| of(error_text(&error)))?;
+        for (path, bytes) in &found.files {
+            let checked = indexes::check_place(path).and_then(|()| indexes::check_content(bytes));
+            checked.map_err(|misfit| {
+                of(format!("{STATEDB}/{}: found {}, expected {}", path.display(), misfit.found, misfit.expected))
+            })?;
+        }
+        if found.files.is_empty() {
+            return Err(of("there is no index in META-INF/statedb/couchdb/".to_owned()));
+        }
+        let place = |(path, bytes): (PathBuf, Vec<u8>)| (Path::new(TOP).join(STATEDB).join(path), bytes);
+        Ok(Self::Here(found.files.into_iter().map(place).collect()))
+    }
+
+    /// The files of the package.
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        match self {
+            Self::Here(files) => files.clone(),
+            Self::Directory(_) => BTreeMap::new(),
+        }
+    }
+}
+
+/// What Fabric calls the directory of a state database's indexes.
+const STATEDB: &str = "statedb";
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ pub mod cases;
 pub mod data;
 pub mod definition;
 mod expect;
+mod file;
 mod matching;
 pub mod policy;
 mod target;

@@ -1,7 +1,7 @@
 //! Whom the cases call: channels, the clients of their organizations, and what the network has.
 
 use super::Difference;
-use super::cases::{Case, IdentityName};
+use super::cases::{Before, Case, IdentityName};
 use crate::client::{ClientError, Invocation, PeerClient};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,6 +15,8 @@ pub struct Target {
     pub chaincode: String,
     /// Whether the peers' state database is CouchDB.
     pub couchdb: bool,
+    /// Whether the chaincode server is started, and so can be restarted, by the harness.
+    pub can_restart: bool,
     /// Longest wait for any one thing.
     pub timeout: Duration,
 }
@@ -55,6 +57,9 @@ impl Target {
         }
         if self.channels.len() < case.needs.channels {
             return Some(format!("needs {} channels, the network has {}", case.needs.channels, self.channels.len()));
+        }
+        if case.after == Some(Before::RestartChaincode) && !self.can_restart {
+            return Some("the chaincode server is not the harness's to restart".to_owned());
         }
         let database = if self.couchdb { "CouchDB" } else { "LevelDB" };
         match case.needs.couchdb {
@@ -191,7 +196,8 @@ mod tests {
             clients: Vec::new(),
             organizations: vec![("Org1".to_owned(), "Org1MSP".to_owned())],
         };
-        Target { channels: vec![channel], chaincode: "basic".to_owned(), couchdb, timeout: Duration::from_secs(1) }
+        let (chaincode, timeout) = ("basic".to_owned(), Duration::from_secs(1));
+        Target { channels: vec![channel], chaincode, couchdb, can_restart: !couchdb, timeout }
     }
 
     #[test]
@@ -204,6 +210,8 @@ mod tests {
             ("needs = { couchdb = true }", true, None),
             ("needs = { couchdb = false }", false, None),
             ("needs = { couchdb = true }", false, Some("needs CouchDB as the state database, the peers have LevelDB")),
+            ("after = 'restart-chaincode'", false, None),
+            ("after = 'restart-chaincode'", true, Some("the chaincode server is not the harness's to restart")),
             ("needs = { couchdb = false }", true, Some("needs LevelDB as the state database, the peers have CouchDB")),
         ] {
             assert_eq!(target(couchdb).lacks(&case(needs)).as_deref(), expected, "{needs}");

@@ -1,16 +1,21 @@
 //! The processes of a run: found by a mark that they inherit, and ended for certain.
 //!
 //! A process belongs to a run when its environment holds [`RUN_VARIABLE`] with the run's directory,
-//! or when it is in the run's process group and works in the run's directory. A process number alone
+//! or when it is in the run's process group, and either the group's leader is known to live, or it works
+//! in the run's directory. A process number alone
 //! proves nothing, because numbers are used again: on Linux each process is pinned by a pidfd before
 //! it is looked at, so what is signalled is what was looked at. Elsewhere nothing can be looked at
 //! this way, and only the reaper, which is itself the group's leader, ends the group.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Environment variable that every process of a run is started with; its value is the directory.
 pub const RUN_VARIABLE: &str = "FABRIC_HARNESS_RUN";
+
+/// Environment variable that a chaincode server and what it starts have; its value is the server's name.
+pub(crate) const SERVER_VARIABLE: &str = "FABRIC_HARNESS_SERVER";
 
 /// How long the processes have between SIGTERM and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
@@ -27,7 +32,7 @@ pub(crate) struct Mark {
     pub(crate) directory: PathBuf,
     /// The run's process group, when there is one.
     pub(crate) group: Option<u32>,
-    /// A process that is left alone: the reaper.
+    /// A process that is left alone: the reaper, which lives.
     pub(crate) spare: Option<u32>,
 }
 
@@ -35,25 +40,38 @@ pub(crate) struct Mark {
 ///
 /// Returns how many there were, or the numbers of those that SIGKILL did not end. It blocks.
 pub(crate) fn end(mark: &Mark, grace: Duration) -> Result<usize, Vec<u32>> {
-    let first = find(mark);
+    end_those(|| find(mark), grace)
+}
+
+/// As [`end`], of those processes of a run that a chaincode server has started and left behind.
+pub(crate) fn end_server(directory: &Path, name: &str, grace: Duration) -> Result<usize, Vec<u32>> {
+    let is_of_server = |process: &Path| {
+        has_variable(process, RUN_VARIABLE, directory.as_os_str())
+            && has_variable(process, SERVER_VARIABLE, name.as_ref())
+    };
+    end_those(|| find_those(|number| lives(number).is_some() && is_of_server(&directory_of(number))), grace)
+}
+
+fn end_those(find: impl Fn() -> Vec<Process>, grace: Duration) -> Result<usize, Vec<u32>> {
+    let first = find();
     let count = first.len();
     for process in first {
         process.signal(rustix::process::Signal::TERM);
     }
-    if gone(mark, grace, |_| {}) {
+    if gone(&find, grace, |_| {}) {
         return Ok(count);
     }
     // Signalled at each look, so a process that forks meanwhile can't keep ahead.
-    if gone(mark, KILL_BOUND, |process| process.signal(rustix::process::Signal::KILL)) {
+    if gone(&find, KILL_BOUND, |process| process.signal(rustix::process::Signal::KILL)) {
         return Ok(count);
     }
-    Err(find(mark).iter().map(|process| process.number).collect())
+    Err(find().iter().map(|process| process.number).collect())
 }
 
-fn gone(mark: &Mark, bound: Duration, each: impl Fn(&Process)) -> bool {
+fn gone(find: &impl Fn() -> Vec<Process>, bound: Duration, each: impl Fn(&Process)) -> bool {
     let deadline = Instant::now() + bound;
     loop {
-        let left = find(mark);
+        let left = find();
         if left.is_empty() {
             return true;
         }
@@ -92,44 +110,55 @@ impl Process {
 }
 
 /// The living processes of the run. Zombies are not among them.
-#[cfg(target_os = "linux")]
 pub(crate) fn find(mark: &Mark) -> Vec<Process> {
+    find_those(|number| Some(number) != mark.spare && belongs(mark, number))
+}
+
+/// The processes of which this is so, besides this one. Each is pinned before it is looked at.
+#[cfg(target_os = "linux")]
+fn find_those(is_one: impl Fn(u32) -> bool) -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|number| Some(*number) != mark.spare && *number != std::process::id())
+        .filter(|number| *number != std::process::id())
         .filter_map(|number| {
             let process = Process::pin(number)?;
-            belongs(mark, number).then_some(process)
+            is_one(number).then_some(process)
         })
         .collect()
 }
 
 /// Elsewhere than on Linux there is no such look; see the module's text.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn find(_: &Mark) -> Vec<Process> {
+fn find_those(_: impl Fn(u32) -> bool) -> Vec<Process> {
     Vec::new()
 }
 
-#[cfg(target_os = "linux")]
-fn belongs(mark: &Mark, number: u32) -> bool {
-    let Some(stat) = Stat::read(number) else { return false };
-    if matches!(stat.state, 'Z' | 'X') {
-        return false;
-    }
-    let process = Path::new("/proc").join(number.to_string());
-    let in_group = mark.group == Some(stat.group)
-        && std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&mark.directory));
-    in_group || has_variable(&process, &mark.directory)
+fn directory_of(number: u32) -> PathBuf {
+    Path::new("/proc").join(number.to_string())
 }
 
-#[cfg(target_os = "linux")]
-fn has_variable(process: &Path, directory: &Path) -> bool {
+/// Nothing of a zombie.
+fn lives(number: u32) -> Option<Stat> {
+    Stat::read(number).filter(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+fn belongs(mark: &Mark, number: u32) -> bool {
+    let Some(stat) = lives(number) else { return false };
+    let process = directory_of(number);
+    // While its leader lives, a group's number is no other's.
+    let in_group = mark.group == Some(stat.group)
+        && (mark.group == mark.spare
+            || std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&mark.directory)));
+    in_group || has_variable(&process, RUN_VARIABLE, mark.directory.as_os_str())
+}
+
+fn has_variable(process: &Path, name: &str, value: &OsStr) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
     // Not readable means another user's, and so not ours.
     let Ok(environment) = std::fs::read(process.join("environ")) else { return false };
-    let wanted = [RUN_VARIABLE.as_bytes(), b"=", directory.as_os_str().as_bytes()].concat();
+    let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
 }
 

@@ -56,9 +56,9 @@ impl NetworkBuilder {
         self
     }
 
-    /// TLS between the peers and the chaincode server. Default: mutual.
+    /// TLS between the peers and the chaincode server. Default: what the chaincode file says, or mutual.
     pub fn tls(mut self, tls: TlsMode) -> Self {
-        self.options.tls = tls;
+        self.options.tls = Some(tls);
         self
     }
 
@@ -68,7 +68,8 @@ impl NetworkBuilder {
         self
     }
 
-    /// What is committed: name, version, policies, collections. Default: `asset-transfer` 1.0.
+    /// What is committed: name, version, policies, collections. Default: what the chaincode file says,
+    /// which nothing else is instead of, or `asset-transfer` 1.0.
     pub fn definition(mut self, chaincode: ChaincodeSection) -> Self {
         self.chaincode = chaincode;
         self

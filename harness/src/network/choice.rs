@@ -6,7 +6,7 @@ use crate::report::error_text;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::embedded::EmbeddedRuntime;
 use crate::runtime::process::ProcessRuntime;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::runtime::{Runtime, RuntimeOptions, ServerSource};
 use fabric_network::release::Release;
 use std::path::Path;
 
@@ -46,6 +46,11 @@ pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, String
         }
         RuntimeChoice::Process => on_processes.await.map_err(|reason| format!("--runtime process: {reason}"))?,
         RuntimeChoice::Embedded => embedded(settings, plan),
+        RuntimeChoice::Auto if let ServerSource::Image(image) = &plan.server.source => {
+            let needs =
+                |reason| format!("the chaincode server is the image {image}, which needs a Docker engine: {reason}");
+            docker_for(plan, settings).await.map_err(needs)?
+        }
         // Whoever says where the programs are wants them taken.
         RuntimeChoice::Auto if plan.fabric_bin.is_some() => on_processes.await?,
         RuntimeChoice::Auto => match docker_for(plan, settings.clone()).await {

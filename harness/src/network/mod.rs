@@ -71,8 +71,9 @@ pub enum NetworkError {
 }
 
 impl Network {
-    /// A network for the chaincode server program at this path, which must be linked statically to run
-    /// on the docker runtime.
+    /// A network for a chaincode: a chaincode file (`.toml`, its cases do not matter here); or the server
+    /// program at this path, which must be linked statically to run on the docker runtime; or
+    /// `HOST:PORT` of a server that is started otherwise.
     pub fn builder(chaincode: impl Into<PathBuf>) -> NetworkBuilder {
         NetworkBuilder::new(chaincode.into())
     }

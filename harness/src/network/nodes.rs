@@ -10,7 +10,10 @@ use crate::interrupt::Interrupt;
 use crate::options::{NetworkPlan, TlsMode};
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
-use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError};
+use crate::runtime::{
+    ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError, ServerSource, VARIABLES_FILE,
+};
+use crate::server::{self, Server};
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
 use fabric_network::bundle::{Bundle, File};
@@ -22,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Name of the chaincode's server, and in its definition unless the plan says otherwise.
+/// Name of the chaincode unless the plan says otherwise.
 pub const CHAINCODE: &str = "asset-transfer";
 /// The name of the step that ends with the first query's answer.
 pub const FIRST_QUERY: &str = "first query";
@@ -158,20 +161,34 @@ async fn bring_up(
     evidence: &mut Evidence,
     interrupt: &Interrupt,
 ) -> Result<(Bundle, Vec<Deployment>, Running), RunError> {
-    let names = server_names(plan);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &names));
+    let definitions = plan.chaincode.definitions(CHAINCODE);
+    // A server has the name of its definition.
+    let servers: Vec<_> = definitions.iter().map(|one| (one.name.as_str(), &plan.server.source)).collect();
+    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &servers));
     let placed = unless(interrupt, place).await??;
     let (bundle, deployments) =
         timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
     evidence.add_configuration(&bundle);
-    for (Deployment { package, .. }, name) in deployments.iter().zip(&names) {
-        let directory = if *name == CHAINCODE { "package".to_owned() } else { format!("package-of-{name}") };
+    for (number, Deployment { package, server, .. }) in deployments.iter().enumerate() {
+        let directory = if number == 0 { "package".to_owned() } else { format!("package-of-{}", server.name) };
         evidence.add(format!("{directory}/connection.json"), package.connection.clone());
         evidence.add(format!("{directory}/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
     }
-
     let servers: Vec<_> = deployments.iter().map(|deployment| deployment.server.clone()).collect();
+    placed.hand_over(&servers)?;
+    for Deployment { package, server, .. } in &deployments {
+        if let ServerSource::Address { address, .. } = &server.source
+            && let Some(place) = placed.chaincodes.get(&server.name)
+        {
+            let (seconds, id) = (plan.timeout.as_secs(), &package.id);
+            let variables = place.directory.join(VARIABLES_FILE);
+            timeline.say(&format!(
+                "waiting up to {seconds} s for the chaincode server at {address}: start it with the variables of {}, \
+                 CHAINCODE_ID={id}",
+                variables.display()
+            ));
+        }
+    }
     let start = timeline.step("start the nodes and the chaincode server", placed.start(&bundle, &servers));
     let running = unless(interrupt, start).await?.map_err(|error| {
         evidence.add_logs(error.logs);
@@ -191,10 +208,9 @@ struct Deployment {
     server: ChaincodeSpec,
 }
 
-/// The name of each chaincode server, in the order of the definitions.
+/// The name of each chaincode server, which is that of its definition.
 pub(crate) fn server_names(plan: &NetworkPlan) -> Vec<String> {
-    let further = (2..).map(|number| format!("{CHAINCODE}-{number}")).take(plan.chaincode.also_named.len());
-    std::iter::once(CHAINCODE.to_owned()).chain(further).collect()
+    plan.chaincode.definitions(CHAINCODE).into_iter().map(|definition| definition.name).collect()
 }
 
 /// Everything that is known before anything runs: the network's files, the packages, the servers.
@@ -205,10 +221,11 @@ fn prepare(plan: &NetworkPlan, runtime: &Runtime, placed: &Placed) -> Result<(Bu
     let options = RenderOptions { couchdb, ..RenderOptions::new(runtime.release(), validity) };
     let bundle = render(&plan.topology, &placed.placement, &options)?;
     let definitions = plan.chaincode.definitions(CHAINCODE);
-    let deployments = server_names(plan).into_iter().zip(definitions).map(|(name, definition)| {
-        let place = placed.chaincodes.get(&name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
-        let package = make_package(plan.tls, &name, place, &bundle)?;
-        let server = chaincode_server(plan, &name, place, &bundle, &package);
+    let deployments = definitions.into_iter().map(|definition| {
+        let name = &definition.name;
+        let place = placed.chaincodes.get(name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
+        let package = make_package(plan, &definition, place, &bundle)?;
+        let server = chaincode_server(plan, name, place, &bundle, &package);
         Ok(Deployment { definition, package, server })
     });
     let deployments = deployments.collect::<Result<Vec<_>, RunError>>()?;
@@ -233,7 +250,8 @@ fn tell(bundle: &Bundle, deployments: &[Deployment]) {
     for Deployment { package, server, .. } in deployments {
         tracing::debug!("package {}\nconnection.json: {}", package.id, package.connection);
         let environment = lines("environment", &server.environment);
-        tracing::debug!("{}: {}\n{environment}", server.name, server.program.display());
+        let command = format!("{} {}", server.source, server.arguments.join(" "));
+        tracing::debug!("{}: {command}\n{environment}", server.name);
     }
 }
 
@@ -255,13 +273,20 @@ fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) 
         channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
         chaincode: plan.chaincode.name.as_ref().map_or(CHAINCODE, |name| &name.0).to_owned(),
         couchdb: !plan.couchdb.is_empty(),
+        can_restart: plan.server.source.is_ours(),
         timeout: plan.timeout,
     })
 }
 
 /// The package: the address, the root certificate to trust, and never a key. Which key a peer shows
 /// is its own environment's matter.
-fn make_package(tls: TlsMode, name: &str, place: &ChaincodePlacement, bundle: &Bundle) -> Result<Package, RunError> {
+fn make_package(
+    plan: &NetworkPlan,
+    definition: &Definition,
+    place: &ChaincodePlacement,
+    bundle: &Bundle,
+) -> Result<Package, RunError> {
+    let tls = plan.tls;
     let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
     let connection = Connection {
         address: place.address.clone(),
@@ -272,9 +297,9 @@ fn make_package(tls: TlsMode, name: &str, place: &ChaincodePlacement, bundle: &B
         ..Connection::default()
     };
     let text = String::from_utf8_lossy(&connection.to_bytes()).into_owned();
-    let label = format!("{name}_1.0");
-    let content =
-        package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files: BTreeMap::new() };
+    let label = plan.chaincode.label(definition);
+    let extra_files = plan.chaincode.indexes.files();
+    let content = package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files };
     let bytes = content.to_bytes()?;
     Ok(Package { id: package_id(&label, &bytes), bytes, connection: text })
 }
@@ -292,24 +317,34 @@ fn chaincode_server(
     const CLIENT_CA: &str = "client-ca.crt";
     let organizations = &bundle.identities.peer_organizations;
     let path = |name: &str| place.directory.join(name).to_string_lossy().into_owned();
-    let mut environment = BTreeMap::from([
-        ("CHAINCODE_ID".to_owned(), package.id.clone()),
-        ("CHAINCODE_SERVER_ADDRESS".to_owned(), place.listen.clone()),
-        ("CHAINCODE_TLS_DISABLED".to_owned(), (plan.tls == TlsMode::Off).to_string()),
-    ]);
+    let (host, port) = place.listen.rsplit_once(':').unwrap_or((&place.listen, ""));
+    let host = host.trim_matches(['[', ']']);
+    let disabled = (plan.tls == TlsMode::Off).to_string();
+    let values = [
+        (server::ID, package.id.as_str()),
+        (server::ADDRESS, &place.listen),
+        (server::HOST, host),
+        (server::PORT, port),
+        (server::TLS_DISABLED, &disabled),
+    ];
+    let mut values: BTreeMap<String, String> =
+        values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut files = BTreeMap::new();
     if let (Some(owner), true) = (organizations.first(), plan.tls != TlsMode::Off) {
-        let server = &owner.chaincode_server;
-        files.insert(Path::new(CERTIFICATE).to_owned(), File::public(server.certificate_pem.as_str()));
-        files.insert(Path::new(KEY).to_owned(), File::private(&server.private_key_pem));
-        environment.insert("CHAINCODE_TLS_CERT".to_owned(), path(CERTIFICATE));
-        environment.insert("CHAINCODE_TLS_KEY".to_owned(), path(KEY));
+        let identity = &owner.chaincode_server;
+        files.insert(Path::new(CERTIFICATE).to_owned(), File::public(identity.certificate_pem.as_str()));
+        files.insert(Path::new(KEY).to_owned(), File::private(&identity.private_key_pem));
+        values.insert(server::TLS_CERT.to_owned(), path(CERTIFICATE));
+        values.insert(server::TLS_KEY.to_owned(), path(KEY));
     }
     if plan.tls == TlsMode::Mtls {
         let trusted: String = organizations.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
         files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));
-        environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), path(CLIENT_CA));
+        values.insert(server::CLIENT_CA.to_owned(), path(CLIENT_CA));
     }
-    let (name, program) = (name.to_owned(), plan.server.clone());
-    ChaincodeSpec { name, program, arguments: Vec::new(), environment, files }
+    let Server { source, arguments, environment, origin: _ } = &plan.server;
+    let arguments = arguments.iter().map(|argument| argument.fill(&values)).collect();
+    let own: Vec<_> = environment.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
+    values.extend(own);
+    ChaincodeSpec { name: name.to_owned(), source: source.clone(), arguments, environment: values, files }
 }

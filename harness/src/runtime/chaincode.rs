@@ -1,15 +1,19 @@
 //! Chaincode servers: what is asked for, where they are, and a handle to stop and start them.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fabric_network::bundle::File;
 
-use super::{RuntimeError, RuntimeOptions, docker, loopback};
+use super::elsewhere::Elsewhere;
+use super::{Death, RuntimeError, RuntimeOptions, docker, log, loopback};
+use crate::server::Address;
 
-/// How long a server may take to listen. Everything is started at once, so on two cores the last of
-/// many waits for all others.
+/// How long a static program may take to listen. Everything is started at once, so on two cores the
+/// last of many waits for all others.
 const BOUND: Duration = Duration::from_secs(20);
 
 /// Where a chaincode server will be. Known before anything is rendered or packaged.
@@ -19,8 +23,64 @@ pub struct ChaincodePlacement {
     pub address: String,
     /// `HOST:PORT` on which it must listen.
     pub listen: String,
+    /// `HOST:PORT` under which this program finds it; none of a container.
+    pub dial: Option<String>,
     /// Where it sees its own directory, absolute: [`ChaincodeSpec::files`] lie below.
     pub directory: PathBuf,
+}
+
+impl ChaincodePlacement {
+    /// [`ChaincodePlacement::dial`] as numbers, if it has some; rather IPv4, which servers listen on.
+    pub(super) fn found_at(&self) -> Option<SocketAddr> {
+        let found: Vec<SocketAddr> = self.dial.as_ref()?.to_socket_addrs().ok()?.collect();
+        found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
+    }
+}
+
+/// What a chaincode server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerSource {
+    /// A program of this machine. Static, so that it also runs in a container, where the nodes do.
+    Program(PathBuf),
+    /// A program of this machine, which runs on it in this directory, wherever the nodes run.
+    Command {
+        /// The program.
+        program: PathBuf,
+        /// Its working directory.
+        directory: PathBuf,
+    },
+    /// An image of the Docker engine, with the entry point that it has. Not without containers.
+    Image(String),
+    /// A server that somebody else starts: nothing is started, and nothing ended.
+    Address {
+        /// Where it is found from this machine.
+        address: Address,
+        /// Where its files are put. Default: in the run's directory.
+        directory: Option<PathBuf>,
+    },
+}
+
+impl ServerSource {
+    /// Whether it is started and ended here.
+    pub fn is_ours(&self) -> bool {
+        !matches!(self, Self::Address { .. })
+    }
+}
+
+impl Default for ServerSource {
+    fn default() -> Self {
+        Self::Program(PathBuf::new())
+    }
+}
+
+impl fmt::Display for ServerSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(program) | Self::Command { program, .. } => program.display().fmt(formatter),
+            Self::Image(image) => write!(formatter, "the image {image}"),
+            Self::Address { address, .. } => write!(formatter, "started by its user, at {address}"),
+        }
+    }
 }
 
 /// A chaincode server to start.
@@ -28,8 +88,8 @@ pub struct ChaincodePlacement {
 pub struct ChaincodeSpec {
     /// The name that its place was taken under.
     pub name: String,
-    /// The program, of this machine. Static, so that it also runs in a container.
-    pub program: PathBuf,
+    /// What it is: what its place was taken for.
+    pub source: ServerSource,
     /// Its arguments.
     pub arguments: Vec<String>,
     /// Its environment beyond PATH, HOME and the like; no `CORE_…` or `CHAINCODE_…` variable of this
@@ -47,6 +107,7 @@ pub struct RunningChaincode(pub(super) Server);
 pub(super) enum Server {
     Docker(Box<docker::Server>),
     Process(Box<loopback::Server>),
+    Elsewhere(Elsewhere),
 }
 
 impl RunningChaincode {
@@ -55,11 +116,12 @@ impl RunningChaincode {
         match &self.0 {
             Server::Docker(server) => server.name(),
             Server::Process(server) => server.name(),
+            Server::Elsewhere(server) => server.name(),
         }
     }
 
     /// Ends the server: SIGTERM, and SIGKILL if that does not end it in time. One that has ended
-    /// already is no error.
+    /// already is no error. One that somebody else started is left alone, here and below.
     ///
     /// # Errors
     ///
@@ -68,6 +130,7 @@ impl RunningChaincode {
         match &self.0 {
             Server::Docker(server) => server.stop().await,
             Server::Process(server) => server.stop().await,
+            Server::Elsewhere(_) => Ok(()),
         }
     }
 
@@ -80,6 +143,7 @@ impl RunningChaincode {
         match &self.0 {
             Server::Docker(server) => server.kill().await,
             Server::Process(server) => server.kill().await,
+            Server::Elsewhere(_) => Ok(()),
         }
     }
 
@@ -88,12 +152,13 @@ impl RunningChaincode {
     ///
     /// # Errors
     ///
-    /// When it can't be started, ends, does not listen within 20 s or the runtime's own bound if that
-    /// is shorter, or when the network has been stopped.
+    /// When it can't be started, ends, or when the network has been stopped; when it does not listen
+    /// within the runtime's own bound, or, a static program, within 20 s if that is shorter.
     pub async fn start(&self) -> Result<(), RuntimeError> {
         match &self.0 {
             Server::Docker(server) => server.start().await,
             Server::Process(server) => server.start().await,
+            Server::Elsewhere(server) => server.answers().await,
         }
     }
 
@@ -112,13 +177,60 @@ impl RunningChaincode {
         match &self.0 {
             Server::Docker(server) => server.log_tail().await,
             Server::Process(server) => server.log_tail(),
+            Server::Elsewhere(_) => String::new(),
+        }
+    }
+
+    /// The whole log, of one that is started here.
+    pub(super) async fn log(&self) -> Option<String> {
+        match &self.0 {
+            Server::Docker(server) => Some(server.log().await),
+            Server::Process(server) => Some(log::whole(server.child().log_path())),
+            Server::Elsewhere(_) => None,
+        }
+    }
+
+    /// How it has ended by itself, each time that it did.
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        match &self.0 {
+            Server::Docker(server) => server.deaths().await,
+            Server::Process(server) => server.child().deaths().await,
+            Server::Elsewhere(_) => Vec::new(),
         }
     }
 }
 
-/// How long each server may take to listen.
-pub(super) fn bound(options: &RuntimeOptions) -> Duration {
-    options.timeout.min(BOUND)
+/// The whole logs of servers, by their names.
+pub(super) async fn logs(servers: &[RunningChaincode]) -> BTreeMap<String, String> {
+    let mut logs = BTreeMap::new();
+    for server in servers {
+        logs.extend(server.log().await.map(|log| (server.name().to_owned(), log)));
+    }
+    logs
+}
+
+/// The last lines of the log of the server of this name, if there is one.
+pub(super) async fn log_tail(servers: &[RunningChaincode], name: &str) -> Option<String> {
+    let server = servers.iter().find(|server| server.name() == name)?;
+    Some(server.log_tail().await)
+}
+
+/// How those of these servers ended that have ended by themselves.
+pub(super) async fn deaths(servers: &[RunningChaincode]) -> Vec<Death> {
+    let mut deaths = Vec::new();
+    for server in servers {
+        deaths.extend(server.deaths().await);
+    }
+    deaths
+}
+
+/// How long a server may take to listen. An interpreter or a compiler takes its time, and so does a
+/// person who starts it.
+pub(super) fn bound(options: &RuntimeOptions, source: &ServerSource) -> Duration {
+    match source {
+        ServerSource::Program(_) => options.timeout.min(BOUND),
+        ServerSource::Command { .. } | ServerSource::Image(_) | ServerSource::Address { .. } => options.timeout,
+    }
 }
 
 /// The port that the server must listen on.

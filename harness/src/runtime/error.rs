@@ -95,6 +95,25 @@ pub enum RuntimeError {
         /// The node or chaincode server.
         name: String,
     },
+    /// An image, and no containers.
+    #[error("{name} is the image {image}, which only --runtime docker runs")]
+    NoContainers {
+        /// The chaincode server.
+        name: String,
+        /// The image.
+        image: String,
+    },
+    /// The image of a chaincode server can't be had.
+    #[error(
+        "the image {image} of the chaincode server is not in the Docker engine and can't be pulled: {reason}; build, \
+         load or pull it"
+    )]
+    ServerImage {
+        /// Its reference.
+        image: String,
+        /// Why not.
+        reason: String,
+    },
     /// A program can't be started.
     #[error("cannot start {name}: {}{}", program.display(), spawn_advice(source))]
     Spawn {
@@ -105,6 +124,14 @@ pub enum RuntimeError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// What a chaincode server has started does not end.
+    #[error("{name} has started processes that SIGKILL does not end: {}", left.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))]
+    Outlived {
+        /// The chaincode server.
+        name: String,
+        /// The numbers of the processes.
+        left: Vec<u32>,
     },
     /// It ended instead of answering.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use fabric_network::bundle::{Bundle, File};
@@ -75,5 +75,41 @@ pub(super) fn link_program(program: &Path, link: &Path) -> Result<(), RuntimeErr
 /// Writes the files of a chaincode server under `directory`.
 pub(super) fn write_chaincode(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), RuntimeError> {
     make_directory(directory)?;
+    write(files.iter().map(|(path, file)| (path.as_path(), file)), directory)
+}
+
+/// As [`write_chaincode`], for a container whose user is not known: whoever is in it may read them.
+/// Here nobody can, since the run's directory is closed.
+pub(super) fn write_for_everybody(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), RuntimeError> {
+    write_chaincode(files, directory)?;
+    let open = |path: &Path, mode: u32| {
+        let opened = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        opened.map_err(|source| RuntimeError::File { path: path.to_owned(), source })
+    };
+    files.keys().try_for_each(|name| open(&directory.join(name), 0o644))?;
+    open(directory, 0o755)
+}
+
+/// Writes the files of a chaincode server into a directory of the user's, in place of an earlier run's.
+/// Other files of these names are the user's own, and an error.
+pub(super) fn replace_chaincode(
+    files: &BTreeMap<PathBuf, File>,
+    directory: &Path,
+    is_ours: bool,
+) -> Result<(), RuntimeError> {
+    make_directory(directory)?;
+    for path in files.keys().map(|name| directory.join(name)) {
+        match path.symlink_metadata() {
+            Ok(_) if !is_ours => {
+                let source = io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "there is such a file of your own; give a `directory` for the files of the chaincode server alone",
+                );
+                return Err(RuntimeError::File { path, source });
+            }
+            Ok(_) => fs::remove_file(&path).map_err(|source| RuntimeError::File { path, source })?,
+            Err(_) => {}
+        }
+    }
     write(files.iter().map(|(path, file)| (path.as_path(), file)), directory)
 }

@@ -11,6 +11,7 @@
 mod chaincode;
 mod death;
 pub mod docker;
+mod elsewhere;
 pub mod embedded;
 mod error;
 mod files;
@@ -32,8 +33,9 @@ use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::BoxFuture;
 
-pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
 pub use death::{Cause, Death};
+pub use elsewhere::VARIABLES_FILE;
 pub use error::{RuntimeError, StartError, Unavailable};
 pub(crate) use log::last_lines;
 
@@ -199,8 +201,13 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// When there is no place for the run's directory, no free port, or the engine refuses.
-    pub async fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+    /// When there is no place for the run's directory, no free port, or the engine refuses; when a
+    /// server's image can't be had.
+    pub async fn place(
+        &self,
+        topology: &Topology,
+        chaincodes: &[(&str, &ServerSource)],
+    ) -> Result<Placed, RuntimeError> {
         match self {
             Self::Docker(runtime) => runtime.place(topology, chaincodes).await,
             Self::Process(runtime) => runtime.place(topology, chaincodes),
@@ -279,6 +286,18 @@ impl Placed {
     /// The run's directory; it goes with the run.
     pub fn directory(&self) -> &Path {
         self.custody().workspace().directory()
+    }
+
+    /// Writes what those of these servers need that somebody else starts: their files, and their
+    /// environment as [`VARIABLES_FILE`], in the directories of their places. The others get theirs when
+    /// they are started.
+    ///
+    /// # Errors
+    ///
+    /// A file that can't be written, or would replace one of the user's own.
+    pub fn hand_over(&self, chaincodes: &[ChaincodeSpec]) -> Result<(), RuntimeError> {
+        let places = chaincode::placed(&self.chaincodes, chaincodes)?;
+        places.into_iter().try_for_each(|(spec, place)| elsewhere::hand_over(spec, place))
     }
 
     /// Starts every node of the bundle and these chaincode servers, all at once, and waits until each
@@ -394,7 +413,7 @@ impl Running {
     pub async fn logs(&self) -> BTreeMap<String, String> {
         match &self.inner {
             RunningIn::Docker(network) => network.logs().await,
-            RunningIn::Process(network) => network.logs(),
+            RunningIn::Process(network) => network.logs().await,
             RunningIn::Embedded(network) => network.logs().await,
         }
     }
@@ -415,7 +434,7 @@ impl Running {
     pub async fn log_tail(&self, name: &str) -> String {
         match &self.inner {
             RunningIn::Docker(network) => network.log_tail(name).await,
-            RunningIn::Process(network) => network.log_tail(name),
+            RunningIn::Process(network) => network.log_tail(name).await,
             RunningIn::Embedded(network) => network.log_tail(name).await,
         }
     }

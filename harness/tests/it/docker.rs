@@ -12,7 +12,7 @@ use fabric_harness::cleanup::Custody;
 use fabric_harness::cleanup::containers::{Engine, RUN_LABEL};
 use fabric_harness::cleanup::{Reaper, sweep};
 use fabric_harness::runtime::docker::DockerRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions, ServerSource};
 use fabric_network::bundle::File;
 use fabric_network::topology::Topology;
 
@@ -115,7 +115,7 @@ pub(crate) fn containers_below(parent: &Path) -> Vec<String> {
 fn server(program: PathBuf) -> ChaincodeSpec {
     ChaincodeSpec {
         name: "basic".to_owned(),
-        program,
+        source: ServerSource::Program(program),
         environment: [("WHO".to_owned(), "world".to_owned())].into(),
         files: [(PathBuf::from("hello"), File::public("hello"))].into(),
         ..ChaincodeSpec::default()

@@ -37,8 +37,13 @@ impl E2e {
         this
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().canonicalize().unwrap().join(name)
+    }
+
+    /// Where the runs' directories are made.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.path("runs")
     }
 
     pub(crate) fn file(&self, name: &str, text: &str) -> String {

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Running, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Running, Runtime, RuntimeOptions, ServerSource};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::identity::Validity;
 use fabric_network::placement::NodePlacement;
@@ -54,7 +54,7 @@ impl Interop {
         let options = RuntimeOptions { parent: runs, ..RuntimeOptions::new(program("CCAAS_BUILDER")) };
         let topology = Topology::duo();
         let runtime = Runtime::Embedded(EmbeddedRuntime::new(options, release));
-        let placed = runtime.place(&topology, &[SERVER]).await.unwrap();
+        let placed = runtime.place(&topology, &[(SERVER, &ServerSource::default())]).await.unwrap();
         let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
         let bundle = render(&topology, &placed.placement, &RenderOptions::new(runtime.release(), validity)).unwrap();
         bundle.write_to(&scratch.path().join("bundle")).unwrap();
@@ -130,7 +130,7 @@ pub(super) fn conformance(place: &ChaincodePlacement, _: &Bundle, package_id: &s
 fn ours(variable: &str, place: &ChaincodePlacement, package_id: &str) -> ChaincodeSpec {
     ChaincodeSpec {
         name: SERVER.to_owned(),
-        program: program(variable),
+        source: ServerSource::Program(program(variable)),
         arguments: Vec::new(),
         environment: BTreeMap::from([
             ("CHAINCODE_ID".to_owned(), package_id.to_owned()),

@@ -15,6 +15,7 @@ mod interop;
 mod messages;
 mod network;
 mod options;
+mod own;
 mod process;
 mod restart;
 mod tools;

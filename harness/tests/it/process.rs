@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fabric_harness::cleanup::sweep;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeError, RuntimeOptions, Unavailable};
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeError, RuntimeOptions, ServerSource, Unavailable};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::Topology;
 
@@ -151,7 +151,7 @@ async fn a_chaincode_server_that_dies_is_told_and_has_its_files_and_environment(
     let (placed, bundle) = fake.place(fake.options()).await;
     let server = ChaincodeSpec {
         name: "basic".to_owned(),
-        program: fake.program("server", "cat hello; echo \"$WHO\"; exit 3"),
+        source: ServerSource::Program(fake.program("server", "cat hello; echo \"$WHO\"; exit 3")),
         environment: [("WHO".to_owned(), "world".to_owned())].into(),
         files: [(PathBuf::from("hello"), File::public("hello"))].into(),
         ..ChaincodeSpec::default()
@@ -169,7 +169,7 @@ async fn the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
     let crash = fake.runs().with_file_name("crash");
     let server = ChaincodeSpec {
         name: "basic".to_owned(),
-        program: fake.program("server", &listener(&port, &crash)),
+        source: ServerSource::Program(fake.program("server", &listener(&port, &crash))),
         ..ChaincodeSpec::default()
     };
     let running = placed.start(&bundle, &[server]).await.unwrap();

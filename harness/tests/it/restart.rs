@@ -16,7 +16,7 @@ use fabric_harness::report::timeline::Timeline;
 use fabric_harness::runtime::docker::DockerRuntime;
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions, ServerSource};
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 
@@ -104,7 +104,7 @@ async fn deploy(runtime: &Runtime) -> Deployed {
     let environment = [("CHAINCODE_ID", &package.id), ("CHAINCODE_SERVER_ADDRESS", &address.listen)];
     let server = ChaincodeSpec {
         name: "basic".to_owned(),
-        program: program("CHAINCODE_SAMPLE"),
+        source: ServerSource::Program(program("CHAINCODE_SAMPLE")),
         environment: environment.map(|(name, value)| (name.to_owned(), value.clone())).into(),
         ..ChaincodeSpec::default()
     };

@@ -10,7 +10,7 @@ use std::process::Command;
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeOptions, ServerSource};
 use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
@@ -49,7 +49,7 @@ impl Driven {
         let environment = [("CHAINCODE_ID", &id), ("CHAINCODE_SERVER_ADDRESS", &address.listen)];
         let server = ChaincodeSpec {
             name: "basic".to_owned(),
-            program: program("CHAINCODE_SAMPLE"),
+            source: ServerSource::Program(program("CHAINCODE_SAMPLE")),
             environment: environment.map(|(name, value)| (name.to_owned(), value.clone())).into(),
             ..ChaincodeSpec::default()
         };

@@ -41,18 +41,31 @@ pub(super) struct Image {
     pub(super) tag: String,
 }
 
+impl Image {
+    /// Reads NAME, NAME:TAG or NAME@DIGEST. The parts are those that testcontainers joins by a colon.
+    pub(super) fn parse(reference: &str) -> Self {
+        // A colon before a slash is that of a registry's port.
+        let split = reference.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
+        let (name, tag) = split.unwrap_or((reference, "latest"));
+        Self { name: name.to_owned(), tag: tag.to_owned() }
+    }
+}
+
 /// What a container shall be.
 #[derive(Debug)]
 pub(super) struct Request {
     /// The node's or server's name.
     pub(super) name: String,
+    pub(super) image: Image,
+    /// Program and arguments, or, of an image with an entry point, arguments; empty leaves the image's.
     pub(super) command: Vec<String>,
     pub(super) environment: BTreeMap<String, String>,
     /// The directory of this machine that is copied to `directory`, all at once: a copy takes the
     /// engine 65 ms, however small.
     pub(super) tree: PathBuf,
-    /// The working directory.
     pub(super) directory: String,
+    /// The working directory, if not the image's.
+    pub(super) working: Option<String>,
 }
 
 /// A container that was started.
@@ -75,17 +88,18 @@ impl Container {
         custody: &Arc<Custody>,
         pod: &str,
         request: Request,
-        image: Image,
     ) -> Result<Self, RuntimeError> {
         let container_name = format!("{}{}", prefix(custody), request.name);
-        let mut container = GenericImage::new(image.name, image.tag)
+        let mut container = GenericImage::new(&request.image.name, &request.image.tag)
             .with_wait_for(WaitFor::Nothing)
             .with_container_name(container_name)
             .with_host_config_modifier(in_network_of(pod))
             .with_labels(custody.labels())
-            .with_working_dir(&request.directory)
             .with_copy_to(&request.directory, request.tree.as_path())
             .with_cmd(&request.command);
+        if let Some(directory) = &request.working {
+            container = container.with_working_dir(directory);
+        }
         for (name, value) in &request.environment {
             container = container.with_env_var(name, value);
         }
@@ -261,5 +275,24 @@ fn unless_ended(answer: Result<(), EngineError>) -> Result<(), EngineError> {
             ..
         }) => Ok(()),
         answer => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Image;
+
+    #[test]
+    fn a_reference_is_what_testcontainers_joins_again() {
+        for (reference, name, tag) in [
+            ("my/chaincode:1.0", "my/chaincode", "1.0"),
+            ("my/chaincode", "my/chaincode", "latest"),
+            ("localhost:5000/chaincode", "localhost:5000/chaincode", "latest"),
+            ("localhost:5000/chaincode:2", "localhost:5000/chaincode", "2"),
+            ("chaincode@sha256:ab12", "chaincode@sha256", "ab12"),
+        ] {
+            let image = Image::parse(reference);
+            assert_eq!((image.name.as_str(), image.tag.as_str()), (name, tag), "{reference}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The images, and the way from here to a published port of the engine.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use bollard::query_parameters::InspectNetworkOptions;
 use testcontainers::GenericImage;
 use testcontainers::runners::AsyncRunner as _;
 
+use super::container::Image;
+use super::{EVERYWHERE, LOOPBACK};
 use crate::cleanup::containers::{Engine, EngineError};
 use crate::report::error_text;
-use crate::runtime::Unavailable;
+use crate::runtime::{RuntimeError, Unavailable};
 
 /// How long a pull may take. The images have about 170 MB together.
 const PULL_BOUND: Duration = Duration::from_mins(10);
@@ -27,7 +30,7 @@ pub(super) async fn ensure(docker: &Docker, image: String) -> Result<(), Unavail
     // Minutes, in which nothing else is said.
     eprintln!("pulling {image} …");
     // By testcontainers, which knows the user's registry credentials.
-    let (name, tag) = image.split_once(':').unwrap_or((&image, "latest"));
+    let Image { name, tag } = Image::parse(&image);
     let pull = GenericImage::new(name, tag).pull_image();
     match tokio::time::timeout(PULL_BOUND, pull).await {
         Ok(Ok(_)) => Ok(()),
@@ -37,6 +40,17 @@ pub(super) async fn ensure(docker: &Docker, image: String) -> Result<(), Unavail
             Err(Unavailable::Image { image, reason })
         }
     }
+}
+
+/// As [`ensure`], of the image of a chaincode server.
+pub(super) async fn ensure_server(docker: &Docker, image: &str) -> Result<(), RuntimeError> {
+    ensure(docker, image.to_owned()).await.map_err(|error| {
+        let reason = match error {
+            Unavailable::Image { reason, .. } => reason,
+            other => error_text(&other),
+        };
+        RuntimeError::ServerImage { image: image.to_owned(), reason }
+    })
 }
 
 async fn is_local(docker: &Docker, image: &str) -> Result<bool, Unavailable> {
@@ -92,9 +106,6 @@ pub(super) struct Reach {
     pub(super) host: String,
 }
 
-const LOOPBACK: &str = "127.0.0.1";
-const EVERYWHERE: &str = "0.0.0.0";
-
 impl Reach {
     pub(super) async fn of(engine: &Engine, docker: &Docker) -> Result<Self, Unavailable> {
         if let Some(host) = remote_host(engine.uri()) {
@@ -105,10 +116,7 @@ impl Reach {
         }
         // The engine's socket was given to the container that this program runs in: the engine's
         // machine is its gateway.
-        let bridge = docker.inspect_network("bridge", None::<InspectNetworkOptions>);
-        let bridge = engine.ask("inspect its bridge network", bridge).await?;
-        let gateways = bridge.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        let gateway = gateways.into_iter().find_map(|config| config.gateway);
+        let gateway = gateway(engine, docker).await?;
         Ok(Self { publish: EVERYWHERE, host: gateway.unwrap_or_else(|| LOOPBACK.to_owned()) })
     }
 
@@ -120,6 +128,48 @@ impl Reach {
             Self { publish: EVERYWHERE, host: host.to_owned() }
         }
     }
+}
+
+/// The address that containers know as their gateway.
+async fn gateway(engine: &Engine, docker: &Docker) -> Result<Option<String>, EngineError> {
+    let bridge = docker.inspect_network("bridge", None::<InspectNetworkOptions>);
+    let bridge = engine.ask("inspect its bridge network", bridge).await?;
+    let gateways = bridge.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    Ok(gateways.into_iter().find_map(|config| config.gateway))
+}
+
+/// How containers reach a server on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Machine {
+    /// Its address, for the containers' hosts file: `host-gateway` leaves that to the engine.
+    pub(super) address: String,
+    /// The host under which this program finds what containers can reach.
+    pub(super) seen: String,
+}
+
+impl Machine {
+    pub(super) async fn of(engine: &Engine, docker: &Docker) -> Result<Self, EngineError> {
+        let gateway = gateway(engine, docker).await?;
+        let remote = remote_host(engine.uri()).map(ToOwned::to_owned);
+        let is_elsewhere = remote.is_some() || in_a_container();
+        let own = remote.as_ref().or(gateway.as_ref()).and_then(|host| own_address(host));
+        Ok(match own.map(|own| own.to_string()) {
+            Some(own) if Some(&own) == gateway.as_ref() => Self { address: HOST_GATEWAY.to_owned(), seen: own },
+            // The engine's machine is another, or this program is in a container of its own.
+            Some(own) if is_elsewhere => Self { address: own.clone(), seen: own },
+            // As in Docker Desktop, where the gateway is no address of this machine.
+            _ => Self { address: HOST_GATEWAY.to_owned(), seen: LOOPBACK.to_owned() },
+        })
+    }
+}
+
+const HOST_GATEWAY: &str = "host-gateway";
+
+/// The address of this machine on the way to `host`. Nothing is sent.
+fn own_address(host: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((host, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// The host of an address such as `tcp://host:2376`; nothing for a socket.

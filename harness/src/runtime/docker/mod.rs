@@ -25,7 +25,8 @@ use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::loopback::{self, Ports as FreePorts, Surroundings};
 use super::{
     Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Taps,
     Unavailable, files, log, no_such_node, running_node,
@@ -34,7 +35,7 @@ use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
 use crate::wait::{Poll, TimedOut, WaitError, until_with_log};
 use container::{Container, Image, Request};
-use images::Reach;
+use images::{Machine, Reach};
 use listening::Listening;
 use pod::Pod;
 
@@ -43,6 +44,9 @@ pub use images::is_obtainable;
 const PEER: &str = "hyperledger/fabric-peer";
 const ORDERER: &str = "hyperledger/fabric-orderer";
 
+/// Where the run's directory has the logs of what runs on this machine.
+const LOGS: &str = "logs";
+
 /// Where a node's configuration is. Not in the images' own `/etc/hyperledger/fabric`: the 2.5 images
 /// have a sample MSP there, whose administrator would become one of ours.
 const CONFIG: &str = "/etc/hyperledger/node";
@@ -50,13 +54,19 @@ const CONFIG: &str = "/etc/hyperledger/node";
 /// Where the images have a node's data. Below, because the images declare it a volume.
 const DATA: &str = "/var/hyperledger/production";
 
-/// Where a chaincode server finds itself.
+/// Where a chaincode server in a container finds its files.
 const CHAINCODE: &str = "/opt/chaincode";
 
 /// A node's ports follow from its number among the nodes of its kind: the first of each has those
 /// that Fabric's documentation uses, the others this much more each.
 const STEP: u16 = 100;
 const MOST_NODES: usize = 100;
+
+const LOOPBACK: &str = "127.0.0.1";
+const EVERYWHERE: &str = "0.0.0.0";
+
+/// What containers call this machine, as they do in Docker Desktop.
+const HERE: &str = "host.docker.internal";
 
 /// Chaincode servers listen above all nodes.
 const CHAINCODE_PORT: u16 = 20_000;
@@ -99,7 +109,11 @@ impl DockerRuntime {
         self.release
     }
 
-    pub(super) async fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+    pub(super) async fn place(
+        &self,
+        topology: &Topology,
+        chaincodes: &[(&str, &ServerSource)],
+    ) -> Result<Placed, RuntimeError> {
         let engine = Some(self.engine.clone());
         let custody = Arc::new(Custody::begin(&self.options.parent, &self.options.reaper, engine)?);
         let ending = Ending(Arc::clone(&custody));
@@ -108,31 +122,82 @@ impl DockerRuntime {
             tokio::spawn(async move { sweep(&parent, Some(&engine)).await })
         };
         let nodes = self.place_nodes(topology)?;
-        let mut chaincodes: BTreeMap<String, ChaincodePlacement> = chaincodes
-            .iter()
-            .zip(CHAINCODE_PORT..)
-            .map(|(name, port)| ((*name).to_owned(), place_chaincode(name, port)))
-            .collect();
-        let mut chaincode_hosts: Vec<String> = chaincodes.keys().map(|name| chaincode_host(name)).collect();
-        let names = nodes.keys().chain(&chaincode_hosts).cloned().collect();
-        let ports = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
-        let tapped = if self.options.tap { chaincodes.values().map(chaincode::port_of).collect() } else { Vec::new() };
-        let published = ports.chain(tapped).collect();
+        let Servers { mut places, ports, hosts } =
+            self.place_chaincodes(chaincodes, custody.workspace().directory()).await?;
+        let mut chaincode_hosts: Vec<String> = places.values().filter_map(host_of).collect();
+        chaincode_hosts.dedup();
+        let names = nodes.keys().map(|name| (name.clone(), LOOPBACK.to_owned())).chain(hosts).collect();
+        let of_nodes = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
+        let of_servers = places.values().filter(|place| self.options.tap && place.dial.is_none());
+        let published = of_nodes.chain(of_servers.map(chaincode::port_of)).collect();
         let mut pod = Pod::begin(self, &custody, names, published).await?;
         let taps = if self.options.tap {
-            taps::place(self, &mut pod, &mut chaincodes, &mut chaincode_hosts).await?
+            taps::place(self, &mut pod, &mut places, &mut chaincode_hosts).await?
         } else {
             Taps::Unwanted
         };
         Ok(Placed {
             placement: Placement { nodes, chaincode_hosts },
-            chaincodes,
+            chaincodes: places,
             options: self.options.clone(),
             taps,
-            inner: PlacedIn::Docker(Box::new(Prepared { runtime: self.clone(), pod })),
+            inner: PlacedIn::Docker(Box::new(Prepared { runtime: self.clone(), pod, ports })),
             sweep,
             ending,
         })
+    }
+
+    /// Servers in the pod have ports there; those on this machine, ports of this machine on which
+    /// containers reach it.
+    async fn place_chaincodes(
+        &self,
+        chaincodes: &[(&str, &ServerSource)],
+        run: &Path,
+    ) -> Result<Servers, RuntimeError> {
+        let is_local = |source: &ServerSource| match source {
+            ServerSource::Program(_) | ServerSource::Image(_) => false,
+            ServerSource::Command { .. } => true,
+            ServerSource::Address { address, .. } => address.is_loopback(),
+        };
+        let machine = if chaincodes.iter().any(|(_, source)| is_local(source)) {
+            Some(Machine::of(&self.engine, &self.docker).await?)
+        } else {
+            None
+        };
+        let count = chaincodes.iter().filter(|(_, source)| matches!(source, ServerSource::Command { .. })).count();
+        let ports = FreePorts::take_on(Ipv4Addr::UNSPECIFIED, count);
+        let (ports, mut free) = ports.map_err(|source| RuntimeError::Ports { count, source })?;
+        let mut hosts: BTreeMap<String, String> = BTreeMap::new();
+        let mut places = BTreeMap::new();
+        for ((name, source), port) in chaincodes.iter().zip(CHAINCODE_PORT..) {
+            let directory = run.join("chaincode").join(name);
+            let place = match source {
+                ServerSource::Program(_) => place_chaincode(name, port),
+                ServerSource::Image(image) => {
+                    images::ensure_server(&self.docker, image).await?;
+                    place_chaincode(name, port)
+                }
+                ServerSource::Command { .. } => place_here(free.pop_front().unwrap_or_default(), LOOPBACK, directory),
+                ServerSource::Address { address, directory: own } => {
+                    let directory = own.clone().unwrap_or(directory);
+                    match &machine {
+                        Some(machine) if address.is_loopback() => place_here(address.port, &machine.seen, directory),
+                        _ => ChaincodePlacement {
+                            address: address.to_string(),
+                            dial: Some(address.to_string()),
+                            listen: address.at(EVERYWHERE).to_string(),
+                            directory,
+                        },
+                    }
+                }
+            };
+            if !is_local(source) && source.is_ours() {
+                hosts.insert(chaincode_host(name), LOOPBACK.to_owned());
+            }
+            places.insert((*name).to_owned(), place);
+        }
+        hosts.extend(machine.map(|machine| (HERE.to_owned(), machine.address)));
+        Ok(Servers { places, ports, hosts })
     }
 
     fn place_nodes(&self, topology: &Topology) -> Result<BTreeMap<String, NodePlacement>, RuntimeError> {
@@ -179,10 +244,37 @@ fn orderer_ports(index: u16) -> Ports {
     Ports { grpc: 7050 + above, operations: 7055 + above, admin: Some(7053 + above), chaincode: None }
 }
 
-fn place_chaincode(name: &str, port: u16) -> ChaincodePlacement {
+/// Places of chaincode servers, the ports of this machine among them, and the addresses of the hosts
+/// that peers dial.
+struct Servers {
+    places: BTreeMap<String, ChaincodePlacement>,
+    ports: FreePorts,
+    hosts: BTreeMap<String, String>,
+}
+
+/// The host that peers dial.
+fn host_of(place: &ChaincodePlacement) -> Option<String> {
+    let (host, _) = place.address.rsplit_once(':')?;
+    Some(host.trim_matches(['[', ']']).to_owned())
+}
+
+/// A server on this machine, found there at `host`.
+fn place_here(port: u16, host: &str, directory: PathBuf) -> ChaincodePlacement {
     ChaincodePlacement {
-        address: format!("{}:{port}", chaincode_host(name)),
-        listen: format!("0.0.0.0:{port}"),
+        address: format!("{HERE}:{port}"),
+        dial: Some(format!("{host}:{port}")),
+        // Containers come by another interface than the loopback; which, is the engine's matter.
+        listen: format!("{EVERYWHERE}:{port}"),
+        directory,
+    }
+}
+
+fn place_chaincode(name: &str, port: u16) -> ChaincodePlacement {
+    let address = format!("{}:{port}", chaincode_host(name));
+    ChaincodePlacement {
+        dial: None,
+        address,
+        listen: format!("{EVERYWHERE}:{port}"),
         directory: PathBuf::from(CHAINCODE),
     }
 }
@@ -199,6 +291,8 @@ fn chaincode_host(name: &str) -> String {
 pub(super) struct Prepared {
     runtime: DockerRuntime,
     pod: Pod,
+    /// Those of this machine, for chaincode servers.
+    ports: FreePorts,
 }
 
 /// Containers that run.
@@ -223,7 +317,9 @@ impl Prepared {
         match self.bring_up(options, custody, bundle, chaincodes).await {
             Ok(network) => Ok(network),
             Err(source) => {
-                Err(StartError { source: Box::new(source), logs: container::logs_of(&runtime, custody).await })
+                let mut logs = container::logs_of(&runtime, custody).await;
+                logs.extend(log::all_in(&custody.workspace().directory().join(LOGS)));
+                Err(StartError { source: Box::new(source), logs })
             }
         }
     }
@@ -238,18 +334,27 @@ impl Prepared {
         let trees = custody.workspace().subdirectory("trees")?;
         let mut requests = Vec::new();
         for spec in &bundle.nodes {
-            requests.push(node_request(bundle, spec, options, &trees)?);
+            requests.push(self.node_request(bundle, spec, options, &trees)?);
         }
+        let workspace = custody.workspace();
+        let (logs, temporary) = (workspace.subdirectory(LOGS)?, workspace.subdirectory("tmp")?);
+        let surroundings = Surroundings { options, custody, logs: &logs, temporary: &temporary };
         let mut servers = Vec::new();
         for (spec, place) in chaincodes {
-            servers.push((server_request(spec, place, &trees)?, place));
+            servers.push(match &spec.source {
+                ServerSource::Program(_) | ServerSource::Image(_) => {
+                    let bound = chaincode::bound(options, &spec.source);
+                    Starting::Container(self.server_request(spec, place, &trees)?, chaincode::port_of(place), bound)
+                }
+                ServerSource::Command { .. } | ServerSource::Address { .. } => {
+                    Starting::Here(RunningChaincode(surroundings.prepare_one(spec, place)?))
+                }
+            });
         }
         let published = self.pod.ready().await?;
-        let image = |name: &str| Image { name: name.to_owned(), tag: self.runtime.tag.clone() };
-        let start =
-            |request: Request, image: Image| Container::start(&self.runtime, custody, self.pod.id(), request, image);
+        let start = |request: Request| Container::start(&self.runtime, custody, self.pod.id(), request);
         let nodes = bundle.nodes.iter().zip(requests).map(|(spec, request)| {
-            let started = start(request, image(&spec.image));
+            let started = start(request);
             let node = self.reached(spec, &published);
             async move {
                 let container = started.await?;
@@ -257,16 +362,13 @@ impl Prepared {
                 Ok::<_, RuntimeError>((node, container))
             }
         });
-        let servers = servers.into_iter().map(|(request, place)| {
-            let port = chaincode::port_of(place);
-            let listening = Listening::begin(&self.runtime, self.pod.id(), port);
-            let started = start(request, image(PEER));
-            let (runtime, pod, bound) = (self.runtime.clone(), self.pod.id().to_owned(), chaincode::bound(options));
-            async move {
-                let container = started.await?;
-                let server = Server { runtime, pod, port, bound, container, custody: Arc::clone(custody) };
-                server.listens(listening).await?;
-                Ok(RunningChaincode(chaincode::Server::Docker(Box::new(server))))
+        let servers = servers.into_iter().map(|server| async {
+            match server {
+                Starting::Container(request, port, bound) => self.start_server(custody, request, port, bound).await,
+                Starting::Here(server) => {
+                    loopback::start(std::slice::from_ref(&server), &self.ports).await?;
+                    Ok(server)
+                }
             }
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
@@ -280,44 +382,92 @@ impl Prepared {
         let Ports { grpc, admin, .. } = spec.placement.ports;
         running_node(spec, &address(grpc), admin.map(address).as_deref())
     }
-}
 
-fn node_request(
-    bundle: &Bundle,
-    spec: &NodeSpec,
-    options: &RuntimeOptions,
-    trees: &Path,
-) -> Result<Request, RuntimeError> {
-    let tree = trees.join(&spec.name);
-    files::write_node(bundle, spec, &tree)?;
-    if spec.kind == NodeKind::Peer {
-        files::link_builder(&options.builder, &tree.join("builder"))?;
+    fn node_request(
+        &self,
+        bundle: &Bundle,
+        spec: &NodeSpec,
+        options: &RuntimeOptions,
+        trees: &Path,
+    ) -> Result<Request, RuntimeError> {
+        let tree = trees.join(&spec.name);
+        files::write_node(bundle, spec, &tree)?;
+        if spec.kind == NodeKind::Peer {
+            files::link_builder(&options.builder, &tree.join("builder"))?;
+        }
+        let directory = spec.placement.config_dir.display().to_string();
+        let mut environment = spec.full_environment();
+        environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.clone());
+        Ok(Request {
+            name: spec.name.clone(),
+            image: Image { name: spec.image.clone(), tag: self.runtime.tag.clone() },
+            command: std::iter::once(&spec.program).chain(&spec.arguments).cloned().collect(),
+            environment,
+            tree,
+            working: Some(directory.clone()),
+            directory,
+        })
     }
-    let directory = spec.placement.config_dir.display().to_string();
-    let mut environment = spec.full_environment();
-    environment.entry("FABRIC_CFG_PATH".to_owned()).or_insert_with(|| directory.clone());
-    Ok(Request {
-        name: spec.name.clone(),
-        command: std::iter::once(&spec.program).chain(&spec.arguments).cloned().collect(),
-        environment,
-        tree,
-        directory,
-    })
+
+    /// A program in an image of its own, or a static one in the peer's.
+    fn server_request(
+        &self,
+        spec: &ChaincodeSpec,
+        place: &ChaincodePlacement,
+        trees: &Path,
+    ) -> Result<Request, RuntimeError> {
+        const PROGRAM: &str = "chaincode-server";
+        let tree = trees.join(&spec.name);
+        let directory = place.directory.display().to_string();
+        let (image, program, working) = match &spec.source {
+            ServerSource::Image(image) => {
+                files::write_for_everybody(&spec.files, &tree)?;
+                (Image::parse(image), None, None)
+            }
+            source => {
+                files::write_chaincode(&spec.files, &tree)?;
+                if let ServerSource::Program(program) = source {
+                    files::link_program(program, &tree.join(PROGRAM))?;
+                }
+                let image = Image { name: PEER.to_owned(), tag: self.runtime.tag.clone() };
+                let program = place.directory.join(PROGRAM).display().to_string();
+                (image, Some(program), Some(directory.clone()))
+            }
+        };
+        Ok(Request {
+            name: spec.name.clone(),
+            image,
+            command: program.into_iter().chain(spec.arguments.iter().cloned()).collect(),
+            environment: spec.environment.clone(),
+            tree,
+            directory,
+            working,
+        })
+    }
+
+    async fn start_server(
+        &self,
+        custody: &Arc<Custody>,
+        request: Request,
+        port: u16,
+        bound: Duration,
+    ) -> Result<RunningChaincode, RuntimeError> {
+        let pod = self.pod.id();
+        let listening = Listening::begin(&self.runtime, pod, port);
+        let container = Container::start(&self.runtime, custody, pod, request).await?;
+        let (runtime, pod, custody) = (self.runtime.clone(), pod.to_owned(), Arc::clone(custody));
+        let server = Server { runtime, pod, port, bound, container, custody };
+        server.listens(listening).await?;
+        Ok(RunningChaincode(chaincode::Server::Docker(Box::new(server))))
+    }
 }
 
-fn server_request(spec: &ChaincodeSpec, place: &ChaincodePlacement, trees: &Path) -> Result<Request, RuntimeError> {
-    const PROGRAM: &str = "chaincode-server";
-    let tree = trees.join(chaincode_host(&spec.name));
-    files::write_chaincode(&spec.files, &tree)?;
-    files::link_program(&spec.program, &tree.join(PROGRAM))?;
-    let program = place.directory.join(PROGRAM).display().to_string();
-    Ok(Request {
-        name: spec.name.clone(),
-        command: std::iter::once(program).chain(spec.arguments.iter().cloned()).collect(),
-        environment: spec.environment.clone(),
-        tree,
-        directory: place.directory.display().to_string(),
-    })
+/// A chaincode server that is about to be started.
+enum Starting {
+    /// In the pod: its port there, and how long it may take to listen.
+    Container(Request, u16, Duration),
+    /// On this machine, or elsewhere.
+    Here(RunningChaincode),
 }
 
 /// Waits until the node answers, or has ended.
@@ -365,32 +515,23 @@ impl Network {
         ready(&self.options, node, container).await
     }
 
-    fn all(&self) -> impl Iterator<Item = &Container> {
-        let servers = self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
-            chaincode::Server::Docker(server) => Some(&server.container),
-            chaincode::Server::Process(_) => None,
-        });
-        self.containers.iter().chain(servers)
-    }
-
     pub(super) async fn deaths(&self) -> Vec<Death> {
-        join_all(self.all().map(Container::deaths)).await.into_iter().flatten().collect()
+        let nodes = join_all(self.containers.iter().map(Container::deaths)).await;
+        nodes.into_iter().flatten().chain(chaincode::deaths(&self.chaincodes).await).collect()
     }
 
     pub(super) async fn logs(&self) -> BTreeMap<String, String> {
-        join_all(self.all().map(|container| async {
+        let nodes = join_all(self.containers.iter().map(|container| async {
             let text = container.log(None).await;
             (container.name().to_owned(), log::without_escapes(&text))
-        }))
-        .await
-        .into_iter()
-        .collect()
+        }));
+        nodes.await.into_iter().chain(chaincode::logs(&self.chaincodes).await).collect()
     }
 
     pub(super) async fn log_tail(&self, name: &str) -> String {
-        match self.all().find(|container| container.name() == name) {
+        match self.containers.iter().find(|container| container.name() == name) {
             Some(container) => container.log_tail().await,
-            None => String::new(),
+            None => chaincode::log_tail(&self.chaincodes, name).await.unwrap_or_default(),
         }
     }
 }
@@ -448,6 +589,14 @@ impl Server {
 
     pub(super) async fn log_tail(&self) -> String {
         self.container.log_tail().await
+    }
+
+    pub(super) async fn log(&self) -> String {
+        log::without_escapes(&self.container.log(None).await)
+    }
+
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        self.container.deaths().await
     }
 }
 

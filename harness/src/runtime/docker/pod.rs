@@ -27,12 +27,12 @@ pub(super) struct Pod {
 }
 
 impl Pod {
-    /// Creates the container, and begins to start it. In it, each of `names` is the loopback, and the
+    /// Creates the container, and begins to start it. In it, each of `names` has an address, and the
     /// ports `published` are the engine's choice of ports outside.
     pub(super) async fn begin(
         runtime: &DockerRuntime,
         custody: &Arc<Custody>,
-        names: Vec<String>,
+        names: Vec<(String, String)>,
         published: Vec<u16>,
     ) -> Result<Self, RuntimeError> {
         let id = create(runtime, custody, names, &published).await?;
@@ -67,7 +67,7 @@ fn failed(reason: String) -> RuntimeError {
 async fn create(
     runtime: &DockerRuntime,
     custody: &Custody,
-    names: Vec<String>,
+    names: Vec<(String, String)>,
     published: &[u16],
 ) -> Result<String, EngineError> {
     let binding = PortBinding { host_ip: Some(runtime.reach.publish.to_owned()), host_port: Some("0".to_owned()) };
@@ -82,7 +82,7 @@ async fn create(
         exposed_ports: Some(bindings.keys().cloned().collect()),
         host_config: Some(HostConfig {
             port_bindings: Some(bindings),
-            extra_hosts: Some(names.into_iter().map(|name| format!("{name}:127.0.0.1")).collect()),
+            extra_hosts: Some(names.into_iter().map(|(name, address)| format!("{name}:{address}")).collect()),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()

@@ -34,9 +34,12 @@ pub(super) async fn place(
         }
         Ok((gateway, listeners)) => {
             for ((name, place), listener) in chaincodes.iter_mut().zip(listeners) {
-                let server = published.get(&chaincode::port_of(place)).copied().unwrap_or_default();
-                let server = runtime.reach.host.parse().map(|host: IpAddr| SocketAddr::new(host, server));
-                let (Ok(server), Ok(own)) = (server, listener.local_addr()) else {
+                let of_container = || {
+                    let port = published.get(&chaincode::port_of(place)).copied()?;
+                    runtime.reach.host.parse().ok().map(|host: IpAddr| SocketAddr::new(host, port))
+                };
+                let server = if place.dial.is_some() { place.found_at() } else { of_container() };
+                let (Some(server), Ok(own)) = (server, listener.local_addr()) else {
                     return Ok(Taps::Impossible("this machine's own address is not known".to_owned()));
                 };
                 place.address = own.to_string();

@@ -15,10 +15,9 @@ use fabric_network::bundle::Bundle;
 use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
-use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
-use super::loopback::{self, Ports, Server, reached};
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::loopback::{self, Ports, Surroundings, reached};
 use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
 use crate::cleanup::Custody;
 use crate::report::messages::{Journal, Message};
@@ -59,7 +58,11 @@ impl EmbeddedRuntime {
         self.release
     }
 
-    pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+    pub(super) fn place(
+        &self,
+        topology: &Topology,
+        chaincodes: &[(&str, &ServerSource)],
+    ) -> Result<Placed, RuntimeError> {
         loopback::place(&self.options, topology, chaincodes, false, |ports| {
             PlacedIn::Embedded(Prepared { release: self.release, seed: self.seed, ports })
         })
@@ -95,28 +98,15 @@ impl Prepared {
         let workspace = custody.workspace();
         let bring_up = async {
             let temporary = workspace.subdirectory("tmp")?;
-            let servers = chaincodes
-                .iter()
-                .map(|(spec, place)| {
-                    Server::prepare(custody, spec, place, chaincode::bound(options), &logs, &temporary)
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let serving = try_join_all(servers.iter().map(|server| {
-                self.ports.release(&[server.port()]);
-                server.start()
-            }));
+            let surroundings = Surroundings { options, custody, logs: &logs, temporary: &temporary };
+            let chaincodes = surroundings.prepare(chaincodes)?;
+            let serving = loopback::start(&chaincodes, &self.ports);
             let tracer = Tracer::new();
             let record = Record::begin(&tracer);
             // The processes start while the nodes are made.
             let nodes = async { self.nodes(options, custody, bundle, &temporary, tracer) };
             let (_, network) = tokio::try_join!(serving, nodes)?;
-            let servers = servers.into_iter().map(|server| chaincode::Server::Process(Box::new(server)));
-            Ok(Network {
-                running: network,
-                record,
-                nodes: bundle.nodes.iter().map(reached).collect(),
-                chaincodes: servers.map(RunningChaincode).collect(),
-            })
+            Ok(Network { running: network, record, nodes: bundle.nodes.iter().map(reached).collect(), chaincodes })
         };
         bring_up.await.map_err(|source| StartError { source: Box::new(source), logs: log::all_in(&logs) })
     }
@@ -169,22 +159,15 @@ impl Network {
         self.running.restart(name).await.map_err(RuntimeError::Embedded)
     }
 
-    fn servers(&self) -> impl Iterator<Item = &Server> {
-        self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
-            chaincode::Server::Process(server) => Some(&**server),
-            chaincode::Server::Docker(_) => None,
-        })
-    }
-
     /// Of the chaincode servers: a node ends with this program only.
     pub(super) async fn deaths(&self) -> Vec<Death> {
-        join_all(self.servers().map(|server| server.child().deaths())).await.into_iter().flatten().collect()
+        chaincode::deaths(&self.chaincodes).await
     }
 
     pub(super) async fn logs(&self) -> BTreeMap<String, String> {
-        let servers = self.servers().map(|server| (server.name().to_owned(), log::whole(server.child().log_path())));
-        let nodes = self.record.logs(self.nodes.iter().map(|node| &*node.name)).await;
-        nodes.into_iter().chain(servers).collect()
+        let mut logs = self.record.logs(self.nodes.iter().map(|node| &*node.name)).await;
+        logs.extend(chaincode::logs(&self.chaincodes).await);
+        logs
     }
 
     /// What passed between the nodes, their builders and the chaincode servers.
@@ -194,8 +177,8 @@ impl Network {
     }
 
     pub(super) async fn log_tail(&self, name: &str) -> String {
-        if let Some(server) = self.servers().find(|server| server.name() == name) {
-            return server.log_tail();
+        if let Some(tail) = chaincode::log_tail(&self.chaincodes, name).await {
+            return tail;
         }
         let logs = self.record.logs(std::iter::once(name)).await;
         logs.get(name).map(|log| log::last_lines(log)).unwrap_or_default()

@@ -14,15 +14,17 @@ use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
 use fabric_network::topology::Topology;
 
 use super::{
-    ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Taps, running_node,
+    ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, ServerSource, Taps,
+    running_node,
 };
 use crate::cleanup::{Custody, sweep};
+use crate::server::Address;
 use crate::tap;
 use crate::wait::WaitError;
 
 pub(super) use child::{Child, Program};
 pub(super) use ports::Ports;
-pub(super) use server::Server;
+pub(super) use server::{Server, Surroundings, start};
 
 const HOST: &str = "127.0.0.1";
 const PORTS_PER_NODE: usize = 3;
@@ -31,7 +33,7 @@ const PORTS_PER_NODE: usize = 3;
 pub(super) fn place(
     options: &RuntimeOptions,
     topology: &Topology,
-    chaincodes: &[&str],
+    chaincodes: &[(&str, &ServerSource)],
     can_tap: bool,
     inner: impl FnOnce(Arc<Ports>) -> PlacedIn,
 ) -> Result<Placed, RuntimeError> {
@@ -52,17 +54,29 @@ pub(super) fn place(
             (node.name, place)
         })
         .collect();
-    let mut chaincodes: BTreeMap<String, ChaincodePlacement> =
-        chaincodes.iter().map(|name| ((*name).to_owned(), place_chaincode(&run, name, &mut free))).collect();
+    let mut chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
+    let mut places = BTreeMap::new();
+    for (name, source) in chaincodes {
+        let directory = run.join("chaincode").join(name);
+        let place = match source {
+            ServerSource::Address { address, directory: own } => {
+                chaincode_hosts.push(address.host.clone());
+                place_elsewhere(address, own.clone().unwrap_or(directory))
+            }
+            _ => place_chaincode(directory, &mut free),
+        };
+        places.insert((*name).to_owned(), place);
+    }
+    chaincode_hosts.sort();
+    chaincode_hosts.dedup();
     let taps = match (options.tap, can_tap) {
         (_, false) => Taps::Needless,
         (false, true) => Taps::Unwanted,
-        (true, true) => Taps::Placed(place_taps(&mut chaincodes, &ports, &mut free)),
+        (true, true) => Taps::Placed(place_taps(&mut places, &ports, &mut free)),
     };
-    let chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
     Ok(Placed {
         placement: Placement { nodes, chaincode_hosts },
-        chaincodes,
+        chaincodes: places,
         options: options.clone(),
         taps,
         inner: inner(Arc::new(ports)),
@@ -89,9 +103,21 @@ fn place_node(run: &Path, name: &str, kind: NodeKind, free: &mut VecDeque<u16>) 
     }
 }
 
-fn place_chaincode(run: &Path, name: &str, free: &mut VecDeque<u16>) -> ChaincodePlacement {
+fn place_chaincode(directory: PathBuf, free: &mut VecDeque<u16>) -> ChaincodePlacement {
     let address = format!("{HOST}:{}", free.pop_front().unwrap_or_default());
-    ChaincodePlacement { listen: address.clone(), address, directory: run.join("chaincode").join(name) }
+    ChaincodePlacement { listen: address.clone(), dial: Some(address.clone()), address, directory }
+}
+
+/// Peers and this program find it at the same address. On another machine, its user knows best on
+/// which of its addresses it listens.
+fn place_elsewhere(address: &Address, directory: PathBuf) -> ChaincodePlacement {
+    let listen = match address.host.as_str() {
+        "localhost" => address.at(HOST),
+        _ if address.is_loopback() => address.clone(),
+        _ => address.at("0.0.0.0"),
+    };
+    let (address, listen) = (address.to_string(), listen.to_string());
+    ChaincodePlacement { dial: Some(address.clone()), address, listen, directory }
 }
 
 /// A tap for each chaincode server, which the peers dial in its place.
@@ -103,7 +129,7 @@ fn place_taps(
     let place = |(name, chaincode): (&String, &mut ChaincodePlacement)| {
         let port = free.pop_front()?;
         let listener = ports.hand_over(&[port]).pop()?;
-        let server = chaincode.address.parse().ok()?;
+        let server = chaincode.found_at()?;
         chaincode.address = format!("{HOST}:{port}");
         Some(tap::Place { chaincode: name.clone(), listener, server })
     };

@@ -1,4 +1,4 @@
-//! Free ports of the loopback, held until the program that shall have them is started.
+//! Free ports of this machine, mostly of its loopback, held until the program that shall have them is started.
 //!
 //! They are not the kernel's choice (port 0), which would come from the range that it also takes for
 //! outgoing connections: whoever asks whether a node answers yet would now and then be given the
@@ -29,7 +29,13 @@ pub(in crate::runtime) struct Ports {
 impl Ports {
     /// Takes `count` free ports; they are handed out in `free`.
     pub(in crate::runtime) fn take(count: usize) -> io::Result<(Self, VecDeque<u16>)> {
-        let held = free_in(&range())
+        Self::take_on(Ipv4Addr::LOCALHOST, count)
+    }
+
+    /// As [`Ports::take`], of another address.
+    pub(in crate::runtime) fn take_on(address: Ipv4Addr, count: usize) -> io::Result<(Self, VecDeque<u16>)> {
+        let kernels_choice = || kernels_choice(address);
+        let held = free_in(address, &range())
             .chain(std::iter::repeat_with(kernels_choice).map_while(Result::ok))
             .take(count)
             .collect::<Vec<_>>();
@@ -55,8 +61,8 @@ impl Ports {
     }
 }
 
-fn kernels_choice() -> io::Result<(u16, TcpListener)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+fn kernels_choice(address: Ipv4Addr) -> io::Result<(u16, TcpListener)> {
+    let listener = TcpListener::bind((address, 0))?;
     Ok((listener.local_addr()?.port(), listener))
 }
 
@@ -68,13 +74,13 @@ fn range() -> Range<u16> {
 }
 
 /// The free ones among a thousand ports, beginning anywhere, so that runs side by side seldom meet.
-fn free_in(range: &Range<u16>) -> impl Iterator<Item = (u16, TcpListener)> + use<> {
+fn free_in(address: Ipv4Addr, range: &Range<u16>) -> impl Iterator<Item = (u16, TcpListener)> + use<> {
     let Range { start, end } = *range;
     let length = u64::from(end.saturating_sub(start));
     let offset = RandomState::new().hash_one(std::process::id());
     (0..length.min(1000)).filter_map(move |step| {
         let port = start + u16::try_from((offset % length + step) % length).ok()?;
-        Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?))
+        Some((port, TcpListener::bind((address, port)).ok()?))
     })
 }
 

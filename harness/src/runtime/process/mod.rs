@@ -13,8 +13,8 @@ use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
-use super::loopback::{self, Child, Ports, Program, Server, reached, wait_error};
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::loopback::{self, Child, Ports, Program, Surroundings, reached, wait_error};
 use super::{
     Death, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files,
     log, no_such_node,
@@ -57,7 +57,11 @@ impl ProcessRuntime {
         &self.binaries.peer
     }
 
-    pub(super) fn place(&self, topology: &Topology, chaincodes: &[&str]) -> Result<Placed, RuntimeError> {
+    pub(super) fn place(
+        &self,
+        topology: &Topology,
+        chaincodes: &[(&str, &ServerSource)],
+    ) -> Result<Placed, RuntimeError> {
         loopback::place(&self.options, topology, chaincodes, true, |ports| {
             PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports })
         })
@@ -117,10 +121,8 @@ impl Prepared {
             files::write_node(bundle, spec, directory)?;
             children.push(Child::new(self.program(spec, logs, &temporary)));
         }
-        let servers = chaincodes
-            .iter()
-            .map(|(spec, place)| Server::prepare(custody, spec, place, chaincode::bound(options), logs, &temporary))
-            .collect::<Result<Vec<_>, _>>()?;
+        let surroundings = Surroundings { options, custody, logs, temporary: &temporary };
+        let chaincodes = surroundings.prepare(chaincodes)?;
 
         // Whatever can be done before has been done: from here on the processes share the machine.
         for (spec, child) in bundle.nodes.iter().zip(&children) {
@@ -131,13 +133,7 @@ impl Prepared {
         }
         let nodes: Vec<RunningNode> = bundle.nodes.iter().map(reached).collect();
         let ready = nodes.iter().zip(&children).map(|(node, child)| ready(options, node, child));
-        let serving = servers.iter().map(|server| {
-            self.ports.release(&[server.port()]);
-            server.start()
-        });
-        tokio::try_join!(try_join_all(ready), try_join_all(serving))?;
-        let chaincodes =
-            servers.into_iter().map(|server| RunningChaincode(chaincode::Server::Process(Box::new(server)))).collect();
+        tokio::try_join!(try_join_all(ready), loopback::start(&chaincodes, &self.ports))?;
         Ok(Network { nodes, children, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
     }
 
@@ -199,23 +195,21 @@ impl Network {
         ready(&self.options, node, child).await
     }
 
-    fn all(&self) -> impl Iterator<Item = &Child> {
-        let servers = self.chaincodes.iter().filter_map(|chaincode| match &chaincode.0 {
-            chaincode::Server::Process(server) => Some(server.child()),
-            chaincode::Server::Docker(_) => None,
-        });
-        self.children.iter().chain(servers)
-    }
-
     pub(super) async fn deaths(&self) -> Vec<Death> {
-        join_all(self.all().map(Child::deaths)).await.into_iter().flatten().collect()
+        let nodes = join_all(self.children.iter().map(Child::deaths)).await;
+        nodes.into_iter().flatten().chain(chaincode::deaths(&self.chaincodes).await).collect()
     }
 
-    pub(super) fn logs(&self) -> BTreeMap<String, String> {
-        self.all().map(|child| (child.name().to_owned(), log::whole(child.log_path()))).collect()
+    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
+        let mut logs = chaincode::logs(&self.chaincodes).await;
+        logs.extend(self.children.iter().map(|child| (child.name().to_owned(), log::whole(child.log_path()))));
+        logs
     }
 
-    pub(super) fn log_tail(&self, name: &str) -> String {
-        self.all().find(|child| child.name() == name).map(Child::log_tail).unwrap_or_default()
+    pub(super) async fn log_tail(&self, name: &str) -> String {
+        match self.children.iter().find(|child| child.name() == name) {
+            Some(child) => child.log_tail(),
+            None => chaincode::log_tail(&self.chaincodes, name).await.unwrap_or_default(),
+        }
     }
 }

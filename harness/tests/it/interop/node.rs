@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, ServerSource};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::release::Release;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn chaincode(place: &ChaincodePlacement, bundle: &Bundle, package_id: &str) -> C
     ];
     ChaincodeSpec {
         name: SERVER.to_owned(),
-        program: node(),
+        source: ServerSource::Program(node()),
         arguments: vec![script("chaincode.js").display().to_string()],
         environment: environment.map(|(name, value)| (name.to_owned(), value)).into(),
         files,

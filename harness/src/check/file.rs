@@ -1,0 +1,433 @@
+//! Chaincode files: what is committed, how its server is started, and the cases that check it. Reads
+//! them, and what they name; starts nothing.
+//!
+//! Such a file is TOML, for a chaincode in any language. A case has a `name` and one of `submit` and
+//! `evaluate`; everything else has a default. A mistake is told with its line and column before
+//! anything is started. Every field there is:
+//!
+#![doc = concat!("```toml\n", include_str!("../../cases/reference.toml"), "```")]
+
+use super::cases::Case;
+use super::definition::{ChaincodeSection, Collections, Indexes};
+use crate::network::nodes::CHAINCODE;
+use crate::options::{TlsMode, read_text};
+use crate::server::{Server, ServerSection};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// A chaincode, and its cases in the order in which they run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CaseFile {
+    /// What is committed.
+    pub chaincode: ChaincodeSection,
+    /// How its server is started; of a file that was read for that.
+    pub server: Option<Server>,
+    /// TLS between the peers and that server, if the file says so.
+    pub tls: Option<TlsMode>,
+    /// The cases.
+    pub cases: Vec<Case>,
+    /// Its name.
+    file: String,
+    /// Where the first section is that is no case, if there is one.
+    section: Option<Place>,
+    /// Where the first case is.
+    first: Place,
+}
+
+/// Line and column, from 1.
+type Place = (usize, usize);
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    chaincode: Option<Spanned<ChaincodeSection>>,
+    server: Option<Spanned<ServerSection>>,
+    #[serde(rename = "case", default)]
+    cases: Vec<Spanned<Case>>,
+}
+
+/// A chaincode file that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseFileError {
+    /// It can't be read.
+    #[error("{file} can't be read")]
+    Read {
+        /// The file's name.
+        file: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not TOML, or not of this form; the text gives line and column.
+    #[error("{file}: {source}")]
+    Syntax {
+        /// The file's name.
+        file: String,
+        /// What is wrong, and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The file of collections is none; the text gives line and column.
+    #[error("{file}: {source}")]
+    Collections {
+        /// The file's name.
+        file: String,
+        /// What is wrong, and where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// There is nothing to check.
+    #[error("{file} has no case; begin one with [[case]]")]
+    Empty {
+        /// The file's name.
+        file: String,
+    },
+    /// A section can't be used.
+    #[error("{file} at line {line}, column {column}: {reason}")]
+    Section {
+        /// The file's name.
+        file: String,
+        /// Line of it, from 1.
+        line: usize,
+        /// Column of it, from 1.
+        column: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A case contradicts itself, or the definition.
+    #[error("{file}: case \"{name}\" at line {line}, column {column}: {reason}")]
+    Case {
+        /// The file's name.
+        file: String,
+        /// Line of its `[[case]]`, from 1.
+        line: usize,
+        /// Column of it, from 1.
+        column: usize,
+        /// Name of the case.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl CaseFile {
+    /// The cases of the asset-transfer chaincode.
+    ///
+    /// # Errors
+    ///
+    /// Never in a released build: the file is compiled in, and a test reads it.
+    pub fn asset_transfer() -> Result<Self, CaseFileError> {
+        Self::from_toml("asset-transfer.toml", include_str!("../../cases/asset-transfer.toml"))
+    }
+
+    /// Reads definition and cases from a TOML file, and what the definition names. How the server is
+    /// started is passed over.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be read, and as [`from_toml`](Self::from_toml).
+    pub fn read(path: &Path) -> Result<Self, CaseFileError> {
+        Text::read(path)?.file(false)
+    }
+
+    /// As [`CaseFile::read`], with how the server is started.
+    ///
+    /// # Errors
+    ///
+    /// As [`CaseFile::read`]; when that is not said, or names what is not there.
+    pub fn read_with_server(path: &Path) -> Result<Self, CaseFileError> {
+        Text::read(path)?.file(true)
+    }
+
+    /// Reads definition and cases from TOML text; `file` is named in errors.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no TOML, has unknown fields, or a case contradicts itself.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
+        Text { file: file.to_owned(), text: text.to_owned(), directory: None }.file(false)
+    }
+
+    /// What a file with this definition and server, and without cases, would be.
+    pub fn without_cases(chaincode: ChaincodeSection, server: Server) -> Self {
+        Self { chaincode, server: Some(server), ..Self::default() }
+    }
+
+    /// Sees that it has cases, as cases of this chaincode.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or when the first must be an `init` and is not.
+    pub fn check_cases(&self, chaincode: &ChaincodeSection) -> Result<(), CaseFileError> {
+        let Some(first) = self.cases.first() else { return Err(CaseFileError::Empty { file: self.file.clone() }) };
+        if chaincode.init_required && !first.init {
+            let ((line, column), name) = (self.first, first.name.clone());
+            let reason = "the definition has init_required, so the first case must have `init = true`";
+            return Err(CaseFileError::Case { file: self.file.clone(), line, column, name, reason });
+        }
+        Ok(())
+    }
+
+    /// Sees that it has nothing but cases, since another file has the rest.
+    ///
+    /// # Errors
+    ///
+    /// When there is a section that would not be used.
+    pub fn check_nothing_else(&self, other: &Path) -> Result<(), CaseFileError> {
+        let Some((line, column)) = self.section else { return Ok(()) };
+        let reason = format!("only the cases are taken from here; {} has the rest", other.display());
+        Err(CaseFileError::Section { file: self.file.clone(), line, column, reason })
+    }
+}
+
+/// What is read.
+struct Text {
+    file: String,
+    text: String,
+    /// To which paths are relative; without one, what is named is not read.
+    directory: Option<PathBuf>,
+}
+
+impl Text {
+    fn read(path: &Path) -> Result<Self, CaseFileError> {
+        let file = path.display().to_string();
+        let text = text_of(path, &file)?;
+        Ok(Self { file, text, directory: Some(path.parent().unwrap_or(Path::new("")).to_owned()) })
+    }
+
+    /// Line and column of a byte.
+    fn place(&self, byte: usize) -> Place {
+        let before = self.text.get(..byte).unwrap_or(&self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    }
+
+    fn mistake(&self, byte: usize, reason: impl Into<String>) -> CaseFileError {
+        let (line, column) = self.place(byte);
+        CaseFileError::Section { file: self.file.clone(), line, column, reason: reason.into() }
+    }
+
+    fn file(&self, with_server: bool) -> Result<CaseFile, CaseFileError> {
+        let FileText { chaincode, server, cases } = toml::from_str(&self.text)
+            .map_err(|source| CaseFileError::Syntax { file: self.file.clone(), source: Box::new(source) })?;
+        let sections = [chaincode.as_ref().map(|at| at.span().start), server.as_ref().map(|at| at.span().start)];
+        let mut file = CaseFile {
+            file: self.file.clone(),
+            section: sections.into_iter().flatten().min().map(|byte| self.place(byte)),
+            first: self.place(cases.first().map_or(0, |case| case.span().start)),
+            ..CaseFile::default()
+        };
+        if let Some(section) = chaincode {
+            file.chaincode = self.chaincode(section)?;
+        }
+        if with_server {
+            let missing = "there is no section [server], which says how the chaincode server is started";
+            let server = server.ok_or_else(|| self.mistake(0, missing))?;
+            file.tls = server.as_ref().tls;
+            file.server = Some(self.server(server, &file.chaincode)?);
+        }
+        for case in &cases {
+            case.as_ref().validate().map_err(|reason| {
+                let (line, column) = self.place(case.span().start);
+                let name = case.as_ref().name.clone();
+                CaseFileError::Case { file: self.file.clone(), line, column, name, reason }
+            })?;
+        }
+        file.cases = cases.into_iter().map(Spanned::into_inner).collect();
+        if !file.cases.is_empty() {
+            file.check_cases(&file.chaincode)?;
+        }
+        Ok(file)
+    }
+
+    fn chaincode(&self, section: Spanned<ChaincodeSection>) -> Result<ChaincodeSection, CaseFileError> {
+        let at = section.span().start;
+        let mut chaincode = section.into_inner();
+        if let Some(name) = chaincode.name_twice(CHAINCODE) {
+            let reason =
+                format!("the chaincode's name {name} is there twice; give different ones in `name` and `also_named`");
+            return Err(self.mistake(at, reason));
+        }
+        let Some(directory) = &self.directory else { return Ok(chaincode) };
+        if let Collections::File(file) = &chaincode.collections {
+            let path = directory.join(file);
+            let file = path.display().to_string();
+            let text = read_text(&path)
+                .map_err(|error| self.mistake(at, format!("collections: {file} can't be read: {error}")))?;
+            chaincode.collections =
+                Collections::from_json(&text).map_err(|source| CaseFileError::Collections { file, source })?;
+        }
+        if let Indexes::Directory(indexes) = &chaincode.indexes {
+            chaincode.indexes = Indexes::read(&directory.join(indexes)).map_err(|reason| self.mistake(at, reason))?;
+        }
+        Ok(chaincode)
+    }
+
+    fn server(&self, section: Spanned<ServerSection>, chaincode: &ChaincodeSection) -> Result<Server, CaseFileError> {
+        let at = section.span().start;
+        let directory = self.directory.as_deref().unwrap_or(Path::new(""));
+        let resolved = section.into_inner().resolve(directory, at);
+        let (mut server, at) = resolved.map_err(|mistake| self.mistake(mistake.at, mistake.what))?;
+        let (line, column) = self.place(at);
+        server.origin = format!("{} at line {line}, column {column}", self.file);
+        server.check(chaincode).map_err(|reason| self.mistake(at, reason))?;
+        Ok(server)
+    }
+}
+
+fn text_of(path: &Path, file: &str) -> Result<String, CaseFileError> {
+    read_text(path).map_err(|source| CaseFileError::Read { file: file.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cases::Needs;
+    use super::*;
+
+    #[test]
+    fn the_asset_transfer_cases_can_be_read() {
+        let cases = CaseFile::asset_transfer().unwrap().cases;
+        for function in [
+            "InitLedger",
+            "CreateAsset",
+            "ReadAsset",
+            "UpdateAsset",
+            "DeleteAsset",
+            "AssetExists",
+            "TransferAsset",
+            "GetAllAssets",
+        ] {
+            let called = |case: &Case| case.call().arguments()[0].bytes() == function.as_bytes();
+            assert!(cases.iter().any(|case| called(case) && case.error.is_none()), "no case calls {function}");
+        }
+    }
+
+    #[test]
+    fn the_reference_has_every_field_there_is() {
+        let text = include_str!("../../cases/reference.toml");
+        let file = CaseFile::from_toml("reference.toml", text).unwrap();
+        let ChaincodeSection {
+            name,
+            also_named,
+            version,
+            init_required,
+            endorsement_policy,
+            collections,
+            label,
+            indexes,
+        } = &file.chaincode;
+        assert!(name.is_some() && version.is_some() && *init_required && endorsement_policy.is_some());
+        assert!(!also_named.is_empty() && *collections != Collections::default());
+        assert!(label.is_some() && *indexes != Indexes::default());
+        assert_eq!(ServerSection::lacking(text), Vec::<&str>::new(), "the reference lacks these of [server]");
+        let shown: Vec<_> = file.cases.iter().map(shown).collect();
+        for (index, (field, _)) in shown[0].iter().enumerate() {
+            assert!(shown.iter().any(|case| case[index].1), "the reference lacks `{field}`");
+        }
+    }
+
+    /// Which fields of a case are there; without `..`, so that a new one makes this fail to compile.
+    fn shown(case: &Case) -> [(&'static str, bool); 21] {
+        let Case {
+            name,
+            submit,
+            evaluate,
+            init,
+            transient,
+            identity,
+            channel,
+            chaincode,
+            endorsing_organizations,
+            payload,
+            payload_text,
+            payload_base64,
+            status,
+            error,
+            invalid,
+            event,
+            endorsed_by,
+            after,
+            needs: Needs { organizations, channels, couchdb },
+        } = case;
+        [
+            ("name", !name.is_empty()),
+            ("submit", submit.is_some()),
+            ("evaluate", evaluate.is_some()),
+            ("init", *init),
+            ("transient", !transient.is_empty()),
+            ("identity", identity.is_some()),
+            ("channel", channel.is_some()),
+            ("chaincode", chaincode.is_some()),
+            ("endorsing_organizations", !endorsing_organizations.is_empty()),
+            ("payload", payload.is_some()),
+            ("payload_text", payload_text.is_some()),
+            ("payload_base64", payload_base64.is_some()),
+            ("status", status.is_some()),
+            ("error", error.is_some()),
+            ("invalid", invalid.is_some()),
+            ("event", event.as_ref().is_some_and(|event| event.payload.is_some())),
+            ("endorsed_by", endorsed_by.is_some()),
+            ("after", after.is_some()),
+            ("needs.organizations", *organizations > 0),
+            ("needs.channels", *channels > 0),
+            ("needs.couchdb", couchdb.is_some()),
+        ]
+    }
+
+    #[test]
+    fn a_mistake_in_a_case_file_says_where() {
+        let mistake = |text: &str| CaseFile::from_toml("my.toml", text).unwrap_err().to_string();
+        let unknown = mistake("[[case]]\nname = 'a'\nsubmitt = ['F']\n");
+        assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
+        let none = CaseFile::from_toml("my.toml", "# none").unwrap();
+        let none = none.check_cases(&ChaincodeSection::default()).unwrap_err().to_string();
+        assert_eq!(none, "my.toml has no case; begin one with [[case]]");
+        for (case, line, reason) in [
+            ("submit = ['F']\nevaluate = ['F']", 3, "give one of `submit` and `evaluate`"),
+            ("submit = []", 3, "the first argument is the function's name"),
+            ("submit = ['F']\npayload = 1\npayload_text = '1'", 3, "give one of `payload`"),
+            ("evaluate = ['F']\nevent = { name = 'E' }", 3, "use `submit`"),
+            ("evaluate = ['F']\ninit = true", 3, "use `submit`"),
+            ("submit = ['F']\nstatus = 404\npayload = 1", 3, "a call that must fail has no payload"),
+            ("submit = ['F']\nstatus = 200\nerror = 'x'", 3, "a status below 400 is a success"),
+            ("submit = ['F']\ninvalid = 'MVCC_READ_CONFLICT'\nevent = { name = 'E' }", 3, "brings no event"),
+            ("submit = ['F']\ninvalid = 'VALID'", 6, "not a code of an invalid transaction"),
+            ("submit = ['F']\nidentity = 'Anna@Org1'", 6, "an identity is Admin@"),
+            ("submit = ['F']\nidentity = 'User01@Org1'", 6, "an identity is Admin@"),
+            ("submit = ['F']\nneeds = { couch = true }", 6, "unknown field `couch`"),
+        ] {
+            let error = mistake(&format!("# a comment\n\n[[case]]\nname = 'a'\n{case}\n"));
+            assert!(error.contains(reason) && error.contains(&format!("line {line}, column ")), "{case}:\n{error}");
+        }
+        let twice = mistake("[chaincode]\nalso_named = ['asset-transfer']\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
+        assert!(
+            twice.starts_with("my.toml at line 1, column 1: the chaincode's name asset-transfer is there twice"),
+            "{twice}"
+        );
+        let first = mistake("[chaincode]\ninit_required = true\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
+        assert_eq!(
+            first,
+            "my.toml: case \"a\" at line 3, column 1: \
+             the definition has init_required, so the first case must have `init = true`"
+        );
+    }
+
+    #[test]
+    fn a_file_of_collections_lies_beside_the_cases() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let cases = "[chaincode]\ncollections = 'c.json'\n[[case]]\nname = 'a'\nevaluate = ['F']\n";
+        std::fs::write(path("my.toml"), cases).unwrap();
+        let absent = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
+        assert!(absent.contains("my.toml at line 1, column 1: collections: "), "{absent}");
+        assert!(absent.contains("c.json can't be read: No such file"), "{absent}");
+        std::fs::write(path("c.json"), "[{\n\"name\": 5}]").unwrap();
+        let wrong = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
+        assert!(wrong.contains("c.json: invalid type: integer `5`") && wrong.contains("line 2"), "{wrong}");
+        std::fs::write(path("c.json"), r#"[{"name": "c", "policy": "OR('A.member')"}]"#).unwrap();
+        let definition = CaseFile::read(&path("my.toml")).unwrap().chaincode.definitions("x").remove(0);
+        assert_eq!(definition.collections.unwrap().config.len(), 1);
+    }
+}

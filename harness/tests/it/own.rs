@@ -1,0 +1,230 @@
+//! A chaincode of one's own: `--chaincode` with a file, and with the address of a server that somebody
+//! else starts. On embedded peers, so this runs everywhere; Docker and Node.js have tests of their own.
+//!
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use crate::e2e::E2e;
+use crate::fake::soon;
+
+const CASES: &str = "[[case]]\nname = 'it is created'\nsubmit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']\n\
+                     [[case]]\nname = 'it is there after a restart'\nafter = 'restart-chaincode'\n\
+                     evaluate = ['AssetExists', 'a1']\npayload = true\n";
+
+fn sample() -> String {
+    std::env::var("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE")
+}
+
+/// A run with this chaincode file, on embedded peers.
+fn with_file(text: &str, arguments: &[&str]) -> E2e {
+    on("embedded", text, arguments)
+}
+
+fn on(runtime: &str, text: &str, arguments: &[&str]) -> E2e {
+    let mut e2e = E2e::new(&[&["--runtime", runtime], arguments].concat());
+    e2e.chaincode = Some(e2e.file("my.toml", text));
+    e2e
+}
+
+fn said(e2e: &E2e, code: i32) -> String {
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    e2e.assert_nothing_left();
+    text
+}
+
+/// The sample, which sees nothing but what the file hands it.
+fn command() -> String {
+    let variables = ["ID", "TLS_DISABLED", "TLS_CERT", "TLS_KEY", "CLIENT_CA_CERT"]
+        .map(|name| format!("'CHAINCODE_{name}=${{CHAINCODE_{name}}}', "));
+    let address = "'CHAINCODE_SERVER_ADDRESS=${CHAINCODE_SERVER_HOST}:${CHAINCODE_SERVER_PORT}'";
+    format!("command = ['env', '-i', {}{address}, '{}']\n", variables.concat(), sample())
+}
+
+#[test]
+fn a_command_is_started_restarted_and_ended() {
+    let e2e = with_file(&format!("[server]\n{}{CASES}", command()), &["--keep", "never"]);
+    let text = said(&e2e, 0);
+    assert!(text.contains("2 passed, 0 failed, 0 not run") && text.contains("chaincode TLS mtls"), "{text}");
+    // Its environment bears no mark, so it is looked for by its program.
+    soon("the server has ended", || servers_of(&e2e).is_empty());
+}
+
+/// The samples that serve for a run: they have a file of it in their environment.
+fn servers_of(e2e: &E2e) -> Vec<String> {
+    let runs = e2e.runs().display().to_string();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let environments = processes.filter_map(|process| {
+        let environment = fs::read(process.path().join("environ")).ok()?;
+        Some(String::from_utf8_lossy(&environment).into_owned())
+    });
+    environments.filter(|environment| environment.contains(&runs)).collect()
+}
+
+#[test]
+fn what_a_shell_has_started_ends_with_it() {
+    // The shell ends at once when it is told to, and leaves the server behind.
+    let shell = format!("command = ['sh', '-c', \"trap 'exit 0' TERM; '{}' & wait\"]\n", sample());
+    let text = said(&with_file(&format!("[server]\n{shell}{CASES}"), &["--keep", "never"]), 0);
+    assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+}
+
+#[test]
+fn the_file_says_what_is_not_given_as_an_option() {
+    let file = format!(
+        "[chaincode]\nname = 'basic'\nversion = '2.0'\nlabel = 'mine+1'\nindexes = 'META-INF'\n[server]\n\
+         program = '{}'\ntls = 'off'\n{CASES}",
+        sample()
+    );
+    let e2e = with_file(&file, &["--keep", "always"]);
+    let index = "META-INF/statedb/couchdb/indexes/byOwner.json";
+    fs::create_dir_all(e2e.path(index).parent().unwrap()).unwrap();
+    fs::write(e2e.path(index), r#"{"index":{"fields":["Owner"]},"ddoc":"d","name":"byOwner","type":"json"}"#).unwrap();
+    let text = said(&e2e, 0);
+    assert!(text.contains("chaincode TLS off") && text.contains("2 passed, 0 failed"), "{text}");
+    let evidence = e2e.evidence();
+    let package = evidence.iter().map(|(path, _)| path).find(|path| path.to_string_lossy().ends_with(".tar.gz"));
+    let package = package.unwrap();
+    assert!(package.parent().unwrap().ends_with("package"), "{package:?}");
+    assert!(package.file_name().unwrap().to_string_lossy().starts_with("mine+1-"), "{package:?}");
+    let builder = std::env::var("CCAAS_BUILDER").unwrap();
+    let inspected = Command::new(builder).arg("inspect").arg(package).output().unwrap();
+    let inspected = String::from_utf8(inspected.stdout).unwrap();
+    assert!(inspected.contains(index) && inspected.contains("mine+1"), "{inspected}");
+    assert!(evidence.iter().any(|(path, _)| path.ends_with("basic.log")), "the log has the chaincode's name");
+
+    let text = said(&with_file(&file.replace("indexes = 'META-INF'\n", ""), &["--tls", "tls"]), 0);
+    assert!(text.contains("chaincode TLS tls"), "{text}");
+}
+
+#[test]
+fn other_cases_take_the_place_of_the_files_own() {
+    let file = format!("[chaincode]\nname = 'basic'\n[server]\nprogram = '{}'\n{CASES}", sample());
+    let mut e2e = with_file(&file, &[]);
+    let cases = e2e.file("other.toml", "[[case]]\nname = 'other'\nevaluate = ['AssetExists', 'a']\npayload = false\n");
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    let text = said(&e2e, 0);
+    assert!(text.contains("1 passed, 0 failed, 0 not run") && text.contains("other"), "{text}");
+    e2e.file("other.toml", &format!("# mine\n[chaincode]\nname = 'other'\n{CASES}"));
+    let text = said(&e2e, 2);
+    assert!(text.contains("other.toml at line 2, column 1: only the cases are taken from here"), "{text}");
+}
+
+/// Starts the harness, and the sample as its user would: when told to, with the file of variables.
+fn with_server_at(e2e: &E2e, address: &str) -> (Option<i32>, String) {
+    let mut harness = e2e.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(harness.stdout.take().unwrap()).lines();
+    let mut text = String::new();
+    let mut server: Option<Child> = None;
+    while let Some(Ok(line)) = lines.next() {
+        text += &format!("{line}\n");
+        if let Some((_, rest)) = line.split_once(&format!("for the chaincode server at {address}")) {
+            let file = rest.split_once("variables of ").unwrap().1.split_once(',').unwrap().0;
+            let id = rest.split_once("CHAINCODE_ID=").unwrap().1;
+            let variables = fs::read_to_string(file).unwrap();
+            let pairs = variables.lines().filter(|line| !line.starts_with('#'));
+            let pairs: BTreeMap<&str, &str> = pairs.map(|line| line.split_once('=').unwrap()).collect();
+            assert_eq!(pairs["CHAINCODE_ID"], id);
+            server = Some(Command::new(sample()).envs(pairs).stderr(Stdio::null()).spawn().unwrap());
+        }
+    }
+    let code = harness.wait_with_output().unwrap();
+    text += &String::from_utf8_lossy(&code.stderr);
+    if let Some(mut server) = server {
+        assert!(server.try_wait().unwrap().is_none(), "the server was ended, or ended:\n{text}");
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+    (code.status.code(), text)
+}
+
+/// A port that is free, at least now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn a_server_at_an_address_is_waited_for_and_left_alone() {
+    let address = format!("localhost:{}", free_port());
+    let mut e2e = E2e::new(&["--runtime", "embedded", "--keep", "never"]);
+    let cases = e2e.file("cases.toml", CASES);
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    e2e.chaincode = Some(address.clone());
+    let (code, text) = with_server_at(&e2e, &address);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("1 passed, 0 failed, 1 not run"), "{text}");
+    assert!(text.contains("the chaincode server is not the harness's to restart"), "{text}");
+    e2e.assert_nothing_left();
+}
+
+#[test]
+fn the_files_for_a_server_at_an_address_can_be_put_where_it_looks_for_them() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let file = format!("[server]\naddress = '{address}'\ndirectory = 'for-debugger'\n{CASES}");
+    let e2e = with_file(&file, &["--keep", "never"]);
+    for _ in 0..2 {
+        let (code, text) = with_server_at(&e2e, &address);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("for-debugger/chaincode.env"), "{text}");
+    }
+    let variables = e2e.path("for-debugger/chaincode.env");
+    assert!(variables.is_file() && e2e.path("for-debugger/server.key").is_file());
+    fs::remove_file(variables).unwrap();
+    let text = said(&e2e, 2);
+    assert!(text.contains("for-debugger") && text.contains("there is such a file of your own"), "{text}");
+}
+
+#[test]
+fn a_server_at_an_address_that_nobody_starts_is_told() {
+    let mut e2e = E2e::new(&["--runtime", "embedded", "--timeout", "1"]);
+    e2e.chaincode = Some(format!("localhost:{}", free_port()));
+    let text = said(&e2e, 2);
+    assert!(text.contains("which is yours to start, listens at localhost:"), "{text}");
+}
+
+#[test]
+fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
+    let sample = sample();
+    let server = |text: &str| format!("# mine\n[chaincode]\nname = 'basic'\n\n[server]\n{text}\n\n{CASES}");
+    for (text, line, expected) in [
+        (format!("# no server\n{CASES}"), 1, "there is no section [server]"),
+        (server(""), 5, "[server] has one of `program`, `command`, `image` and `address`"),
+        (server(&format!("image = 'a'\nprogram = '{sample}'")), 5, "[server] has one of"),
+        (server("program = 'nowhere'"), 6, "nowhere: No such file"),
+        (server("program = 'my.toml'"), 6, "not executable; give it the permission by chmod +x"),
+        (server("command = []"), 6, "the command is empty"),
+        (server("command = ['no-such-program']"), 6, "there is no program no-such-program on PATH"),
+        (server("command = ['./no-such-program']"), 6, "no-such-program: No such file"),
+        (server("command = ['${CHAINCODE_ID}']"), 6, "has no ${…}"),
+        (server("command = ['sh',\n '${HOME}']"), 6, "there is no variable ${HOME}"),
+        (server("command = ['sh']\nenvironment = { A = '$' }"), 7, "write `$$` for a dollar"),
+        (server("command = ['sh']\nenvironment = { 'A=' = '' }"), 7, "the name of a variable"),
+        (server("command = ['sh']\ndirectory = 'nowhere'"), 7, "nowhere is not there"),
+        (server("command = ['sh']\narguments = []"), 7, "only a `program` or an `image` has `arguments`"),
+        (server(&format!("program = '{sample}'\ndirectory = '.'")), 7, "only a `command` or an `address`"),
+        (server(&format!("program = '{sample}'\ntls = 'on'")), 7, "unknown variant `on`"),
+        (server("address = 'localhost'"), 6, "there is no port"),
+        (server("address = 'localhost:9999'\nenvironment = { A = '' }"), 5, "yours to set"),
+        (server("image = '-x'"), 6, "an image is NAME"),
+        (server("port = 9999"), 6, "unknown field `port`"),
+        (server("image = 'my/chaincode:1.0'"), 6, "which only --runtime docker runs; leave --runtime embedded out"),
+        (server("command = ['sh']").replacen("name =", "label = 'a b' #", 1), 3, "a label has letters"),
+        (server("command = ['sh']").replacen("name =", "indexes = 'none' #", 1), 2, "indexes "),
+        (
+            server("address = 'localhost:9999'").replacen("name =", "also_named = ['other'] #", 1),
+            6,
+            "each of which needs a server of its own",
+        ),
+    ] {
+        let told = said(&with_file(&text, &[]), 2);
+        let place = format!("line {line}, column ");
+        assert!(told.contains("my.toml") && told.contains(expected) && told.contains(&place), "{text}\n---\n{told}");
+    }
+    let told = said(&with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]), 2);
+    assert!(told.contains("my.toml has no case; begin one with [[case]]"), "{told}");
+}
