@@ -131,7 +131,8 @@ fn a_server_that_is_not_there_is_not_ready() {
     let output = ready();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains(&format!("not ready: nothing listens at {address}: Connection refused")), "{text}");
+    let port = address.rsplit_once(':').unwrap().1;
+    assert!(text.contains(&format!("not ready: nothing listens at port {port}")), "{text}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod messages;
 mod network;
 mod options;
 mod own;
+mod per_peer;
 mod process;
 mod restart;
 mod tools;

@@ -120,7 +120,8 @@ fn deployments_say_what_the_specifications_say_and_only_the_peer_reaches_them() 
         let spec = deployments[&server.placement.host].spec.as_ref().unwrap();
         let pod = spec.template.spec.as_ref().unwrap();
         assert_eq!(environment(&pod.containers[0]), server.environment);
-        let seen = directory(&rendered, &pod.volumes.as_ref().unwrap()[0]);
+        let own = pod.volumes.iter().flatten().find(|volume| volume.projected.is_some()).unwrap();
+        let seen = directory(&rendered, own);
         assert!(seen == expected(&rendered, &server.directory), "the files of {} differ", server.placement.host);
 
         let labels = spec.template.metadata.as_ref().unwrap().labels.as_ref().unwrap();

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BUILDER, CHAINCODE, CHAINCODE_PORT, DATA, DEPLOYMENT, Files, NODE, Source, TOOLS, in_container, ports,
-    ready_command, server_in_container,
+    BUILDER, CHAINCODE, CHAINCODE_PORT, DATA, DEPLOYMENT, Files, NODE, Source, TOOLS, in_container, listening_command,
+    ports, ready_command, server_in_container,
 };
 use crate::bundle::File;
 use crate::chaincode::{ServerPlacement, ServerSpec};
@@ -250,15 +250,14 @@ fn server_service(source: &Source<'_>, server: &ServerSpec) -> Service {
     if source.bundle.files.keys().any(|path| path.starts_with(&server.directory)) {
         volumes.push(format!("./{}:{CHAINCODE}:ro", server.directory.display()));
     }
-    let address = format!("127.0.0.1:{CHAINCODE_PORT}");
-    let listens = [&format!("{TOOLS}/fabric-harness"), "ready", &address, "--listening"].map(str::to_owned);
+    let listens = listening_command(&format!("127.0.0.1:{CHAINCODE_PORT}"));
     Service {
         environment: server.environment.clone(),
         user: Some(OWNER.to_owned()),
         volumes,
         networks: vec![server_name(&server.peer)],
         depends_on: [depends("install-tools", "service_completed_successfully")].into(),
-        healthcheck: Some(check(listens.into())),
+        healthcheck: Some(check(listens)),
         restart: Some("unless-stopped".to_owned()),
         ..confined(&source.options.images.chaincode)
     }

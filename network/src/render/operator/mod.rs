@@ -216,6 +216,11 @@ fn ready_command(name: &str, port: u16) -> Vec<String> {
     [&program, "ready", &address, "--server-name", name, "--ca", &ca].map(str::to_owned).into()
 }
 
+/// The command that ends with 0 when a server listens at the address.
+fn listening_command(address: &str) -> Vec<String> {
+    [&format!("{TOOLS}/fabric-harness"), "ready", address, "--listening"].map(str::to_owned).into()
+}
+
 impl Source<'_> {
     /// The package, relative to the bundle.
     fn package_path(&self) -> PathBuf {

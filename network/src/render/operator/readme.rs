@@ -33,12 +33,12 @@ pub(super) fn readme(source: &Source<'_>) -> String {
         let command: Vec<&str> =
             std::iter::once(node.program.as_str()).chain(node.arguments.iter().map(String::as_str)).collect();
         let directory = node.directory.display();
-        let environment = options.directory.join(processes::environment_file(&node.name));
-        format!("(set -a; . '{}'; cd '{directory}'; exec {}) &\n", environment.display(), command.join(" "))
+        let environment = processes::environment_file(&node.name);
+        format!("   $ (set -a; . './{}'; cd '{directory}'; exec {}) &\n", environment.display(), command.join(" "))
     });
     let servers = bundle.servers.iter().map(|server| {
         let environment = processes::environment_file(&processes::server_name(&server.peer));
-        format!("(set -a; . './{}'; exec chaincode-sample) &\n", environment.display())
+        format!("   $ (set -a; . './{}'; exec chaincode-sample) &\n", environment.display())
     });
     let channels: Vec<&str> = bundle.channels.iter().map(|channel| channel.name.as_str()).collect();
     let values = [

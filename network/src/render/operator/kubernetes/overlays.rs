@@ -71,17 +71,7 @@ impl Context<'_> {
         {
             variable.value = Some(address.clone());
         }
-        // The kubelet does not reach the loopback of a pod.
-        let listens = || {
-            let program = format!("{}/fabric-harness", super::super::TOOLS);
-            let command = [program.as_str(), "ready", &address, "--listening"].map(str::to_owned);
-            command.to_vec()
-        };
         chaincode.ports = None;
-        chaincode.startup_probe = Some(super::parts::command_probe(listens(), 1, 60));
-        chaincode.readiness_probe = Some(super::parts::command_probe(listens(), 10, 3));
-        chaincode.liveness_probe = Some(super::parts::command_probe(listens(), 20, 3));
-        chaincode.volume_mounts.get_or_insert_default().push(super::parts::mount("tools", super::super::TOOLS, true));
         let volumes = (!material.is_empty).then(|| vec![material.volume.clone()]);
         let pod = PodSpec { containers: vec![node, chaincode], volumes, ..PodSpec::default() };
         StatefulSet {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction, HTTPGetAction, Namespace,
     PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Service, ServicePort,
-    ServiceSpec, TCPSocketAction, Volume, VolumeMount,
+    ServiceSpec, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -168,11 +168,6 @@ pub(super) fn service(metadata: ObjectMeta, selector: Labels, ports: &[(&str, u1
 pub(super) fn command_probe(command: Vec<String>, period: i32, failures: i32) -> Probe {
     let exec = ExecAction { command: Some(command) };
     Probe { exec: Some(exec), ..probe(period, failures) }
-}
-
-pub(super) fn port_probe(port: &str, period: i32, failures: i32) -> Probe {
-    let socket = TCPSocketAction { port: IntOrString::String(port.to_owned()), ..TCPSocketAction::default() };
-    Probe { tcp_socket: Some(socket), ..probe(period, failures) }
 }
 
 /// Asks Fabric's own `/healthz`, which tells of a node that is ill, not of one that is ready.

@@ -12,12 +12,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::material::Material;
 use super::parts::{
     Labels, command_probe, confined_container, confined_pod, container_ports, empty, environment, health_probe,
-    installer, labels, matching, metadata, mount, port_probe, requests, selector, service,
+    installer, labels, matching, metadata, mount, requests, selector, service,
 };
 use super::{Context, Manifest, names};
 use crate::chaincode::ServerSpec;
 use crate::node::NodeSpec;
-use crate::render::operator::{BUILDER, CHAINCODE, DATA, NODE, TOOLS, ready_command};
+use crate::render::operator::{BUILDER, CHAINCODE, DATA, NODE, TOOLS, listening_command, ready_command};
 use crate::topology::NodeKind;
 
 /// The annotation with the digest of what a pod has mounted.
@@ -128,9 +128,17 @@ impl Context<'_> {
     fn deployment(&self, server: &ServerSpec, name: &str) -> Deployment {
         let material = self.server_material(server);
         let labels = server_labels(name);
+        let mut volumes = vec![empty("tools")];
+        volumes.extend((!material.is_empty).then(|| material.volume.clone()));
         let pod = PodSpec {
+            init_containers: Some(vec![installer(
+                "install-tools",
+                &self.source.options.images.harness,
+                "tools",
+                TOOLS,
+            )]),
             containers: vec![self.server_container(server, &material)],
-            volumes: (!material.is_empty).then(|| vec![material.volume.clone()]),
+            volumes: Some(volumes),
             ..confined_pod()
         };
         Deployment {
@@ -147,14 +155,17 @@ impl Context<'_> {
 
     /// The chaincode server, in a pod of its own or in its peer's.
     pub(super) fn server_container(&self, server: &ServerSpec, material: &Material) -> Container {
+        let mut mounts = vec![mount("tools", TOOLS, true)];
+        mounts.extend((!material.is_empty).then(|| mount("chaincode", CHAINCODE, true)));
+        // It listens when it is ready, and not before; to a probe that calls, it would log an error.
+        let listens = || listening_command(&format!("127.0.0.1:{}", server.placement.port));
         Container {
             env: Some(environment(&server.environment)),
             ports: Some(container_ports(&server_ports(server))),
-            volume_mounts: (!material.is_empty).then(|| vec![mount("chaincode", CHAINCODE, true)]),
-            // It listens when it is ready, and not before.
-            startup_probe: Some(port_probe("chaincode", 1, 60)),
-            readiness_probe: Some(port_probe("chaincode", 10, 3)),
-            liveness_probe: Some(port_probe("chaincode", 20, 3)),
+            volume_mounts: Some(mounts),
+            startup_probe: Some(command_probe(listens(), 1, 60)),
+            readiness_probe: Some(command_probe(listens(), 10, 3)),
+            liveness_probe: Some(command_probe(listens(), 20, 3)),
             resources: Some(requests("50m", "64Mi")),
             ..confined_container("chaincode", &self.source.options.images.chaincode)
         }
