@@ -7,6 +7,7 @@ use crate::network::error::RunError;
 use crate::options::{Cli, Command, E2eOptions, FabricOptions, Keep, NetworkPlan, Plan, resolve_fabric};
 use crate::report::document::Document;
 use crate::report::evidence::Evidence;
+use crate::report::progress::Live;
 use crate::report::text::{self, Paint};
 use crate::report::timeline::{Step, Timeline, table};
 use crate::report::{self, ExitCode, error_text, html, junit, say};
@@ -123,6 +124,7 @@ async fn once(
     interrupt: &Interrupt,
 ) -> (ExitCode, Option<Finished>) {
     let mut evidence = Evidence::default();
+    let live = Live::begin(!plan.quiet && plan.repeat == 1 && plan.verbosity < 2);
     let mut result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
     if let Err(RunError::Runtime(error)) = &result
         && error.is_port_in_use()
@@ -134,6 +136,7 @@ async fn once(
         Ok(finished) => finished.report.exit_code(),
         Err(_) => ExitCode::CouldNotRun,
     };
+    drop(live);
     let document = Document::new(plan, runtime, timeline, &result, &evidence);
     tell(plan, &document, result.as_ref().ok(), &evidence);
     let told = format!(

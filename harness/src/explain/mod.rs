@@ -51,7 +51,7 @@ impl TryFrom<String> for Expression {
 }
 
 /// A known failure that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// What it is called, such as `unknown-authority`.
     pub name: String,

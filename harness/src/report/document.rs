@@ -9,30 +9,37 @@ use crate::network::error::RunError;
 use crate::network::nodes::server_names;
 use crate::options::Plan;
 use crate::report::evidence::Evidence;
-use crate::report::messages::{CASE_LIMIT, Message, Party, by_case};
+use crate::report::messages::{CASE_LIMIT, Message, Party, by_case, time_of};
 use crate::report::timeline::Timeline;
 use crate::run::Finished;
 use crate::runtime::Runtime;
 use fabric_network::topology::{Channel, NodeKind};
+use schemars::JsonSchema;
 use serde::Serialize;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 use time::format_description::well_known::Rfc3339;
 
 /// The version of the document's schema.
 pub const SCHEMA: u32 = 1;
 
+/// What of a log is of a case, from before it began and after it ended.
+const MARGIN: Duration = Duration::from_millis(100);
+
 /// A run and what came of it. Times are in milliseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Document {
     /// [`SCHEMA`].
     pub schema: u32,
     /// When the run ended, in UTC, such as `2026-01-31T12:00:00Z`.
     pub ended: String,
     /// `passed`, `failed` or `could not run`.
+    #[schemars(extend("enum" = ["passed", "failed", "could not run"]))]
     pub outcome: &'static str,
     /// What kept the cases from being run.
     pub error: Option<String>,
     /// What ran the nodes: `docker`, `process` or `embedded`.
+    #[schemars(extend("enum" = ["docker", "process", "embedded"]))]
     pub runtime: &'static str,
     /// The version of Fabric.
     pub fabric: String,
@@ -70,18 +77,19 @@ pub struct Document {
 }
 
 /// An organization of the network.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Organization {
     /// Its MSP ID.
     pub msp_id: String,
     /// What its nodes are: `peer` or `orderer`.
+    #[schemars(extend("enum" = ["peer", "orderer"]))]
     pub kind: &'static str,
     /// The full names of its nodes.
     pub nodes: Vec<String>,
 }
 
 /// A channel of the network.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ChannelRecord {
     /// Its name.
     pub name: String,
@@ -90,7 +98,7 @@ pub struct ChannelRecord {
 }
 
 /// A step of the run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct StepRecord {
     /// What was done.
     pub name: &'static str,
@@ -98,14 +106,17 @@ pub struct StepRecord {
     pub begin: u64,
     /// How long it took.
     pub time: u64,
+    /// Whether it failed.
+    pub failed: bool,
 }
 
 /// A case and what came of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CaseRecord {
     /// Its name.
     pub name: String,
     /// `passed`, `failed` or `not run`.
+    #[schemars(extend("enum" = ["passed", "failed", "not run"]))]
     pub outcome: &'static str,
     /// When it began, since the run began.
     pub begin: u64,
@@ -122,7 +133,7 @@ pub struct CaseRecord {
 }
 
 /// A message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct MessageRecord {
     /// When it was seen, since the run began, in milliseconds with three decimals.
     pub at: f64,
@@ -187,6 +198,7 @@ impl Document {
                     name: step.name,
                     begin: milliseconds(step.begin),
                     time: milliseconds(step.time),
+                    failed: step.failed,
                 })
                 .collect(),
             cases: cases.map(|((report, (begin, _)), messages)| case(report, begin, messages)).collect(),
@@ -208,10 +220,34 @@ impl Document {
             self.cases.iter().filter_map(|case| case.seen.as_ref().map(|seen| (case.name.as_str(), seen.as_str())));
         let logs: Vec<(String, String)> = evidence
             .logs()
-            .map(|(path, bytes)| (path.display().to_string(), String::from_utf8_lossy(bytes).into_owned()))
+            .map(|(path, bytes)| (path.display().to_string(), self.around_failures(&String::from_utf8_lossy(bytes))))
             .collect();
         let logs = logs.iter().map(|(path, text)| (path.as_str(), text.as_str()));
         find(self.error.iter().map(|error| ("the run", error.as_str())).chain(seen).chain(logs))
+    }
+
+    /// The lines of a log that can tell why a case failed: those from around failed cases. All others are
+    /// empty, so that the lines keep their numbers: a network that comes up says many a thing that is no
+    /// cause of what comes later. When it was no case that failed, or the log has no times, it is whole.
+    fn around_failures(&self, log: &str) -> String {
+        let failed: Vec<&CaseRecord> = self.cases.iter().filter(|case| case.outcome == "failed").collect();
+        if failed.is_empty() || self.error.is_some() || !self.deaths.is_empty() {
+            return log.to_owned();
+        }
+        let mut is_within = !log.lines().any(|line| time_of(line).is_some());
+        let lines = log.lines().map(|line| {
+            if let Some(time) = time_of(line) {
+                is_within = failed.iter().any(|case| self.meanwhile(case).contains(&time));
+            }
+            if is_within { line } else { "" }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The time in which a case ran, and a little before and after, by the clock of the logs.
+    pub(super) fn meanwhile(&self, case: &CaseRecord) -> RangeInclusive<SystemTime> {
+        let begin = self.clock + Duration::from_millis(case.begin);
+        begin.checked_sub(MARGIN).unwrap_or(begin)..=begin + Duration::from_millis(case.time) + MARGIN
     }
 
     /// The document as JSON, indented.
@@ -268,6 +304,13 @@ fn case(case: &crate::check::CaseReport, begin: Duration, messages: Vec<Message>
     }
 }
 
+/// The JSON Schema of `report.json`.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Document);
+    // As the document.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
 /// The first messages, and how many more there were.
 fn records(messages: Vec<Message>) -> Vec<MessageRecord> {
     let more = messages.len().saturating_sub(CASE_LIMIT);
@@ -307,13 +350,13 @@ pub(crate) mod tests {
             transaction: one(),
             failed: true,
         };
-        let case = |outcome, reason| CaseRecord {
+        let case = |outcome, reason: Option<String>| CaseRecord {
             name: one(),
             outcome,
             begin: 10,
             time: 20,
-            expected: Some(one()),
-            seen: Some(one()),
+            expected: reason.is_none().then(one),
+            seen: reason.is_none().then(one),
             reason,
             messages: vec![message()],
         };
@@ -334,7 +377,7 @@ pub(crate) mod tests {
             couchdb: true,
             chaincode_tls: one(),
             first_query: Some(1),
-            steps: vec![StepRecord { name: "step", begin: 0, time: 5 }],
+            steps: vec![StepRecord { name: "step", begin: 0, time: 5, failed: true }],
             cases: vec![case("failed", None), case("not run", Some(one()))],
             before: vec![message()],
             chaincode_messages: one(),
@@ -342,6 +385,71 @@ pub(crate) mod tests {
             left: vec![one()],
             findings: vec![Finding { name: one(), place: one(), line: 3, excerpt: one(), cause: one(), cure: one() }],
             clock: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn causes_of_a_failed_case_are_looked_for_around_it() {
+        let mut document = hostile("x");
+        document.error = None;
+        document.deaths.clear();
+        // The case began after 10 ms and took 20.
+        let at =
+            |milliseconds| crate::report::messages::timestamp(document.clock + Duration::from_millis(milliseconds));
+        let log = format!("{} early\n{} meanwhile\nmore\n{} late", at(0), at(1020), at(2000));
+        document.cases[0].begin = 1000;
+        assert_eq!(document.around_failures(&log), format!("\n{} meanwhile\nmore\n", at(1020)));
+        assert_eq!(document.around_failures("no times"), "no times");
+        document.deaths.push("peer0".to_owned());
+        assert_eq!(document.around_failures(&log), log);
+    }
+
+    /// Every object that a schema describes: its name and its members.
+    fn objects(schema: &serde_json::Value) -> Vec<(String, Vec<String>)> {
+        let members = |object: &serde_json::Value| match object["properties"].as_object() {
+            Some(members) => members.keys().cloned().collect(),
+            None => Vec::new(),
+        };
+        let further = schema["$defs"].as_object().unwrap().iter().map(|(name, object)| (name.clone(), members(object)));
+        std::iter::once(("Document".to_owned(), members(schema))).chain(further).collect()
+    }
+
+    #[test]
+    fn the_schema_is_current_and_every_member_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, schema()).unwrap();
+        }
+        assert!(std::fs::read_to_string(path).unwrap() == schema(), "docs/report.schema.json is old; run with BLESS=1");
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.md")).unwrap();
+        let objects = objects(&serde_json::from_str(&schema()).unwrap());
+        assert!(objects.len() >= 8, "{objects:?}");
+        for (object, members) in objects {
+            for member in members {
+                assert!(page.contains(&format!("`{member}`")), "docs/report.md says nothing of {member} of {object}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_has_exactly_the_members_of_its_schema() {
+        let document = serde_json::to_value(hostile("x")).unwrap();
+        let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+        assert_matches(&document, &schema, &schema["$defs"]);
+    }
+
+    fn assert_matches(value: &serde_json::Value, schema: &serde_json::Value, definitions: &serde_json::Value) {
+        let schema = match schema["$ref"].as_str() {
+            Some(reference) => &definitions[reference.rsplit('/').next().unwrap()],
+            None => schema,
+        };
+        if let Some(object) = value.as_object() {
+            let described = schema["properties"].as_object().unwrap();
+            assert_eq!(object.keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>(), "{schema}");
+            object.iter().for_each(|(name, value)| assert_matches(value, &described[name], definitions));
+        }
+        for element in value.as_array().into_iter().flatten() {
+            assert_matches(element, &schema["items"], definitions);
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod html;
 pub mod junit;
 pub mod messages;
+pub mod progress;
 pub mod text;
 pub mod timeline;
 
@@ -63,7 +64,9 @@ impl Report {
 
 /// Prints a line to stdout. A reader who has gone, such as `head`, is no reason to end.
 pub fn say(text: impl fmt::Display) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    progress::aside(|| {
+        let _ = writeln!(io::stdout().lock(), "{text}");
+    });
 }
 
 /// Colors, when stdout is a terminal that wants them.
@@ -92,7 +95,7 @@ pub fn log(verbosity: u8) {
         .without_time()
         .with_target(false)
         .with_ansi(colors)
-        .with_writer(std::io::stderr);
+        .with_writer(|| progress::Stderr);
     // A second subscriber, as in a test, is refused; the first one stays.
     let _ = tracing_subscriber::registry().with(own).with(format).try_init();
 }

@@ -15,7 +15,7 @@ pub const OF_ALL: u8 = 4;
 
 const SINCE: &str = "what passed, in ms since the run began, with the transaction";
 
-/// A line for each case, and from [`OF_ALL`] on its messages; what ended by itself or was left behind.
+/// A line for each case, and from [`OF_ALL`] on its messages.
 pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     if verbosity >= OF_ALL {
@@ -36,11 +36,8 @@ pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
             write_messages(&mut text, "", &case.messages);
         }
     }
-    for death in &document.deaths {
-        let _ = writeln!(text, "{death}");
-    }
-    for left in &document.left {
-        let _ = writeln!(text, "left behind: {left}");
+    if verbosity >= OF_ALL {
+        write_source(&mut text, document);
     }
     text
 }
@@ -51,10 +48,16 @@ pub fn counts(document: &Document) -> String {
     format!("{} passed, {} failed, {} not run", count("passed"), count("failed"), count("not run"))
 }
 
-/// Each failed case: what was expected, what was seen, and from [`OF_FAILURES`] on its messages; then
-/// the likely causes.
+/// What ended by itself or was left behind; each failed case: what was expected, what was seen, and from
+/// [`OF_FAILURES`] on its messages; then the likely causes.
 pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
+    for death in &document.deaths {
+        let _ = writeln!(text, "\n{death}");
+    }
+    for left in &document.left {
+        let _ = writeln!(text, "\nleft behind: {left}");
+    }
     for case in document.cases.iter().filter(|case| case.outcome == "failed") {
         let _ = writeln!(text, "\n{}: {}", paint.bad("FAILED"), case.name);
         for (label, said) in [("expected", &case.expected), ("seen", &case.seen)] {
@@ -69,8 +72,8 @@ pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
         write_messages(&mut text, SINCE, &document.before);
     }
     let has_messages = document.cases.iter().any(|case| case.outcome == "failed") || document.error.is_some();
-    if has_messages && verbosity >= OF_FAILURES && !document.chaincode_messages.is_empty() {
-        let _ = writeln!(text, "  messages between peers and chaincode: {}", document.chaincode_messages);
+    if has_messages && verbosity == OF_FAILURES {
+        write_source(&mut text, document);
     }
     for finding in &document.findings {
         let _ = writeln!(text, "\n{}: {}", paint.strong("likely cause"), finding.cause);
@@ -84,6 +87,12 @@ pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
 pub fn places(directory: &Path, all: bool) -> String {
     let report = format!("report: {}", directory.join("report.html").display());
     if all { format!("evidence: {}\n{report}", directory.display()) } else { report }
+}
+
+fn write_source(text: &mut String, document: &Document) {
+    if !document.chaincode_messages.is_empty() {
+        let _ = writeln!(text, "  messages between peers and chaincode: {}", document.chaincode_messages);
+    }
 }
 
 fn write_messages(text: &mut String, title: &str, messages: &[MessageRecord]) {

@@ -1,6 +1,7 @@
-//! The steps of a run, printed as they end, and their times.
+//! The steps of a run, shown while they run and printed as they end, and their times.
 
 use crate::report::messages::Journal;
+use crate::report::progress;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ pub struct Step {
     pub begin: Duration,
     /// How long it took.
     pub time: Duration,
+    /// Whether it failed.
+    pub failed: bool,
 }
 
 /// Collects the steps of one run. Steps may overlap.
@@ -31,7 +34,7 @@ impl Timeline {
         Self { begin: Instant::now(), journal: Journal::begin(), steps: Mutex::default(), quiet }
     }
 
-    /// Runs a step to its end, and notes and prints its time when it succeeds.
+    /// Runs a step to its end, and notes and prints its time.
     ///
     /// # Errors
     ///
@@ -47,13 +50,14 @@ impl Timeline {
 
     async fn run<T, E>(&self, name: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let begin = self.begin.elapsed();
+        let shown = (!self.quiet).then(|| progress::step(name));
         let result = work.await;
+        drop(shown);
         let time = self.begin.elapsed().saturating_sub(begin);
-        if result.is_ok() {
-            self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { name, begin, time });
-        }
+        let failed = result.is_err();
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { name, begin, time, failed });
         if !self.quiet {
-            let mark = if result.is_ok() { ' ' } else { '!' };
+            let mark = if failed { '!' } else { ' ' };
             super::say(format_args!("{mark} {:>6} ms  {name}", time.as_millis()));
         }
         result
@@ -109,7 +113,8 @@ mod tests {
     #[test]
     fn the_table_shows_the_median_of_each_step() {
         let run = |milliseconds| {
-            vec![Step { name: "start", begin: Duration::ZERO, time: Duration::from_millis(milliseconds) }]
+            let (name, begin, time) = ("start", Duration::ZERO, Duration::from_millis(milliseconds));
+            vec![Step { name, begin, time, failed: false }]
         };
         let table = table(&[run(30), run(10), run(20)], &[Duration::from_millis(7)]);
         let start = table.lines().find(|line| line.ends_with("start")).unwrap();

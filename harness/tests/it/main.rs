@@ -18,5 +18,6 @@ mod options;
 mod own;
 mod per_peer;
 mod process;
+mod progress;
 mod restart;
 mod tools;

@@ -5,16 +5,14 @@ use crate::report::document::{CaseRecord, Document};
 use crate::report::evidence::Evidence;
 use crate::report::messages::time_of;
 use std::fmt::{self, Write};
-use std::time::{Duration, SystemTime};
+use std::ops::RangeInclusive;
+use std::time::SystemTime;
 
 /// The last lines of each log that are shown.
 const LAST: usize = 200;
 
 /// The lines of one node around a failed case that are shown.
 const AROUND: usize = 100;
-
-/// What is shown from before a case began and after it ended.
-const MARGIN: Duration = Duration::from_millis(100);
 
 /// What each node logged while the case ran.
 pub(super) fn write_around(
@@ -23,12 +21,11 @@ pub(super) fn write_around(
     case: &CaseRecord,
     evidence: &Evidence,
 ) -> fmt::Result {
-    let begin = document.clock + Duration::from_millis(case.begin);
-    let end = begin + Duration::from_millis(case.time) + MARGIN;
+    let meanwhile = document.meanwhile(case);
     let mut is_first = true;
     for (path, bytes) in evidence.logs() {
         let text = String::from_utf8_lossy(bytes);
-        let lines = between(&text, begin.checked_sub(MARGIN).unwrap_or(begin), end);
+        let lines = between(&text, &meanwhile);
         if lines.is_empty() {
             continue;
         }
@@ -43,11 +40,11 @@ pub(super) fn write_around(
 }
 
 /// The lines of a log that were written in this time. One without a time belongs to the line before.
-fn between(text: &str, begin: SystemTime, end: SystemTime) -> Vec<&str> {
+fn between<'a>(text: &'a str, times: &RangeInclusive<SystemTime>) -> Vec<&'a str> {
     let mut is_within = false;
     let within = |line: &&str| {
         if let Some(time) = time_of(line) {
-            is_within = (begin..=end).contains(&time);
+            is_within = times.contains(&time);
         }
         is_within
     };
@@ -88,6 +85,6 @@ mod tests {
                     2026-01-31 12:00:00.900 UTC c\n";
         let time = |text: &str| time_of(text).unwrap();
         let (begin, end) = (time("2026-01-31 12:00:00.200 UTC"), time("2026-01-31 12:00:00.400 UTC"));
-        assert_eq!(between(text, begin, end), ["2026-01-31 12:00:00.300 UTC b", "more of b"]);
+        assert_eq!(between(text, &(begin..=end)), ["2026-01-31 12:00:00.300 UTC b", "more of b"]);
     }
 }

@@ -31,7 +31,7 @@ impl Lanes {
         }
         let domain = |party: &Party| party.name.split_once('.').map(|(_, domain)| domain.to_owned());
         parties.sort_by_key(|party| (party.role, gateway != Some(party), domain(party), party.name.clone()));
-        let width = if parties.len() > 4 { 104 } else { 150 };
+        let width = if parties.len() > 4 { 116 } else { 150 };
         Self { parties, width }
     }
 

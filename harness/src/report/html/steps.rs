@@ -34,9 +34,10 @@ pub(super) fn write(page: &mut String, document: &Document) -> fmt::Result {
         let (begin, end) = (at(step.begin, whole), at(step.begin + step.time, whole));
         write!(
             page,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+            "<g class=\"{}\"><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
              <rect class=\"bar\" x=\"{begin}\" y=\"{}\" width=\"{}\" height=\"12\" rx=\"2\"/>\
-             <text class=\"mono on faint\" x=\"{}\" y=\"{}\">{} ms</text>",
+             <text class=\"mono on faint\" x=\"{}\" y=\"{}\">{} ms{}</text></g>",
+            if step.failed { "wrong" } else { "" },
             LABEL - 12,
             y + 15,
             escape(step.name),
@@ -45,6 +46,7 @@ pub(super) fn write(page: &mut String, document: &Document) -> fmt::Result {
             end.max(begin + 2) + 6,
             y + 15,
             step.time,
+            if step.failed { ", failed" } else { "" },
         )?;
     }
     page.write_str("</svg></div>")

@@ -12,6 +12,7 @@ mod logs;
 pub use logs::from_logs;
 pub(crate) use logs::{time_of, timestamp};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +24,7 @@ const LIMIT: usize = 20_000;
 pub const CASE_LIMIT: usize = 300;
 
 /// What one end of a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Who calls: this program.
@@ -39,7 +40,7 @@ pub enum Role {
 }
 
 /// One end of a message.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub struct Party {
     /// What it is.
     pub role: Role,

@@ -1,0 +1,104 @@
+//! What a run prints, and where: a live list on a terminal, lines elsewhere, next to nothing when quiet.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::e2e::E2e;
+
+/// What turns beside a step that runs.
+const SPINNER: [char; 8] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈'];
+
+const FAILING: &str = "[[case]]\nname = 'wrong'\nevaluate = ['AssetExists', 'a']\npayload = true\n";
+
+fn embedded(arguments: &[&str]) -> E2e {
+    E2e::new(&[&["--runtime", "embedded"], arguments].concat())
+}
+
+fn plain(e2e: &E2e) -> Command {
+    let mut command = e2e.command();
+    command.env("TERM", "xterm-256color").env_remove("CI").env_remove("NO_COLOR");
+    command
+}
+
+/// Runs it on a terminal, and returns all that this has been sent.
+fn on_a_terminal(mut command: Command) -> String {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = || {
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        Stdio::from(File::options().read(true).write(true).open(path).unwrap())
+    };
+    let mut child = command.stdout(theirs()).stderr(theirs()).spawn().unwrap();
+    // It holds the terminal's other side as well, which would never end.
+    drop(command);
+    let (mut ours, mut said) = (File::from(ours), Vec::new());
+    let mut piece = [0; 4096];
+    // Linux ends a terminal that nobody holds any more by an error.
+    while let Ok(length @ 1..) = ours.read(&mut piece) {
+        said.extend_from_slice(&piece[..length]);
+    }
+    child.wait().unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn on_a_terminal_the_steps_that_run_are_shown_and_every_line_stays() {
+    let said = on_a_terminal(plain(&embedded(&[])));
+    assert!(said.contains(SPINNER), "{said:?}");
+    for line in [" ms  place the nodes\r\n", " ms  stop, and remove everything\r\n", " passed, 0 failed, "] {
+        assert!(said.contains(line), "no {line:?} in {said:?}");
+    }
+    let (_, end) = said.rsplit_once("run the cases").unwrap();
+    assert!(end.contains("\u{1b}[32mpassed\u{1b}[0m"), "{end:?}");
+}
+
+#[test]
+fn elsewhere_and_when_asked_there_are_lines_alone() {
+    for (name, value) in [("CI", "true"), ("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let e2e = embedded(&[]);
+        let mut command = plain(&e2e);
+        command.env(name, value);
+        let said = on_a_terminal(command);
+        assert!(said.contains(" ms  place the nodes\r\n") && !said.contains(SPINNER), "{name}: {said:?}");
+        assert!(name == "CI" || !said.contains('\u{1b}'), "{name}: {said:?}");
+    }
+    let output = plain(&embedded(&[])).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(" ms  place the nodes\n") && !said.contains('\u{1b}') && !said.contains(SPINNER), "{said}");
+    assert_eq!(output.stderr, b"");
+}
+
+#[test]
+fn a_quiet_run_says_what_failed_and_one_line() {
+    let output = plain(&embedded(&["-q"])).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((said.lines().count(), output.stderr.as_slice()), (1, &b""[..]), "{said}");
+    assert!(said.contains(" passed, 0 failed, "), "{said}");
+
+    let mut e2e = embedded(&["-q"]);
+    let cases = e2e.file("cases.toml", FAILING);
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    let said = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
+    let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.first(), Some(&"FAILED: wrong"), "{said}");
+    assert_eq!(lines.last(), Some(&"0 passed, 1 failed, 0 not run"), "{said}");
+}
+
+#[test]
+fn a_failure_ends_with_case_difference_and_the_evidences_place() {
+    let mut e2e = embedded(&[]);
+    let cases = e2e.file("cases.toml", FAILING);
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    let said = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
+    let (_, end) = said.rsplit_once("FAILED: wrong\n").unwrap();
+    let starts: Vec<&str> = end.lines().map(|line| line.split(':').next().unwrap_or_default().trim()).collect();
+    assert_eq!(starts, ["expected", "seen", "$ is false, not true", "evidence", "report"], "{said}");
+    let evidence = end.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
+    assert!(std::path::Path::new(evidence).join("logs").is_dir(), "{evidence}");
+}
