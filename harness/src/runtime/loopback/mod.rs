@@ -72,7 +72,10 @@ pub(super) fn place(
     let taps = match (options.tap, can_tap) {
         (_, false) => Taps::Needless,
         (false, true) => Taps::Unwanted,
-        (true, true) => Taps::Placed(place_taps(&mut places, &ports, &mut free)),
+        (true, true) => match place_taps(&mut places, &ports, &mut free) {
+            none if none.is_empty() => Taps::Impossible("the chaincode server's address can't be looked up".to_owned()),
+            taps => Taps::Placed(taps),
+        },
     };
     Ok(Placed {
         placement: Placement { nodes, chaincode_hosts },
