@@ -20,4 +20,3 @@ mod per_peer;
 mod process;
 mod progress;
 mod restart;
-mod tools;

@@ -29,16 +29,7 @@ const WRITERS: &str = "/Channel/Application/Writers";
 
 /// A peer's discovery.
 #[derive(Clone, Debug)]
-pub struct Service {
-    peer: Arc<Peer>,
-}
-
-impl Service {
-    /// The discovery of a peer.
-    pub fn new(peer: Arc<Peer>) -> Self {
-        Self { peer }
-    }
-}
+pub struct Service(pub Arc<Peer>);
 
 #[tonic::async_trait]
 impl Discovery for Service {
@@ -49,7 +40,7 @@ impl Discovery for Service {
         let work = async { self.respond(signed, certificate.as_deref()).map_err(Status::unknown) };
         let answered = |response: &Response| format!("{} results", response.results.len());
         let method = "discovery.Discovery/Discover";
-        calls::call(&self.peer, method, String::new, work, answered).await.map(tonic::Response::new)
+        calls::call(&self.0, method, String::new, work, answered).await.map(tonic::Response::new)
     }
 }
 
@@ -77,7 +68,7 @@ fn error(content: impl Into<String>) -> QueryResult {
 
 impl Service {
     fn respond(&self, signed: SignedRequest, certificate: Option<&[u8]>) -> Result<Response, String> {
-        let is_mutual = self.peer.configuration.peer.tls.client_auth_required;
+        let is_mutual = self.0.configuration.peer.tls.client_auth_required;
         let asked = open(&signed, is_mutual, certificate)?;
         let data = SignedData {
             message: signed.payload.into(),
@@ -108,20 +99,20 @@ impl Service {
     /// Whether the signer may ask about a channel, or about the peers of the network.
     fn check(&self, channel: &str, data: &SignedData) -> Result<(), String> {
         if !channel.is_empty() {
-            let joined = self.peer.channel(channel).ok_or("the channel does not exist")?;
+            let joined = self.0.channel(channel).ok_or("the channel does not exist")?;
             let data = std::slice::from_ref(data);
             return joined.config().evaluate(WRITERS, data).map_err(|error| error.to_string());
         }
-        let identity = self.peer.local_msp.identity(&data.identity).map_err(|error| error.to_string())?;
+        let identity = self.0.local_msp.identity(&data.identity).map_err(|error| error.to_string())?;
         identity.verify(&data.message, &data.signature).map_err(|error| error.to_string())?;
-        let members_may = self.peer.configuration.peer.discovery.org_members_allowed_access;
+        let members_may = self.0.configuration.peer.discovery.org_members_allowed_access;
         let wanted = if members_may { MspRoleType::Member } else { MspRoleType::Admin };
         let has_role = identity.satisfies(&role(identity.msp_id(), wanted));
         has_role.then_some(()).ok_or_else(|| "signature set did not satisfy policy".to_owned())
     }
 
     fn known_peers(&self) -> Outcome {
-        let nodes = self.peer.nodes();
+        let nodes = self.0.nodes();
         let peers = nodes.as_ref().map(|nodes| nodes.peers()).unwrap_or_default();
         let mut peers_by_org = BTreeMap::<String, Peers>::new();
         for peer in peers {
@@ -132,7 +123,7 @@ impl Service {
 
     fn config(&self, channel: &str) -> Result<Outcome, String> {
         let failed = || format!("failed fetching config for channel {channel}");
-        let joined = self.peer.channel(channel).ok_or_else(failed)?;
+        let joined = self.0.channel(channel).ok_or_else(failed)?;
         network_config::of(&joined.config()).map(Outcome::ConfigResult).map_err(|reason| {
             tracing::warn!("{}: {reason}", failed());
             failed()
@@ -140,7 +131,7 @@ impl Service {
     }
 
     fn channel_peers(&self, channel: &str, filter: Option<&ChaincodeInterest>) -> Result<Outcome, String> {
-        let nodes = self.peer.nodes();
+        let nodes = self.0.nodes();
         let all = nodes.as_ref().map(|nodes| nodes.peers()).unwrap_or_default();
         // Organizations whose peers are not on the channel are named, without peers.
         let mut peers_by_org: BTreeMap<String, Peers> =
@@ -154,13 +145,13 @@ impl Service {
 
     /// The peers of a channel that have the chaincodes of the filter and may see its collections.
     fn authorized(&self, channel: &str, filter: Option<&ChaincodeInterest>) -> Result<Vec<Member>, String> {
-        let mut members = members(&self.peer, channel);
+        let mut members = members(&self.0, channel);
         let Some(filter) = filter.filter(|filter| !filter.chaincodes.is_empty()) else { return Ok(members) };
-        let joined = self.peer.channel(channel).ok_or("the channel does not exist")?;
+        let joined = self.0.channel(channel).ok_or("the channel does not exist")?;
         let config = joined.config();
         let mut infos = Vec::new();
         for call in &filter.chaincodes {
-            let info = info::metadata_of(&self.peer, &joined, &call.name)
+            let info = info::metadata_of(&self.0, &joined, &call.name)
                 .ok_or_else(|| format!("No metadata was found for chaincode {} in channel {channel}", call.name))?;
             if !call.no_private_reads {
                 for collection in &call.collection_names {
@@ -184,10 +175,10 @@ impl Service {
 
     fn endorsers(&self, channel: &str, query: &ChaincodeQuery) -> Result<Outcome, String> {
         check_interests(&query.interests)?;
-        let members = members(&self.peer, channel);
+        let members = members(&self.0, channel);
         let mut content = Vec::with_capacity(query.interests.len());
         for interest in &query.interests {
-            let described = descriptor(&self.peer, channel, &members, interest).map_err(|reason| {
+            let described = descriptor(&self.0, channel, &members, interest).map_err(|reason| {
                 tracing::warn!("failed constructing descriptor on channel {channel}: {reason}");
                 format!("failed constructing descriptor for {}", text(interest))
             })?;

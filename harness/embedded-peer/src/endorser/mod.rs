@@ -43,16 +43,7 @@ pub(crate) struct Endorsing {
 
 /// A peer's endorser.
 #[derive(Clone, Debug)]
-pub struct Service {
-    peer: Arc<Peer>,
-}
-
-impl Service {
-    /// The endorser of a peer.
-    pub fn new(peer: Arc<Peer>) -> Self {
-        Self { peer }
-    }
-}
+pub struct Service(pub Arc<Peer>);
 
 #[tonic::async_trait]
 impl Endorser for Service {
@@ -61,10 +52,10 @@ impl Endorser for Service {
         request: Request<SignedProposal>,
     ) -> Result<tonic::Response<ProposalResponse>, Status> {
         let signed = request.into_inner();
-        let asked = self.peer.tracer.is_on().then(|| calls::proposal(Some(&signed)));
+        let asked = self.0.tracer.is_on().then(|| calls::proposal(Some(&signed)));
         let work = async {
             let proposal = Unpacked::new(signed).map_err(Status::unknown)?;
-            let response = endorse(&self.peer, &Arc::new(proposal)).await;
+            let response = endorse(&self.0, &Arc::new(proposal)).await;
             response.map_err(|refusal| Status::unknown(refusal.into_text()))
         };
         let answered = |answer: &ProposalResponse| {
@@ -72,7 +63,7 @@ impl Endorser for Service {
             response.map_or_else(String::new, |response| format!("status {} {}", response.status, response.message))
         };
         let method = "protos.Endorser/ProcessProposal";
-        calls::call(&self.peer, method, || asked.unwrap_or_default(), work, answered).await.map(tonic::Response::new)
+        calls::call(&self.0, method, || asked.unwrap_or_default(), work, answered).await.map(tonic::Response::new)
     }
 }
 

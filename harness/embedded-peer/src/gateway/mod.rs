@@ -29,16 +29,7 @@ use crate::peer::{Peer, calls};
 
 /// A peer's gateway.
 #[derive(Clone, Debug)]
-pub struct Service {
-    peer: Arc<Peer>,
-}
-
-impl Service {
-    /// The gateway of a peer.
-    pub fn new(peer: Arc<Peer>) -> Self {
-        Self { peer }
-    }
-}
+pub struct Service(pub Arc<Peer>);
 
 #[tonic::async_trait]
 impl Gateway for Service {
@@ -48,28 +39,28 @@ impl Gateway for Service {
         let deadline = deadline(request.metadata());
         let late = || Status::new(Code::DeadlineExceeded, "evaluate timeout expired");
         let request = request.into_inner();
-        let asked = self.peer.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
-        let work = within(deadline, Box::pin(evaluate::evaluate(&self.peer, request)), late);
+        let asked = self.0.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
+        let work = within(deadline, Box::pin(evaluate::evaluate(&self.0, request)), late);
         let answered = |answer: &EvaluateResponse| {
             let result = answer.result.as_ref();
             format!("status {}", result.map_or(0, |result| result.status))
         };
         let method = "gateway.Gateway/Evaluate";
-        calls::call(&self.peer, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
+        calls::call(&self.0, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
     }
 
     async fn endorse(&self, request: Request<EndorseRequest>) -> Result<Response<EndorseResponse>, Status> {
         let deadline = deadline(request.metadata());
         let late = || Status::new(Code::DeadlineExceeded, "endorsement timeout expired while collecting endorsements");
         let request = request.into_inner();
-        let asked = self.peer.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
-        let work = within(deadline, Box::pin(endorse::endorse(&self.peer, request)), late);
+        let asked = self.0.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
+        let work = within(deadline, Box::pin(endorse::endorse(&self.0, request)), late);
         let answered = |answer: &EndorseResponse| {
             let transaction = answer.prepared_transaction.as_ref();
             format!("a transaction of {} bytes", transaction.map_or(0, |transaction| transaction.payload.len()))
         };
         let method = "gateway.Gateway/Endorse";
-        calls::call(&self.peer, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
+        calls::call(&self.0, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
     }
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
@@ -77,11 +68,11 @@ impl Gateway for Service {
         let late =
             || Status::new(Code::DeadlineExceeded, "submit timeout expired while broadcasting to ordering service");
         let request = request.into_inner();
-        let asked = self.peer.tracer.is_on().then(|| format!("[{}] {:?}", request.transaction_id, request.channel_id));
-        let work = within(deadline, Box::pin(submit::submit(&self.peer, request)), late);
+        let asked = self.0.tracer.is_on().then(|| format!("[{}] {:?}", request.transaction_id, request.channel_id));
+        let work = within(deadline, Box::pin(submit::submit(&self.0, request)), late);
         let method = "gateway.Gateway/Submit";
         let answered = |_: &SubmitResponse| "ordered".to_owned();
-        calls::call(&self.peer, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
+        calls::call(&self.0, method, || asked.unwrap_or_default(), work, answered).await.map(Response::new)
     }
 
     async fn commit_status(
@@ -90,21 +81,21 @@ impl Gateway for Service {
     ) -> Result<Response<CommitStatusResponse>, Status> {
         let deadline = deadline(request.metadata());
         let late = || Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-        let work = within(deadline, Box::pin(commit::status(&self.peer, request.into_inner())), late);
+        let work = within(deadline, Box::pin(commit::status(&self.0, request.into_inner())), late);
         let answered = |answer: &CommitStatusResponse| {
             format!("{} in block {}", answer.result().as_str_name(), answer.block_number)
         };
         let method = "gateway.Gateway/CommitStatus";
-        calls::call(&self.peer, method, String::new, work, answered).await.map(Response::new)
+        calls::call(&self.0, method, String::new, work, answered).await.map(Response::new)
     }
 
     async fn chaincode_events(
         &self,
         request: Request<SignedChaincodeEventsRequest>,
     ) -> Result<Response<Self::ChaincodeEventsStream>, Status> {
-        let work = async { events::events(&self.peer, &request.into_inner()) };
+        let work = async { events::events(&self.0, &request.into_inner()) };
         let method = "gateway.Gateway/ChaincodeEvents";
-        let events = calls::call(&self.peer, method, String::new, work, |_| "events follow".to_owned()).await?;
+        let events = calls::call(&self.0, method, String::new, work, |_| "events follow".to_owned()).await?;
         Ok(Response::new(Box::pin(events)))
     }
 }

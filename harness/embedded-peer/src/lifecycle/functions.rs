@@ -16,6 +16,38 @@ use super::store::Public;
 use crate::config::ChannelConfig;
 use crate::ledger::Simulation;
 
+/// The definition in a function's arguments: their messages have the same fields.
+macro_rules! asked {
+    ($arguments:ident, $collections:expr) => {
+        Definition {
+            sequence: $arguments.sequence,
+            version: $arguments.version,
+            endorsement_plugin: $arguments.endorsement_plugin,
+            validation_plugin: $arguments.validation_plugin,
+            validation_parameter: $arguments.validation_parameter,
+            collections: $collections,
+            init_required: $arguments.init_required,
+        }
+    };
+}
+
+/// The message of a result that has the fields of a definition, and these.
+macro_rules! told {
+    ($message:path, $definition:expr, $($field:ident: $value:expr),+) => {{
+        let definition = $definition;
+        $message {
+            sequence: definition.sequence,
+            version: definition.version,
+            endorsement_plugin: definition.endorsement_plugin,
+            validation_plugin: definition.validation_plugin,
+            validation_parameter: definition.validation_parameter,
+            collections: Some(definition.collections),
+            init_required: definition.init_required,
+            $($field: $value),+
+        }
+    }};
+}
+
 /// A package that a peer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledPackage {
@@ -238,15 +270,7 @@ impl Call<'_> {
             Some(chaincode_source::Type::LocalPackage(package)) => package.package_id,
             Some(chaincode_source::Type::Unavailable(_)) | None => String::new(),
         };
-        let definition = Definition {
-            sequence: arguments.sequence,
-            version: arguments.version,
-            endorsement_plugin: arguments.endorsement_plugin,
-            validation_plugin: arguments.validation_plugin,
-            validation_parameter: arguments.validation_parameter,
-            collections,
-            init_required: arguments.init_required,
-        };
+        let definition = asked!(arguments, collections);
         approval::approve(&arguments.name, definition, &package_id, &msp_id, config, simulation)?;
         Ok(messages::ApproveChaincodeDefinitionForMyOrgResult {}.encode_to_vec())
     }
@@ -255,19 +279,8 @@ impl Call<'_> {
         let msp_id = self.context.msp_id.to_owned();
         let (simulation, config) = self.channel()?;
         let approved = approval::approved(&arguments.name, arguments.sequence, &msp_id, config.channel(), simulation)?;
-        let source = source(&approved);
-        let definition = approved.definition;
-        let result = messages::QueryApprovedChaincodeDefinitionResult {
-            sequence: definition.sequence,
-            version: definition.version,
-            endorsement_plugin: definition.endorsement_plugin,
-            validation_plugin: definition.validation_plugin,
-            validation_parameter: definition.validation_parameter,
-            collections: Some(definition.collections),
-            init_required: definition.init_required,
-            source: Some(source),
-        };
-        Ok(result.encode_to_vec())
+        let source = Some(source(&approved));
+        Ok(told!(messages::QueryApprovedChaincodeDefinitionResult, approved.definition, source: source).encode_to_vec())
     }
 
     fn all_approved(&mut self) -> Result<Vec<u8>, Cause> {
@@ -275,16 +288,9 @@ impl Call<'_> {
         let msp_id = self.context.msp_id.to_owned();
         let (simulation, config) = self.channel()?;
         let all = approval::all_approved(&msp_id, config.channel(), simulation)?;
-        let all = all.into_iter().map(|approved| ApprovedChaincodeDefinition {
-            source: Some(source(&approved)),
-            name: approved.name,
-            sequence: approved.definition.sequence,
-            version: approved.definition.version,
-            endorsement_plugin: approved.definition.endorsement_plugin,
-            validation_plugin: approved.definition.validation_plugin,
-            validation_parameter: approved.definition.validation_parameter,
-            collections: Some(approved.definition.collections),
-            init_required: approved.definition.init_required,
+        let all = all.into_iter().map(|approved| {
+            let source = Some(source(&approved));
+            told!(ApprovedChaincodeDefinition, approved.definition, source: source, name: approved.name)
         });
         let approved_chaincode_definitions = all.collect();
         Ok(messages::QueryApprovedChaincodeDefinitionsResult { approved_chaincode_definitions }.encode_to_vec())
@@ -294,15 +300,7 @@ impl Call<'_> {
         use messages::check_commit_readiness_result::Mismatches;
         let tells_mismatches = self.context.release != Release::V2_5;
         let (simulation, config) = self.channel()?;
-        let mut definition = Definition {
-            sequence: arguments.sequence,
-            version: arguments.version,
-            endorsement_plugin: arguments.endorsement_plugin,
-            validation_plugin: arguments.validation_plugin,
-            validation_parameter: arguments.validation_parameter,
-            collections: arguments.collections.unwrap_or_default(),
-            init_required: arguments.init_required,
-        };
+        let mut definition = asked!(arguments, arguments.collections.unwrap_or_default());
         let found = approval::readiness(&arguments.name, &mut definition, config, simulation)?;
         let mismatches = found.mismatches.into_iter().filter(|_| tells_mismatches);
         let result = messages::CheckCommitReadinessResult {
@@ -323,15 +321,7 @@ impl Call<'_> {
                 "impossibly, this peer's org is processing requests for a channel it is not a member of".to_owned(),
             ));
         }
-        let definition = Definition {
-            sequence: arguments.sequence,
-            version: arguments.version,
-            endorsement_plugin: arguments.endorsement_plugin,
-            validation_plugin: arguments.validation_plugin,
-            validation_parameter: arguments.validation_parameter,
-            collections,
-            init_required: arguments.init_required,
-        };
+        let definition = asked!(arguments, collections);
         let approvals = approval::commit(&arguments.name, definition, config, simulation)?;
         if approvals.approved.get(&msp_id) != Some(&true) {
             return Err(Cause::Other(format!("chaincode definition not agreed to by this org ({msp_id})")));
@@ -345,17 +335,8 @@ impl Call<'_> {
         let definition = query(&name, &mut Public(simulation))?
             .ok_or_else(|| Cause::NotFound(format!("namespace {name} is not defined")))?;
         let approvals = approval::approvals(&name, &definition, config, simulation)?;
-        let result = messages::QueryChaincodeDefinitionResult {
-            sequence: definition.sequence,
-            version: definition.version,
-            endorsement_plugin: definition.endorsement_plugin,
-            validation_plugin: definition.validation_plugin,
-            validation_parameter: definition.validation_parameter,
-            collections: Some(definition.collections),
-            init_required: definition.init_required,
-            approvals: approvals.approved,
-        };
-        Ok(result.encode_to_vec())
+        let approvals = approvals.approved;
+        Ok(told!(messages::QueryChaincodeDefinitionResult, definition, approvals: approvals).encode_to_vec())
     }
 
     fn all(&mut self) -> Result<Vec<u8>, Cause> {
@@ -365,16 +346,7 @@ impl Call<'_> {
         let mut all = Vec::new();
         for name in names(&mut state)? {
             let Some(definition) = query(&name, &mut state)? else { continue };
-            all.push(ChaincodeDefinition {
-                name,
-                sequence: definition.sequence,
-                version: definition.version,
-                endorsement_plugin: definition.endorsement_plugin,
-                validation_plugin: definition.validation_plugin,
-                validation_parameter: definition.validation_parameter,
-                collections: Some(definition.collections),
-                init_required: definition.init_required,
-            });
+            all.push(told!(ChaincodeDefinition, definition, name: name));
         }
         Ok(messages::QueryChaincodeDefinitionsResult { chaincode_definitions: all }.encode_to_vec())
     }

@@ -18,15 +18,15 @@ pub const MAX_MESSAGE: usize = 100 * 1024 * 1024;
 pub(crate) fn routes(peer: &Arc<Peer>) -> Routes {
     let mut routes = RoutesBuilder::default();
     routes.add_service(crate::deliver::peer::service(peer));
-    let endorser = EndorserServer::new(endorser::Service::new(Arc::clone(peer)));
+    let endorser = EndorserServer::new(endorser::Service(Arc::clone(peer)));
     routes.add_service(endorser.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
     let peer_section = &peer.configuration.peer;
     if peer_section.discovery.enabled {
-        let discovery = DiscoveryServer::new(discovery::Service::new(Arc::clone(peer)));
+        let discovery = DiscoveryServer::new(discovery::Service(Arc::clone(peer)));
         routes.add_service(discovery.max_encoding_message_size(MAX_MESSAGE));
         // Fabric's gateway plans with discovery, and is not there without it.
         if peer_section.gateway.enabled {
-            let gateway = GatewayServer::new(gateway::Service::new(Arc::clone(peer)));
+            let gateway = GatewayServer::new(gateway::Service(Arc::clone(peer)));
             routes.add_service(gateway.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
         }
     }

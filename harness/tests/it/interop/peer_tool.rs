@@ -104,6 +104,9 @@ pub(super) async fn join(network: &Interop) {
     for orderer in ORDERERS {
         let joined = osnadmin(network, orderer, &["join", "--channelID", CHANNEL, "--config-block", &block]).await;
         assert!(joined.contains("Status: 201"), "{joined}");
+        let again = osnadmin(network, orderer, &["join", "--channelID", CHANNEL, "--config-block", &block]).await;
+        assert!(again.contains("cannot join: channel already exists"), "{again}");
+        assert!(osnadmin(network, orderer, &["list"]).await.contains("\"name\": \"mychannel\""));
         let listed = osnadmin(network, orderer, &["list", "--channelID", CHANNEL]).await;
         assert!(listed.contains("Status: 200") && listed.contains("\"consensusRelation\": \"consenter\""), "{listed}");
     }
