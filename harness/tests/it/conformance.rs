@@ -7,7 +7,7 @@ use crate::e2e::E2e;
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/conformance.toml");
 
 /// A second organization, and a second channel: what some of the cases need.
-const TWO_CHANNELS: &str = "\
+pub(crate) const TWO_CHANNELS: &str = "\
 organizations:
   - {name: Org1, domain: org1.example.com, peers: [{name: peer0}]}
   - {name: Org2, domain: org2.example.com, peers: [{name: peer0}]}
@@ -15,7 +15,7 @@ ordering: {domain: example.com, orderers: [{name: orderer}]}
 channels: [{name: mychannel}, {name: second}]
 ";
 
-fn conformance(mut e2e: E2e) -> E2e {
+pub(crate) fn conformance(mut e2e: E2e) -> E2e {
     e2e.chaincode = Some(std::env::var("CHAINCODE_CONFORMANCE").expect("CHAINCODE_CONFORMANCE is not set"));
     e2e.arguments.extend(["--cases".to_owned(), CASES.to_owned()]);
     e2e

@@ -10,8 +10,7 @@ use fabric_network::release::Release;
 use fabric_protos::prost::Message;
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{
-    ChaincodeAdditionalParams, ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, Proposal, Response,
-    SignedProposal,
+    ChaincodeAdditionalParams, ChaincodeId, ChaincodeInput, ChaincodeMessage, Proposal, SignedProposal,
 };
 use futures::future::BoxFuture;
 
@@ -45,8 +44,8 @@ impl Host for Alone {
         _: &str,
         _: ChaincodeInput,
         _: SharedSimulation,
-    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>> {
-        Box::pin(async { Ok((Response::default(), None)) })
+    ) -> BoxFuture<'_, Result<ChaincodeMessage, String>> {
+        Box::pin(async { Ok(ChaincodeMessage::default()) })
     }
 }
 

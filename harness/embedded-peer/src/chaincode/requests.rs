@@ -218,7 +218,7 @@ fn write_batch(transaction: &Transaction, batch: WriteBatchState) -> Result<Byte
 }
 
 /// Calls another chaincode, on this channel or another. The answer holds the message with which that
-/// one completed.
+/// one ended, be it an error.
 pub(super) async fn invoke(transaction: &Transaction, message: &ChaincodeMessage) -> Result<Bytes, String> {
     let spec: ChaincodeSpec = decode(message)?;
     let target = spec.chaincode_id.ok_or(PANIC)?.name;
@@ -227,14 +227,6 @@ pub(super) async fn invoke(transaction: &Transaction, message: &ChaincodeMessage
     let channel = if channel.is_empty() { transaction.channel.as_str() } else { channel };
     let target = if channel == transaction.channel { name.to_owned() } else { format!("{name}/{channel}") };
     let input = spec.input.unwrap_or_default();
-    let (response, event) = transaction.host.invoke(&target, input, transaction.simulation.clone()).await?;
-    let completed = ChaincodeMessage {
-        r#type: Type::Completed.into(),
-        payload: response.encode_to_vec().into(),
-        txid: message.txid.clone(),
-        channel_id: channel.to_owned(),
-        chaincode_event: event,
-        ..ChaincodeMessage::default()
-    };
-    Ok(completed.encode_to_vec().into())
+    let ended = transaction.host.invoke(&target, input, transaction.simulation.clone()).await?;
+    Ok(ended.encode_to_vec().into())
 }

@@ -51,7 +51,8 @@ pub trait Host: Send + Sync {
     fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String>;
 
     /// Calls another chaincode for the same transaction: `name` on the same channel, with the same
-    /// simulation, or `name/channel`.
+    /// simulation, or `name/channel`. The answer is the message with which that one ended, COMPLETED
+    /// or ERROR: the caller's own library makes a response of either.
     ///
     /// # Errors
     ///
@@ -62,7 +63,7 @@ pub trait Host: Send + Sync {
         target: &str,
         input: ChaincodeInput,
         simulation: SharedSimulation,
-    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>>;
+    ) -> BoxFuture<'_, Result<ChaincodeMessage, String>>;
 
     /// Whether the channel has key-level endorsement, and with it metadata of keys.
     ///
@@ -306,12 +307,11 @@ impl ChaincodeSupport {
     async fn launch_now(&self, package_id: &str, state: &Arc<LaunchState>) -> Result<(), String> {
         let (fails, failure) = oneshot::channel();
         let progress = Arc::new(Mutex::new("it is being built".to_owned()));
-        let stop = self.shared.stop.child_token();
         let runner = Runner {
             support: self.clone(),
             package_id: package_id.to_owned(),
             progress: progress.clone(),
-            stop: stop.clone(),
+            stop: self.shared.stop.clone(),
         };
         let told = state.clone();
         tokio::spawn(async move {
@@ -341,8 +341,8 @@ impl ChaincodeSupport {
             }
         };
         if let Err(reason) = &result {
+            // A stream that is open stays so: what registers on it later may serve the next launch.
             tracing::debug!("stopping due to error while launching: {reason}");
-            stop.cancel();
             self.shared.registry.forget_launch(package_id, state);
         }
         result
@@ -356,14 +356,22 @@ impl ChaincodeSupport {
     /// with an error's status is none of these.
     pub async fn execute(&self, call: Call) -> Result<Executed, ExecuteError> {
         let (transaction_id, chaincode) = (call.transaction_id.clone(), call.chaincode.clone());
-        let executed = match self.running(&call.package_id).await {
+        Executed::from_message(self.invoke(call).await?, &transaction_id, &chaincode)
+    }
+
+    /// As [`execute`](Self::execute), up to the message with which the chaincode ended: COMPLETED or
+    /// ERROR.
+    ///
+    /// # Errors
+    ///
+    /// The chaincode does not run, took too long, or lost its stream.
+    pub async fn invoke(&self, call: Call) -> Result<ChaincodeMessage, ExecuteError> {
+        let transaction_id = call.transaction_id.clone();
+        let ended = match self.running(&call.package_id).await {
             Ok(handler) => handler.execute(call).await,
             Err(error) => Err(error.into()),
         };
-        match executed.and_then(|message| completed(message, &transaction_id, &chaincode)) {
-            Ok(executed) => Ok(executed),
-            Err(reason) => Err(ExecuteError { transaction_id, reason }),
-        }
+        ended.map_err(|reason| ExecuteError { transaction_id, reason })
     }
 
     /// Ends every stream and every builder's program.
@@ -372,19 +380,30 @@ impl ChaincodeSupport {
     }
 }
 
-/// What a chaincode's last message says.
-fn completed(message: ChaincodeMessage, transaction_id: &str, chaincode: &str) -> Result<Executed, ExecuteReason> {
-    let event = message.chaincode_event.map(|event| ChaincodeEvent {
-        chaincode_id: chaincode.to_owned(),
-        tx_id: transaction_id.to_owned(),
-        ..event
-    });
-    if message.r#type == i32::from(Type::Error) {
-        return Err(ExecuteReason::Failed(String::from_utf8_lossy(&message.payload).into_owned()));
-    }
-    match Response::decode(message.payload) {
-        Ok(response) => Ok(Executed { response, event }),
-        Err(error) => Err(ExecuteReason::Response(error.to_string())),
+impl Executed {
+    /// What a chaincode's last message says.
+    ///
+    /// # Errors
+    ///
+    /// It says that the transaction failed, or holds no response.
+    pub fn from_message(
+        message: ChaincodeMessage,
+        transaction_id: &str,
+        chaincode: &str,
+    ) -> Result<Self, ExecuteError> {
+        let failed = |reason| ExecuteError { transaction_id: transaction_id.to_owned(), reason };
+        if message.r#type == i32::from(Type::Error) {
+            let text = String::from_utf8_lossy(&message.payload).into_owned();
+            return Err(failed(ExecuteReason::Failed(text)));
+        }
+        let response =
+            Response::decode(message.payload).map_err(|error| failed(ExecuteReason::Response(error.to_string())))?;
+        let event = message.chaincode_event.map(|event| ChaincodeEvent {
+            chaincode_id: chaincode.to_owned(),
+            tx_id: transaction_id.to_owned(),
+            ..event
+        });
+        Ok(Self { response, event })
     }
 }
 

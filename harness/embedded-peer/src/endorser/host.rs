@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, Response};
+use fabric_protos::protos::{ChaincodeInput, ChaincodeMessage};
 use futures::future::BoxFuture;
 
 use super::invocation::{Failure, Invocation, lock};
@@ -37,7 +37,7 @@ impl ProposalHost {
         target: &str,
         input: ChaincodeInput,
         simulation: SharedSimulation,
-    ) -> Result<(Response, Option<ChaincodeEvent>), String> {
+    ) -> Result<ChaincodeMessage, String> {
         let own = self.channel.ledger.channel();
         let (chaincode, channel) = target.split_once('/').unwrap_or((target, own));
         if !system::is_system(chaincode) {
@@ -91,7 +91,7 @@ impl Host for ProposalHost {
         target: &str,
         input: ChaincodeInput,
         simulation: SharedSimulation,
-    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>> {
+    ) -> BoxFuture<'_, Result<ChaincodeMessage, String>> {
         let target = target.to_owned();
         Box::pin(async move { self.call(&target, input, simulation).await })
     }

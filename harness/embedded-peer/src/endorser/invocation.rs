@@ -3,13 +3,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, Response};
+use fabric_protos::protos::chaincode_message::Type;
+use fabric_protos::protos::{ChaincodeInput, ChaincodeMessage};
+use prost::Message as _;
 
 use super::host::ProposalHost;
 use super::info::{self, Runnable};
 use super::proposal::Unpacked;
 use super::{Answer, distribution, response};
-use crate::chaincode::Call;
+use crate::chaincode::{Call, Executed};
 use crate::ledger::{SharedSimulation, Simulation, StateView};
 use crate::peer::{Peer, PeerChannel};
 use crate::policy::SignedData;
@@ -42,10 +44,12 @@ pub(super) async fn execute(
     let simulation: SharedSimulation = Arc::new(Mutex::new(simulation));
     let failed = |error: String| format!("error in simulation: {error}");
     let invocation = Invocation { peer, channel, proposal, simulation: &simulation, state: &state };
-    let (response, event) = invocation
+    let ended = invocation
         .run(chaincode, runnable, proposal.input.clone())
         .await
         .map_err(|error| failed(error.to_text(proposal)))?;
+    let Executed { response, event } = Executed::from_message(ended, proposal.transaction_id(), chaincode)
+        .map_err(|error| failed(error.to_string()))?;
     if is_reader {
         return Ok(Answer { response, event, simulated: None, version });
     }
@@ -96,7 +100,7 @@ pub(super) enum Failure {
     Invalid(String),
     /// A system chaincode could not run.
     System(String),
-    /// A chaincode could not run, or said that it failed.
+    /// A chaincode could not run.
     Execute(crate::chaincode::ExecuteError),
 }
 
@@ -121,13 +125,13 @@ pub(super) struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    /// Runs a chaincode that was found.
+    /// Runs a chaincode that was found, up to the message with which it ended.
     pub(super) async fn run(
         &self,
         chaincode: &str,
         runnable: Runnable,
         input: ChaincodeInput,
-    ) -> Result<(Response, Option<ChaincodeEvent>), Failure> {
+    ) -> Result<ChaincodeMessage, Failure> {
         let Runnable::Package { info, package_id } = runnable else {
             if input.is_init {
                 return Err(not_to_be_initialized(chaincode));
@@ -136,7 +140,14 @@ impl Invocation<'_> {
             let answered =
                 system::invoke(self.peer, Some(self.channel), chaincode, &caller, &input.args, Some(self.simulation))
                     .await;
-            return answered.map(|response| (response, None)).map_err(Failure::System);
+            let response = answered.map_err(Failure::System)?;
+            return Ok(ChaincodeMessage {
+                r#type: Type::Completed.into(),
+                payload: response.encode_to_vec().into(),
+                txid: self.proposal.transaction_id().to_owned(),
+                channel_id: self.channel.ledger.channel().to_owned(),
+                ..ChaincodeMessage::default()
+            });
         };
         self.check_initialization(chaincode, &info, input.is_init)?;
         let is_init = input.is_init;
@@ -152,8 +163,7 @@ impl Invocation<'_> {
             simulation: Arc::clone(self.simulation),
             host: Arc::new(ProposalHost::new(self)),
         };
-        let executed = self.peer.support.execute(call).await.map_err(Failure::Execute)?;
-        Ok((executed.response, executed.event))
+        self.peer.support.invoke(call).await.map_err(Failure::Execute)
     }
 
     fn check_initialization(&self, chaincode: &str, info: &info::Info, is_init: bool) -> Result<(), Failure> {

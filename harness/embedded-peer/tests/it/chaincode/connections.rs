@@ -296,13 +296,41 @@ async fn a_server_with_another_package_id_uses_up_the_startup_time() {
         told(error, &id, server.address),
         "failed to execute transaction tx1: could not launch chaincode ID: timeout expired while starting chaincode ID for transaction: the server at ADDRESS registered as \"other:1234\""
     );
-    stream.ended().await;
+    // The stream stays open; nobody answers on it, since it has registered.
+    assert!(stream.next_within(Duration::from_millis(50)).await.is_none());
 
     // The next call dials again.
     let executing = peer.executing(&id, "tx2");
-    let mut stream = server.register(&id).await;
-    let call = stream.next().await;
-    stream.complete(&call, 200, b"");
+    let mut next = server.register(&id).await;
+    let call = next.next().await;
+    next.complete(&call, 200, b"");
+    executing.await.unwrap().unwrap();
+    peer.support.stop();
+    stream.ended().await;
+}
+
+#[tokio::test]
+async fn what_registers_after_the_startup_time_serves_the_next_launch() {
+    let peer = Peer::with(|_, config| config.startup_timeout = Duration::from_millis(500));
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let mut late = server.accept().await;
+    let error = executing.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("timeout expired while starting chaincode"), "{error}");
+
+    let executing = peer.executing(&id, "tx2");
+    // It dials again, and takes whichever stream registers first.
+    let _silent = server.accept().await;
+    late.register(&id);
+    let call = loop {
+        let message = late.next().await;
+        if message.r#type() == Type::Transaction {
+            break message;
+        }
+    };
+    assert_eq!(call.txid, "tx2");
+    late.complete(&call, 200, b"");
     executing.await.unwrap().unwrap();
 }
 

@@ -15,7 +15,9 @@ use embedded_peer::faults::Faults;
 use embedded_peer::ledger::{CheckedTransaction, Ledger, ReadWriteSets, SharedSimulation, TransactionKind};
 use embedded_peer::trace::Tracer;
 use fabric_protos::common::{Block, BlockData, BlockHeader, BlockMetadata};
-use fabric_protos::protos::{ChaincodeEvent, ChaincodeInput, Proposal, Response, SignedProposal, TxValidationCode};
+use fabric_protos::prost::Message as _;
+use fabric_protos::protos::chaincode_message::Type;
+use fabric_protos::protos::{ChaincodeInput, ChaincodeMessage, Proposal, Response, SignedProposal, TxValidationCode};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::future::BoxFuture;
@@ -59,11 +61,20 @@ impl Host for TestHost {
         target: &str,
         input: ChaincodeInput,
         _: SharedSimulation,
-    ) -> BoxFuture<'_, Result<(Response, Option<ChaincodeEvent>), String>> {
+    ) -> BoxFuture<'_, Result<ChaincodeMessage, String>> {
         self.invoked.lock().unwrap().push((target.to_owned(), input.args.clone()));
+        let ended = |kind: Type, payload: Vec<u8>| ChaincodeMessage {
+            r#type: kind.into(),
+            payload: payload.into(),
+            ..ChaincodeMessage::default()
+        };
         let result = match input.args.first().map(Vec::as_slice) {
             Some(b"refuse") => Err("execute failed: it was refused".to_owned()),
-            _ => Ok((Response { status: 200, payload: b"called".to_vec(), ..Response::default() }, None)),
+            Some(b"fail") => Ok(ended(Type::Error, b"it failed".to_vec())),
+            _ => {
+                let response = Response { status: 200, payload: b"called".to_vec(), ..Response::default() };
+                Ok(ended(Type::Completed, response.encode_to_vec()))
+            }
         };
         Box::pin(async move { result })
     }
