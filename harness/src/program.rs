@@ -214,15 +214,25 @@ async fn probe(options: &FabricOptions) -> ExitCode {
     let docker = is_obtainable(tag).await.map_err(|error| error_text(&error));
     let process = process(RuntimeOptions::new(PathBuf::new()), fabric.as_ref(), options.fabric_bin.as_deref()).await;
     let process = process.map(|runtime| describe(&runtime));
-    let release = match &process {
-        Ok(what) => release(options.fabric_bin.as_deref()).map(|()| what.clone()),
+    let with_tools = |tools: &[&str]| match &process {
+        Ok(what) => has_tools(tools, options.fabric_bin.as_deref()).map(|()| what.clone()),
         Err(reason) => Err(reason.clone()),
     };
+    let (release, discover) = (with_tools(&RELEASE), with_tools(&["osnadmin", "discover"]));
+    let node = with_tools(&["osnadmin"]).and_then(|what| node_for_tests().map(|node| format!("{what}, {node}")));
     let couchdb = match &process {
         Ok(what) => couchdb_for_tests().await.map(|version| format!("{what}, CouchDB {version}")),
         Err(reason) => Err(reason.clone()),
     };
-    for (name, possible) in [("docker", docker), ("process", process), ("release", release), ("couchdb", couchdb)] {
+    let possibilities = [
+        ("docker", docker),
+        ("process", process),
+        ("release", release),
+        ("discover", discover),
+        ("node", node),
+        ("couchdb", couchdb),
+    ];
+    for (name, possible) in possibilities {
         match possible {
             Ok(what) => say(format_args!("{name}\tyes\t{what}")),
             Err(reason) => say(format_args!("{name}\tno\t{reason}")),
@@ -232,17 +242,36 @@ async fn probe(options: &FabricOptions) -> ExitCode {
 }
 
 /// The programs of a Fabric release that our own tests compare with, beside the peer and the orderer.
-const TOOLS: [&str; 3] = ["configtxgen", "configtxlator", "osnadmin"];
+const RELEASE: [&str; 3] = ["configtxgen", "configtxlator", "osnadmin"];
 
-/// Whether the whole of a Fabric release is there.
-fn release(directory: Option<&Path>) -> Result<(), String> {
+/// Whether these programs of Fabric's are there.
+fn has_tools(tools: &[&str], directory: Option<&Path>) -> Result<(), String> {
     let directories: Vec<PathBuf> = match directory {
         Some(directory) => vec![directory.to_owned(), directory.join("bin")],
-        None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+        None => on_path(),
     };
     let is_there = |tool: &&str| directories.iter().any(|directory| directory.join(tool).is_file());
-    let missing: Vec<&str> = TOOLS.into_iter().filter(|tool| !is_there(tool)).collect();
+    let missing: Vec<&str> = tools.iter().copied().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() { Ok(()) } else { Err(format!("there is no {}", missing.join(", "))) }
+}
+
+fn on_path() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
+}
+
+/// Where our own tests have Node.js and the packages of npm.
+fn node_for_tests() -> Result<String, String> {
+    const VARIABLE: &str = "NODE_PROJECT";
+    let project = PathBuf::from(std::env::var_os(VARIABLE).ok_or_else(|| format!("{VARIABLE} is not set"))?);
+    if !on_path().iter().any(|directory| directory.join("node").is_file()) {
+        return Err("there is no node on PATH".to_owned());
+    }
+    let packages = ["@hyperledger/fabric-gateway", "@grpc/grpc-js", "fabric-shim"];
+    let is_missing = |package: &&str| !project.join("node_modules").join(package).is_dir();
+    match packages.into_iter().find(is_missing) {
+        Some(package) => Err(format!("{VARIABLE}: there is no {package} in {}", project.display())),
+        None => Ok(format!("Node.js with the packages of {}", project.display())),
+    }
 }
 
 /// The version of the CouchDB that our own tests use.

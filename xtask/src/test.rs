@@ -19,9 +19,11 @@ usage: cargo xtask test [OPTION…]
 
 /// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
 /// (or the release's other programs) whose needs they share.
-const TIERS: [(&str, &str); 4] = [
+const TIERS: [(&str, &str); 6] = [
     ("needs_fabric", "process"),
     ("needs_release", "release"),
+    ("needs_discover", "discover"),
+    ("needs_node", "node"),
     ("needs_docker", "docker"),
     ("needs_couchdb", "couchdb"),
 ];
