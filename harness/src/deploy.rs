@@ -3,7 +3,7 @@
 //! What does not depend on each other runs side by side. Checks nothing about the chaincode itself.
 
 use crate::check::Client;
-use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Signer, SignerError};
+use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Seed, Signer, SignerError};
 use crate::report::messages::Journal;
 use crate::report::timeline::Timeline;
 use crate::runtime::RunningNode;
@@ -39,6 +39,8 @@ struct Organization {
 pub struct Administration {
     organizations: Vec<Organization>,
     orderers: Vec<Participation>,
+    /// Of everyone who signs, when the network's keys have one.
+    seed: Option<Arc<Seed>>,
     timeout: Duration,
 }
 
@@ -97,9 +99,10 @@ impl Administration {
         nodes: &[RunningNode],
         timeout: Duration,
     ) -> Result<Self, DeployError> {
+        let seed = bundle.identities.seed.map(Seed::new);
         let mut organizations = Vec::new();
         for (organization, identities) in topology.organizations.iter().zip(&bundle.identities.peer_organizations) {
-            let signer = signer(&identities.admin)?;
+            let signer = signer(&identities.admin, seed.as_ref())?;
             let own = nodes.iter().filter(|node| node.kind == NodeKind::Peer && node.msp_id == organization.msp_id);
             let peers = try_join_all(own.map(|node| peer_client(node, &signer))).await?;
             let (name, msp_id) = (organization.name.clone(), organization.msp_id.clone());
@@ -109,7 +112,7 @@ impl Administration {
         let orderers = nodes.iter().filter_map(|node| Some((node, node.admin.as_ref()?)));
         let orderers = orderers.map(|(node, admin)| Participation::new(&node.name, admin, admin_tls));
         let orderers = orderers.collect::<Result<_, _>>()?;
-        Ok(Self { organizations, orderers, timeout })
+        Ok(Self { organizations, orderers, seed, timeout })
     }
 
     /// The same, with each message to and from a peer noted in this journal.
@@ -266,7 +269,7 @@ impl Administration {
                     user,
                     organization: organization.name.clone(),
                     domain: identities.domain.clone(),
-                    gateway: peer.with_signer(signer(credential)?),
+                    gateway: peer.with_signer(signer(credential, self.seed.as_ref())?),
                 });
             }
         }
@@ -311,10 +314,13 @@ fn expect_package_id(peer: &PeerClient, package: &Package, seen: &str) -> Result
     Err(DeployError::PackageId { peer: peer.name().to_owned(), expected: package.id.clone(), seen: seen.to_owned() })
 }
 
-fn signer(credential: &Credential) -> Result<Arc<Signer>, DeployError> {
-    Signer::new(&credential.msp_id, &credential.certificate_pem, credential.private_key_pem.as_pem())
-        .map(Arc::new)
-        .map_err(|source| DeployError::Signer { owner: credential.msp_id.clone(), source })
+fn signer(credential: &Credential, seed: Option<&Arc<Seed>>) -> Result<Arc<Signer>, DeployError> {
+    let Credential { msp_id, certificate_pem, private_key_pem } = credential;
+    let signer = match seed {
+        Some(seed) => Signer::seeded(msp_id, certificate_pem, private_key_pem.as_pem(), Arc::clone(seed)),
+        None => Signer::new(msp_id, certificate_pem, private_key_pem.as_pem()),
+    };
+    signer.map(Arc::new).map_err(|source| DeployError::Signer { owner: msp_id.clone(), source })
 }
 
 async fn peer_client(node: &RunningNode, signer: &Arc<Signer>) -> Result<PeerClient, DeployError> {

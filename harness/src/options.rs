@@ -99,8 +99,9 @@ pub struct NetworkOptions {
     /// Longest wait for any one thing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
-    /// With --runtime embedded: makes what the nodes draw by lot (nonces, signatures) the same in each
-    /// run.
+    /// With --runtime embedded: makes what is drawn by lot or read from the clock (keys, nonces,
+    /// signatures, times, ports) the same in each run, so that the same transactions, one after another,
+    /// give the same blocks. Ports that another program has are replaced, and change the blocks.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// The ccaas-builder program, statically linked. `cargo xtask e2e` builds and gives it.

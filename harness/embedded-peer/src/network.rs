@@ -4,6 +4,7 @@
 
 pub mod node;
 mod nodes;
+mod operations;
 pub mod server;
 mod verifier;
 
@@ -33,6 +34,7 @@ use crate::peer::Peer;
 use crate::signer::Randomness;
 use crate::trace::{Tracer, What};
 use node::NodeFiles;
+use operations::Operated;
 use server::Lifetime;
 
 /// How long a network may take to end its tasks.
@@ -111,6 +113,7 @@ struct Port {
 enum Service {
     Grpc(Routes),
     Participation(Arc<Orderer>),
+    Operations(Operated),
 }
 
 impl Network {
@@ -172,12 +175,20 @@ impl Network {
         let mut open = Vec::new();
         if let Some(peer) = self.peer(&spec.name) {
             open.push(port(ports.grpc, peer.tls(files), Service::Grpc(crate::peer::services::routes(peer)))?);
+            if peer.configuration.operations.tls.enabled {
+                let service = Service::Operations(Operated::Peer(Arc::clone(peer)));
+                open.push(port(ports.operations, peer.operations_tls(files), service)?);
+            }
         } else if let Some(orderer) = self.orderer(&spec.name) {
             let routes = crate::orderer::service::routes(orderer);
             open.push(port(ports.grpc, orderer.tls(files), Service::Grpc(routes))?);
             if let Some(admin) = ports.admin {
                 let service = Service::Participation(Arc::clone(orderer));
                 open.push(port(admin, orderer.admin_tls(files), service)?);
+            }
+            if orderer.configuration.operations.tls.enabled {
+                let service = Service::Operations(Operated::Orderer(Arc::clone(orderer)));
+                open.push(port(ports.operations, orderer.operations_tls(files), service)?);
             }
         }
         Ok(Serving { ports: open, life: Mutex::default() })
@@ -286,6 +297,10 @@ impl Serving {
                 Service::Grpc(routes) => server::serve_grpc(listener, tls.clone(), routes, &life),
                 Service::Participation(orderer) => {
                     let answer = move |request| participation::answer(Arc::clone(&orderer), request);
+                    server::serve_http(listener, tls.clone(), answer, &life);
+                }
+                Service::Operations(node) => {
+                    let answer = move |request| std::future::ready(node.answer(&request));
                     server::serve_http(listener, tls.clone(), answer, &life);
                 }
             }

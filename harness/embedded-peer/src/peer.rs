@@ -162,6 +162,12 @@ impl Peer {
         self.life.spawn(work);
     }
 
+    /// The TLS of the operations service.
+    pub(crate) fn operations_tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {
+        let tls = &self.configuration.operations.tls;
+        files.operations_tls(&tls.cert.file, &tls.key.file, &tls.client_root_cas.files, tls.client_auth_required)
+    }
+
     pub(crate) fn tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {
         let tls = &self.configuration.peer.tls;
         let roots = tls.client_auth_required.then_some(&*tls.client_root_cas.files);

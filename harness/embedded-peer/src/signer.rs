@@ -85,6 +85,7 @@ struct Inner {
     certificate_pem: String,
     identity: Bytes,
     key: Key,
+    public_key: Vec<u8>,
     randomness: Randomness,
     system: SystemRandom,
 }
@@ -131,6 +132,7 @@ impl Signer {
             certificate_pem: certificate_pem.to_owned(),
             identity: identity.encode_to_vec().into(),
             key,
+            public_key: secret.public_key().to_sec1_bytes().into_vec(),
             randomness,
             system,
         })))
@@ -166,7 +168,10 @@ impl Signer {
             }
             Key::Repeatable(key) => key.try_sign(message).map_err(|refused| failed(&refused))?,
         };
-        Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+        let signature = signature.normalize_s().to_der().as_bytes().to_vec();
+        // The nodes of this process need not verify each other's.
+        crate::msp::remember_own(&self.0.public_key, message, &signature);
+        Ok(signature)
     }
 
     /// A nonce of this network's randomness.
@@ -178,13 +183,29 @@ impl Signer {
         self.0.randomness.nonce().map_err(|cause| SignerError::Crypto { msp_id: self.0.msp_id.clone(), cause })
     }
 
-    /// A signature header of this identity with a fresh nonce.
+    /// The nonce of what this identity signs. A seed makes it from the contents, so that it does not
+    /// matter what else the network does meanwhile.
     ///
     /// # Errors
     ///
     /// As [`Signer::nonce`].
-    pub fn signature_header(&self) -> Result<SignatureHeader, SignerError> {
-        Ok(SignatureHeader { creator: self.0.identity.to_vec(), nonce: self.nonce()? })
+    pub fn nonce_of(&self, contents: &[u8]) -> Result<Vec<u8>, SignerError> {
+        match &self.0.randomness.0 {
+            Some(seeded) => {
+                let digest = Sha256::new().chain_update(seeded.0.to_be_bytes()).chain_update(&self.0.identity);
+                Ok(digest.chain_update(contents).finalize()[..NONCE_LENGTH].to_vec())
+            }
+            None => self.nonce(),
+        }
+    }
+
+    /// A signature header of this identity with the nonce of these contents.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signer::nonce`].
+    pub fn signature_header(&self, contents: &[u8]) -> Result<SignatureHeader, SignerError> {
+        Ok(SignatureHeader { creator: self.0.identity.to_vec(), nonce: self.nonce_of(contents)? })
     }
 }
 

@@ -25,7 +25,7 @@ pub use lifecycle::{Definition, EndorsementPolicy, Installation, approve_for_my_
 pub use participation::{ChannelInfo, Participation};
 pub use proposal::{Invocation, Proposal, Transaction};
 pub use readiness::answers;
-pub use signer::{Signer, SignerError};
+pub use signer::{Seed, Signer, SignerError};
 pub use transport::{Node, connect};
 
 #[cfg(test)]

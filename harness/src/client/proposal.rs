@@ -4,7 +4,6 @@
 //! Nothing is sent from here. The shapes are those of `protoutil/proputils.go` and `txutils.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
 
 use fabric_protos::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
 use fabric_protos::msp::SerializedIdentity;
@@ -84,7 +83,7 @@ impl Invocation {
         let channel_header = ChannelHeader {
             r#type: HeaderType::EndorserTransaction.into(),
             tx_id: context.transaction_id.clone(),
-            timestamp: Some(SystemTime::now().into()),
+            timestamp: Some(context.time.into()),
             channel_id: self.channel.clone(),
             extension: extension.encode_to_vec(),
             ..Default::default()

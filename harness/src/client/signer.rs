@@ -3,9 +3,15 @@
 //! What is signed, and in what order, is the matter of `proposal` and `gateway`. No certificate is
 //! verified here; the peer does that.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use fabric_network::identity::Validity;
 use fabric_protos::msp::SerializedIdentity;
 use p256::SecretKey;
-use p256::ecdsa::Signature;
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::DecodePrivateKey as _;
 use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -49,15 +55,43 @@ pub struct Signer {
     creator: Vec<u8>,
     key: EcdsaKeyPair,
     random: SystemRandom,
+    seeded: Option<(Arc<Seed>, SigningKey)>,
 }
 
-/// A fresh nonce and the transaction id that belongs to it.
+/// What the signers of a run draw by lot and read from the clock, the same in each run: each identity
+/// has its own sequence of nonces, and a second goes by with each.
+#[derive(Debug)]
+pub struct Seed {
+    number: u64,
+    /// How many nonces an identity has had.
+    counts: Mutex<HashMap<Vec<u8>, u64>>,
+}
+
+/// A fresh nonce, the transaction id that belongs to it, and the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionContext {
     /// [`NONCE_LENGTH`] random bytes.
     pub nonce: Vec<u8>,
+    /// When the transaction was begun.
+    pub time: SystemTime,
     /// Lower-case hex of SHA-256 over nonce, then creator (`protoutil/proputils.go`).
     pub transaction_id: String,
+}
+
+impl Seed {
+    /// The beginning of a run.
+    pub fn new(number: u64) -> Arc<Self> {
+        Arc::new(Self { number, counts: Mutex::default() })
+    }
+
+    fn next(&self, creator: &[u8]) -> (Vec<u8>, SystemTime) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(creator.to_vec()).or_default();
+        *count += 1;
+        let digest = Sha256::new().chain_update(self.number.to_be_bytes()).chain_update(count.to_be_bytes());
+        let digest = digest.chain_update(creator).finalize();
+        (digest[..NONCE_LENGTH].to_vec(), Validity::fixed().not_before + Duration::from_secs(*count))
+    }
 }
 
 impl Signer {
@@ -84,7 +118,18 @@ impl Signer {
         )
         .map_err(|rejected| crypto_error(msp_id, &rejected))?;
         let identity = SerializedIdentity { mspid: msp_id.to_owned(), id_bytes: certificate_pem.into() };
-        Ok(Self { msp_id: msp_id.to_owned(), creator: identity.encode_to_vec(), key, random })
+        Ok(Self { msp_id: msp_id.to_owned(), creator: identity.encode_to_vec(), key, random, seeded: None })
+    }
+
+    /// As [`new`](Self::new); what the identity does is the same in each run. All signers of a run
+    /// share the seed.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn seeded(msp_id: &str, certificate_pem: &str, key_pem: &str, seed: Arc<Seed>) -> Result<Self, SignerError> {
+        let secret = SecretKey::from_pkcs8_pem(key_pem)
+            .map_err(|source| SignerError::PrivateKey { msp_id: msp_id.to_owned(), source })?;
+        Ok(Self { seeded: Some((seed, secret.into())), ..Self::new(msp_id, certificate_pem, key_pem)? })
     }
 
     /// MSP id of the identity.
@@ -103,21 +148,30 @@ impl Signer {
     /// # Errors
     /// [`SignerError::Crypto`] when the system gives no random bytes.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
-        let signature = self.key.sign(&self.random, message).map_err(|failed| crypto_error(&self.msp_id, &failed))?;
-        let signature =
-            Signature::from_der(signature.as_ref()).map_err(|failed| crypto_error(&self.msp_id, &failed))?;
+        let failed = |failed: &dyn std::fmt::Display| crypto_error(&self.msp_id, failed);
+        let signature: Signature = if let Some((_, key)) = &self.seeded {
+            key.try_sign(message).map_err(|refused| failed(&refused))?
+        } else {
+            let signature = self.key.sign(&self.random, message).map_err(|unspecified| failed(&unspecified))?;
+            Signature::from_der(signature.as_ref()).map_err(|malformed| failed(&malformed))?
+        };
         Ok(signature.normalize_s().to_der().as_bytes().to_vec())
     }
 
-    /// A nonce and transaction id for one proposal.
+    /// A nonce, transaction id and time for one proposal.
     ///
     /// # Errors
     /// [`SignerError::Crypto`] when the system gives no random bytes.
     pub fn transaction_context(&self) -> Result<TransactionContext, SignerError> {
-        let mut nonce = vec![0; NONCE_LENGTH];
-        self.random.fill(&mut nonce).map_err(|failed| crypto_error(&self.msp_id, &failed))?;
+        let (nonce, time) = if let Some((seed, _)) = &self.seeded {
+            seed.next(&self.creator)
+        } else {
+            let mut nonce = vec![0; NONCE_LENGTH];
+            self.random.fill(&mut nonce).map_err(|failed| crypto_error(&self.msp_id, &failed))?;
+            (nonce, SystemTime::now())
+        };
         let transaction_id = transaction_id(&nonce, &self.creator);
-        Ok(TransactionContext { nonce, transaction_id })
+        Ok(TransactionContext { nonce, time, transaction_id })
     }
 }
 
@@ -173,6 +227,24 @@ mod tests {
         assert_eq!(one.nonce.len(), NONCE_LENGTH);
         assert_ne!(one.nonce, two.nonce);
         assert_eq!(one.transaction_id, transaction_id(&one.nonce, signer.creator()));
+    }
+
+    #[test]
+    fn a_seed_repeats_signatures_nonces_and_times_and_none_of_them_twice() {
+        let certificate = "-----BEGIN CERTIFICATE-----";
+        let (_, key) = identity();
+        let run = |number| {
+            let seed = Seed::new(number);
+            // Two signers of one identity are the same one.
+            [(); 2].map(|()| {
+                let signer = Signer::seeded("Org1MSP", certificate, &key, Arc::clone(&seed)).unwrap();
+                (signer.transaction_context().unwrap(), signer.sign(b"x").unwrap())
+            })
+        };
+        let [first, second] = run(7);
+        assert_eq!(run(7), [first.clone(), second.clone()]);
+        assert!(first.0.nonce != second.0.nonce && first.0.time < second.0.time);
+        assert_ne!(run(8)[0].0.nonce, first.0.nonce);
     }
 
     #[test]

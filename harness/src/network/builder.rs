@@ -68,6 +68,13 @@ impl NetworkBuilder {
         self
     }
 
+    /// On embedded nodes: the same transactions, one after another, give the same blocks in each run.
+    /// Default: keys, nonces and ports are drawn by lot.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
     /// What is committed: name, version, policies, collections. Default: what the chaincode file says,
     /// which nothing else is instead of, or `asset-transfer` 1.0.
     pub fn definition(mut self, chaincode: ChaincodeSection) -> Self {

@@ -93,7 +93,7 @@ async fn reaches_databases(runtime: &Runtime, plan: &NetworkPlan) -> Result<(), 
 
 fn embedded(settings: RuntimeOptions, plan: &NetworkPlan) -> Runtime {
     let release = plan.fabric.as_ref().map_or_else(Release::default, |fabric| fabric.release);
-    Runtime::Embedded(EmbeddedRuntime::new(settings, release).seed(plan.seed))
+    Runtime::Embedded(EmbeddedRuntime::new(settings, release).with_seed(plan.seed))
 }
 
 async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<Runtime, String> {

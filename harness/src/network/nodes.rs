@@ -215,10 +215,11 @@ pub(crate) fn server_names(plan: &NetworkPlan) -> Vec<String> {
 
 /// Everything that is known before anything runs: the network's files, the packages, the servers.
 fn prepare(plan: &NetworkPlan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Vec<Deployment>), RunError> {
-    let validity = Validity::starting(SystemTime::now(), LIFETIME);
+    let seed = runtime.seed();
+    let validity = seed.map_or_else(|| Validity::starting(SystemTime::now(), LIFETIME), |_| Validity::fixed());
     let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
     let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
-    let options = RenderOptions { couchdb, ..RenderOptions::new(runtime.release(), validity) };
+    let options = RenderOptions { couchdb, seed, ..RenderOptions::new(runtime.release(), validity) };
     let bundle = render(&plan.topology, &placed.placement, &options)?;
     let definitions = plan.chaincode.definitions(CHAINCODE);
     let deployments = definitions.into_iter().map(|definition| {

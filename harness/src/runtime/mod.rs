@@ -183,6 +183,14 @@ impl Runtime {
         }
     }
 
+    /// What everything that is drawn by lot comes from, if it is to be the same in each run.
+    pub fn seed(&self) -> Option<u64> {
+        match self {
+            Self::Docker(_) | Self::Process(_) => None,
+            Self::Embedded(runtime) => runtime.seed(),
+        }
+    }
+
     /// Whether the peers use a CouchDB that this program reaches at this address.
     ///
     /// # Errors

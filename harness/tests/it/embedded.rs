@@ -9,6 +9,10 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
+use fabric_harness::network::Network;
+use fabric_harness::options::RuntimeChoice;
+
+use crate::conformance::{TWO_CHANNELS, conformance};
 use crate::e2e::E2e;
 
 /// The line that a run on embedded nodes begins with.
@@ -45,8 +49,63 @@ fn every_tls_mode_passes() {
 }
 
 #[test]
+fn every_call_of_the_stub_passes_as_either_release() {
+    for fabric in ["2.5", "3.1"] {
+        conformance(embedded(&["--fabric", fabric])).assert_passes();
+    }
+}
+
+#[test]
+fn every_call_of_the_stub_passes_with_two_organizations_and_channels() {
+    let mut e2e = conformance(embedded(&[]));
+    let topology = e2e.file("topology.yaml", TWO_CHANNELS);
+    e2e.arguments.extend(["--topology".to_owned(), topology]);
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    // A rich query needs another database.
+    let others = text.lines().filter(|line| line.contains(" not run ") && !line.contains("needs CouchDB"));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&str>::new());
+    e2e.assert_nothing_left();
+}
+
+#[test]
 fn a_seed_is_taken() {
     embedded(&["--seed", "7"]).assert_passes();
+}
+
+/// Where the nodes of a network of this seed are, and the hash of each block after some transactions.
+async fn blocks_of(seed: u64) -> (Vec<String>, Vec<Vec<u8>>) {
+    let sample = std::env::var_os("CHAINCODE_SAMPLE").expect("CHAINCODE_SAMPLE is not set");
+    let network = Network::builder(sample).runtime(RuntimeChoice::Embedded).seed(seed).start().await.unwrap();
+    for arguments in [&["InitLedger"][..], &["CreateAsset", "a1", "blue", "5", "Tom", "300"]] {
+        network.call(arguments).submit().await.unwrap();
+    }
+    let running = &network.nodes().running;
+    let addresses = running.nodes().iter().map(|node| node.grpc.uri.clone()).collect();
+    let peer = running.embedded().unwrap().peer("peer0.org1.example.com").unwrap();
+    let ledger = peer.channel("mychannel").unwrap().ledger.clone();
+    let blocks = (0..ledger.height()).map(|number| ledger.block(number).unwrap());
+    let hashes = blocks.map(|block| block.block.header.clone().unwrap().data_hash).collect();
+    let newest = ledger.info().current_block_hash;
+    network.stop().await.unwrap();
+    (addresses, [hashes, vec![newest]].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_repeats_its_blocks() {
+    for seed in [1001, 2002, 3003, 4004] {
+        let (one, other) = (blocks_of(seed).await, blocks_of(seed).await);
+        // Another program may have taken one of the ports, which are in the genesis block.
+        if one.0 != other.0 {
+            continue;
+        }
+        // The genesis block, an approval, the commit, two transactions.
+        assert_eq!(one.1.len(), 5 + 1);
+        assert_eq!(one.1, other.1);
+        assert_ne!(blocks_of(seed + 1).await.1[0], one.1[0]);
+        return;
+    }
+    panic!("no seed had its ports twice");
 }
 
 #[test]

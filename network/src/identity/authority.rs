@@ -1,20 +1,18 @@
 //! A certificate authority: makes a key and a certificate for whoever it is asked for.
 //!
-//! Fabric takes only signatures with a low S, and rewrites certificates whose own signature has a
-//! high one, which then differ from what was issued (`msp/cert.go`). So the authority signs with
-//! a low S from the start. It knows no organization.
+//! It knows no organization.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use p256::ecdsa::Signature;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SignatureAlgorithm, SigningKey,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyUsagePurpose,
 };
 use time::OffsetDateTime;
 
 use super::former::FormerPair;
+use super::key::{Keys, LowS};
 use super::verify::Parsed;
 use super::{IdentityError, PrivateKey, Validity};
 
@@ -65,6 +63,17 @@ pub(super) enum Purpose<'a> {
     Client,
 }
 
+impl Purpose<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sign { .. } => "signer",
+            Self::Node { .. } => "node",
+            Self::Server { .. } => "server",
+            Self::Client => "client",
+        }
+    }
+}
+
 /// A certificate just issued, and its key.
 pub(super) struct Issued {
     pub(super) certificate_pem: String,
@@ -77,13 +86,19 @@ pub(super) struct Authority {
     certificate_pem: String,
     private_key_pem: Option<PrivateKey>,
     period: Period,
+    keys: Keys,
     /// Where its certificate lies, if it was there already.
     path: PathBuf,
 }
 
 impl Authority {
     /// A self-signed authority such as `ca.org1.example.com` of `org1.example.com`.
-    pub(super) fn new(common_name: &str, organization: &str, period: Period) -> Result<Self, IdentityError> {
+    pub(super) fn new(
+        common_name: &str,
+        organization: &str,
+        period: Period,
+        keys: Keys,
+    ) -> Result<Self, IdentityError> {
         let mut params = parameters(period);
         params.distinguished_name.push(DnType::OrganizationName, organization);
         params.distinguished_name.push(DnType::CommonName, common_name);
@@ -95,19 +110,20 @@ impl Authority {
             KeyUsagePurpose::CrlSign,
         ];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        let (key, private_key_pem) = generate_key(common_name)?;
+        let (key, private_key_pem) = keys.key(common_name).map_err(named(common_name))?;
         let certificate = params.self_signed(&key).map_err(named(common_name))?;
         Ok(Self {
             certificate_pem: certificate.pem(),
             private_key_pem: Some(private_key_pem),
             issuer: Some(Issuer::new(params, key)),
             period,
+            keys,
             path: PathBuf::new(),
         })
     }
 
     /// An authority that is there already. What it issues ends with it.
-    pub(super) fn of(pair: FormerPair, period: Period) -> Result<Self, IdentityError> {
+    pub(super) fn of(pair: FormerPair, period: Period, keys: Keys) -> Result<Self, IdentityError> {
         let FormerPair { path, certificate_pem, key } = pair;
         let wrong = |problem| IdentityError::Former { path: path.clone(), problem };
         let parsed = Parsed::new(&certificate_pem).map_err(wrong)?;
@@ -116,12 +132,12 @@ impl Authority {
             None => None,
             Some(key) => {
                 let key = parsed.check_key(key).map_err(wrong)?;
-                let issuer = Issuer::from_ca_cert_pem(&certificate_pem, LowS(key));
+                let issuer = Issuer::from_ca_cert_pem(&certificate_pem, LowS::new(key));
                 Some(issuer.map_err(|error| wrong(format!("can't be issued from: {error}")))?)
             }
         };
         let period = parsed.not_after().map_or(period, |end| period.until(end));
-        Ok(Self { issuer, certificate_pem, private_key_pem: key, period, path })
+        Ok(Self { issuer, certificate_pem, private_key_pem: key, period, keys, path })
     }
 
     pub(super) fn certificate_pem(&self) -> &str {
@@ -184,7 +200,8 @@ impl Authority {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         }
         params.subject_alt_names = CertificateParams::new(names).map_err(named(common_name))?.subject_alt_names;
-        let (key, private_key_pem) = generate_key(common_name)?;
+        let owner = format!("{common_name}, a {}", purpose.name());
+        let (key, private_key_pem) = self.keys.key(&owner).map_err(named(common_name))?;
         let certificate = params.signed_by(&key, issuer).map_err(named(common_name))?;
         Ok(Issued { certificate_pem: certificate.pem(), private_key_pem })
     }
@@ -198,33 +215,6 @@ fn parameters(period: Period) -> CertificateParams {
     params
 }
 
-fn generate_key(name: &str) -> Result<(LowS, PrivateKey), IdentityError> {
-    let key = KeyPair::generate().map_err(named(name))?;
-    let private_key_pem = PrivateKey::from_pem(key.serialize_pem());
-    Ok((LowS(key), private_key_pem))
-}
-
 fn named(name: &str) -> impl FnOnce(rcgen::Error) -> IdentityError + '_ {
     |source| IdentityError::Certificate { name: name.to_owned(), source }
-}
-
-/// A key whose signatures have the lower of the two possible values of S.
-struct LowS(KeyPair);
-
-impl PublicKeyData for LowS {
-    fn der_bytes(&self) -> &[u8] {
-        self.0.der_bytes()
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        PublicKeyData::algorithm(&self.0)
-    }
-}
-
-impl SigningKey for LowS {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self.0.sign(message)?;
-        let signature = Signature::from_der(&signature).map_err(|_| rcgen::Error::RemoteKeyError)?;
-        Ok(signature.normalize_s().to_der().as_bytes().to_vec())
-    }
 }

@@ -6,6 +6,7 @@
 
 mod authority;
 mod former;
+mod key;
 mod organization;
 mod tree;
 mod verify;
@@ -115,6 +116,9 @@ pub struct OrganizationIdentities {
 /// Everyone in a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
+    /// What the keys and certificates were made from, if they are the same in each run. Such keys are
+    /// no secret.
+    pub seed: Option<u64>,
     /// The organizations with peers, in the order of the topology.
     pub peer_organizations: Vec<OrganizationIdentities>,
     /// The organization of the orderers.
@@ -134,6 +138,12 @@ pub struct Validity {
 impl Validity {
     /// How far [`starting`](Self::starting) dates back.
     pub const BACK_DATING: Duration = Duration::from_mins(5);
+
+    /// From the year 2020 to the year 2100: for certificates that are to be the same in each run.
+    pub fn fixed() -> Self {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        Self { not_before: at(1_577_836_800), not_after: at(4_102_444_800) }
+    }
 
     /// From five minutes before `now` until `lifetime` after it.
     pub fn starting(now: SystemTime, lifetime: Duration) -> Self {
@@ -205,6 +215,8 @@ pub(crate) struct Source<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) placement: &'a Placement,
     pub(crate) validity: Validity,
+    /// What keys are made from, if they are to be the same in each run.
+    pub(crate) seed: Option<u64>,
     /// What exists already; the rest is made.
     pub(crate) former: Option<&'a Former>,
     /// The chaincode servers that serve one peer each, by that peer's full name.
@@ -218,7 +230,7 @@ pub(crate) struct Source<'a> {
 /// [`IdentityError`]; with a validated topology and a checked placement only a wrong validity
 /// remains possible.
 pub fn generate(topology: &Topology, placement: &Placement, validity: Validity) -> Result<Identities, IdentityError> {
-    take_or_make(&Source { topology, placement, validity, former: None, servers: None })
+    take_or_make(&Source { topology, placement, validity, seed: None, former: None, servers: None })
 }
 
 /// Takes the keys and certificates that exist already, and makes the others.
@@ -229,6 +241,7 @@ pub(crate) fn take_or_make(source: &Source<'_>) -> Result<Identities, IdentityEr
     let factory = organization::Factory::new(source)?;
     let topology = source.topology;
     Ok(Identities {
+        seed: source.seed,
         peer_organizations: topology
             .organizations
             .iter()

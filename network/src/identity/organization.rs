@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::authority::{Authority, Issued, Period, Purpose};
 use super::former::Place;
+use super::key::Keys;
 use super::tree::{node_directory, organization_directory, server_directory};
 use super::{Credential, IdentityError, NodeIdentity, OrganizationIdentities, PrivateKey, Source, TlsPair};
 use crate::topology::{Node, NodeKind, Ordering, Organization};
@@ -13,6 +14,7 @@ use crate::topology::{Node, NodeKind, Ordering, Organization};
 pub(super) struct Factory<'a> {
     source: &'a Source<'a>,
     period: Period,
+    keys: Keys,
 }
 
 /// What differs between organizations with peers and the one with orderers.
@@ -33,7 +35,7 @@ struct Authorities {
 
 impl<'a> Factory<'a> {
     pub(super) fn new(source: &'a Source<'a>) -> Result<Self, IdentityError> {
-        Ok(Self { source, period: Period::new(source.validity)? })
+        Ok(Self { source, period: Period::new(source.validity)?, keys: Keys::new(source.seed) })
     }
 
     pub(super) fn peer_organization(
@@ -149,8 +151,8 @@ impl<'a> Factory<'a> {
 
     fn authority(&self, organization: &Path, name: &str, domain: &str) -> Result<Authority, IdentityError> {
         match self.former(&Place::authority(organization, name, domain))? {
-            Some(pair) => Authority::of(pair, self.period),
-            None => Authority::new(&format!("{name}.{domain}"), domain, self.period),
+            Some(pair) => Authority::of(pair, self.period, self.keys),
+            None => Authority::new(&format!("{name}.{domain}"), domain, self.period, self.keys),
         }
     }
 

@@ -1,7 +1,8 @@
 //! From a topology and a placement to a [`Bundle`]: every file and every node's start.
 //!
 //! The one way to make a network's files. What a runtime starts and what an operator gets are the
-//! same bytes. Only keys, and with them certificates and genesis blocks, differ on each call.
+//! same bytes. Only keys, and with them certificates and genesis blocks, differ on each call, unless
+//! they are made from a seed.
 
 mod channels;
 pub mod operator;
@@ -29,6 +30,9 @@ pub struct RenderOptions {
     pub release: Release,
     /// The validity of every certificate. Genesis blocks carry its beginning as their time.
     pub validity: Validity,
+    /// Makes every key, and with it certificates and genesis blocks, the same on each call with the same
+    /// validity. For tests: whoever knows it has the keys. Default: none.
+    pub seed: Option<u64>,
     /// The nodes' `FABRIC_LOGGING_SPEC`. Default [`DEFAULT_LOGGING`](Self::DEFAULT_LOGGING).
     pub logging: String,
     /// The CouchDB that holds a peer's world state, by the peer's full name. Each serves one peer
@@ -50,6 +54,7 @@ impl RenderOptions {
         Self {
             release,
             validity,
+            seed: None,
             logging: Self::DEFAULT_LOGGING.to_owned(),
             couchdb: BTreeMap::new(),
             chaincode: None,
@@ -178,6 +183,7 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
         topology,
         placement,
         validity: options.validity,
+        seed: options.seed,
         former: options.identities.as_ref(),
         servers: servers.map(|chaincode| &chaincode.servers),
     })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fabric_network::identity::{IdentityError, OrganizationIdentities, TlsPair, Validity};
 use fabric_network::release::Release;
-use fabric_network::render::{RenderError, render};
+use fabric_network::render::{RenderError, RenderOptions, render};
 use fabric_network::topology::Topology;
 use x509_parser::prelude::*;
 
@@ -253,4 +253,22 @@ fn a_wrong_validity_is_refused() {
     options.validity = Validity { not_before: not_after, not_after: not_before };
     let error = render(&topology, &place_anywhere(&topology), &options).unwrap_err();
     assert!(matches!(error, RenderError::Identity(IdentityError::Validity { .. })), "{error}");
+}
+
+#[test]
+fn a_seed_makes_the_same_files_and_different_keys() {
+    let topology = Topology::duo();
+    let files = |seed| {
+        let options = RenderOptions { seed, ..options(Release::V3_1) };
+        render(&topology, &place_anywhere(&topology), &options).unwrap().files
+    };
+    let first = files(Some(7));
+    assert!(first == files(Some(7)), "the same seed");
+    let keys: Vec<_> =
+        first.iter().filter(|(path, _)| path.ends_with("priv_sk") || path.ends_with("server.key")).collect();
+    let different: BTreeSet<_> = keys.iter().map(|(_, file)| &file.bytes).collect();
+    assert!(keys.len() > 10 && different.len() == keys.len(), "{} keys, {} different", keys.len(), different.len());
+    for other in [files(Some(8)), files(None)] {
+        assert!(keys.iter().all(|(path, file)| other[*path].bytes != file.bytes), "another seed, or none");
+    }
 }

@@ -28,6 +28,7 @@ pub use self::local::LocalMspError;
 pub use self::principal::{Principal, role};
 pub use self::setup::{Msp, MspError};
 pub use self::signature::BadSignature;
+pub(crate) use self::signature::remember_own;
 
 /// A signature over P-256 with the lower of the two possible S, the one that Fabric takes.
 pub fn low_s(signature: &[u8]) -> Vec<u8> {

@@ -88,7 +88,7 @@ impl PublicKey {
             }
             signature = &signature[..parts.end];
         }
-        let proof = self.proof(message, signature);
+        let proof = proof(self.kind, &self.bytes, message, signature);
         if VERIFIED.lock().unwrap_or_else(PoisonError::into_inner).contains(&proof) {
             return Ok(());
         }
@@ -96,17 +96,24 @@ impl PublicKey {
         VERIFIED.lock().unwrap_or_else(PoisonError::into_inner).insert(proof);
         Ok(())
     }
+}
 
-    fn proof(&self, message: &[u8], signature: &[u8]) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        context.update(&[self.kind as u8]);
-        context.update(digest(&SHA256, &self.bytes).as_ref());
-        context.update(digest(&SHA256, message).as_ref());
-        context.update(signature);
-        let mut proof = [0; 32];
-        proof.copy_from_slice(context.finish().as_ref());
-        proof
-    }
+/// Remembers a signature over P-256 that a node of this process has just made.
+pub(crate) fn remember_own(public_key: &[u8], message: &[u8], signature: &[u8]) {
+    let proof = proof(KeyKind::P256, public_key, message, signature);
+    VERIFIED.lock().unwrap_or_else(PoisonError::into_inner).insert(proof);
+}
+
+/// Stands for a key, a message and its signature.
+fn proof(kind: KeyKind, key: &[u8], message: &[u8], signature: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(&[kind as u8]);
+    context.update(digest(&SHA256, key).as_ref());
+    context.update(digest(&SHA256, message).as_ref());
+    context.update(signature);
+    let mut proof = [0; 32];
+    proof.copy_from_slice(context.finish().as_ref());
+    proof
 }
 
 /// Why a signature is not accepted. The texts are Fabric's where a client can see them.

@@ -101,16 +101,36 @@ impl<'a> NodeFiles<'a> {
     ) -> Result<TlsAcceptor, NodeError> {
         let clients = match client_roots {
             None => ClientCertificates::Requested,
-            Some(paths) => {
-                let mut roots_pem = Vec::new();
-                for path in paths {
-                    roots_pem.extend_from_slice(self.bytes(path)?);
-                    roots_pem.push(b'\n');
-                }
-                ClientCertificates::Required { roots_pem }
-            }
+            Some(paths) => ClientCertificates::Required { roots_pem: self.joined(paths)? },
         };
         Ok(tls(self.bytes(certificate)?, self.bytes(key)?, &clients, protocol)?)
+    }
+
+    /// The TLS of the operations service.
+    pub(crate) fn operations_tls(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        client_roots: &[PathBuf],
+        client_auth_required: bool,
+    ) -> Result<TlsAcceptor, NodeError> {
+        let roots_pem = self.joined(client_roots)?;
+        let clients = match (client_auth_required, client_roots) {
+            (true, _) => ClientCertificates::Required { roots_pem },
+            (false, []) => ClientCertificates::Requested,
+            (false, _) => ClientCertificates::Verified { roots_pem },
+        };
+        Ok(tls(self.bytes(certificate)?, self.bytes(key)?, &clients, b"http/1.1")?)
+    }
+
+    /// Several PEM files as one.
+    fn joined(&self, paths: &[PathBuf]) -> Result<Vec<u8>, NodeError> {
+        let mut joined = Vec::new();
+        for path in paths {
+            joined.extend_from_slice(self.bytes(path)?);
+            joined.push(b'\n');
+        }
+        Ok(joined)
     }
 
     /// The identity of the MSP directory `msp`.

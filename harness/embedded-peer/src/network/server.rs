@@ -54,6 +54,8 @@ pub struct TlsError {
 pub(crate) enum ClientCertificates {
     /// Asks for one, takes any or none, and verifies nothing (Go's `RequestClientCert`).
     Requested,
+    /// Takes none, or one of these CAs (Go's `VerifyClientCertIfGiven`).
+    Verified { roots_pem: Vec<u8> },
     /// Takes only those of these CAs (Go's `RequireAndVerifyClientCert`).
     Required { roots_pem: Vec<u8> },
 }
@@ -71,14 +73,16 @@ pub(crate) fn tls(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = match clients {
         ClientCertificates::Requested => Arc::new(AnyClient::new(&provider)),
-        ClientCertificates::Required { roots_pem } => {
+        ClientCertificates::Verified { roots_pem } | ClientCertificates::Required { roots_pem } => {
             let mut roots = rustls::RootCertStore::empty();
             for root in certificates(roots_pem).map_err(|cause| failed("client root certificate")(&cause))? {
                 roots.add(root).map_err(|cause| failed("client root certificate")(&cause))?;
             }
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|cause| failed("client root certificate")(&cause))?
+            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            if matches!(clients, ClientCertificates::Verified { .. }) {
+                verifier = verifier.allow_unauthenticated();
+            }
+            verifier.build().map_err(|cause| failed("client root certificate")(&cause))?
         }
     };
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -156,17 +160,18 @@ pub(crate) fn serve_grpc(listener: TcpListener, tls: TlsAcceptor, routes: Routes
     });
 }
 
-/// Serves HTTP/1.1 on a listener until the node ends.
+/// Serves HTTP/1.1 on a listener until the node ends. Each request has its [`Client`].
 pub(crate) fn serve_http<F, R, B>(listener: TcpListener, tls: TlsAcceptor, answer: F, life: &Lifetime)
 where
     F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
     B: hyper::body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
 {
-    accept(listener, tls, life, move |stream, _| {
+    accept(listener, tls, life, move |stream, client| {
         let answer = answer.clone();
         async move {
-            let service = service_fn(move |request| {
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(client.clone());
                 let answer = answer(request);
                 async move { Ok::<_, std::convert::Infallible>(answer.await) }
             });

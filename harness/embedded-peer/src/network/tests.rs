@@ -1,3 +1,5 @@
+mod operations;
+
 use std::net::TcpListener;
 
 use fabric_network::placement::{NodePlacement, Placement, Ports};
@@ -26,6 +28,11 @@ struct Running {
 
 impl Running {
     fn new(topology: &Topology, options: Options) -> Self {
+        Self::changed(topology, options, |_| ())
+    }
+
+    /// With other files than those that are rendered.
+    fn changed(topology: &Topology, options: Options, change: impl FnOnce(&mut Bundle)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut listeners = Vec::new();
         let mut port = || {
@@ -53,7 +60,8 @@ impl Running {
             (node.name, placement)
         });
         let placement = Placement { nodes: nodes.collect(), chaincode_hosts: vec!["127.0.0.1".to_owned()] };
-        let bundle = render(topology, &placement, &RenderOptions::new(options.release, validity())).unwrap();
+        let mut bundle = render(topology, &placement, &RenderOptions::new(options.release, validity())).unwrap();
+        change(&mut bundle);
         let network = Network::start(&bundle, Options { listeners, ..options }).unwrap();
         Self { network, bundle, _directory: directory }
     }
@@ -182,6 +190,44 @@ async fn nothing_is_ordered_before_most_orderers_have_joined() {
     assert!(running.orderers()[1].leave(CHANNEL) && running.orderers()[2].leave(CHANNEL));
     let refused = running.broadcast(envelope).await;
     assert_refused(&refused, Status::ServiceUnavailable, "no Raft leader");
+}
+
+/// Who signed a block of a raft channel, which must verify.
+fn signer_of(bundle: &Bundle, block: &Block) -> Vec<u8> {
+    let metadata = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
+    let [signature] = &metadata.signatures[..] else { panic!("one signature: {metadata:?}") };
+    let header = crate::orderer::writer::header_bytes(block.header.as_ref().unwrap());
+    let by = SignatureHeader::decode(&*signature.signature_header).unwrap().creator;
+    let message = [&*metadata.value, &signature.signature_header, &header].concat();
+    let identity = crate::testing::config(bundle).msps().deserialize(&by).unwrap();
+    identity.verify(&message, &signature.signature).unwrap();
+    by
+}
+
+#[tokio::test]
+async fn each_raft_orderer_signs_the_blocks_since_it_joined() {
+    let running = Running::new(&Topology::duo(), Options::default());
+    running.join_orderers(2);
+    for peer in running.network.nodes().peers() {
+        peer.join(CHANNEL, genesis(&running.bundle)).unwrap();
+    }
+    let envelope = message(&running.user(), CHANNEL, HeaderType::Message, 10);
+    running.broadcast(envelope.clone()).await;
+    running.block(1).await;
+    running.orderers()[2].join(&genesis(&running.bundle)).unwrap();
+    running.broadcast(envelope).await;
+    running.block(2).await;
+
+    let own = |index: usize| running.orderers()[index].signer.identity().to_vec();
+    let fetch = |index: usize, number: &str| running.orderers()[index].fetch(CHANNEL, number).unwrap();
+    for (number, signers) in [("1", [0, 1, 0]), ("2", [0, 1, 2])] {
+        for (index, by) in signers.into_iter().enumerate() {
+            let block = fetch(index, number);
+            assert_eq!(signer_of(&running.bundle, &block), own(by), "block {number} of orderer {index}");
+            assert_eq!(block.header, fetch(0, number).header);
+            assert_eq!(fetch(index, number), block, "it signs once");
+        }
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,27 @@ pub struct OrdererConfiguration {
     pub channel_participation: ParticipationSection,
     /// `Admin`.
     pub admin: AdminSection,
+    /// `Operations`.
+    pub operations: OperationsSection,
+    /// `Metrics`.
+    pub metrics: MetricsSection,
+}
+
+/// The section `Operations`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct OperationsSection {
+    /// Its TLS. Without it, there is no operations service.
+    #[serde(rename = "TLS")]
+    pub tls: TlsSection,
+}
+
+/// The section `Metrics`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct MetricsSection {
+    /// `prometheus`, or none are told.
+    pub provider: String,
 }
 
 /// The section `General`.
@@ -39,6 +60,8 @@ pub struct GeneralSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct TlsSection {
+    /// Whether there is TLS. Obeyed by the operations service; the others always have it.
+    pub enabled: bool,
     /// Certificate.
     pub certificate: PathBuf,
     /// Key.

@@ -10,6 +10,7 @@ pub(crate) mod participation;
 pub(crate) mod registrar;
 mod resources;
 pub(crate) mod service;
+mod signatures;
 pub(crate) mod writer;
 
 use std::collections::BTreeMap;
@@ -94,6 +95,12 @@ impl Orderer {
         let tls = &self.configuration.general.tls;
         let roots = tls.client_auth_required.then_some(&*tls.client_root_cas);
         files.tls(&tls.certificate, &tls.private_key, roots, b"h2")
+    }
+
+    /// The TLS of the operations service.
+    pub(crate) fn operations_tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {
+        let tls = &self.configuration.operations.tls;
+        files.operations_tls(&tls.certificate, &tls.private_key, &tls.client_root_cas, tls.client_auth_required)
     }
 
     /// The TLS of the channel participation API.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Orderer;
 use super::chain::{Chain, ChainState, Submission};
 use super::resources::{Consenters, Resources};
+use super::signatures::Signatures;
 use super::writer::{data_hash, header_hash};
 use crate::clock::Clock;
 use crate::network::server::Lifetime;
@@ -100,6 +101,8 @@ pub(crate) struct Membership {
     pub(crate) chain: Chain,
     /// Its number among the consenters; nothing for a follower.
     pub(crate) number: Option<u32>,
+    /// The signatures that it has of raft blocks.
+    pub(crate) signatures: Signatures,
 }
 
 /// What the channel participation API tells of a channel.
@@ -164,7 +167,8 @@ impl Orderer {
         if let Some(number) = number {
             chain.join(number, self.signer.clone());
         }
-        let membership = Membership { chain, number };
+        let signatures = Signatures::new(chain.blocks().height());
+        let membership = Membership { chain, number, signatures };
         let info = info(&name, &membership);
         self.tell(|| What::Note(format!("joined the channel {name} as {}", info.relation)));
         memberships.insert(name, membership);
@@ -184,7 +188,7 @@ impl Orderer {
     /// Leaves a channel; whether it was there.
     pub(crate) fn leave(&self, name: &str) -> bool {
         let removed = self.memberships.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        let Some(Membership { chain, number }) = removed else { return false };
+        let Some(Membership { chain, number, .. }) = removed else { return false };
         if let Some(number) = number {
             chain.leave(number);
         }
@@ -192,7 +196,7 @@ impl Orderer {
     }
 
     /// A block of a channel: `newest`, `oldest`, `config` or a number.
-    pub(crate) fn fetch(&self, name: &str, id: &str) -> Result<Arc<Block>, String> {
+    pub(crate) fn fetch(&self, name: &str, id: &str) -> Result<Block, String> {
         let membership = self.membership(name).ok_or(NO_CHANNEL)?;
         if membership.number.is_none() {
             return Err("channel is not ready, he is a follower".to_owned());
@@ -204,7 +208,8 @@ impl Orderer {
             "config" => membership.chain.last_config(),
             number => number.parse().map_err(|_| format!("no such block number [{number}] in index"))?,
         };
-        blocks.block(number).ok_or_else(|| format!("no such block number [{number}] in index"))
+        let block = blocks.block(number).ok_or_else(|| format!("no such block number [{number}] in index"))?;
+        Ok(membership.signatures.on(Block::clone(&block), &self.signer))
     }
 
     /// Orders an update of a channel's configuration.

@@ -151,6 +151,7 @@ impl Resources {
         signer: &Signer,
         now: SystemTime,
     ) -> Result<Envelope, SignerError> {
+        let data = config.encode_to_vec();
         let channel_header = ChannelHeader {
             r#type: HeaderType::Config.into(),
             timestamp: Some(now.into()),
@@ -159,9 +160,9 @@ impl Resources {
         };
         let header = Header {
             channel_header: channel_header.encode_to_vec(),
-            signature_header: signer.signature_header()?.encode_to_vec(),
+            signature_header: signer.signature_header(&data)?.encode_to_vec(),
         };
-        let payload = Payload { header: Some(header), data: config.encode_to_vec() }.encode_to_vec();
+        let payload = Payload { header: Some(header), data }.encode_to_vec();
         let signature = signer.sign(&payload)?;
         Ok(Envelope { payload, signature })
     }

@@ -86,8 +86,17 @@ impl deliver::Node for Blocks {
         DeliverResponse { r#type: Some(deliver_response::Type::Status(code.into())) }
     }
 
-    fn block(&self, _: &str, block: &Arc<Block>, content: Content, _: &Signed) -> Result<DeliverResponse, Status> {
-        let block = content.of(block);
+    fn block(
+        &self,
+        channel: &str,
+        block: &Arc<Block>,
+        content: Content,
+        _: &Signed,
+    ) -> Result<DeliverResponse, Status> {
+        let block = match self.0.membership(channel) {
+            Some(membership) => membership.signatures.on(content.of(block), &self.0.signer),
+            None => content.of(block),
+        };
         Ok(DeliverResponse { r#type: Some(deliver_response::Type::Block(block)) })
     }
 }

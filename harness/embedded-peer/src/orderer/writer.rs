@@ -3,7 +3,7 @@
 
 use fabric_protos::common::{
     Block, BlockData, BlockHeader, BlockMetadata, BlockMetadataIndex, IdentifierHeader, LastConfig, Metadata,
-    MetadataSignature, OrdererBlockMetadata,
+    MetadataSignature, OrdererBlockMetadata, SignatureHeader,
 };
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -72,7 +72,7 @@ pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatorie
             };
             let metadata = Metadata { value: metadata.encode_to_vec(), signatures: Vec::new() };
             let value = value(metadata.encode_to_vec()).encode_to_vec();
-            let signature_header = leader.signature_header()?.encode_to_vec();
+            let signature_header = leader.signature_header(&header_bytes)?.encode_to_vec();
             let signature = leader.sign(&[&*value, &signature_header, &header_bytes].concat())?;
             (value, vec![MetadataSignature { signature_header, signature, identifier_header: Vec::new() }])
         }
@@ -82,7 +82,8 @@ pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatorie
             let value = value(metadata.encode_to_vec()).encode_to_vec();
             let mut signatures = Vec::new();
             for (identifier, signer) in quorum {
-                let identifier_header = IdentifierHeader { identifier: *identifier, nonce: signer.nonce()? };
+                let identifier_header =
+                    IdentifierHeader { identifier: *identifier, nonce: signer.nonce_of(&header_bytes)? };
                 let identifier_header = identifier_header.encode_to_vec();
                 let signature = signer.sign(&[&*value, &identifier_header, &header_bytes].concat())?;
                 signatures.push(MetadataSignature { signature_header: Vec::new(), signature, identifier_header });
@@ -96,6 +97,33 @@ pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatorie
     metadata[BlockMetadataIndex::Signatures as usize] = entry(value, signatures);
     metadata[BlockMetadataIndex::LastConfig as usize] = entry(last_config.encode_to_vec(), Vec::new());
     Ok(())
+}
+
+/// The entry for signatures of a raft block, signed by another orderer than it is; nothing when it is
+/// this one's, or has no signature, or those of a quorum.
+pub(crate) fn sign_as(block: &Block, signer: &Signer) -> Result<Option<Vec<u8>>, SignerError> {
+    let (Some(header), Some(metadata)) = (&block.header, &block.metadata) else { return Ok(None) };
+    let entry = metadata.metadata.get(BlockMetadataIndex::Signatures as usize);
+    let Some(Ok(Metadata { value, signatures })) = entry.map(|entry| Metadata::decode(&**entry)) else {
+        return Ok(None);
+    };
+    let [MetadataSignature { signature_header, .. }] = &signatures[..] else { return Ok(None) };
+    let by = SignatureHeader::decode(&**signature_header).unwrap_or_default().creator;
+    if by.is_empty() || by == *signer.identity() {
+        return Ok(None);
+    }
+    let header_bytes = header_bytes(header);
+    let signature_header = signer.signature_header(&header_bytes)?.encode_to_vec();
+    let signature = signer.sign(&[&*value, &signature_header, &header_bytes].concat())?;
+    let signatures = vec![MetadataSignature { signature_header, signature, identifier_header: Vec::new() }];
+    Ok(Some(Metadata { value, signatures }.encode_to_vec()))
+}
+
+/// Replaces a block's entry for signatures.
+pub(crate) fn set_signatures(block: &mut Block, entry: Vec<u8>) {
+    let metadata = &mut block.metadata.get_or_insert_default().metadata;
+    metadata.resize(metadata.len().max(ENTRIES), Vec::new());
+    metadata[BlockMetadataIndex::Signatures as usize] = entry;
 }
 
 /// SHA-256 over all envelopes, one after the other.

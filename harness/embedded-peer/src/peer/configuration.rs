@@ -18,6 +18,26 @@ pub struct PeerConfiguration {
     pub peer: PeerSection,
     /// `ledger`.
     pub ledger: LedgerSection,
+    /// `operations`.
+    pub operations: OperationsSection,
+    /// `metrics`.
+    pub metrics: MetricsSection,
+}
+
+/// The section `operations`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OperationsSection {
+    /// Its TLS. Without it, there is no operations service.
+    pub tls: TlsSection,
+}
+
+/// The section `metrics`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct MetricsSection {
+    /// `prometheus`, or none are told.
+    pub provider: String,
 }
 
 /// The section `peer`.
@@ -67,6 +87,8 @@ impl Default for PeerSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TlsSection {
+    /// Whether there is TLS. Obeyed by the operations service; the others always have it.
+    pub enabled: bool,
     /// Certificate.
     pub cert: FileName,
     /// Key.

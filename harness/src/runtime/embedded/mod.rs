@@ -8,10 +8,13 @@ mod record;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use embedded_peer::clock::Clock;
 use embedded_peer::network::{Network as Nodes, Options};
 use embedded_peer::trace::Tracer;
 use fabric_network::bundle::Bundle;
+use fabric_network::identity::Validity;
 use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
@@ -41,11 +44,20 @@ impl EmbeddedRuntime {
         Self { options, release, version: release.to_string(), seed: None }
     }
 
-    /// Makes what the nodes draw by lot the same in each run.
+    /// Makes what the nodes draw by lot the same in each run, and their ports as far as they are free.
+    /// The same blocks need keys of a seed as well: [`RenderOptions::seed`] and [`Validity::fixed`].
+    ///
+    /// [`RenderOptions::seed`]: fabric_network::render::RenderOptions::seed
+    /// [`Validity::fixed`]: fabric_network::identity::Validity::fixed
     #[must_use]
-    pub fn seed(mut self, seed: Option<u64>) -> Self {
+    pub fn with_seed(mut self, seed: Option<u64>) -> Self {
         self.seed = seed;
         self
+    }
+
+    /// What the nodes' nonces, signatures and ports come from, if they are the same in each run.
+    pub fn seed(&self) -> Option<u64> {
+        self.seed
     }
 
     /// The release line that the nodes behave as, such as `3.1`.
@@ -63,7 +75,7 @@ impl EmbeddedRuntime {
         topology: &Topology,
         chaincodes: &[(&str, &ServerSource)],
     ) -> Result<Placed, RuntimeError> {
-        loopback::place(&self.options, topology, chaincodes, false, |ports| {
+        loopback::place(&self.options, topology, chaincodes, false, self.seed, |ports| {
             PlacedIn::Embedded(Prepared { release: self.release, seed: self.seed, ports })
         })
     }
@@ -130,11 +142,14 @@ impl Prepared {
             // Builders read the peers' files.
             files::write_node(bundle, spec, directory)?;
             let ports = spec.placement.ports;
-            let own: Vec<u16> = [Some(ports.grpc), ports.admin].into_iter().flatten().collect();
+            let own: Vec<u16> = [Some(ports.grpc), Some(ports.operations), ports.admin].into_iter().flatten().collect();
             listeners.extend(self.ports.hand_over(&own));
         }
         let (release, seed, temporary) = (self.release, self.seed, Some(temporary.to_owned()));
-        let nodes = Options { release, seed, tracer, temporary, listeners, ..Options::default() };
+        // Configuration blocks tell the time. Certificates of a seed were valid then.
+        let noon = Validity::fixed().not_before + Duration::from_hours(12);
+        let clock = bundle.identities.seed.map_or_else(Clock::default, |_| Clock::stopped(noon));
+        let nodes = Options { release, seed, clock, tracer, temporary, listeners, ..Options::default() };
         Nodes::start(bundle, nodes).map_err(RuntimeError::Embedded)
     }
 }

@@ -29,12 +29,14 @@ pub(super) use server::{Server, Surroundings, start};
 const HOST: &str = "127.0.0.1";
 const PORTS_PER_NODE: usize = 3;
 
-/// Takes a place for every node and chaincode server: ports, and directories below the run's own.
+/// Takes a place for every node and chaincode server: ports, and directories below the run's own. A
+/// seed repeats the ports.
 pub(super) fn place(
     options: &RuntimeOptions,
     topology: &Topology,
     chaincodes: &[(&str, &ServerSource)],
     can_tap: bool,
+    seed: Option<u64>,
     inner: impl FnOnce(Arc<Ports>) -> PlacedIn,
 ) -> Result<Placed, RuntimeError> {
     let custody = Arc::new(Custody::begin(&options.parent, &options.reaper, None)?);
@@ -46,7 +48,7 @@ pub(super) fn place(
     let run = custody.workspace().directory().to_owned();
     let tapped = if options.tap && can_tap { chaincodes.len() } else { 0 };
     let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len() + tapped;
-    let (ports, mut free) = Ports::take(count).map_err(|source| RuntimeError::Ports { count, source })?;
+    let (ports, mut free) = Ports::take(count, seed).map_err(|source| RuntimeError::Ports { count, source })?;
     let nodes = topology
         .nodes()
         .map(|node| {

@@ -27,15 +27,20 @@ pub(in crate::runtime) struct Ports {
 }
 
 impl Ports {
-    /// Takes `count` free ports; they are handed out in `free`.
-    pub(in crate::runtime) fn take(count: usize) -> io::Result<(Self, VecDeque<u16>)> {
-        Self::take_on(Ipv4Addr::LOCALHOST, count)
+    /// Takes `count` free ports; they are handed out in `free`. With a seed they are the same each time,
+    /// as far as they are free.
+    pub(in crate::runtime) fn take(count: usize, seed: Option<u64>) -> io::Result<(Self, VecDeque<u16>)> {
+        Self::of(Ipv4Addr::LOCALHOST, count, seed)
     }
 
-    /// As [`Ports::take`], of another address.
+    /// Takes `count` free ports of another address.
     pub(in crate::runtime) fn take_on(address: Ipv4Addr, count: usize) -> io::Result<(Self, VecDeque<u16>)> {
+        Self::of(address, count, None)
+    }
+
+    fn of(address: Ipv4Addr, count: usize, seed: Option<u64>) -> io::Result<(Self, VecDeque<u16>)> {
         let kernels_choice = || kernels_choice(address);
-        let held = free_in(address, &range())
+        let held = free_in(address, &range(), seed)
             .chain(std::iter::repeat_with(kernels_choice).map_while(Result::ok))
             .take(count)
             .collect::<Vec<_>>();
@@ -74,10 +79,16 @@ fn range() -> Range<u16> {
 }
 
 /// The free ones among a thousand ports, beginning anywhere, so that runs side by side seldom meet.
-fn free_in(address: Ipv4Addr, range: &Range<u16>) -> impl Iterator<Item = (u16, TcpListener)> + use<> {
+fn free_in(
+    address: Ipv4Addr,
+    range: &Range<u16>,
+    seed: Option<u64>,
+) -> impl Iterator<Item = (u16, TcpListener)> + use<> {
     let Range { start, end } = *range;
     let length = u64::from(end.saturating_sub(start));
-    let offset = RandomState::new().hash_one(std::process::id());
+    // Seeds that follow each other are to lie apart.
+    let of_seed = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+    let offset = seed.map_or_else(|| RandomState::new().hash_one(std::process::id()), of_seed);
     (0..length.min(1000)).filter_map(move |step| {
         let port = start + u16::try_from((offset % length + step) % length).ok()?;
         Some((port, TcpListener::bind((address, port)).ok()?))
@@ -91,7 +102,7 @@ mod tests {
 
     #[test]
     fn ports_are_different_and_taken_until_they_are_released() {
-        let (ports, free) = Ports::take(20).unwrap();
+        let (ports, free) = Ports::take(20, None).unwrap();
         assert_eq!(free.iter().collect::<BTreeSet<_>>().len(), 20);
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         assert_eq!(bind(free[0]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
@@ -100,5 +111,12 @@ mod tests {
         bind(free[1]).unwrap_err();
         let outgoing = range().end;
         assert!(free.iter().all(|port| (LOWEST..outgoing).contains(port)), "{free:?}");
+    }
+
+    #[test]
+    fn a_seed_repeats_its_ports() {
+        let take = |seed| Ports::take(5, Some(seed)).unwrap().1;
+        assert_eq!(take(7), take(7));
+        assert_ne!(take(7), take(8));
     }
 }

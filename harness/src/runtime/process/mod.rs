@@ -62,7 +62,7 @@ impl ProcessRuntime {
         topology: &Topology,
         chaincodes: &[(&str, &ServerSource)],
     ) -> Result<Placed, RuntimeError> {
-        loopback::place(&self.options, topology, chaincodes, true, |ports| {
+        loopback::place(&self.options, topology, chaincodes, true, None, |ports| {
             PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports })
         })
     }

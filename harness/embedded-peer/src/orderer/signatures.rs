@@ -1,0 +1,48 @@
+//! Each raft orderer signs the blocks of its own ledger: what it gives out has its own signature, not
+//! the leader's (`orderer/common/multichannel/blockwriter.go`). Blocks from before it joined keep the
+//! signature with which it got them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fabric_protos::common::Block;
+
+use super::writer;
+use crate::signer::Signer;
+
+/// The signatures of one orderer for one channel, made when they are asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Signatures {
+    /// The number of the first block that it signs itself.
+    since: u64,
+    /// The block's entry for signatures, by the hash of its header.
+    made: Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>,
+}
+
+impl Signatures {
+    pub(crate) fn new(since: u64) -> Self {
+        Self { since, made: Arc::default() }
+    }
+
+    /// The block as this orderer has it.
+    pub(crate) fn on(&self, mut block: Block, signer: &Signer) -> Block {
+        let Some(header) = block.header.as_ref().filter(|header| header.number >= self.since) else { return block };
+        let key = writer::header_hash(header);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = match made.get(&key) {
+            Some(own) => Some(own.clone()),
+            None => match writer::sign_as(&block, signer) {
+                Ok(own) => own.inspect(|own| drop(made.insert(key, own.clone()))),
+                Err(error) => {
+                    tracing::error!("a block keeps another orderer's signature: {error}");
+                    None
+                }
+            },
+        };
+        drop(made);
+        if let Some(own) = own {
+            writer::set_signatures(&mut block, own);
+        }
+        block
+    }
+}

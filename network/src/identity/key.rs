@@ -1,0 +1,85 @@
+//! Keys, drawn by lot or made from a seed, and signatures with them.
+//!
+//! Fabric takes only signatures with a low S, and rewrites certificates whose own signature has a
+//! high one, which then differ from what was issued (`msp/cert.go`). So these keys sign with a low S
+//! from the start.
+
+use p256::SecretKey;
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{self, Signature};
+use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
+use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
+use sha2::{Digest as _, Sha256};
+
+use super::PrivateKey;
+
+/// Where keys come from.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    seed: Option<u64>,
+}
+
+impl Keys {
+    pub(super) fn new(seed: Option<u64>) -> Self {
+        Self { seed }
+    }
+
+    /// A key, and the same in PEM. With a seed it is `owner`'s, and its signatures are repeatable.
+    pub(super) fn key(self, owner: &str) -> Result<(LowS, PrivateKey), rcgen::Error> {
+        let Some(seed) = self.seed else {
+            let pair = KeyPair::generate()?;
+            let pem = PrivateKey::from_pem(pair.serialize_pem());
+            return Ok((LowS::new(pair), pem));
+        };
+        let secret = seeded(seed, owner);
+        let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        let pair = KeyPair::from_pem(&pem)?;
+        Ok((LowS { pair, repeatable: Some(secret.into()) }, PrivateKey::from_pem(pem.as_str())))
+    }
+}
+
+/// The first number of the owner's that is a key, which nearly every number is.
+fn seeded(seed: u64, owner: &str) -> SecretKey {
+    let digest = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(owner);
+    let numbers = (0_u64..).map(|count| digest.clone().chain_update(count.to_be_bytes()).finalize());
+    let mut keys = numbers.filter_map(|number| SecretKey::from_slice(&number).ok());
+    loop {
+        if let Some(key) = keys.next() {
+            return key;
+        }
+    }
+}
+
+/// A key whose signatures have the lower of the two possible values of S.
+pub(super) struct LowS {
+    pair: KeyPair,
+    /// Signs as RFC 6979 has it.
+    repeatable: Option<ecdsa::SigningKey>,
+}
+
+impl LowS {
+    /// Another signature each time.
+    pub(super) fn new(pair: KeyPair) -> Self {
+        Self { pair, repeatable: None }
+    }
+}
+
+impl PublicKeyData for LowS {
+    fn der_bytes(&self) -> &[u8] {
+        self.pair.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        PublicKeyData::algorithm(&self.pair)
+    }
+}
+
+impl SigningKey for LowS {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let signature: Signature = match &self.repeatable {
+            Some(key) => key.try_sign(message).map_err(|_| rcgen::Error::RemoteKeyError)?,
+            None => Signature::from_der(&self.pair.sign(message)?).map_err(|_| rcgen::Error::RemoteKeyError)?,
+        };
+        Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+    }
+}
