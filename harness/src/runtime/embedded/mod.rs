@@ -117,7 +117,7 @@ impl Prepared {
             let record = Record::begin(&tracer);
             // The processes start while the nodes are made.
             let nodes = async { self.nodes(options, custody, bundle, &temporary, tracer) };
-            let (_, network) = tokio::try_join!(serving, nodes)?;
+            let ((), network) = tokio::try_join!(serving, nodes)?;
             Ok(Network { running: network, record, nodes: bundle.nodes.iter().map(reached).collect(), chaincodes })
         };
         bring_up.await.map_err(|source| StartError { source: Box::new(source), logs: log::all_in(&logs) })

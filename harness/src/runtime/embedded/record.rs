@@ -4,15 +4,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use embedded_peer::trace::{BuilderStep, Direction, Event, Tracer, What};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::report::messages::{Content, Journal, Message, Party, Role, decode, timestamp};
 
-/// How many events are kept, the newest.
-const LIMIT: usize = 20_000;
+/// How many events are kept, the newest. Those of a transaction hold what the chaincode was sent: some
+/// kilobytes.
+const LIMIT: usize = 10_000;
+
+/// How long events gather before they are kept: waking a task for each costs as much as the rest.
+const GATHERING: Duration = Duration::from_millis(5);
 
 /// Events of all nodes, in order, each told in words only when it is asked for.
 #[derive(Clone, Debug)]
@@ -50,13 +54,24 @@ impl Record {
                         Some(event) => keep(&kept, event),
                         None => return,
                     },
-                    done = asked.recv() => {
-                        events.drain().into_iter().for_each(|event| keep(&kept, event));
-                        match done {
-                            Some(done) => { let _ = done.send(()); }
-                            None => return,
+                    done = asked.recv() => match done {
+                        Some(done) => {
+                            events.drain().into_iter().for_each(|event| keep(&kept, event));
+                            let _ = done.send(());
+                            continue;
                         }
+                        None => return,
                     }
+                }
+                // Until somebody asks, or it is time.
+                let more = tokio::time::timeout(GATHERING, asked.recv()).await;
+                events.drain().into_iter().for_each(|event| keep(&kept, event));
+                match more {
+                    Ok(Some(done)) => {
+                        let _ = done.send(());
+                    }
+                    Ok(None) => return,
+                    Err(_) => {}
                 }
             }
         });
