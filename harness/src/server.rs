@@ -156,7 +156,8 @@ impl Address {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// `HOST:PORT` of another host.
+    /// The same port of another host.
+    #[must_use]
     pub fn at(&self, host: &str) -> Self {
         Self { host: host.to_owned(), port: self.port }
     }
@@ -299,7 +300,9 @@ impl ServerSection {
             let what = "the environment of a server at an `address` is yours to set; leave `environment` out";
             return Err(Mistake { at, what: what.to_owned() });
         }
-        let absolute = |path: &Path| std::path::absolute(base.join(path)).unwrap_or_else(|_| base.join(path));
+        // An empty path is none to the system.
+        let here = Path::new(".").join(base);
+        let absolute = |path: &Path| std::path::absolute(here.join(path)).unwrap_or_else(|_| here.join(path));
         let mut arguments = arguments.map(Spanned::into_inner).unwrap_or_default();
         let (source, at) = if let Some(program) = program {
             let path = absolute(program.as_ref());

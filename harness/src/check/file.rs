@@ -27,8 +27,8 @@ pub struct CaseFile {
     pub tls: Option<TlsMode>,
     /// The cases.
     pub cases: Vec<Case>,
-    /// Its name.
-    file: String,
+    /// The file's name.
+    name: String,
     /// Where the first section is that is no case, if there is one.
     section: Option<Place>,
     /// Where the first case is.
@@ -129,7 +129,7 @@ impl CaseFile {
     ///
     /// When a file can't be read, and as [`from_toml`](Self::from_toml).
     pub fn read(path: &Path) -> Result<Self, CaseFileError> {
-        Text::read(path)?.file(false)
+        Source::read(path)?.file(false)
     }
 
     /// As [`CaseFile::read`], with how the server is started.
@@ -138,7 +138,7 @@ impl CaseFile {
     ///
     /// As [`CaseFile::read`]; when that is not said, or names what is not there.
     pub fn read_with_server(path: &Path) -> Result<Self, CaseFileError> {
-        Text::read(path)?.file(true)
+        Source::read(path)?.file(true)
     }
 
     /// Reads definition and cases from TOML text; `file` is named in errors.
@@ -147,7 +147,7 @@ impl CaseFile {
     ///
     /// When the text is no TOML, has unknown fields, or a case contradicts itself.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
-        Text { file: file.to_owned(), text: text.to_owned(), directory: None }.file(false)
+        Source { file: file.to_owned(), text: text.to_owned(), directory: None }.file(false)
     }
 
     /// What a file with this definition and server, and without cases, would be.
@@ -161,11 +161,11 @@ impl CaseFile {
     ///
     /// When there is none, or when the first must be an `init` and is not.
     pub fn check_cases(&self, chaincode: &ChaincodeSection) -> Result<(), CaseFileError> {
-        let Some(first) = self.cases.first() else { return Err(CaseFileError::Empty { file: self.file.clone() }) };
+        let Some(first) = self.cases.first() else { return Err(CaseFileError::Empty { file: self.name.clone() }) };
         if chaincode.init_required && !first.init {
             let ((line, column), name) = (self.first, first.name.clone());
             let reason = "the definition has init_required, so the first case must have `init = true`";
-            return Err(CaseFileError::Case { file: self.file.clone(), line, column, name, reason });
+            return Err(CaseFileError::Case { file: self.name.clone(), line, column, name, reason });
         }
         Ok(())
     }
@@ -178,19 +178,19 @@ impl CaseFile {
     pub fn check_nothing_else(&self, other: &Path) -> Result<(), CaseFileError> {
         let Some((line, column)) = self.section else { return Ok(()) };
         let reason = format!("only the cases are taken from here; {} has the rest", other.display());
-        Err(CaseFileError::Section { file: self.file.clone(), line, column, reason })
+        Err(CaseFileError::Section { file: self.name.clone(), line, column, reason })
     }
 }
 
 /// What is read.
-struct Text {
+struct Source {
     file: String,
     text: String,
     /// To which paths are relative; without one, what is named is not read.
     directory: Option<PathBuf>,
 }
 
-impl Text {
+impl Source {
     fn read(path: &Path) -> Result<Self, CaseFileError> {
         let file = path.display().to_string();
         let text = text_of(path, &file)?;
@@ -214,7 +214,7 @@ impl Text {
             .map_err(|source| CaseFileError::Syntax { file: self.file.clone(), source: Box::new(source) })?;
         let sections = [chaincode.as_ref().map(|at| at.span().start), server.as_ref().map(|at| at.span().start)];
         let mut file = CaseFile {
-            file: self.file.clone(),
+            name: self.file.clone(),
             section: sections.into_iter().flatten().min().map(|byte| self.place(byte)),
             first: self.place(cases.first().map_or(0, |case| case.span().start)),
             ..CaseFile::default()

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use fabric_harness::check::cases::CaseFile;
 
 use crate::e2e::E2e;
 use crate::fake::soon;
@@ -53,6 +56,15 @@ fn a_command_is_started_restarted_and_ended() {
     assert!(text.contains("2 passed, 0 failed, 0 not run") && text.contains("chaincode TLS mtls"), "{text}");
     // Its environment bears no mark, so it is looked for by its program.
     soon("the server has ended", || servers_of(&e2e).is_empty());
+}
+
+#[test]
+fn a_file_of_the_working_directory_needs_no_directory_in_its_name() {
+    let mut e2e = with_file(&format!("[server]\ncommand = ['./server']\n{CASES}"), &["--keep", "never"]);
+    std::os::unix::fs::symlink(sample(), e2e.path("server")).unwrap();
+    e2e.chaincode = Some("my.toml".to_owned());
+    let output = e2e.command().current_dir(e2e.path("")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 /// The samples that serve for a run: they have a file of it in their environment.
@@ -227,4 +239,118 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
     }
     let told = said(&with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]), 2);
     assert!(told.contains("my.toml has no case; begin one with [[case]]"), "{told}");
+}
+
+/// A directory of `docs/examples`.
+fn example(language: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(language)
+}
+
+#[test]
+fn the_examples_can_be_read() {
+    for language in ["go", "java", "node", "rust"] {
+        let path = example(language).join("chaincode.toml");
+        let cases = CaseFile::read(&path).unwrap_or_else(|error| panic!("{language}: {error}")).cases;
+        assert!(cases.len() > 3 && cases.iter().any(|case| case.error.is_some()), "{language}: {}", cases.len());
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("\n[server]\n"), "{language} says nothing of its server");
+    }
+}
+
+#[test]
+fn the_example_for_rust_passes() {
+    // Its program is where cargo puts it, which need not be where the tests have theirs.
+    let cases = example("rust").join("chaincode.toml").display().to_string();
+    let e2e = E2e::new(&["--runtime", "embedded", "--keep", "never", "--cases", &cases]);
+    let text = said(&e2e, 0);
+    assert!(text.contains("4 passed, 0 failed, 0 not run"), "{text}");
+}
+
+#[test]
+#[ignore = "needs Node.js with fabric-contract-api and fabric-shim in NODE_PROJECT"]
+fn needs_node_the_example_for_node_passes() {
+    let modules =
+        PathBuf::from(std::env::var_os("NODE_PROJECT").expect("NODE_PROJECT is not set")).join("node_modules");
+    for tls in ["off", "tls", "mtls"] {
+        let mut e2e = E2e::new(&["--runtime", "embedded", "--keep", "never", "--tls", tls]);
+        for name in ["chaincode.toml", "index.js", "package.json"] {
+            e2e.file(name, &fs::read_to_string(example("node").join(name)).unwrap());
+        }
+        std::os::unix::fs::symlink(&modules, e2e.path("node_modules")).unwrap();
+        e2e.chaincode = Some(e2e.path("chaincode.toml").display().to_string());
+        let text = said(&e2e, 0);
+        assert!(text.contains("6 passed, 0 failed, 0 not run"), "{text}");
+    }
+}
+
+/// An image of the sample and nothing else, whose user is nobody in particular. It goes with this.
+struct Image(String);
+
+impl Image {
+    fn new() -> Self {
+        let name = format!("fabric-harness-test/chaincode:{}", std::process::id());
+        let script = "cp \"$0\" \"$1/server\" && tar -C \"$1\" -c server | \
+                      docker import --change 'ENTRYPOINT [\"/server\"]' --change 'USER 1234' - \"$2\"";
+        let scratch = tempfile::tempdir().unwrap();
+        let mut import = Command::new("sh");
+        let import = import.args(["-c", script, &sample()]).arg(scratch.path()).arg(&name).output().unwrap();
+        assert!(import.status.success(), "{import:?}");
+        Self(name)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rmi", "--force", &self.0]).output();
+    }
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images, and the docker command"]
+fn needs_docker_an_image_is_started_restarted_and_removed() {
+    let image = Image::new();
+    for tls in ["off", "mtls"] {
+        let file = format!("[server]\nimage = '{}'\nenvironment = {{ RUST_LOG = 'debug' }}\n{CASES}", image.0);
+        let text = said(&on("docker", &file, &["--keep", "never", "--tls", tls]), 0);
+        assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+    }
+    // Several names are several containers.
+    let file = format!("[chaincode]\nname = 'one'\nalso_named = ['other']\n[server]\nimage = '{}'\n{CASES}", image.0);
+    let text = said(&on("docker", &file, &["--keep", "never"]), 0);
+    assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_an_image_that_is_not_there_is_told_before_anything_starts() {
+    let file = format!("[server]\nimage = 'localhost:1/fabric-harness-test/absent:1'\n{CASES}");
+    let text = said(&on("docker", &file, &[]), 2);
+    assert!(text.contains("the image localhost:1/fabric-harness-test/absent:1 of the chaincode server"), "{text}");
+    assert!(text.contains("build, load or pull it") && !text.contains("render the network"), "{text}");
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_a_command_runs_on_this_machine() {
+    let file = format!("[server]\n{}{CASES}", command());
+    for tls in ["off", "mtls"] {
+        let e2e = on("docker", &file, &["--keep", "never", "--tls", tls]);
+        let text = said(&e2e, 0);
+        assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+        soon("the server has ended", || servers_of(&e2e).is_empty());
+    }
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_a_server_at_an_address_is_reached_from_the_containers() {
+    let address = format!("localhost:{}", free_port());
+    let mut e2e = E2e::new(&["--runtime", "docker", "--keep", "never"]);
+    let cases = e2e.file("cases.toml", CASES);
+    e2e.arguments.extend(["--cases".to_owned(), cases]);
+    e2e.chaincode = Some(address.clone());
+    let (code, text) = with_server_at(&e2e, &address);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("1 passed, 0 failed, 1 not run"), "{text}");
+    e2e.assert_nothing_left();
 }
