@@ -134,7 +134,8 @@ fn with_server_at(e2e: &E2e, address: &str) -> (Option<i32>, String) {
     let mut text = String::new();
     let mut server: Option<Child> = None;
     while let Some(Ok(line)) = lines.next() {
-        text += &format!("{line}\n");
+        text.push_str(&line);
+        text.push('\n');
         if let Some((_, rest)) = line.split_once(&format!("for the chaincode server at {address}")) {
             let file = rest.split_once("variables of ").unwrap().1.split_once(',').unwrap().0;
             let id = rest.split_once("CHAINCODE_ID=").unwrap().1;
