@@ -37,11 +37,13 @@ fn shortened(text: &str, limit: usize) -> String {
 pub(crate) fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.contains("PRIVATE KEY") => presentable(text),
-        Ok(text) if !text.chars().any(|c| c.is_control() && !c.is_whitespace()) => {
-            format!("{:?}", shortened(text, PART))
-        }
+        Ok(text) if is_text(text) => format!("{:?}", shortened(text, PART)),
         _ => format!("{} bytes", bytes.len()),
     }
+}
+
+fn is_text(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() && !c.is_whitespace())
 }
 
 /// A proposal as a call: chaincode, function, arguments, channel, and of transient data names and sizes.
@@ -88,7 +90,12 @@ pub(crate) fn response(response: &Response) -> String {
         text = format!("{text}, {}", response.message);
     }
     if !response.payload.is_empty() {
-        text = format!("{text}, {}", bytes(&response.payload));
+        // As it is, without the escapes of an argument: mostly it is JSON.
+        let payload = match std::str::from_utf8(&response.payload) {
+            Ok(payload) if is_text(payload) => shortened(payload, 2 * PART),
+            _ => format!("{} bytes", response.payload.len()),
+        };
+        text = format!("{text}, {payload}");
     }
     text
 }
@@ -131,6 +138,16 @@ mod tests {
         assert_eq!(text, r#"mychannel: basic Create("a\"1", 2 bytes), transient {asset: 2 bytes, price: 9 bytes}"#);
         let broken = SignedProposal { proposal_bytes: vec![0xff; 9], ..SignedProposal::default() };
         assert!(proposal(&broken).contains("can't be decoded"));
+    }
+
+    #[test]
+    fn a_response_has_its_payload_as_it_is() {
+        let told = |payload: &[u8]| response(&Response { status: 200, payload: payload.into(), ..Response::default() });
+        assert_eq!(told(br#"{"ID":"a"}"#), r#"status 200, {"ID":"a"}"#);
+        assert_eq!(told(b"\x00\x01"), "status 200, 2 bytes");
+        assert_eq!(told(b""), "status 200");
+        let refused = Response { status: 500, message: "no asset".to_owned(), ..Response::default() };
+        assert_eq!(response(&refused), "status 500, no asset");
     }
 
     #[test]
