@@ -93,7 +93,7 @@ pub struct RuntimeOptions {
     pub reaper: Reaper,
     /// How long everything may take to be ready once it is started. Default: 60 s.
     pub timeout: Duration,
-    /// Whether what passes between peers and chaincode servers shall be seen, by a [tap](crate::tap)
+    /// Whether what passes between peers and chaincode servers shall be seen, by a [`Tap`]
     /// between them where there is no other way. Default: no.
     pub tap: bool,
     /// How a node is asked. Default: a gRPC call over TLS.
