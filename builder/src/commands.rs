@@ -7,16 +7,15 @@ use std::io::Stderr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ccaas_builder::connection::Field;
-use ccaas_builder::explain::{Explanation, explain};
-use ccaas_builder::package::{Contents, MAX_PACKAGE, MAX_SETTING, Opened, PackageError, package_id, read_file};
-use ccaas_builder::report::Report;
-use ccaas_builder::{Environment, Exit, tls};
+use crate::connection::Field;
+use crate::explain::{Explanation, explain};
+use crate::package::{Contents, MAX_PACKAGE, MAX_SETTING, Opened, PackageError, package_id, read_file};
+use crate::report::{Report, show};
+use crate::{Environment, Exit, tls};
 use serde_json::Value;
 
-use crate::show;
-
-pub(crate) const USAGE: &str = "\
+/// What `--help` of the program says of them.
+pub const USAGE: &str = "\
        ccaas-builder explain PACKAGE|DIR        what these would do with it, keys masked
        ccaas-builder inspect PACKAGE            type, label, ID, files, connection, certificates
        ccaas-builder package OUTPUT [OPTION…]   write a package, print its ID
@@ -28,7 +27,7 @@ pub(crate) const USAGE: &str = "\
 ";
 
 /// A package, or a directory that one was unpacked to.
-pub(crate) fn explain_path(path: &Path, report: &mut Report<Stderr>) -> Exit {
+pub fn explain_path(path: &Path, report: &mut Report<Stderr>) -> Exit {
     let environment = Environment::from_process();
     let outer = path.join("code.tar.gz");
     let explained = if path.is_dir() && outer.is_file() {
@@ -51,15 +50,17 @@ pub(crate) fn explain_path(path: &Path, report: &mut Report<Stderr>) -> Exit {
     }
 }
 
-pub(crate) fn inspect(path: &Path, report: &mut Report<Stderr>) -> Exit {
+/// Type, label, ID, files, connection and certificates of a package, on stdout.
+pub fn inspect(path: &Path, report: &mut Report<Stderr>) -> Exit {
     match open(path) {
         Ok(package) => show(&package.describe(SystemTime::now()), report),
         Err(error) => failure("inspect", &error, report),
     }
 }
 
-/// `arguments` begin with the output file.
-pub(crate) fn package(arguments: &[&Path], report: &mut Report<Stderr>) -> Exit {
+/// Writes a package, and prints its ID on stdout. `arguments` are those of the program: the output file,
+/// then options with their values.
+pub fn package(arguments: &[&Path], report: &mut Report<Stderr>) -> Exit {
     let Some((output, options)) = arguments.split_first() else {
         report.error("package: found no arguments, expected package OUTPUT [OPTION…]");
         return Exit::Usage;

@@ -13,8 +13,9 @@
 //! explain DIR                   all of this, told and not done             explain.rs
 //! ```
 //!
-//! Nothing here opens a socket, starts a process, or reads an environment variable by itself:
-//! what a peer sets for its builder comes in as an [`Environment`]. Whatever a package contains
+//! Nothing here opens a socket or starts a process, and nothing but [`commands`], which are for people,
+//! reads an environment variable by itself: what a peer sets for its builder comes in as an
+//! [`Environment`]. Whatever a package contains
 //! is untrusted: it is read with limits, never followed through links, and never panics.
 //!
 //! The behavior of the peer that this relies on is described in Fabric's documentation
@@ -23,6 +24,8 @@
 
 pub mod address;
 mod build;
+#[cfg(feature = "package")]
+pub mod commands;
 pub mod config;
 pub mod connection;
 mod detect;

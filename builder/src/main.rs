@@ -2,15 +2,14 @@
 //! first argument. Reads the command line and the environment, calls the library, reports on
 //! stderr, and ends with an [`Exit`] code.
 
-#[cfg(feature = "package")]
-mod commands;
-
 use std::ffi::OsString;
-use std::io::{self, Stderr, Write as _};
+use std::io::{self, Stderr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ccaas_builder::report::{LEVEL_VARIABLE, Report};
+#[cfg(feature = "package")]
+use ccaas_builder::commands;
+use ccaas_builder::report::{LEVEL_VARIABLE, Report, show};
 use ccaas_builder::{Environment, Exit, install};
 
 const HEAD: &str = "\
@@ -71,17 +70,6 @@ fn dispatch(command: &str, paths: &[&Path], report: &mut Report<Stderr>) -> Exit
         ("--help" | "-h" | "help", _) => show(&format!("{HEAD}{COMMANDS}{TAIL}\n"), report),
         ("--version" | "-V", _) => show(concat!("ccaas-builder ", env!("CARGO_PKG_VERSION"), "\n"), report),
         _ => usage(command, paths.len(), report),
-    }
-}
-
-/// Prints what was asked for. Who stops reading has read enough.
-fn show(text: &str, report: &mut Report<Stderr>) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            report.error(&format!("standard output: {error}"));
-            Exit::Io
-        }
-        _ => Exit::Success,
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the programs say on stderr, the only place where a peer looks: lines that are short (it
-//! stops reading at 64 KiB), one summary at info, and the reason for a failure at any level.
+//! stops reading at 64 KiB), one summary at info, and the reason for a failure at any level; and, on
+//! stdout, what a person asked for.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::error::BuilderError;
+use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
 
 /// The variable with the least important level that is shown.
@@ -26,6 +28,17 @@ pub enum Level {
     Info,
     /// Every step.
     Debug,
+}
+
+/// Prints on stdout what was asked for. Who stops reading has read enough.
+pub fn show<W: Write>(text: &str, report: &mut Report<W>) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            report.error(&format!("standard output: {error}"));
+            Exit::Io
+        }
+        _ => Exit::Success,
+    }
 }
 
 /// Writes the lines that are important enough.

@@ -5,8 +5,11 @@
 
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
+use crate::doctor::DoctorOptions;
+use crate::packaging::{InspectOptions, PackageOptions};
 use crate::runtime::ServerSource;
 use crate::server::{Address, Server, is_program};
+use crate::stay::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions, UpOptions};
 use clap::{Parser, Subcommand, ValueEnum};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
@@ -22,8 +25,11 @@ const DEFAULT_TIMEOUT: u64 = 60;
 
 /// Runs a Hyperledger Fabric network and checks chaincode on it.
 #[derive(Debug, Parser)]
-#[command(name = "fabric-harness", version, about, max_term_width = 100)]
+#[command(name = "fabric-harness", version, about, max_term_width = 100, disable_help_flag = true)]
 pub struct Cli {
+    /// Print this help; `fabric-harness help COMMAND` says more.
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort)]
+    pub help: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -33,43 +39,87 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a network, deploy the chaincode, check it, and leave nothing behind.
-    ///
-    /// Exit codes: 0, every case passed; 1, a case failed; 2, the cases could not be run.
+    #[command(after_help = "Exit codes: 0, every case passed; 1, a case failed; 2, the cases could not be run.")]
     E2e(Box<E2eOptions>),
     /// Tell which runtimes are possible here: a line each, `NAME<TAB>yes|no<TAB>WHY`.
+    #[command(after_help = "Exit codes: 0, told; 2, the options are wrong.")]
     Probe(FabricOptions),
     /// Turn the known failures in logs into cause and cure.
-    ///
-    /// Exit codes: 0, a known failure was found; 1, none; 2, a log can't be read.
+    #[command(after_help = "Exit codes: 0, a known failure was found; 1, none; 2, a log can't be read.")]
     Explain(crate::explain::ExplainOptions),
     /// Render the network for an operator: Compose, Kubernetes, or files for programs on one machine.
-    ///
-    /// Exit codes: 0, written; 2, not, and nothing was touched.
+    #[command(after_help = "Exit codes: 0, written; 2, not, and nothing was touched.")]
     Bundle(Box<crate::bundle::BundleOptions>),
     /// Create the channels of a bundle that runs, deploy its chaincode, and ask it on every peer.
-    ///
-    /// Exit codes: 0, the chaincode answers; 2, it could not be deployed.
+    #[command(after_help = "Exit codes: 0, the chaincode answers; 2, it could not be deployed.")]
     Deploy(crate::bundle::DeployOptions),
-    /// Tell whether a server is ready, for health checks. Exit codes: 0, it is; 1, it is not.
+    /// Tell whether a server is ready, for health checks.
+    #[command(after_help = "Exit codes: 0, it is; 1, it is not.")]
     Ready(crate::bundle::ReadyOptions),
     /// Put this program into a directory, for containers without a shell.
+    #[command(after_help = "Exit codes: 0, done; 2, it can't be.")]
     Install(crate::bundle::InstallOptions),
+    /// Start a network with a chaincode on it, and leave it running.
+    #[command(after_help = "Exit codes: 0, it is up; 2, it can't be.")]
+    Up(Box<UpOptions>),
+    /// Keep a network, for `up`.
+    #[command(hide = true)]
+    Keep(Box<UpOptions>),
+    /// End the network that `up` started, and remove all of it.
+    #[command(
+        after_help = "Exit codes: 0, none is up any more; 1, something of it is left behind; 2, it does not end."
+    )]
+    Down(StateOptions),
+    /// Tell how the network is.
+    #[command(
+        after_help = "Exit codes: 0, it is up; 1, a node or chaincode server has ended or does not answer; 2, none is up."
+    )]
+    Status(StatusOptions),
+    /// Print the logs of the nodes and the chaincode server.
+    #[command(after_help = "Exit codes: 0, done; 1, there is no such log; 2, no network is up.")]
+    Logs(LogsOptions),
+    /// End the chaincode server or a node, and start it again. Data and package stay.
+    #[command(after_help = "Exit codes: 0, it answers again; 1, it does not; 2, no network is up.")]
+    Restart(RestartOptions),
+    /// Remember the network as it is: who is in which channel, and every ledger. Embedded nodes only.
+    #[command(after_help = "Exit codes: 0, done; 1, it can't be; 2, no network is up.")]
+    Snapshot(SnapshotOptions),
+    /// Make the network what it was at a snapshot. Embedded nodes only.
+    #[command(after_help = "Exit codes: 0, done; 1, there is no such snapshot; 2, no network is up.")]
+    Restore(SnapshotOptions),
+    /// Look at this machine: engine, images, Fabric, builder, ports, clock, certificates, leftovers.
+    #[command(after_help = "Exit codes: 0, there is no problem; 1, there is one; 2, the options are wrong.")]
+    Doctor(DoctorOptions),
+    /// Write a chaincode package, the same bytes from the same content, and print its ID.
+    #[command(after_help = "Exit codes: 0, written; 1, no peer would take it; 2, a file can't be read or written.")]
+    Package(PackageOptions),
+    /// Print what is in a chaincode package: type, label, ID, files, connection, certificates.
+    #[command(after_help = "Exit codes: 0, printed; 1, no peer would take it; 2, it can't be read.")]
+    Inspect(InspectOptions),
+    /// Print the completions of this command line for a shell, to be sourced.
+    #[command(after_help = "Exit codes: 0, printed.")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Wait until the harness that started this ends, and end its run if it has not done so itself.
     #[command(hide = true)]
     Reap {
         /// The run's directory.
         directory: PathBuf,
+        /// The state directory of a network that stays, which goes with it.
+        #[arg(long)]
+        state: Option<PathBuf>,
     },
 }
 
 /// Which Fabric, and where it is found.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FabricOptions {
-    /// Fabric version: a release line (2.5, 3.1) or an image tag. Default: the version of the
-    /// binaries (process), 3.1 (docker, embedded).
+    /// Release line of Fabric (2.5, 3.1) or image tag. Default: that of the binaries, or 3.1.
     #[arg(long, value_name = "VERSION")]
     pub fabric: Option<String>,
-    /// Directory of Fabric's `peer` and `orderer` (or with a `bin` that holds them). Default: PATH.
+    /// Directory of Fabric's `peer` and `orderer`, or with a `bin` of them. Default: PATH.
     #[arg(long, value_name = "DIR")]
     pub fabric_bin: Option<PathBuf>,
 }
@@ -77,19 +127,22 @@ pub struct FabricOptions {
 /// Which network runs, with which chaincode.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NetworkOptions {
-    /// What runs the peers and orderers.
+    /// What runs peers and orderers.
     #[arg(long, value_enum, default_value_t)]
     pub runtime: RuntimeChoice,
     /// Which Fabric.
     #[command(flatten)]
     pub fabric: FabricOptions,
-    /// Network to run: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers
-    /// each, 3 raft orderers), bft (solo with 4 BFT orderers; Fabric 3), or a YAML file.
+    /// Network to run: a preset, or a YAML file.
+    ///
+    /// The presets: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers each,
+    /// 3 raft orderers), bft (solo with 4 BFT orderers; Fabric 3).
     #[arg(long, value_name = "solo|duo|bft|FILE", default_value = DEFAULT_TOPOLOGY)]
     pub topology: String,
-    /// CouchDB that holds the world state of a peer, http://USER:PASSWORD@HOST:PORT with an
-    /// administrator's password; once for each peer, in the order of the topology. Default: none,
-    /// peers keep it in their own directories.
+    /// CouchDB of a peer, http://USER:PASSWORD@HOST:PORT; once for each peer. Default: none.
+    ///
+    /// It holds the peer's world state; the password is an administrator's, and the order that of the
+    /// topology's peers. Without one, peers keep their world state in their own directories.
     #[arg(long, value_name = "URL")]
     pub couchdb: Vec<Secret>,
     /// TLS between the peers and the chaincode server. Everything else always uses TLS. Default: what
@@ -99,17 +152,19 @@ pub struct NetworkOptions {
     /// Longest wait for any one thing, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
-    /// With --runtime embedded: makes what is drawn by lot or read from the clock (keys, nonces,
-    /// signatures, times, ports) the same in each run, so that the same transactions, one after another,
-    /// give the same blocks. Ports that another program has are replaced, and change the blocks.
+    /// With --runtime embedded: what is drawn by lot or read from the clock is the same in each run.
+    ///
+    /// These are keys, nonces, signatures, times and ports, so that the same transactions, one after
+    /// another, give the same blocks. Ports that another program has are replaced, and change the blocks.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// The ccaas-builder program, statically linked. `cargo xtask e2e` builds and gives it.
     #[arg(long, value_name = "FILE")]
     pub builder: PathBuf,
-    /// The chaincode: a file that says how its server is started, and the cases; or the server's
-    /// program, statically linked; or the address of one that you start, for a debugger. `cargo xtask
-    /// e2e` builds and gives the sample.
+    /// The chaincode: a TOML file, its server's program, or the address of one that you start.
+    ///
+    /// The file says how the server is started, and the cases. A program is linked statically. An address
+    /// is for a debugger. `cargo xtask` builds and gives the sample.
     #[arg(long, value_name = "FILE.toml|PROGRAM|HOST:PORT")]
     pub chaincode: PathBuf,
     /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration, -vvv the messages

@@ -14,7 +14,10 @@ use crate::report::{self, ExitCode, error_text, html, junit, say};
 use crate::run::{Finished, run};
 use crate::runtime::docker::is_obtainable;
 use crate::runtime::{Runtime, RuntimeOptions};
+use crate::stay;
+use clap::CommandFactory as _;
 use fabric_network::couchdb::CouchDb;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,9 +34,28 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Deploy(options) => crate::bundle::deploy(&options).await,
         Command::Ready(options) => crate::bundle::ready(&options).await,
         Command::Install(options) => crate::bundle::install(&options),
+        Command::Up(options) => stay::up(&options).await,
+        Command::Keep(options) => Box::pin(stay::keep(&options)).await,
+        Command::Down(options) => stay::down(&options).await,
+        Command::Status(options) => stay::status(&options).await,
+        Command::Logs(options) => stay::logs(&options).await,
+        Command::Restart(options) => stay::restart(&options).await,
+        Command::Snapshot(options) => stay::snapshot(&options).await,
+        Command::Restore(options) => stay::restore(&options).await,
+        Command::Doctor(options) => crate::doctor::doctor(&options).await,
+        Command::Package(options) => crate::packaging::package(&options),
+        Command::Inspect(options) => crate::packaging::inspect(&options),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "fabric-harness", &mut text);
+            say(String::from_utf8_lossy(&text).trim_end());
+            ExitCode::Passed
+        }
         // The reaper blocks, and needs none of what runs here.
-        Command::Reap { directory } => {
-            if reaper::main(&directory) == std::process::ExitCode::SUCCESS {
+        Command::Reap { directory, state } => {
+            // What can't be removed now is taken over by the next network there.
+            let then = move || drop(state.map(|state| stay::remove_dead(&state)));
+            if reaper::main(&directory, then) == std::process::ExitCode::SUCCESS {
                 ExitCode::Passed
             } else {
                 ExitCode::CouldNotRun
@@ -53,14 +75,14 @@ async fn e2e(options: &E2eOptions) -> ExitCode {
     }
 }
 
-fn could_not_run(reason: &str) -> ExitCode {
+pub(crate) fn could_not_run(reason: &str) -> ExitCode {
     eprintln!("error: {reason}");
     ExitCode::CouldNotRun
 }
 
 /// Runs the plan as often as it says, and ends with the worst of the outcomes.
 async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
-    let runtime = match chosen(&plan.network, plan.quiet, interrupt).await {
+    let runtime = match chosen(&plan.network, plan.quiet, interrupt, &["reap".as_ref()]).await {
         Ok(runtime) => runtime,
         Err(reason) => return could_not_run(&reason),
     };
@@ -90,9 +112,15 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
     worst
 }
 
-/// The runtime of the plan. Which it is, and what it does not cover, is said.
-async fn chosen(plan: &NetworkPlan, quiet: bool, interrupt: &Interrupt) -> Result<Runtime, String> {
-    let reaper = Reaper::this_program(["reap"]).map_err(|error| format!("this program can't be found: {error}"))?;
+/// The runtime of the plan, whose reaper is this program with these arguments. Which it is, and what it
+/// does not cover, is said.
+pub(crate) async fn chosen(
+    plan: &NetworkPlan,
+    quiet: bool,
+    interrupt: &Interrupt,
+    reap: &[&OsStr],
+) -> Result<Runtime, String> {
+    let reaper = Reaper::this_program(reap).map_err(|error| format!("this program can't be found: {error}"))?;
     let Choice { runtime, passed_over } = tokio::select! {
         choice = choose(plan, reaper) => choice?,
         signal = interrupt.came() => return Err(format!("ended by {signal}")),
@@ -198,7 +226,7 @@ fn keep(plan: &Plan, runtime: &Runtime, document: &Document, code: ExitCode, evi
     }
 }
 
-fn print_logs(evidence: &Evidence) {
+pub(crate) fn print_logs(evidence: &Evidence) {
     for (path, text) in evidence.logs() {
         eprintln!("\n==> {}\n{}", path.display(), String::from_utf8_lossy(text));
     }

@@ -46,6 +46,11 @@ pub(crate) fn evidence() -> Result<PathBuf> {
     Ok(target_directory()?.join("e2e"))
 }
 
+/// Where the state of a network that stays is.
+pub(crate) fn state() -> Result<PathBuf> {
+    Ok(target_directory()?.join("network"))
+}
+
 /// The workspace's directory.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))

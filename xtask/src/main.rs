@@ -14,7 +14,10 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND [OPTION…]
 
   e2e [OPTION…]       start a network, deploy the chaincode, check it (e2e --help lists the options)
-  bundle [OPTION…]    render the network for an operator (bundle --help)
+  up [OPTION…]        start a network that stays; then status, logs, restart, snapshot, restore, down
+  doctor [OPTION…]    look at this machine, and say what to do
+  bundle, package, inspect, explain, completions, …
+                      every other command of the harness (harness --help lists them)
   test [OPTION…]      formatting, lints, generated code, documentation, tests (test --help)
   bench NAME [OPT…]   run the benchmark of that name, with the static programs
   codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
@@ -39,8 +42,13 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     match command.as_str() {
-        "e2e" => e2e(rest),
-        "bundle" => harness(arguments),
+        "e2e" => with_defaults(arguments, &[Default::Builder, Default::Chaincode, Default::Evidence]),
+        "up" | "doctor" => with_defaults(arguments, &[Default::Builder, Default::Chaincode, Default::State]),
+        "down" | "status" | "logs" | "restart" | "snapshot" | "restore" => with_defaults(arguments, &[Default::State]),
+        "bundle" | "completions" | "deploy" | "explain" | "inspect" | "package" | "probe" => {
+            with_defaults(arguments, &[])
+        }
+        "harness" => with_defaults(rest, &[]),
         "test" => test::run(rest),
         "bench" => bench(rest),
         "codegen" => build::run(build::cargo().args(CODEGEN).args(rest)),
@@ -76,35 +84,54 @@ fn bench(arguments: &[String]) -> Result<ExitCode> {
     build::run(&mut command)
 }
 
-fn e2e(arguments: &[String]) -> Result<ExitCode> {
+/// What the harness is given here when the caller gives nothing else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Default {
+    /// The external builder, built.
+    Builder,
+    /// The sample, built.
+    Chaincode,
+    /// Where reports go: the program's own default is relative to wherever the caller is.
+    Evidence,
+    /// Where the state of a network that stays is, for the same reason.
+    State,
+}
+
+impl Default {
+    fn option(self) -> &'static str {
+        match self {
+            Self::Builder => "--builder",
+            Self::Chaincode => "--chaincode",
+            Self::Evidence => "--evidence",
+            Self::State => "--state",
+        }
+    }
+}
+
+/// Becomes the harness, with these arguments. Nothing is built that is not needed.
+fn with_defaults(arguments: &[String], defaults: &[Default]) -> Result<ExitCode> {
     let harness = build::harness()?;
     let mut command = std::process::Command::new(&harness);
-    command.arg("e2e").args(arguments);
+    command.args(arguments);
     let given = |option: &str| {
         let with_value = format!("{option}=");
         arguments.iter().any(|argument| argument == option || argument.starts_with(&with_value))
     };
-    let is_complete = given("--builder") && given("--chaincode");
-    if !(is_complete || given("-h") || given("--help")) {
-        let programs = build::dist()?;
-        for (option, program) in [("--builder", programs.builder), ("--chaincode", programs.chaincode)] {
-            if !given(option) {
-                command.arg(option).arg(program);
-            }
+    let missing: Vec<Default> = defaults.iter().copied().filter(|default| !given(default.option())).collect();
+    if !(given("-h") || given("--help")) {
+        let travels = |default: &Default| matches!(default, Default::Builder | Default::Chaincode);
+        let programs = if missing.iter().any(travels) { Some(build::dist()?) } else { None };
+        for default in missing {
+            let value = match (default, &programs) {
+                (Default::Evidence, _) => build::evidence()?,
+                (Default::State, _) => build::state()?,
+                (Default::Builder, Some(programs)) => programs.builder.clone(),
+                (Default::Chaincode, Some(programs)) => programs.chaincode.clone(),
+                (_, None) => continue,
+            };
+            command.arg(default.option()).arg(value);
         }
     }
-    if !given("--evidence") {
-        // The default of the program itself is relative to wherever the caller is.
-        command.arg("--evidence").arg(build::evidence()?);
-    }
-    become_program(command).with_context(|| format!("{} can't be run", harness.display()))
-}
-
-/// Becomes the harness, with these arguments.
-fn harness(arguments: &[String]) -> Result<ExitCode> {
-    let harness = build::harness()?;
-    let mut command = std::process::Command::new(&harness);
-    command.args(arguments);
     become_program(command).with_context(|| format!("{} can't be run", harness.display()))
 }
 

@@ -295,15 +295,16 @@ async fn remove(engine: &Engine, docker: &Docker, ids: impl Iterator<Item = Stri
 /// A container of a harness on another machine, or in another process namespace, is spared: nothing
 /// can be known about it from here.
 pub(crate) async fn remove_dead(engine: &Engine, docker: &Docker) -> Result<usize, EngineError> {
-    let dead: Vec<String> = list(engine, docker, RUN_LABEL)
-        .await?
-        .into_iter()
-        .filter(|container| is_dead(&container.labels))
-        .map(|container| container.id)
-        .collect();
+    let dead = dead(engine, docker).await?;
     let count = dead.len();
     remove(engine, docker, dead.into_iter()).await?;
     Ok(count)
+}
+
+/// The containers whose harness is known to have ended.
+pub(crate) async fn dead(engine: &Engine, docker: &Docker) -> Result<Vec<String>, EngineError> {
+    let containers = list(engine, docker, RUN_LABEL).await?.into_iter();
+    Ok(containers.filter(|container| is_dead(&container.labels)).map(|container| container.id).collect())
 }
 
 fn is_dead(labels: &HashMap<String, String>) -> bool {

@@ -65,6 +65,11 @@ pub enum Leftover {
     },
 }
 
+/// The directories of dead runs in `parent`, of which nothing is touched.
+pub(crate) fn dead_runs(parent: &std::path::Path) -> Vec<PathBuf> {
+    workspace::dead_runs(parent).into_iter().map(|dead| dead.directory).collect()
+}
+
 /// One run to be ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {

@@ -168,19 +168,20 @@ fn group_of(number: u32) -> Option<Pid> {
 /// What a program does that was started as the reaper: waits for its standard input to end, then ends
 /// the run in `directory`, and with it itself. A directory that no harness made is refused at once.
 ///
-/// It may be called within an asynchronous runtime, and blocks it.
-pub fn main(directory: &Path) -> ExitCode {
+/// `then` is done when the rest is gone, and before this process ends itself with its group. It may be
+/// called within an asynchronous runtime, and blocks it.
+pub fn main(directory: &Path, then: impl FnOnce() + Send + 'static) -> ExitCode {
     let Some(directory) = workspace::as_run(directory) else {
         eprintln!("error: {} is no directory of a run; nothing is touched", directory.display());
         return ExitCode::from(2);
     };
     // A runtime of its own, for the engine's answers, can only be had in a thread of its own.
-    let done = std::thread::spawn(move || reap(&directory)).join();
+    let done = std::thread::spawn(move || reap(&directory, then)).join();
     if done.unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
 /// Says whether everything is gone.
-fn reap(directory: &Path) -> bool {
+fn reap(directory: &Path, then: impl FnOnce()) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return false;
     };
@@ -192,7 +193,9 @@ fn reap(directory: &Path) -> bool {
 
     let Some(record) = workspace::read_record(directory) else {
         // Without a record nothing was started yet.
-        return workspace::remove_directory(directory).is_ok();
+        let removed = workspace::remove_directory(directory).is_ok();
+        then();
+        return removed;
     };
     let own = std::process::id();
     let mark = Mark { directory: directory.to_owned(), group: record.group, spare: Some(own) };
@@ -203,6 +206,7 @@ fn reap(directory: &Path) -> bool {
         let _ = kill_process_group(group, Signal::TERM);
     }
     let ended = end_run(&run, GRACE);
+    then();
     if leads_group && let Some(group) = group_of(own) {
         let _ = kill_process_group(group, Signal::KILL);
     }

@@ -1,7 +1,7 @@
 //! A network with a chaincode on it: what `e2e` checks, what `up` leaves running, and what a test of
 //! its own starts and calls.
 
-mod builder;
+pub(crate) mod builder;
 pub mod choice;
 pub mod error;
 pub mod nodes;

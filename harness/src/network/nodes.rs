@@ -123,6 +123,11 @@ impl Nodes {
         self.deployments.iter().map(|deployment| &deployment.package)
     }
 
+    /// What each chaincode server is started with, in the order of the packages.
+    pub fn servers(&self) -> impl Iterator<Item = &ChaincodeSpec> {
+        self.deployments.iter().map(|deployment| &deployment.server)
+    }
+
     /// Stops the chaincode servers and starts them again.
     ///
     /// # Errors

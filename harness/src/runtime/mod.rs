@@ -486,6 +486,15 @@ async fn finished(mut sweep: tokio::task::JoinHandle<Swept>) -> Swept {
     Swept::default()
 }
 
+/// Whether so many ports of the loopback can be had at once.
+///
+/// # Errors
+///
+/// What the system says when they can't.
+pub(crate) fn can_take_ports(count: usize) -> std::io::Result<()> {
+    loopback::Ports::take(count, None).map(drop)
+}
+
 fn no_such_node(name: &str, nodes: &[RunningNode]) -> RuntimeError {
     RuntimeError::NoSuchNode { name: name.to_owned(), nodes: nodes.iter().map(|node| node.name.clone()).collect() }
 }

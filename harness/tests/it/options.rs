@@ -1,5 +1,6 @@
 //! The command line: what it refuses, and that the page on it is what it says itself.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,17 +10,68 @@ fn harness(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
+/// Every command that is told of.
+fn commands() -> Vec<String> {
+    let command = <fabric_harness::options::Cli as clap::CommandFactory>::command();
+    command.get_subcommands().filter(|it| !it.is_hide_set()).map(|it| it.get_name().to_owned()).collect()
+}
+
+#[test]
+fn the_help_of_each_command_fits_a_screen_and_says_its_exit_codes() {
+    assert!(commands().len() > 15, "{:?}", commands());
+    for command in commands() {
+        let (code, help) = harness(&[&command, "--help"]);
+        assert_eq!(code, Some(0), "{help}");
+        assert!(help.lines().count() <= 50, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        assert!(help.contains("\nExit codes: 0, "), "{help}");
+    }
+    let (_, help) = harness(&["--help"]);
+    assert!(help.lines().count() <= 50, "{help}");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, text) = harness(&["completions", shell]);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("snapshot") && text.contains("topology"), "{shell}: {text}");
+    }
+}
+
+#[test]
+fn a_package_is_written_and_looked_into() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("basic.tar.gz");
+    let file = file.to_str().unwrap();
+    let label = ["--label", "basic_1.0"];
+    let (code, id) = harness(&[&["package", file, "--address", "cc:9999"], &label[..]].concat());
+    assert_eq!(code, Some(0), "{id}");
+    assert!(id.starts_with("basic_1.0:"), "{id}");
+    let (code, text) = harness(&["inspect", file]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(id.trim()) && text.contains("cc:9999"), "{text}");
+    let (code, text) = harness(&["package", file, "--label", "-", "--address", "cc:9999"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("label \"-\": expected letters"), "{text}");
+    let (code, text) = harness(&["inspect", "no-package"]);
+    assert_eq!(code, Some(2), "{text}");
+}
+
 /// `docs/options.md` is written by this test when `BLESS` is set.
 #[test]
 fn the_page_of_options_is_the_help() {
-    let (code, help) = harness(&["e2e", "--help"]);
-    assert_eq!(code, Some(0));
-    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-    let page = format!(
-        "# Options of `cargo xtask e2e`\n\nAs `cargo xtask e2e --help` prints them. `cargo xtask` gives \
-         `--builder`, `--chaincode` and `--evidence` itself when you don't.\n\n```text\n{}\n```\n",
-        help.join("\n").trim_end()
-    );
+    let mut page =
+        "# Options\n\nEach command as `fabric-harness help COMMAND` describes it; `--help` after a command is \
+         shorter. `cargo xtask COMMAND` builds and gives `--builder` and `--chaincode` where a command needs them, and \
+         `--evidence` and `--state` below the workspace's target directory, when you don't.\n"
+            .to_owned();
+    for command in commands() {
+        let (code, help) = harness(&["help", &command]);
+        assert_eq!(code, Some(0), "{help}");
+        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        write!(page, "\n## {command}\n\n```text\n{}\n```\n", help.join("\n").trim_end()).unwrap();
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/options.md");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();

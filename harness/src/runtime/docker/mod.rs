@@ -41,8 +41,10 @@ use pod::Pod;
 
 pub use images::is_obtainable;
 
-const PEER: &str = "hyperledger/fabric-peer";
-const ORDERER: &str = "hyperledger/fabric-orderer";
+/// The image of a peer.
+pub(crate) const PEER: &str = "hyperledger/fabric-peer";
+/// The image of an orderer.
+pub(crate) const ORDERER: &str = "hyperledger/fabric-orderer";
 
 /// Where the run's directory has the logs of what runs on this machine.
 const LOGS: &str = "logs";

@@ -51,7 +51,8 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-async fn version_of(peer: &Path) -> Result<String, Unavailable> {
+/// What `peer version` or `orderer version` says, without the `v`.
+pub(crate) async fn version_of(peer: &Path) -> Result<String, Unavailable> {
     let failed = |reason: String| Unavailable::Version { program: peer.to_owned(), reason };
     let output = Command::new(peer)
         .arg("version")

@@ -23,6 +23,8 @@ use crate::cleanup::Custody;
 use crate::wait::{Poll, until_with_log};
 use binaries::Binaries;
 
+pub(crate) use binaries::version_of;
+
 /// Fabric's programs on this machine.
 #[derive(Debug, Clone)]
 pub struct ProcessRuntime {
@@ -55,6 +57,11 @@ impl ProcessRuntime {
     /// Where the peer was found.
     pub fn peer(&self) -> &Path {
         &self.binaries.peer
+    }
+
+    /// Where the orderer was found.
+    pub fn orderer(&self) -> &Path {
+        &self.binaries.orderer
     }
 
     pub(super) fn place(

@@ -1,0 +1,148 @@
+//! `doctor`: what of this machine helps or hinders, a line for each finding, and what to do about it.
+//!
+//! It starts no network and changes nothing, unless `--clean` asks for the leftovers of dead runs to be
+//! removed. Each check is bounded in time, and they run side by side.
+
+mod certificates;
+mod engine;
+mod leftovers;
+mod machine;
+mod programs;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+
+use crate::network::builder::on_this_machine;
+use crate::network::choice::DEFAULT_FABRIC;
+use crate::options::{FabricOptions, resolve_fabric};
+use crate::program::could_not_run;
+use crate::report::{ExitCode, say};
+use crate::stay::options::StateOptions;
+
+/// How long one check may take: an engine asks a registry, a cold disk reads programs.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// How long removing leftovers may take.
+const CLEAN_BOUND: Duration = Duration::from_mins(2);
+
+/// The options of `doctor`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DoctorOptions {
+    /// Which Fabric.
+    #[command(flatten)]
+    pub fabric: FabricOptions,
+    /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, or PATH. `cargo xtask doctor`
+    /// builds and gives it.
+    #[arg(long, value_name = "FILE")]
+    pub builder: Option<PathBuf>,
+    /// A chaincode server program, to be looked at as well.
+    #[arg(long, value_name = "FILE")]
+    pub chaincode: Option<PathBuf>,
+    /// Directory whose certificates are looked at, at any depth. Default: the state directory, if it is
+    /// there.
+    #[arg(long, value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
+    /// Remove what dead runs left behind.
+    #[arg(long)]
+    pub clean: bool,
+    /// Where the state of a network is.
+    #[command(flatten)]
+    pub state: StateOptions,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Ok,
+    Warning,
+    Problem,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    level: Level,
+    what: &'static str,
+    text: String,
+}
+
+impl Finding {
+    fn ok(what: &'static str, text: impl Into<String>) -> Self {
+        Self { level: Level::Ok, what, text: text.into() }
+    }
+
+    fn warning(what: &'static str, text: impl Into<String>) -> Self {
+        Self { level: Level::Warning, what, text: text.into() }
+    }
+
+    fn problem(what: &'static str, text: impl Into<String>) -> Self {
+        Self { level: Level::Problem, what, text: text.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Problem => "problem",
+        };
+        // One line, whatever an engine or a program said.
+        let text = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        write!(formatter, "{level:<8} {:<13} {text}", self.what)
+    }
+}
+
+/// Looks at everything. Ends with [`ExitCode::Passed`], with [`ExitCode::Failed`] when there is a
+/// problem, and [`ExitCode::CouldNotRun`] when the options are wrong.
+pub async fn doctor(options: &DoctorOptions) -> ExitCode {
+    let fabric = match resolve_fabric(&options.fabric) {
+        Ok(fabric) => fabric,
+        Err(error) => return could_not_run(&error.to_string()),
+    };
+    let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag).to_owned();
+    let builder = options.builder.clone().or_else(on_this_machine);
+    let state = options.state.state.clone();
+    let certificates = options.certificates.clone();
+    let chaincode = options.chaincode.clone();
+    let (directory, clean) = (options.fabric.fabric_bin.clone(), options.clean);
+    let bound = if clean { CLEAN_BOUND } else { BOUND };
+    let own = state.clone();
+    let checks: Vec<BoxFuture<'_, Vec<Finding>>> = vec![
+        Box::pin(bounded("machine", BOUND, blocking("machine", || machine::look(&std::env::temp_dir())))),
+        Box::pin(bounded("engine", BOUND, engine::look(tag))),
+        Box::pin(bounded("fabric", BOUND, programs::fabric(directory))),
+        Box::pin(bounded("builder", BOUND, programs::builder(builder))),
+        Box::pin(bounded("chaincode", BOUND, programs::chaincode(chaincode))),
+        Box::pin(bounded(
+            "certificates",
+            BOUND,
+            blocking("certificates", move || certificates::look(certificates.as_deref(), &own)),
+        )),
+        Box::pin(bounded("leftovers", bound, leftovers::look(std::env::temp_dir(), state, clean))),
+    ];
+    let findings: Vec<Finding> = join_all(checks).await.into_iter().flatten().collect();
+    for finding in &findings {
+        say(finding);
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let (warnings, problems) = (count(Level::Warning), count(Level::Problem));
+    say(format_args!("{problems} problems, {warnings} warnings"));
+    if problems == 0 { ExitCode::Passed } else { ExitCode::Failed }
+}
+
+async fn bounded(what: &'static str, bound: Duration, check: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    let late = || vec![Finding::warning(what, format!("the check was not done within {} s", bound.as_secs()))];
+    tokio::time::timeout(bound, check).await.unwrap_or_else(|_| late())
+}
+
+/// A check that reads files, off the threads on which the others run.
+async fn blocking(what: &'static str, check: impl FnOnce() -> Vec<Finding> + Send + 'static) -> Vec<Finding> {
+    let (done, found) = tokio::sync::oneshot::channel();
+    // Not one of tokio's own threads, on which the end of the program would wait.
+    std::thread::spawn(move || done.send(check()));
+    found.await.unwrap_or_else(|_| vec![Finding::problem(what, "the check panicked")])
+}

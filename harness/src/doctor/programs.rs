@@ -1,0 +1,173 @@
+//! Programs: Fabric's, and those that run inside a peer's container, which must need nothing there.
+
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use object::elf;
+use object::read::elf::{FileHeader, ProgramHeader as _};
+
+use super::{Finding, blocking};
+use crate::report::error_text;
+use crate::runtime::RuntimeOptions;
+use crate::runtime::process::{ProcessRuntime, version_of};
+
+/// How much of a program is read: its headers are at its beginning.
+const HEAD: u64 = 1024 * 1024;
+
+/// What Fabric's programs are here, and whether they are of one version.
+pub(super) async fn fabric(directory: Option<PathBuf>) -> Vec<Finding> {
+    let runtime = match ProcessRuntime::find(RuntimeOptions::new(PathBuf::new()), directory.as_deref()).await {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let text = format!("{}; without it there is no process runtime", error_text(&error));
+            return vec![Finding::warning("fabric", text)];
+        }
+    };
+    let (peer, orderer) = (runtime.peer(), runtime.orderer());
+    let both = format!("peer {} at {}, orderer at {}", runtime.version(), peer.display(), orderer.display());
+    vec![match version_of(orderer).await {
+        Ok(version) if version == runtime.version() => Finding::ok("fabric", both),
+        Ok(version) => Finding::warning(
+            "fabric",
+            format!("{both} is {version}; give the directory of one release by --fabric-bin"),
+        ),
+        Err(error) => Finding::problem("fabric", error_text(&error)),
+    }]
+}
+
+pub(super) async fn builder(path: Option<PathBuf>) -> Vec<Finding> {
+    let Some(path) = path else {
+        let text = "no ccaas-builder program: give its path by --builder or the variable CCAAS_BUILDER, or build it \
+                    by `cargo xtask dist`";
+        return vec![Finding::problem("builder", text)];
+    };
+    blocking("builder", move || vec![travels("builder", &path)]).await
+}
+
+pub(super) async fn chaincode(path: Option<PathBuf>) -> Vec<Finding> {
+    match path {
+        Some(path) => blocking("chaincode", move || vec![travels("chaincode", &path)]).await,
+        None => Vec::new(),
+    }
+}
+
+/// Whether a program runs in a container of any base.
+fn travels(what: &'static str, path: &Path) -> Finding {
+    let place = path.display();
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) => return Finding::problem(what, format!("{place}: {error}")),
+    };
+    if !metadata.is_file() {
+        return Finding::problem(what, format!("{place}: not a file"));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Finding::problem(what, format!("{place}: not executable; chmod +x {place}"));
+    }
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
+    if let Err(error) = read {
+        return Finding::problem(what, format!("{place}: {error}"));
+    }
+    let dynamic = "it runs on this machine, and not in a peer's container, whose libraries are others";
+    match linkage(&head) {
+        Linkage::Static => Finding::ok(what, format!("{place}: executable, linked statically")),
+        Linkage::Dynamic(loader) => Finding::problem(
+            what,
+            format!("{place}: linked dynamically, needs {loader}: {dynamic}; build it as `cargo xtask dist` does"),
+        ),
+        Linkage::OtherMachine => Finding::problem(
+            what,
+            format!("{place}: a program for another machine than {}; build it for this one", std::env::consts::ARCH),
+        ),
+        Linkage::Script => Finding::warning(what, format!("{place}: a script, whose interpreter must be in the image")),
+        Linkage::Unknown => Finding::problem(what, format!("{place}: no program of Linux; build it for Linux")),
+    }
+}
+
+/// What a program needs to be started.
+#[derive(Debug, PartialEq, Eq)]
+enum Linkage {
+    Static,
+    Dynamic(String),
+    OtherMachine,
+    Script,
+    Unknown,
+}
+
+fn linkage(head: &[u8]) -> Linkage {
+    if head.starts_with(b"#!") {
+        return Linkage::Script;
+    }
+    if !head.starts_with(&elf::ELFMAG) {
+        return Linkage::Unknown;
+    }
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => elf::EM_X86_64,
+        "aarch64" => elf::EM_AARCH64,
+        "s390x" => elf::EM_S390,
+        "powerpc64" => elf::EM_PPC64,
+        _ => return Linkage::Unknown,
+    };
+    let Ok(header) = elf::FileHeader64::<object::Endianness>::parse(head) else { return Linkage::OtherMachine };
+    let Ok(endian) = header.endian() else { return Linkage::Unknown };
+    if header.e_machine(endian) != machine {
+        return Linkage::OtherMachine;
+    }
+    let Ok(segments) = header.program_headers(endian, head) else { return Linkage::Unknown };
+    match segments.iter().find(|segment| segment.p_type(endian) == elf::PT_INTERP) {
+        None => Linkage::Static,
+        Some(segment) => {
+            let loader = segment.interpreter(endian, head).ok().flatten().unwrap_or_default();
+            Linkage::Dynamic(String::from_utf8_lossy(loader).into_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn what_needs_a_loader_is_told_from_what_does_not() {
+        // A test is linked as its machine does it, which is dynamically.
+        let own = std::env::current_exe().unwrap();
+        let finding = travels("builder", &own);
+        assert_eq!(finding.level, Level::Problem);
+        assert!(finding.text.contains("linked dynamically, needs /lib"), "{}", finding.text);
+
+        let mut head = std::fs::read(&own).unwrap();
+        head.truncate(usize::try_from(HEAD).unwrap());
+        let header = elf::FileHeader64::<object::Endianness>::parse(head.as_slice()).unwrap();
+        let endian = header.endian().unwrap();
+        let at = usize::try_from(header.e_phoff(endian)).unwrap();
+        let size = usize::from(header.e_phentsize(endian));
+        let count = usize::from(header.e_phnum(endian));
+        for number in 0..count {
+            let kind = at + number * size;
+            if head[kind..kind + 4] == 3u32.to_le_bytes() {
+                // PT_NULL in place of PT_INTERP.
+                head[kind..kind + 4].copy_from_slice(&[0; 4]);
+            }
+        }
+        assert_eq!(linkage(&head), Linkage::Static);
+        head[18] ^= 0xff;
+        assert_eq!(linkage(&head), Linkage::OtherMachine);
+        assert_eq!(linkage(&head[..20]), Linkage::OtherMachine, "cut off");
+        assert_eq!(
+            (linkage(b"#!/bin/sh"), linkage(b"MZ"), linkage(b"")),
+            (Linkage::Script, Linkage::Unknown, Linkage::Unknown)
+        );
+    }
+
+    #[test]
+    fn a_program_without_its_permission_is_told_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let finding = travels("builder", file.path());
+        assert!(finding.level == Level::Problem && finding.text.contains("not executable; chmod +x"), "{finding}");
+        assert_eq!(travels("builder", Path::new("/")).level, Level::Problem);
+        assert_eq!(travels("builder", Path::new("/does/not/exist")).level, Level::Problem);
+    }
+}

@@ -1,0 +1,203 @@
+//! What a network that stays tells of itself: the file `network.json` in its state directory, and the
+//! text that `up` and `status` print.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use fabric_network::topology::NodeKind;
+use serde::{Deserialize, Serialize};
+
+use crate::network::Network;
+use crate::network::choice::describe;
+use crate::options::NetworkPlan;
+use crate::runtime::Runtime;
+
+/// The network, as it came up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Description {
+    /// When it was up, RFC 3339.
+    pub(super) since: String,
+    /// The same, in seconds since 1970.
+    pub(super) since_seconds: u64,
+    /// The process that keeps it.
+    pub(super) process: u32,
+    /// `docker`, `process` or `embedded`.
+    pub(super) runtime: String,
+    /// Which Fabric.
+    pub(super) fabric: String,
+    /// A preset's name or a file.
+    pub(super) topology: String,
+    /// The state directory.
+    pub(super) state: PathBuf,
+    pub(super) channels: Vec<Channel>,
+    pub(super) organizations: Vec<Organization>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) chaincodes: Vec<Chaincode>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Channel {
+    pub(super) name: String,
+    /// The names of its organizations.
+    pub(super) organizations: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Organization {
+    pub(super) name: String,
+    pub(super) msp_id: String,
+    /// Such as `User1@org1.example.com`.
+    pub(super) users: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Node {
+    pub(super) name: String,
+    /// `peer` or `orderer`.
+    pub(super) kind: String,
+    pub(super) msp_id: String,
+    /// `HOST:PORT`.
+    pub(super) address: String,
+    /// Orderers: `HOST:PORT` of the channel participation API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) admin: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Chaincode {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) package_id: String,
+    /// Under which the peers dial it.
+    pub(super) address: String,
+    /// `off`, `tls` or `mtls`.
+    pub(super) tls: String,
+}
+
+impl Description {
+    pub(super) fn new(plan: &NetworkPlan, runtime: &Runtime, network: &Network, state: &Path) -> Self {
+        let now = SystemTime::now();
+        let since = time::OffsetDateTime::from(now).replace_nanosecond(0).ok();
+        let since = since.and_then(|now| now.format(&time::format_description::well_known::Rfc3339).ok());
+        let bundle = &network.nodes().bundle;
+        let names = |channel: &fabric_network::topology::Channel| {
+            plan.topology.channel_organizations(channel).map(|organization| organization.name.clone()).collect()
+        };
+        Self {
+            since: since.unwrap_or_default(),
+            since_seconds: now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+            process: std::process::id(),
+            runtime: runtime.name().to_owned(),
+            fabric: describe(runtime),
+            topology: plan.topology_name.clone(),
+            state: state.to_owned(),
+            channels: (plan.topology.channels.iter())
+                .map(|channel| Channel { name: channel.name.clone(), organizations: names(channel) })
+                .collect(),
+            organizations: (bundle.identities.peer_organizations.iter())
+                .map(|organization| Organization {
+                    name: organization.name.clone(),
+                    msp_id: organization.msp_id.clone(),
+                    users: (1..=organization.users.len())
+                        .map(|number| format!("User{number}"))
+                        .chain(["Admin".to_owned()])
+                        .map(|user| format!("{user}@{}", organization.domain))
+                        .collect(),
+                })
+                .collect(),
+            nodes: network.nodes().running.nodes().iter().map(Node::new).collect(),
+            chaincodes: chaincodes(plan, network),
+        }
+    }
+
+    /// How long it has been up.
+    pub(super) fn age(&self) -> Duration {
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(self.since_seconds);
+        SystemTime::now().duration_since(since).unwrap_or_default()
+    }
+
+    /// The nodes' addresses and whose they are.
+    pub(super) fn node_lines(&self) -> impl Iterator<Item = String> + '_ {
+        let width = self.nodes.iter().map(|node| node.name.len()).max().unwrap_or_default();
+        self.nodes.iter().map(move |node| {
+            let admin = node.admin.as_ref().map(|admin| format!("  admin {admin}")).unwrap_or_default();
+            format!("{:<7}  {:<width$}  {}  {}{admin}", node.kind, node.name, node.address, node.msp_id)
+        })
+    }
+
+    /// Everything that one needs to use it.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for line in self.node_lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+        for channel in &self.channels {
+            let _ = writeln!(text, "  channel  {}  of {}", channel.name, channel.organizations.join(", "));
+        }
+        for organization in &self.organizations {
+            let Organization { name, msp_id, users } = organization;
+            let _ = writeln!(text, "  users    {name} ({msp_id}): {}", users.join(", "));
+        }
+        for Chaincode { name, version, package_id, address, tls } in &self.chaincodes {
+            let _ = writeln!(text, "  chaincode {name} {version} at {address}, TLS {tls}\n  package  {package_id}");
+        }
+        text
+    }
+
+    /// How to go on, for who has just started it.
+    pub(super) fn how_to_go_on(&self) -> String {
+        let state = shown(&self.state);
+        let channel = self.channels.first().map_or("", |channel| &channel.name);
+        let chaincode = self.chaincodes.first().map_or("", |chaincode| &chaincode.name);
+        format!(
+            "\
+the `peer` tool:  . {state}/peer.env
+                  peer channel getinfo -c {channel}
+gateway SDKs:     . {state}/gateway.env     (chaincode {chaincode}, identity User1)
+profiles, wallet: {state}/connection-ORG.json, {state}/wallet/
+the server's own: {state}/chaincode.env
+then:             status, logs -f, restart chaincode, down"
+        )
+    }
+}
+
+impl Node {
+    fn new(node: &crate::runtime::RunningNode) -> Self {
+        let plain = |endpoint: &crate::runtime::Endpoint| endpoint.uri.trim_start_matches("https://").to_owned();
+        let kind = match node.kind {
+            NodeKind::Peer => "peer",
+            NodeKind::Orderer => "orderer",
+        };
+        Self {
+            name: node.name.clone(),
+            kind: kind.to_owned(),
+            msp_id: node.msp_id.clone(),
+            address: plain(&node.grpc),
+            admin: node.admin.as_ref().map(plain),
+        }
+    }
+}
+
+fn chaincodes(plan: &NetworkPlan, network: &Network) -> Vec<Chaincode> {
+    let definitions = plan.chaincode.definitions(crate::network::nodes::CHAINCODE);
+    let packages = network.nodes().packages();
+    let chaincodes = definitions.into_iter().zip(packages).map(|(definition, package)| {
+        let connection: serde_json::Value = serde_json::from_str(&package.connection).unwrap_or_default();
+        Chaincode {
+            name: definition.name,
+            version: definition.version,
+            package_id: package.id.clone(),
+            address: connection["address"].as_str().unwrap_or_default().to_owned(),
+            tls: plan.tls.to_string(),
+        }
+    });
+    chaincodes.collect()
+}
+
+/// A path as the user would write it: relative, where that is shorter.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
+    let relative = here.and_then(|here| path.strip_prefix(here).ok());
+    relative.filter(|relative| !relative.as_os_str().is_empty()).unwrap_or(path).display().to_string()
+}

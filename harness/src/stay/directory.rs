@@ -1,0 +1,216 @@
+//! The state directory of a network that stays: whose it is, whether that one lives, and its removal.
+//!
+//! The kernel's lock on a file in it tells whether the network's keeper lives, as it does for a run's
+//! own directory. What else is in it is not known here.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cleanup::Owner;
+use crate::wait::{Poll, until};
+
+const LOCK: &str = "lock";
+const KEEPER: &str = "keeper.json";
+
+/// What is in a state directory before anything else is.
+const OWN: [&str; 2] = [LOCK, KEEPER];
+
+/// How often a directory that vanishes under our hands is made again.
+const ATTEMPTS: usize = 10;
+
+/// Why a state directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StateError {
+    /// Its keeper lives.
+    #[error(
+        "--state {}: a network is up there already; end it by `down`, or give another directory by --state",
+        path.display()
+    )]
+    InUse { path: PathBuf },
+    /// It is somebody else's.
+    #[error("--state {}: not empty, and no network's state; give another directory, or remove it", path.display())]
+    Foreign { path: PathBuf },
+    /// The system refused.
+    #[error("--state {}", path.display())]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The state directory of a network whose keeper this process is. Dropping it frees it and removes
+/// nothing.
+#[derive(Debug)]
+pub(super) struct StateDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDirectory {
+    /// Makes it, mode 0700, or takes over what a dead network left, of which nothing stays.
+    pub(super) fn claim(path: &Path) -> Result<Self, StateError> {
+        let path = std::path::absolute(path).map_err(|source| StateError::Io { path: path.to_owned(), source })?;
+        let failed = |source| StateError::Io { path: path.clone(), source };
+        for _ in 0..ATTEMPTS {
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+            if !is_ours(&path).map_err(failed)? {
+                return Err(StateError::Foreign { path });
+            }
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path.join(LOCK));
+            let lock = match lock {
+                Ok(lock) => lock,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            match lock.try_lock() {
+                Ok(()) if is_at(&lock, &path.join(LOCK)) => {}
+                // Who had it removed the directory meanwhile.
+                Ok(()) => continue,
+                Err(fs::TryLockError::WouldBlock) => return Err(StateError::InUse { path }),
+                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            // Others may not read on the way to the keys, whatever was there before.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+            empty(&path).map_err(failed)?;
+            let owner = serde_json::to_vec(&Owner::this()).map_err(io::Error::other);
+            owner.and_then(|owner| fs::write(path.join(KEEPER), owner)).map_err(failed)?;
+            // As the system writes it: others compare, and shells quote.
+            let path = path.canonicalize().map_err(failed)?;
+            return Ok(Self { path, _lock: lock });
+        }
+        Err(failed(io::ErrorKind::Interrupted.into()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it with all that is in it.
+    pub(super) fn remove(self) -> io::Result<()> {
+        remove(&self.path)
+    }
+}
+
+/// Whether a keeper lives, and has this directory.
+pub(super) fn lives(path: &Path) -> bool {
+    File::open(path.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err())
+}
+
+/// The keeper, if it wrote down who it is.
+pub(super) fn keeper(path: &Path) -> Option<Owner> {
+    serde_json::from_slice(&fs::read(path.join(KEEPER)).ok()?).ok()
+}
+
+/// Waits until the keeper has ended.
+pub(super) async fn ended(path: &Path, bound: Duration) -> bool {
+    let ask = || async {
+        let answer = if lives(path) { Poll::NotYet("it runs".to_owned()) } else { Poll::Ready(()) };
+        Ok::<_, std::convert::Infallible>(answer)
+    };
+    until("the network has ended", bound, ask).await.is_ok()
+}
+
+/// Whether this is the state of a network whose keeper has ended.
+pub(crate) fn is_dead(path: &Path) -> bool {
+    path.join(LOCK).is_file() && is_ours(path).unwrap_or_default() && !lives(path)
+}
+
+/// Removes the state of a network whose keeper has ended; whether there was any. It is spared when a
+/// keeper lives, or it is not a state directory.
+pub(crate) fn remove_dead(path: &Path) -> io::Result<bool> {
+    let lock = match File::open(path.join(LOCK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        lock => lock?,
+    };
+    if !is_ours(path)? || lock.try_lock().is_err() || !is_at(&lock, &path.join(LOCK)) {
+        return Ok(false);
+    }
+    remove(path)?;
+    Ok(true)
+}
+
+/// Empty, or made by us: nothing else may ever be removed.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    let own = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+    let marked = metadata.mode() & 0o777 == 0o700 && OWN.iter().all(|name| path.join(name).is_file());
+    Ok(own && (marked || fs::read_dir(path)?.flatten().all(|entry| entry.file_name() == LOCK)))
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(file), Ok(named)) => file.ino() == named.ino() && file.dev() == named.dev(),
+        _ => false,
+    }
+}
+
+/// Removes everything but the lock.
+fn empty(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The lock goes last, so that what is half removed is still known as ours.
+fn remove(path: &Path) -> io::Result<()> {
+    empty(path)?;
+    fs::remove_file(path.join(LOCK))?;
+    fs::remove_dir(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_keeper_and_a_dead_one_is_taken_over() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("a/network");
+        let state = StateDirectory::claim(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        assert!(lives(&path) && !keeper(&path).unwrap().is_known_dead());
+        assert!(matches!(StateDirectory::claim(&path), Err(StateError::InUse { .. })));
+        assert!(!remove_dead(&path).unwrap(), "it lives");
+        fs::create_dir(path.join("sub")).unwrap();
+        fs::write(path.join("sub/key"), "").unwrap();
+        drop(state);
+        assert!(!lives(&path));
+
+        let state = StateDirectory::claim(&path).unwrap();
+        assert!(!path.join("sub").exists());
+        state.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_network_left_is_removed_and_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("network");
+        drop(StateDirectory::claim(&path).unwrap());
+        fs::write(path.join("peer.env"), "").unwrap();
+        assert!(remove_dead(&path).unwrap());
+        assert!(!path.exists());
+        assert!(!remove_dead(&path).unwrap());
+
+        let mine = scratch.path().join("mine");
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join("lock"), "").unwrap();
+        fs::write(mine.join("thesis"), "").unwrap();
+        assert!(!remove_dead(&mine).unwrap());
+        assert!(matches!(StateDirectory::claim(&mine), Err(StateError::Foreign { .. })));
+        assert!(mine.join("thesis").exists());
+    }
+}

@@ -1,0 +1,231 @@
+//! The process behind a network that stays: it owns the nodes, answers the commands, and ends
+//! everything when it is told to, by a command or a signal.
+//!
+//! `up` starts it with a socket as its standard input: through it goes one word when the network is up,
+//! and its end says that nobody waits for it any more. Until then it writes to what `up` writes to.
+
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::control::{self, Answer, Request};
+use super::description::Description;
+use super::directory::StateDirectory;
+use super::files;
+use super::kept::Kept;
+use super::options::UpOptions;
+use crate::interrupt::Interrupt;
+use crate::network::Network;
+use crate::network::error::RunError;
+use crate::options::NetworkPlan;
+use crate::program::{chosen, could_not_run};
+use crate::report::evidence::Evidence;
+use crate::report::timeline::Timeline;
+use crate::report::{ExitCode, error_text, say};
+use crate::runtime::Runtime;
+
+/// What is said to who waits when the network is up.
+pub(super) const UP: &str = "up\n";
+
+/// The description of the network in its state directory. It is there once the network is up.
+pub(super) const DESCRIPTION: &str = "network.json";
+
+/// Where the keeper's own log goes when nobody waits for it any more.
+const LOG: &str = "network.log";
+
+/// The most commands that are answered at once.
+const MOST_CLIENTS: usize = 100;
+
+/// Brings the network up and keeps it until it is told to end.
+pub async fn keep(options: &UpOptions) -> ExitCode {
+    // Ctrl-C is for the command in front, which tells us; and the terminal may close. A leader of a
+    // group can't, and has been started by hand.
+    let _ = rustix::process::setsid();
+    crate::report::log(options.network.verbose);
+    let waiting = match who_waits() {
+        Ok(waiting) => waiting,
+        Err(error) => return could_not_run(&format!("this is started by `up`: {error}")),
+    };
+    let plan = match NetworkPlan::resolve(&options.network, crate::check::definition::ChaincodeSection::default()) {
+        Ok(plan) => plan,
+        Err(mistakes) => return could_not_run(&mistakes.to_string()),
+    };
+    let state = match StateDirectory::claim(&options.state.state) {
+        Ok(state) => state,
+        Err(error) => return could_not_run(&error_text(&error)),
+    };
+    let ended = Box::pin(keep_in(&plan, options.network.verbose, &state, waiting)).await;
+    let removed = state.remove().map_err(|error| format!("the state directory can't be removed: {error}"));
+    match ended {
+        Ok(Farewell { asked, mut left }) => {
+            left.extend(removed.err());
+            if let Some(mut asked) = asked {
+                let _ = control::send(&mut asked, &Answer::Ended { left }).await;
+            }
+            ExitCode::Passed
+        }
+        Err(reason) => could_not_run(&reason),
+    }
+}
+
+/// What is to be said when everything has ended.
+struct Farewell {
+    /// Who asked for it, if it was no signal.
+    asked: Option<UnixStream>,
+    /// What could not be removed.
+    left: Vec<String>,
+}
+
+/// The other side of our standard input.
+fn who_waits() -> io::Result<UnixStream> {
+    let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.peer_addr()?;
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
+}
+
+async fn keep_in(
+    plan: &NetworkPlan,
+    verbosity: u8,
+    state: &StateDirectory,
+    mut waiting: UnixStream,
+) -> Result<Farewell, String> {
+    let interrupt = Interrupt::listen().map_err(|error| format!("signals can't be awaited: {error}"))?;
+    let in_state = |error: io::Error| format!("--state {}: {error}", state.path().display());
+    let reap = ["reap".as_ref(), "--state".as_ref(), state.path().as_os_str()];
+    let up = async {
+        let runtime = chosen(plan, false, &interrupt, &reap).await?;
+        let network = Box::pin(start(plan, &runtime, verbosity, &interrupt)).await?;
+        let description = Description::new(plan, &runtime, &network, state.path());
+        Ok::<_, String>(Kept::new(network, description))
+    };
+    let kept = tokio::select! {
+        up = up => up?,
+        () = gone(&mut waiting) => return Err("nobody waits for the network any more".to_owned()),
+    };
+    let listener = match write(&kept, state.path()).and_then(|()| control::listen(state.path())) {
+        Ok(listener) => listener,
+        Err(error) => {
+            stop(kept).await;
+            return Err(in_state(error));
+        }
+    };
+    if let Err(error) = detach(state.path()) {
+        stop(kept).await;
+        return Err(in_state(error));
+    }
+    // From here on the network does not depend on who waited.
+    let _ = waiting.write_all(UP.as_bytes()).await;
+    drop(waiting);
+    Ok(Box::pin(serve(kept, &listener, &interrupt)).await)
+}
+
+/// Waits until the other side has closed the socket.
+async fn gone(waiting: &mut UnixStream) {
+    let mut bytes = [0; 16];
+    while matches!(waiting.read(&mut bytes).await, Ok(1..)) {}
+}
+
+async fn start(plan: &NetworkPlan, runtime: &Runtime, verbosity: u8, interrupt: &Interrupt) -> Result<Network, String> {
+    let timeline = Timeline::begin(false);
+    let mut evidence = Evidence::default();
+    let mut started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
+    if let Err(RunError::Runtime(error)) = &started
+        && error.is_port_in_use()
+    {
+        timeline.say("another program took a port meanwhile; once more, with other ports");
+        evidence = Evidence::default();
+        started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
+    }
+    started.map_err(|error| {
+        if verbosity > 0 {
+            crate::program::print_logs(&evidence);
+        }
+        let logs: Vec<(String, String)> = evidence
+            .logs()
+            .map(|(path, text)| (path.display().to_string(), String::from_utf8_lossy(text).into_owned()))
+            .collect();
+        for finding in crate::explain::find(logs.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
+            say(format_args!("\nlikely cause: {}\n  what to do: {}", finding.cause, finding.cure));
+        }
+        error_text(&error)
+    })
+}
+
+/// Everything that tools and people need, the description last.
+fn write(kept: &Kept, state: &Path) -> io::Result<()> {
+    kept.network.nodes().bundle.write_to(state).map_err(|error| io::Error::other(error_text(&error)))?;
+    files::write(&files::files(&kept.network, &kept.description), state)?;
+    let mut file = tempfile::NamedTempFile::new_in(state)?;
+    file.write_all(&serde_json::to_vec_pretty(&kept.description)?)?;
+    file.persist(state.join(DESCRIPTION))?;
+    Ok(())
+}
+
+/// Leaves the terminal, or whatever `up` wrote to, and writes to a log from now on.
+fn detach(state: &Path) -> io::Result<()> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(state.join(LOG))?;
+    let nothing = std::fs::File::open("/dev/null")?;
+    io::stdout().flush()?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&log)?;
+    rustix::stdio::dup2_stderr(&log)?;
+    Ok(())
+}
+
+/// Answers until it is told to end, and ends everything.
+async fn serve(kept: Kept, listener: &UnixListener, interrupt: &Interrupt) -> Farewell {
+    let kept = Arc::new(kept);
+    let (end, mut ending) = mpsc::channel(1);
+    let mut clients = JoinSet::new();
+    let asked = loop {
+        tokio::select! {
+            asked = ending.recv() => break asked,
+            signal = interrupt.came() => {
+                say(format_args!("ended by {signal}"));
+                break None;
+            }
+            Some(_) = clients.join_next() => {}
+            connected = listener.accept(), if clients.len() < MOST_CLIENTS => {
+                if let Ok((stream, _)) = connected {
+                    clients.spawn(answer(Arc::clone(&kept), stream, end.clone()));
+                }
+            }
+        }
+    };
+    clients.shutdown().await;
+    let left = match Arc::into_inner(kept) {
+        Some(kept) => stop(kept).await,
+        None => Vec::new(),
+    };
+    Farewell { asked, left }
+}
+
+async fn answer(kept: Arc<Kept>, mut stream: UnixStream, end: mpsc::Sender<UnixStream>) {
+    let answered = match control::receive(&mut stream).await {
+        Ok(Some(Request::Down)) => {
+            let _ = end.send(stream).await;
+            return;
+        }
+        Ok(Some(request)) => kept.answer(request, &mut stream).await,
+        Ok(None) => Ok(()),
+        Err(error) => control::send(&mut stream, &Answer::Refused(format!("not understood: {error}"))).await,
+    };
+    if let Err(error) = answered {
+        tracing::debug!("a command went away: {error}");
+    }
+}
+
+/// Ends everything; what could not be removed.
+async fn stop(kept: Kept) -> Vec<String> {
+    let left = kept.network.stop().await.err().unwrap_or_default();
+    crate::network::error::warn_of(&left);
+    left
+}

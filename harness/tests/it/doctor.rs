@@ -1,0 +1,88 @@
+//! `doctor` as a program: what it says of a machine with one thing wrong, and its exit codes.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::fake::{Fake, LIVE};
+
+/// What `doctor` says in a place of its own, where no engine is.
+fn doctor(runs: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let builder = std::env::var("CCAAS_BUILDER").expect("`cargo xtask test` sets CCAAS_BUILDER");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
+    command.arg("doctor").args(arguments).arg("--state").arg(runs.join("network"));
+    command.env("CCAAS_BUILDER", builder).env("TMPDIR", runs).env("DOCKER_HOST", "unix:///does/not/exist.sock");
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// The lines on one thing.
+fn lines<'a>(text: &'a str, what: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.split_whitespace().nth(1) == Some(what)).collect()
+}
+
+#[test]
+fn a_machine_without_a_problem_is_told_so_a_line_each() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (code, text) = doctor(&fake.runs(), &["--fabric-bin", fake.fabric().to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    for what in ["architecture", "clock", "ports", "runs", "fabric", "builder", "leftovers"] {
+        let lines = lines(&text, what);
+        assert!(lines.len() == 1 && lines[0].starts_with("ok "), "{what}: {text}");
+    }
+    assert!(lines(&text, "fabric")[0].contains("peer 3.1.5 at "), "{text}");
+    assert!(lines(&text, "builder")[0].contains("executable, linked statically"), "{text}");
+    let engine = lines(&text, "engine");
+    assert!(engine[0].starts_with("warning") && engine[0].contains("/does/not/exist.sock"), "{text}");
+    assert!(text.ends_with("0 problems, 1 warnings\n"), "{text}");
+}
+
+#[test]
+fn a_program_that_would_not_run_in_a_container_is_a_problem() {
+    let fake = Fake::new(LIVE, LIVE);
+    let own = env!("CARGO_BIN_EXE_fabric-harness");
+    let (code, text) = doctor(&fake.runs(), &["--builder", own]);
+    assert_eq!(code, Some(1), "{text}");
+    let builder = lines(&text, "builder");
+    assert!(builder[0].starts_with("problem") && builder[0].contains("linked dynamically, needs /"), "{text}");
+    assert_eq!(doctor(&fake.runs(), &["--fabric", "1.4"]).0, Some(2));
+}
+
+#[test]
+fn leftovers_of_a_dead_run_are_told_and_removed_when_asked() {
+    let fake = Fake::new(LIVE, LIVE);
+    let run = fake.runs().join("fabric-harness-dead0000");
+    fs::DirBuilder::new().mode(0o700).create(&run).unwrap();
+    fs::write(run.join("lock"), "").unwrap();
+    let state = fake.runs().join("network");
+    fs::DirBuilder::new().mode(0o700).create(&state).unwrap();
+    for name in ["lock", "keeper.json", "peer.env"] {
+        fs::write(state.join(name), "").unwrap();
+    }
+    let (code, text) = doctor(&fake.runs(), &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let told = lines(&text, "leftovers");
+    assert_eq!(told.len(), 2, "{text}");
+    assert!(told[0].contains("fabric-harness-dead0000") && told[1].contains("the state of a dead network"), "{text}");
+    assert!(run.exists() && state.exists());
+
+    let (code, text) = doctor(&fake.runs(), &["--clean"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(lines(&text, "leftovers")[0].contains("removed: 1 runs, 0 further containers, 1 states"), "{text}");
+    assert!(!run.exists() && !state.exists());
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_the_engine_and_its_images_are_told() {
+    let builder = std::env::var("CCAAS_BUILDER").expect("CCAAS_BUILDER");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
+    let output = command.args(["doctor", "--builder", &builder]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(lines(&text, "engine")[0].starts_with("ok "), "{text}");
+    let images = lines(&text, "image");
+    assert_eq!(images.len(), 2, "{text}");
+    assert!(images.iter().all(|line| line.contains("sha256:")), "{text}");
+}
