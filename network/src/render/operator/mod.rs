@@ -1,7 +1,7 @@
 //! What an operator gets: a network's files in the form that Compose, Kubernetes or plain processes
 //! take, and a README that says what to do with them.
 //!
-//! Every form is made of the same [`Bundle`](crate::bundle::Bundle) as a run of the harness: the node
+//! Every form is made of the same [`Bundle`] as a run of the harness: the node
 //! specifications are translated, and nothing is decided again. Writing the files, and starting what
 //! they describe, is others' work.
 
