@@ -55,24 +55,26 @@ pub(crate) fn end_server(directory: &Path, name: &str, grace: Duration) -> Resul
 fn end_those(find: impl Fn() -> Vec<Process>, grace: Duration) -> Result<usize, Vec<u32>> {
     let first = find();
     let count = first.len();
-    for process in first {
+    for process in &first {
         process.signal(rustix::process::Signal::TERM);
     }
-    if gone(&find, grace, |_| {}) {
+    if gone(&find, &first, grace, |_| {}) {
         return Ok(count);
     }
     // Signalled at each look, so a process that forks meanwhile can't keep ahead.
-    if gone(&find, KILL_BOUND, |process| process.signal(rustix::process::Signal::KILL)) {
+    if gone(&find, &first, KILL_BOUND, |process| process.signal(rustix::process::Signal::KILL)) {
         return Ok(count);
     }
     Err(find().iter().map(|process| process.number).collect())
 }
 
-fn gone(find: &impl Fn() -> Vec<Process>, bound: Duration, each: impl Fn(&Process)) -> bool {
+/// One whose first thread has ended is no longer found, but holds its ports until its last one has: so
+/// those that were there at `first` are asked by themselves.
+fn gone(find: &impl Fn() -> Vec<Process>, first: &[Process], bound: Duration, each: impl Fn(&Process)) -> bool {
     let deadline = Instant::now() + bound;
     loop {
         let left = find();
-        if left.is_empty() {
+        if left.is_empty() && first.iter().all(Process::has_ended) {
             return true;
         }
         if Instant::now() >= deadline {
@@ -97,6 +99,13 @@ impl Process {
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);
     }
 
+    /// With all of its threads. A handle that can't be asked counts as one of an ended process.
+    fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
+        poll(&mut handles, Some(&Timespec::default())) != Ok(0)
+    }
+
     fn pin(number: u32) -> Option<Self> {
         let pid = rustix::process::Pid::from_raw(i32::try_from(number).ok()?)?;
         let flags = rustix::process::PidfdFlags::empty();
@@ -107,6 +116,10 @@ impl Process {
 #[cfg(not(target_os = "linux"))]
 impl Process {
     fn signal(&self, _: rustix::process::Signal) {}
+
+    fn has_ended(&self) -> bool {
+        true
+    }
 }
 
 /// The living processes of the run. Zombies are not among them.

@@ -82,8 +82,13 @@ fn servers_of(e2e: &E2e) -> Vec<String> {
 fn what_a_shell_has_started_ends_with_it() {
     // The shell ends at once when it is told to, and leaves the server behind.
     let shell = format!("command = ['sh', '-c', \"trap 'exit 0' TERM; '{}' & wait\"]\n", sample());
-    let text = said(&with_file(&format!("[server]\n{shell}{CASES}"), &["--keep", "never"]), 0);
+    let e2e = with_file(&format!("[server]\n{shell}{CASES}"), &["--keep", "always"]);
+    let text = said(&e2e, 0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+    let evidence = e2e.evidence();
+    let (_, log) = evidence.iter().find(|(path, _)| path.ends_with("asset-transfer.log")).unwrap();
+    let log = String::from_utf8_lossy(log);
+    assert!(!log.contains("in use"), "the former server still had the port:\n{log}");
 }
 
 #[test]

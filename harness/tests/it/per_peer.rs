@@ -191,7 +191,7 @@ async fn deploy(runtime: &Runtime, topology: Topology) -> Deployed {
     for peer in topology.nodes().filter(|node| node.kind == NodeKind::Peer) {
         listeners.insert(peer.name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap());
     }
-    let places = listeners.iter().map(|(peer, listener)| {
+    let addresses = listeners.iter().map(|(peer, listener)| {
         let place = ServerPlacement {
             host: "127.0.0.1".to_owned(),
             bind: Ipv4Addr::LOCALHOST.into(),
@@ -201,7 +201,7 @@ async fn deploy(runtime: &Runtime, topology: Topology) -> Deployed {
         };
         (peer.clone(), place)
     });
-    let servers = places.collect();
+    let servers = addresses.collect();
     let chaincode = ChaincodeOptions { package_id: package.id.clone(), tls: ChaincodeTls::Mutual, servers };
     let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
     let options = RenderOptions { chaincode: Some(chaincode), ..RenderOptions::new(runtime.release(), validity) };
