@@ -2,10 +2,8 @@
 //! waited for. Starts and ends nothing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use fabric_network::bundle::File;
 
 use super::chaincode::{ChaincodePlacement, ChaincodeSpec, ServerSource};
 use super::loopback::wait_error;
@@ -52,14 +50,15 @@ impl Elsewhere {
 /// Writes what such a server needs into its directory.
 pub(super) fn hand_over(spec: &ChaincodeSpec, place: &ChaincodePlacement) -> Result<(), RuntimeError> {
     let ServerSource::Address { directory, .. } = &spec.source else { return Ok(()) };
-    let mut files = spec.files.clone();
-    files.insert(PathBuf::from(VARIABLES_FILE), File::public(variables(&spec.environment)));
-    if directory.is_none() {
-        return files::write_chaincode(&files, &place.directory);
+    let file = place.directory.join(VARIABLES_FILE);
+    if directory.is_some() {
+        let is_ours = std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with(HEAD));
+        let names = spec.files.keys().map(PathBuf::as_path).chain([Path::new(VARIABLES_FILE)]);
+        files::clear(names, &place.directory, is_ours)?;
     }
-    let found = std::fs::read_to_string(place.directory.join(VARIABLES_FILE));
-    let is_ours = found.is_ok_and(|text| text.starts_with(HEAD));
-    files::replace_chaincode(&files, &place.directory, is_ours)
+    files::write_chaincode(&spec.files, &place.directory)?;
+    // The last, and whole at once: whoever waits for it starts a server that reads the others.
+    files::write_whole(&file, &variables(&spec.environment))
 }
 
 /// As shells, systemd, Docker and development environments read it.

@@ -90,15 +90,14 @@ pub(super) fn write_for_everybody(files: &BTreeMap<PathBuf, File>, directory: &P
     open(directory, 0o755)
 }
 
-/// Writes the files of a chaincode server into a directory of the user's, in place of an earlier run's.
-/// Other files of these names are the user's own, and an error.
-pub(super) fn replace_chaincode(
-    files: &BTreeMap<PathBuf, File>,
+/// Removes an earlier run's files of these names from a directory of the user's. Others of these names
+/// are the user's own, and an error.
+pub(super) fn clear<'a>(
+    names: impl Iterator<Item = &'a Path>,
     directory: &Path,
     is_ours: bool,
 ) -> Result<(), RuntimeError> {
-    make_directory(directory)?;
-    for path in files.keys().map(|name| directory.join(name)) {
+    for path in names.map(|name| directory.join(name)) {
         match path.symlink_metadata() {
             Ok(_) if !is_ours => {
                 let source = io::Error::new(
@@ -111,5 +110,16 @@ pub(super) fn replace_chaincode(
             Err(_) => {}
         }
     }
-    write(files.iter().map(|(path, file)| (path.as_path(), file)), directory)
+    Ok(())
+}
+
+/// Writes a file that anyone may read, and that is there as a whole or not at all.
+pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), RuntimeError> {
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|source| RuntimeError::File { path: path.to_owned(), source })
 }

@@ -50,8 +50,9 @@ enum Failure {
     Passing(String),
 }
 
-/// Connects, and waits until the server speaks HTTP/2.
-pub(super) async fn dial(info: &ServerInfo) -> Result<Link, DialError> {
+/// Connects, and waits until the server speaks HTTP/2. `tell` is called with the reason of each attempt
+/// that failed and is made again.
+pub(super) async fn dial(info: &ServerInfo, tell: impl Fn(&str)) -> Result<Link, DialError> {
     let target = Target::parse(&info.address);
     let tls = match &info.tls {
         None => None,
@@ -78,7 +79,7 @@ pub(super) async fn dial(info: &ServerInfo) -> Result<Link, DialError> {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(Failure::Final(reason))) => return Err(DialError::Refused(reason)),
             Ok(Err(Failure::Passing(reason))) => {
-                tracing::error!(address = %info.address, "connection to a chaincode's server failed: {reason}");
+                tell(&reason);
                 last = Some(reason);
             }
             Err(_) => {

@@ -215,7 +215,8 @@ impl Handler {
             }
         }
         if let Err(error) = self.registry.register(&id, self) {
-            tracing::error!("failed to start {id} -- {error}");
+            let note = || What::Note(format!("failed to start {id} -- {error}"));
+            self.settings.tracer.tell(&self.settings.node, note);
             self.registry.launched(&id, Err(error));
             return;
         }

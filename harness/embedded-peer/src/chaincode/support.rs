@@ -28,7 +28,7 @@ use super::registry::{LaunchState, Launching, Registry};
 use super::session;
 use crate::faults::Faults;
 use crate::ledger::SharedSimulation;
-use crate::trace::Tracer;
+use crate::trace::{Tracer, What};
 
 /// What a transaction's creator may do with a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -489,7 +489,12 @@ impl Runner {
     async fn connect_now(self, server: ServerInfo) -> String {
         let (package_id, address) = (self.package_id.clone(), server.address.clone());
         self.proceeds(format!("{address} is being dialled"));
-        let link = match dial(&server).await {
+        let shared = self.support.shared.clone();
+        let again = |reason: &str| {
+            let note = || What::Note(format!("connection to {package_id} at {address} failed: {reason}"));
+            shared.settings.tracer.tell(&shared.settings.node, note);
+        };
+        let link = match dial(&server, again).await {
             Ok(link) => link,
             Err(error) => {
                 return format!(
