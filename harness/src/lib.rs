@@ -16,6 +16,7 @@ pub mod interrupt;
 pub mod network;
 pub mod options;
 pub mod packaging;
+pub mod plan;
 pub mod program;
 pub mod report;
 pub mod run;

@@ -6,7 +6,7 @@ use crate::deploy::DeployError;
 use crate::interrupt::Interrupt;
 use crate::network::error::{RunError, unless, warn_of};
 use crate::network::nodes::{Ended, FIRST_QUERY, Nodes};
-use crate::options::Plan;
+use crate::plan::Plan;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
 use crate::report::{Report, error_text};

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::client::{
     self, ClientError, Definition, Installation, Invocation, Node, Participation, PeerClient, Signer, SignerError,
 };
-use crate::options::read_text;
+use crate::plan::read_text;
 use crate::report::say;
 use crate::report::timeline::Timeline;
 use crate::runtime::Endpoint;

@@ -28,7 +28,8 @@ pub use install::InstallOptions;
 pub use output::OutputError;
 pub use ready::ReadyOptions;
 
-use crate::options::{FabricOptions, OptionError, TlsMode, resolve_fabric, resolve_topology};
+use crate::options::{FabricOptions, TlsMode};
+use crate::plan::{OptionError, resolve_fabric, resolve_topology};
 use crate::report::{ExitCode, error_text, say};
 
 /// The options of `bundle`.

@@ -10,7 +10,8 @@
 use super::cases::Case;
 use super::definition::{ChaincodeSection, Collections, Indexes};
 use crate::network::nodes::CHAINCODE;
-use crate::options::{TlsMode, read_text};
+use crate::options::TlsMode;
+use crate::plan::read_text;
 use crate::server::{Server, ServerSection};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -17,7 +17,8 @@ use futures::future::{BoxFuture, join_all};
 
 use crate::network::builder::on_this_machine;
 use crate::network::choice::DEFAULT_FABRIC;
-use crate::options::{FabricOptions, resolve_fabric};
+use crate::options::FabricOptions;
+use crate::plan::resolve_fabric;
 use crate::program::could_not_run;
 use crate::report::{ExitCode, say};
 use crate::stay::options::StateOptions;

@@ -1,7 +1,8 @@
 //! Which runtime a plan gets: the one that it names, or the first possible one.
 
 use crate::cleanup::Reaper;
-use crate::options::{FabricTag, NetworkPlan, RuntimeChoice};
+use crate::options::RuntimeChoice;
+use crate::plan::{FabricTag, NetworkPlan};
 use crate::report::error_text;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::embedded::EmbeddedRuntime;

@@ -12,7 +12,7 @@ use crate::check::cases::{Case, IdentityName};
 use crate::check::{Difference, Target};
 use crate::client::{ClientError, Invocation, Submitted};
 use crate::interrupt::Interrupt;
-use crate::options::{NetworkPlan, OptionErrors};
+use crate::plan::{NetworkPlan, OptionErrors};
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
 use crate::runtime::Runtime;

@@ -7,7 +7,8 @@ use crate::client::Definition;
 use crate::couchdb::Databases;
 use crate::deploy::{Administration, DeployError, Package};
 use crate::interrupt::Interrupt;
-use crate::options::{NetworkPlan, TlsMode};
+use crate::options::TlsMode;
+use crate::plan::NetworkPlan;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
 use crate::runtime::{

@@ -7,7 +7,7 @@ use crate::check::Outcome;
 use crate::explain::{Finding, find};
 use crate::network::error::RunError;
 use crate::network::nodes::server_names;
-use crate::options::Plan;
+use crate::plan::Plan;
 use crate::report::evidence::Evidence;
 use crate::report::messages::{CASE_LIMIT, Message, Party, by_case, time_of};
 use crate::report::timeline::Timeline;

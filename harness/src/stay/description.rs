@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
 use crate::network::choice::describe;
-use crate::options::NetworkPlan;
+use crate::plan::NetworkPlan;
 use crate::runtime::Runtime;
 
 /// The network, as it came up.

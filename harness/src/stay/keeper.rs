@@ -24,7 +24,7 @@ use super::options::UpOptions;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
 use crate::network::error::RunError;
-use crate::options::NetworkPlan;
+use crate::plan::NetworkPlan;
 use crate::program::{chosen, could_not_run};
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;

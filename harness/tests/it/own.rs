@@ -166,10 +166,10 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-#[test]
-fn a_server_at_an_address_is_waited_for_and_left_alone() {
+/// On this runtime.
+fn a_server_at_an_address_is_left_alone(runtime: &str) {
     let address = format!("localhost:{}", free_port());
-    let mut e2e = E2e::new(&["--runtime", "embedded", "--keep", "never"]);
+    let mut e2e = E2e::new(&["--runtime", runtime, "--keep", "never"]);
     let cases = e2e.file("cases.toml", CASES);
     e2e.arguments.extend(["--cases".to_owned(), cases]);
     e2e.chaincode = Some(address.clone());
@@ -178,6 +178,11 @@ fn a_server_at_an_address_is_waited_for_and_left_alone() {
     assert!(text.contains("1 passed, 0 failed, 1 not run"), "{text}");
     assert!(text.contains("the chaincode server is not the harness's to restart"), "{text}");
     e2e.assert_nothing_left();
+}
+
+#[test]
+fn a_server_at_an_address_is_waited_for_and_left_alone() {
+    a_server_at_an_address_is_left_alone("embedded");
 }
 
 #[test]
@@ -350,13 +355,5 @@ fn needs_docker_a_command_runs_on_this_machine() {
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_a_server_at_an_address_is_reached_from_the_containers() {
-    let address = format!("localhost:{}", free_port());
-    let mut e2e = E2e::new(&["--runtime", "docker", "--keep", "never"]);
-    let cases = e2e.file("cases.toml", CASES);
-    e2e.arguments.extend(["--cases".to_owned(), cases]);
-    e2e.chaincode = Some(address.clone());
-    let (code, text) = with_server_at(&e2e, &address);
-    assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("1 passed, 0 failed, 1 not run"), "{text}");
-    e2e.assert_nothing_left();
+    a_server_at_an_address_is_left_alone("docker");
 }

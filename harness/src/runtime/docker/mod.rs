@@ -8,19 +8,19 @@
 mod container;
 mod images;
 mod listening;
+mod places;
 mod pod;
 mod taps;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
 use fabric_network::bundle::Bundle;
 use fabric_network::node::{NodeKind, NodeSpec};
-use fabric_network::placement::{NodePlacement, Placement, Ports};
+use fabric_network::placement::{Placement, Ports};
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
@@ -35,8 +35,9 @@ use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
 use crate::wait::{Poll, TimedOut, WaitError, until_with_log};
 use container::{Container, Image, Request};
-use images::{Machine, Reach};
+use images::Reach;
 use listening::Listening;
+use places::{Servers, host_of};
 use pod::Pod;
 
 pub use images::is_obtainable;
@@ -49,29 +50,11 @@ pub(crate) const ORDERER: &str = "hyperledger/fabric-orderer";
 /// Where the run's directory has the logs of what runs on this machine.
 const LOGS: &str = "logs";
 
-/// Where a node's configuration is. Not in the images' own `/etc/hyperledger/fabric`: the 2.5 images
-/// have a sample MSP there, whose administrator would become one of ours.
-const CONFIG: &str = "/etc/hyperledger/node";
-
-/// Where the images have a node's data. Below, because the images declare it a volume.
-const DATA: &str = "/var/hyperledger/production";
-
-/// Where a chaincode server in a container finds its files.
-const CHAINCODE: &str = "/opt/chaincode";
-
-/// A node's ports follow from its number among the nodes of its kind: the first of each has those
-/// that Fabric's documentation uses, the others this much more each.
-const STEP: u16 = 100;
-const MOST_NODES: usize = 100;
-
 const LOOPBACK: &str = "127.0.0.1";
 const EVERYWHERE: &str = "0.0.0.0";
 
 /// What containers call this machine, as they do in Docker Desktop.
 const HERE: &str = "host.docker.internal";
-
-/// Chaincode servers listen above all nodes.
-const CHAINCODE_PORT: u16 = 20_000;
 
 /// A Docker engine that has the images.
 #[derive(Debug, Clone)]
@@ -126,8 +109,8 @@ impl DockerRuntime {
         let nodes = self.place_nodes(topology)?;
         let Servers { mut places, ports, hosts } =
             self.place_chaincodes(chaincodes, custody.workspace().directory()).await?;
-        let mut chaincode_hosts: Vec<String> = places.values().filter_map(host_of).collect();
-        chaincode_hosts.dedup();
+        let chaincode_hosts: BTreeSet<String> = places.values().filter_map(host_of).collect();
+        let mut chaincode_hosts: Vec<String> = chaincode_hosts.into_iter().collect();
         let names = nodes.keys().map(|name| (name.clone(), LOOPBACK.to_owned())).chain(hosts).collect();
         let of_nodes = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
         let of_servers = places.values().filter(|place| self.options.tap && place.dial.is_none());
@@ -148,144 +131,6 @@ impl DockerRuntime {
             ending,
         })
     }
-
-    /// Servers in the pod have ports there; those on this machine, ports of this machine on which
-    /// containers reach it.
-    async fn place_chaincodes(
-        &self,
-        chaincodes: &[(&str, &ServerSource)],
-        run: &Path,
-    ) -> Result<Servers, RuntimeError> {
-        let is_local = |source: &ServerSource| match source {
-            ServerSource::Program(_) | ServerSource::Image(_) => false,
-            ServerSource::Command { .. } => true,
-            ServerSource::Address { address, .. } => address.is_loopback(),
-        };
-        let machine = if chaincodes.iter().any(|(_, source)| is_local(source)) {
-            Some(Machine::of(&self.engine, &self.docker).await?)
-        } else {
-            None
-        };
-        let count = chaincodes.iter().filter(|(_, source)| matches!(source, ServerSource::Command { .. })).count();
-        let ports = FreePorts::take_on(Ipv4Addr::UNSPECIFIED, count);
-        let (ports, mut free) = ports.map_err(|source| RuntimeError::Ports { count, source })?;
-        let mut hosts: BTreeMap<String, String> = BTreeMap::new();
-        let mut places = BTreeMap::new();
-        for ((name, source), port) in chaincodes.iter().zip(CHAINCODE_PORT..) {
-            let directory = run.join("chaincode").join(name);
-            let place = match source {
-                ServerSource::Program(_) => place_chaincode(name, port),
-                ServerSource::Image(image) => {
-                    images::ensure_server(&self.docker, image).await?;
-                    place_chaincode(name, port)
-                }
-                ServerSource::Command { .. } => place_here(free.pop_front().unwrap_or_default(), LOOPBACK, directory),
-                ServerSource::Address { address, directory: own } => {
-                    let directory = own.clone().unwrap_or(directory);
-                    match &machine {
-                        Some(machine) if address.is_loopback() => place_here(address.port, &machine.seen, directory),
-                        _ => ChaincodePlacement {
-                            address: address.to_string(),
-                            dial: Some(address.to_string()),
-                            listen: address.at(EVERYWHERE).to_string(),
-                            directory,
-                        },
-                    }
-                }
-            };
-            if !is_local(source) && source.is_ours() {
-                hosts.insert(chaincode_host(name), LOOPBACK.to_owned());
-            }
-            places.insert((*name).to_owned(), place);
-        }
-        hosts.extend(machine.map(|machine| (HERE.to_owned(), machine.address)));
-        Ok(Servers { places, ports, hosts })
-    }
-
-    fn place_nodes(&self, topology: &Topology) -> Result<BTreeMap<String, NodePlacement>, RuntimeError> {
-        let count = topology.nodes().count();
-        if count > MOST_NODES {
-            return Err(RuntimeError::TooManyNodes { count, most: MOST_NODES });
-        }
-        let (mut peers, mut orderers) = (0, 0);
-        let nodes = topology.nodes().map(|node| {
-            let ports = match node.kind {
-                NodeKind::Peer => peer_ports(next(&mut peers)),
-                NodeKind::Orderer => orderer_ports(next(&mut orderers)),
-            };
-            (node.name.clone(), self.place_node(node.name, ports))
-        });
-        Ok(nodes.collect())
-    }
-
-    fn place_node(&self, host: String, ports: Ports) -> NodePlacement {
-        NodePlacement {
-            host,
-            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            ports,
-            extra_sans: vec!["localhost".to_owned(), self.reach.host.clone()],
-            config_dir: PathBuf::from(CONFIG),
-            data_dir: PathBuf::from(DATA),
-            builder_dir: Path::new(CONFIG).join("builder"),
-        }
-    }
-}
-
-fn next(counter: &mut u16) -> u16 {
-    *counter += 1;
-    *counter - 1
-}
-
-fn peer_ports(index: u16) -> Ports {
-    let above = index * STEP;
-    Ports { grpc: 7051 + above, operations: 7054 + above, admin: None, chaincode: Some(7052 + above) }
-}
-
-fn orderer_ports(index: u16) -> Ports {
-    let above = index * STEP;
-    Ports { grpc: 7050 + above, operations: 7055 + above, admin: Some(7053 + above), chaincode: None }
-}
-
-/// Places of chaincode servers, the ports of this machine among them, and the addresses of the hosts
-/// that peers dial.
-struct Servers {
-    places: BTreeMap<String, ChaincodePlacement>,
-    ports: FreePorts,
-    hosts: BTreeMap<String, String>,
-}
-
-/// The host that peers dial.
-fn host_of(place: &ChaincodePlacement) -> Option<String> {
-    let (host, _) = place.address.rsplit_once(':')?;
-    Some(host.trim_matches(['[', ']']).to_owned())
-}
-
-/// A server on this machine, found there at `host`.
-fn place_here(port: u16, host: &str, directory: PathBuf) -> ChaincodePlacement {
-    ChaincodePlacement {
-        address: format!("{HERE}:{port}"),
-        dial: Some(format!("{host}:{port}")),
-        // Containers come by another interface than the loopback; which, is the engine's matter.
-        listen: format!("{EVERYWHERE}:{port}"),
-        directory,
-    }
-}
-
-fn place_chaincode(name: &str, port: u16) -> ChaincodePlacement {
-    let address = format!("{}:{port}", chaincode_host(name));
-    ChaincodePlacement {
-        dial: None,
-        address,
-        listen: format!("{EVERYWHERE}:{port}"),
-        directory: PathBuf::from(CHAINCODE),
-    }
-}
-
-/// A DNS label made of the chaincode's name, which may have `_` and upper-case letters.
-fn chaincode_host(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let label: String = name.chars().map(plain).take(50).collect();
-    format!("{}.chaincode", label.trim_matches('-'))
 }
 
 /// A network namespace that is coming up, ready for the nodes.
@@ -599,36 +444,5 @@ impl Server {
 
     pub(super) async fn deaths(&self) -> Vec<Death> {
         self.container.deaths().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn no_two_nodes_share_a_port() {
-        let mut seen = BTreeSet::new();
-        for index in 0..50 {
-            for ports in [peer_ports(index), orderer_ports(index)] {
-                let Ports { grpc, operations, admin, chaincode } = ports;
-                for port in [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten() {
-                    assert!(seen.insert(port), "{port} is there twice");
-                    assert!(port < CHAINCODE_PORT);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_nodes_have_the_documented_ports() {
-        assert_eq!((orderer_ports(0).grpc, orderer_ports(0).admin), (7050, Some(7053)));
-        assert_eq!((peer_ports(0).grpc, peer_ports(0).chaincode), (7051, Some(7052)));
-    }
-
-    #[test]
-    fn a_chaincode_name_becomes_a_host_name() {
-        assert_eq!(chaincode_host("asset-transfer_Basic"), "asset-transfer-basic.chaincode");
     }
 }

@@ -1,0 +1,381 @@
+//! What the options ask for: resolved, validated, and every mistake told at once with its option's
+//! name. Declares no option, and starts nothing.
+
+use crate::check::cases::{Case, CaseFile, CaseFileError};
+use crate::check::definition::ChaincodeSection;
+use crate::options::{E2eOptions, FabricOptions, Keep, NetworkOptions, RuntimeChoice, TlsMode};
+use crate::runtime::ServerSource;
+use crate::server::{Address, Server, is_program};
+use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
+use fabric_network::release::Release;
+use fabric_network::topology::{Consensus, NodeKind, Topology};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A network that was asked for, resolved and validated.
+#[derive(Debug, Clone)]
+pub struct NetworkPlan {
+    /// What runs the nodes.
+    pub runtime: RuntimeChoice,
+    /// Image tag or release line, if one was asked for.
+    pub fabric: Option<FabricTag>,
+    /// Where Fabric's binaries are, if not on PATH.
+    pub fabric_bin: Option<PathBuf>,
+    /// The network.
+    pub topology: Topology,
+    /// What the user called it: a preset's name or a file.
+    pub topology_name: String,
+    /// The CouchDB of each peer, in the order of the topology's peers; empty when there is none.
+    pub couchdb: Vec<CouchDb>,
+    /// TLS between the peers and the chaincode server.
+    pub tls: TlsMode,
+    /// Longest wait for any one thing.
+    pub timeout: Duration,
+    /// What the embedded nodes draw by lot is made from this.
+    pub seed: Option<u64>,
+    /// The ccaas-builder program.
+    pub builder: PathBuf,
+    /// How the chaincode server comes to run.
+    pub server: Server,
+    /// What is committed on each channel.
+    pub chaincode: ChaincodeSection,
+    /// Whether the messages between peers and chaincode shall be seen, by a tap if need be.
+    pub tap: bool,
+}
+
+/// What the user asked `e2e` for, resolved and validated.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The network, and the chaincode on it.
+    pub network: NetworkPlan,
+    /// The cases that are checked; at least one.
+    pub cases: Vec<Case>,
+    /// When to keep the evidence.
+    pub keep: Keep,
+    /// Parent directory of the evidence.
+    pub evidence: PathBuf,
+    /// How often the whole job runs.
+    pub repeat: u32,
+    /// How much more is said: 0 to 4.
+    pub verbosity: u8,
+    /// Whether only failures and the last line are said.
+    pub quiet: bool,
+}
+
+/// A Fabric version as it was asked for, and the release line that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FabricTag {
+    /// `2.5`, `3.1.5`, or any image tag that starts with such a number.
+    pub tag: String,
+    /// The release line, for which the configuration is rendered.
+    pub release: Release,
+}
+
+/// A mistake on the command line.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionError {
+    /// The version is of no supported release line.
+    #[error(
+        "--fabric {value}: not a supported Fabric version; give 2.5, 3.1, or an image tag that starts with one of them, such as 3.1.5"
+    )]
+    Fabric {
+        /// What was given.
+        value: String,
+    },
+    /// The topology can't be used.
+    #[error("--topology {value}:{reason}")]
+    Topology {
+        /// What was given.
+        value: String,
+        /// What is wrong with it, a mistake a line.
+        reason: String,
+    },
+    /// No URL of a CouchDB that a peer can use. It is not shown: it has a password.
+    #[error("--couchdb (number {number}): {source}")]
+    CouchDb {
+        /// Which of them, from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: CouchDbUrlError,
+    },
+    /// Not one CouchDB for each peer.
+    #[error(
+        "--couchdb: URLs given: {given}, peers of the topology: {} ({}); a CouchDB serves one peer only, so give one for \
+         each, in this order",
+        peers.len(),
+        peers.join(", ")
+    )]
+    CouchDbCount {
+        /// How many are given.
+        given: usize,
+        /// The peers.
+        peers: Vec<String>,
+    },
+    /// One CouchDB for two peers.
+    #[error(
+        "--couchdb {couchdb} is given twice; a CouchDB serves one peer only, since both would write to the same databases"
+    )]
+    CouchDbTwice {
+        /// The CouchDB.
+        couchdb: CouchDb,
+    },
+    /// A program is not there.
+    #[error("{option} {}: {reason}", path.display())]
+    Program {
+        /// The option's name.
+        option: &'static str,
+        /// What was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The directory of Fabric's programs can't be used.
+    #[error("--fabric-bin {}: {reason}", path.display())]
+    FabricBin {
+        /// What was given.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The cases can't be used.
+    #[error("--cases: {}", crate::report::error_text(.0))]
+    Cases(#[source] CaseFileError),
+    /// The chaincode file can't be used.
+    #[error("--chaincode: {}", crate::report::error_text(.0))]
+    ChaincodeFile(#[source] CaseFileError),
+    /// The chaincode server can't run so.
+    #[error("{origin}: {reason}")]
+    Server {
+        /// Where that is said.
+        origin: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Every mistake on the command line, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct OptionErrors(pub Vec<OptionError>);
+
+impl NetworkPlan {
+    /// Resolves and validates the options of a network, on which `chaincode` is committed, or what the
+    /// chaincode file says.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake that was found, each with its option's name.
+    pub fn resolve(options: &NetworkOptions, chaincode: ChaincodeSection) -> Result<Self, OptionErrors> {
+        Self::resolve_with(options, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
+    }
+
+    /// With the chaincode file, which also has cases.
+    fn resolve_with(
+        options: &NetworkOptions,
+        file: Result<CaseFile, OptionError>,
+    ) -> Result<(Self, CaseFile), OptionErrors> {
+        let mut mistakes = Vec::new();
+        let mut keep = |mistake| mistakes.push(mistake);
+
+        let fabric = resolve_fabric(&options.fabric).map_err(&mut keep).ok();
+        if let Some(path) = &options.fabric.fabric_bin {
+            let reason = match options.runtime {
+                RuntimeChoice::Docker => Some("--runtime docker takes images, not programs; leave one of the two out"),
+                _ if !path.is_dir() => Some("not a directory"),
+                _ => None,
+            };
+            if let Some(reason) = reason {
+                keep(OptionError::FabricBin { path: path.clone(), reason });
+            }
+        }
+        let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
+        let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
+            .map_err(|found| found.into_iter().for_each(&mut keep))
+            .ok();
+        let _ = check_program("--builder", &options.builder).map_err(&mut keep);
+        let file = file.map_err(&mut keep).ok();
+        if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
+            let _ = check_image(server, options).map_err(&mut keep);
+        }
+        if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
+            && topology.ordering.consensus == Consensus::Bft
+            && fabric.release == Release::V2_5
+        {
+            keep(OptionError::Topology {
+                value: options.topology.clone(),
+                reason: format!(" BFT ordering needs Fabric 3, but --fabric is {}", fabric.tag),
+            });
+        }
+
+        match (fabric, topology, couchdb, file) {
+            (Some(fabric), Some(topology), Some(couchdb), Some(mut file)) if mistakes.is_empty() => {
+                let plan = Self {
+                    runtime: options.runtime,
+                    fabric,
+                    fabric_bin: options.fabric.fabric_bin.clone(),
+                    topology,
+                    topology_name: options.topology.clone(),
+                    couchdb,
+                    tls: options.tls.or(file.tls).unwrap_or_default(),
+                    timeout: Duration::from_secs(options.timeout),
+                    seed: options.seed,
+                    builder: options.builder.clone(),
+                    server: file.server.take().unwrap_or_default(),
+                    chaincode: std::mem::take(&mut file.chaincode),
+                    tap: options.verbose >= crate::report::text::OF_FAILURES,
+                };
+                Ok((plan, file))
+            }
+            _ => Err(OptionErrors(mistakes)),
+        }
+    }
+}
+
+impl Plan {
+    /// Resolves and validates the options of `e2e`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake that was found, each with its option's name.
+    pub fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
+        let own = &options.network.chaincode;
+        let (file, cases, mistake) = if is_chaincode_file(own) {
+            let cases = options.cases.as_ref().map(|path| CaseFile::read(path)).transpose();
+            let cases = cases
+                .and_then(|cases| cases.as_ref().map_or(Ok(()), |cases| cases.check_nothing_else(own)).map(|()| cases));
+            let (cases, mistake) = cases.map_or_else(|error| (None, Some(error)), |cases| (cases, None));
+            (resolve_chaincode(own, ChaincodeSection::default()), cases, mistake)
+        } else {
+            let cases = options.cases.as_ref().map_or_else(CaseFile::asset_transfer, |path| CaseFile::read(path));
+            let (cases, mistake) = cases.map_or_else(|error| (CaseFile::default(), Some(error)), |cases| (cases, None));
+            (resolve_chaincode(own, cases.chaincode.clone()), Some(cases), mistake)
+        };
+        let network = NetworkPlan::resolve_with(&options.network, file);
+        let mut mistakes: Vec<OptionError> = mistake.map(OptionError::Cases).into_iter().collect();
+        match network {
+            Ok((network, file)) => {
+                let (option, cases): (fn(CaseFileError) -> OptionError, CaseFile) = match cases {
+                    Some(cases) => (OptionError::Cases, cases),
+                    None => (OptionError::ChaincodeFile, file),
+                };
+                if mistakes.is_empty() {
+                    mistakes.extend(cases.check_cases(&network.chaincode).map_err(option).err());
+                }
+                if mistakes.is_empty() {
+                    return Ok(Self {
+                        network,
+                        cases: cases.cases,
+                        keep: options.keep,
+                        evidence: options.evidence.clone(),
+                        repeat: options.repeat,
+                        verbosity: options.network.verbose,
+                        quiet: options.quiet,
+                    });
+                }
+                Err(OptionErrors(mistakes))
+            }
+            Err(found) => Err(OptionErrors(found.0.into_iter().chain(mistakes).collect())),
+        }
+    }
+}
+
+/// Resolves `--fabric`.
+///
+/// # Errors
+///
+/// When the version is of no supported release line.
+pub fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, OptionError> {
+    let Some(value) = &options.fabric else { return Ok(None) };
+    let release = value.parse::<Release>().map_err(|_| OptionError::Fabric { value: value.clone() })?;
+    Ok(Some(FabricTag { tag: value.clone(), release }))
+}
+
+pub(crate) fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
+    if let Some(preset) = Topology::preset(value) {
+        return Ok(preset);
+    }
+    let mistake = |reason: String| OptionError::Topology { value: value.to_owned(), reason };
+    let text = read_text(Path::new(value))
+        .map_err(|error| mistake(format!(" neither a preset (solo, duo, bft) nor a file that can be read: {error}")))?;
+    Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
+}
+
+/// One CouchDB for each peer, or none. Without a topology, which is a mistake of its own, they are not
+/// counted.
+fn resolve_couchdb(urls: &[Secret], topology: Option<&Topology>) -> Result<Vec<CouchDb>, Vec<OptionError>> {
+    let (mut found, mut mistakes) = (Vec::<CouchDb>::new(), Vec::new());
+    for (number, url) in (1..).zip(urls) {
+        match url.reveal().parse::<CouchDb>() {
+            Ok(couchdb) if found.iter().any(|other| other.address() == couchdb.address()) => {
+                mistakes.push(OptionError::CouchDbTwice { couchdb });
+            }
+            Ok(couchdb) => found.push(couchdb),
+            Err(source) => mistakes.push(OptionError::CouchDb { number, source }),
+        }
+    }
+    if let Some(topology) = topology {
+        let peers = topology.nodes().filter(|node| node.kind == NodeKind::Peer);
+        let peers: Vec<String> = peers.map(|node| node.name).collect();
+        if !urls.is_empty() && urls.len() != peers.len() {
+            mistakes.push(OptionError::CouchDbCount { given: urls.len(), peers });
+        }
+    }
+    if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
+}
+
+/// The most bytes of a file that a user writes.
+const TEXT_LIMIT: u64 = 1024 * 1024;
+
+/// Reads a text file of at most a megabyte.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(TEXT_LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > TEXT_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MB"));
+    }
+    Ok(text)
+}
+
+fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
+    is_program(path).map_err(|reason| OptionError::Program { option, path: path.to_owned(), reason })
+}
+
+fn is_chaincode_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// What `--chaincode` gives. Of a program or an address, `chaincode` is committed.
+fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFile, OptionError> {
+    const OPTION: &str = "--chaincode";
+    if is_chaincode_file(path) {
+        return CaseFile::read_with_server(path).map_err(OptionError::ChaincodeFile);
+    }
+    let address = path.to_str().filter(|_| !path.exists()).and_then(|text| text.parse::<Address>().ok());
+    let source = match address {
+        Some(address) => ServerSource::Address { address, directory: None },
+        None => check_program(OPTION, path).map(|()| ServerSource::Program(path.to_owned()))?,
+    };
+    let server = Server::new(source, &format!("{OPTION} {}", path.display()));
+    let checked = server.check(&chaincode);
+    checked.map_err(|reason| OptionError::Server { origin: server.origin.clone(), reason: reason.to_owned() })?;
+    Ok(CaseFile::without_cases(chaincode, server))
+}
+
+/// An image needs containers.
+fn check_image(server: &Server, options: &NetworkOptions) -> Result<(), OptionError> {
+    let ServerSource::Image(image) = &server.source else { return Ok(()) };
+    let instead = match options.runtime {
+        RuntimeChoice::Docker => return Ok(()),
+        RuntimeChoice::Auto if options.fabric.fabric_bin.is_none() => return Ok(()),
+        RuntimeChoice::Auto => "--fabric-bin",
+        RuntimeChoice::Process => "--runtime process",
+        RuntimeChoice::Embedded => "--runtime embedded",
+    };
+    let reason = format!(
+        "the chaincode server is the image {image}, which only --runtime docker runs; leave {instead} out, or give a \
+         `program` or `command`"
+    );
+    Err(OptionError::Server { origin: server.origin.clone(), reason })
+}
