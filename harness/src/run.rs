@@ -56,6 +56,11 @@ async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Re
     let to_first_query = timeline.end_of(FIRST_QUERY);
     let cases = check::run(&plan.cases, &target, async |before| match before {
         Before::RestartChaincode => nodes.restart_chaincodes().await.map_err(|error| error_text(&error)),
+        Before::RestartPeers => {
+            nodes.restart_peers().await.map_err(|error| error_text(&error))?;
+            target.answers_again().await.map_err(|error| error_text(&error))?;
+            target.endorsers_are_known(probe).await.map_err(|error| error_text(&error))
+        }
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
     Ok(Finished { report: Report { cases, ..Report::default() }, to_first_query })

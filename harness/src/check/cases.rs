@@ -8,6 +8,7 @@ use super::definition::ChaincodeSection;
 use fabric_protos::protos::TxValidationCode;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 /// One transaction, and what must come of it.
@@ -124,6 +125,17 @@ pub struct ExpectedEvent {
 pub enum Before {
     /// Stop the chaincode server and start it again at the same address.
     RestartChaincode,
+    /// Stop every peer and start it again, with its data.
+    RestartPeers,
+}
+
+impl fmt::Display for Before {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::RestartChaincode => "restart-chaincode",
+            Self::RestartPeers => "restart-peers",
+        })
+    }
 }
 
 /// What the network must have for a case to mean anything.

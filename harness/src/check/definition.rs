@@ -1,6 +1,7 @@
 //! The definition of the chaincode that a case file asks for: what organizations approve and commit,
 //! and what of its package is not the server's. Commits nothing.
 
+use super::own_package::{Content, OwnPackage, Values};
 use super::policy::{is_disjunction, signature_policy};
 use crate::client::{Definition, EndorsementPolicy};
 use crate::report::error_text;
@@ -38,6 +39,10 @@ pub struct ChaincodeSection {
     pub label: Option<Label>,
     /// The CouchDB indexes that the package brings. Default none.
     pub indexes: Indexes,
+    /// A package that is installed as it is, label, indexes and all. Default: one is made.
+    pub package: Option<OwnPackage>,
+    /// The values of its templates, on each peer. Default none.
+    pub values: Values,
 }
 
 impl ChaincodeSection {
@@ -45,6 +50,26 @@ impl ChaincodeSection {
     pub(super) fn name_twice(&self, default_name: &str) -> Option<&str> {
         let mut names = BTreeSet::from([self.name.as_ref().map_or(default_name, |name| &name.0)]);
         self.also_named.iter().map(|name| name.0.as_str()).find(|name| !names.insert(name))
+    }
+
+    /// The package of the user's, if there is one.
+    pub fn own_package(&self) -> Option<&Content> {
+        self.package.as_ref().and_then(OwnPackage::content)
+    }
+
+    /// What can't be together in it.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        if self.package.is_none() {
+            let reason = "`values` are those of the templates in a `package` of your own, and there is none";
+            return (!self.values.is_empty()).then_some(reason);
+        }
+        if self.label.is_some() || self.indexes != Indexes::default() {
+            return Some(
+                "a `package` of your own has its label and its indexes in it; leave out `label` and `indexes`",
+            );
+        }
+        let reason = "a `package` of your own is that of one name, and each of `also_named` needs one";
+        (!self.also_named.is_empty()).then_some(reason)
     }
 
     /// The label of the package of a definition.

@@ -9,6 +9,7 @@
 
 use super::cases::Case;
 use super::definition::{ChaincodeSection, Collections, Indexes};
+use super::own_package::OwnPackage;
 use crate::network::nodes::CHAINCODE;
 use crate::options::TlsMode;
 use crate::plan::read_text;
@@ -251,7 +252,14 @@ impl Source {
                 format!("the chaincode's name {name} is there twice; give different ones in `name` and `also_named`");
             return Err(self.mistake(at, reason));
         }
+        if let Some(reason) = chaincode.contradiction() {
+            return Err(self.mistake(at, reason));
+        }
         let Some(directory) = &self.directory else { return Ok(chaincode) };
+        if let Some(OwnPackage::File(file)) = &chaincode.package {
+            let package = OwnPackage::read(&directory.join(file)).map_err(|reason| self.mistake(at, reason))?;
+            chaincode.package = Some(package);
+        }
         if let Collections::File(file) = &chaincode.collections {
             let path = directory.join(file);
             let file = path.display().to_string();
@@ -318,10 +326,16 @@ mod tests {
             collections,
             label,
             indexes,
+            package,
+            values,
         } = &file.chaincode;
         assert!(name.is_some() && version.is_some() && *init_required && endorsement_policy.is_some());
         assert!(!also_named.is_empty() && *collections != Collections::default());
         assert!(label.is_some() && *indexes != Indexes::default());
+        // Not together with these two.
+        for (field, is_set) in [("package", package.is_some()), ("values", !values.is_empty())] {
+            assert!(!is_set && text.contains(&format!("\n# {field} = ")), "{field}");
+        }
         assert_eq!(ServerSection::lacking(text), Vec::<&str>::new(), "the reference lacks these of [server]");
         let shown: Vec<_> = file.cases.iter().map(shown).collect();
         for (index, (field, _)) in shown[0].iter().enumerate() {

@@ -8,6 +8,7 @@ pub mod definition;
 mod expect;
 mod file;
 mod matching;
+pub mod own_package;
 pub mod policy;
 mod target;
 
@@ -81,7 +82,7 @@ async fn outcome(case: &Case, target: &Target, before: &mut impl AsyncFnMut(Befo
     if let Some(what) = case.after
         && let Err(seen) = before(what).await
     {
-        return Outcome::Failed { expected: format!("{what:?} succeeds"), seen };
+        return Outcome::Failed { expected: format!("{what} succeeds"), seen };
     }
     match check(case, target).await {
         Ok(()) => Outcome::Passed,

@@ -2,6 +2,7 @@
 
 use super::Difference;
 use super::cases::{Before, Case, IdentityName};
+use crate::client::readiness::answers_again;
 use crate::client::{ClientError, Invocation, PeerClient};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -129,6 +130,19 @@ impl Target {
             let invocation = self.invocation(probe, channel);
             let organizations = channel.msp_ids(&probe.endorsing_organizations).unwrap_or_default();
             channel.default_client()?.await_endorsers(&invocation, &organizations, self.deadline()).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every peer answers on the connection that there is to it, after it was restarted.
+    ///
+    /// # Errors
+    ///
+    /// The first that does not until the time-out.
+    pub async fn answers_again(&self) -> Result<(), ClientError> {
+        let clients = self.channels.iter().flat_map(|channel| channel.clients.iter().map(|client| &client.gateway));
+        for peer in self.channels.iter().flat_map(|channel| &channel.peers).chain(clients) {
+            answers_again(peer.node(), self.deadline()).await?;
         }
         Ok(())
     }

@@ -320,6 +320,7 @@ fn is_dead(labels: &HashMap<String, String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cleanup::workspace::made_in;
 
     #[tokio::test]
     async fn an_engine_that_says_nothing_is_given_up_in_time() {
@@ -354,7 +355,7 @@ mod tests {
     #[test]
     fn a_container_of_another_place_or_a_living_harness_is_not_dead() {
         let parent = tempfile::tempdir().unwrap();
-        let workspace = Workspace::create(parent.path()).unwrap();
+        let workspace = made_in(parent.path());
         let this = Owner::this();
         let dead = Owner { started: this.started + 1, ..this.clone() };
         let elsewhere = Owner { place: "elsewhere".to_owned(), ..dead.clone() };

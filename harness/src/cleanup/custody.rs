@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::containers::{Engine, run_label};
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
-use super::workspace::{Owner, Record, Workspace, WorkspaceError};
+use super::workspace::{Owner, Record, Workspace, WorkspaceError, id_of};
 use super::{Leftover, Run, end_run};
 use crate::report::error_text;
 
@@ -53,13 +53,16 @@ impl Custody {
     ///
     /// When there is no place for the directory, or the reaper can't be started.
     pub fn begin(parent: &Path, reaper: &Reaper, engine: Option<Engine>) -> Result<Self, CustodyError> {
-        let workspace = Workspace::create(parent)?;
-        let label = engine.as_ref().map(|_| run_label(workspace.id()));
-        let reaper = match reaper::Running::start(reaper, workspace.directory(), label.as_deref()) {
-            Ok(reaper) => reaper,
-            Err(source) => {
-                let _ = super::workspace::remove_directory(workspace.directory());
-                return Err(CustodyError::Reaper { source });
+        let directory = Workspace::choose(parent)?;
+        let label = engine.as_ref().map(|_| run_label(&id_of(&directory)));
+        // Before there is anything to reap, so that there is no moment at which nobody would.
+        let reaper = reaper::Running::start(reaper, &directory, label.as_deref());
+        let reaper = reaper.map_err(|source| CustodyError::Reaper { source })?;
+        let workspace = match Workspace::create(directory) {
+            Ok(workspace) => workspace,
+            Err(error) => {
+                reaper.dismiss();
+                return Err(error.into());
             }
         };
         let custody = Self {

@@ -166,15 +166,17 @@ fn group_of(number: u32) -> Option<Pid> {
 }
 
 /// What a program does that was started as the reaper: waits for its standard input to end, then ends
-/// the run in `directory`, and with it itself. A directory that no harness made is refused at once.
+/// the run in `directory`, and with it itself. The directory may still be to come. One that no harness
+/// made is refused at once.
 ///
 /// `then` is done when the rest is gone, and before this process ends itself with its group. It may be
 /// called within an asynchronous runtime, and blocks it.
 pub fn main(directory: &Path, then: impl FnOnce() + Send + 'static) -> ExitCode {
-    let Some(directory) = workspace::as_run(directory) else {
+    if !workspace::is_unborn(directory) && workspace::as_run(directory).is_none() {
         eprintln!("error: {} is no directory of a run; nothing is touched", directory.display());
         return ExitCode::from(2);
-    };
+    }
+    let directory = directory.to_owned();
     // A runtime of its own, for the engine's answers, can only be had in a thread of its own.
     let done = std::thread::spawn(move || reap(&directory, then)).join();
     if done.unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::from(2) }
@@ -191,16 +193,22 @@ fn reap(directory: &Path, then: impl FnOnce()) -> bool {
         .map(|signal| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal.as_raw())));
     wait_for_the_end_of(io::stdin());
 
-    let Some(record) = workspace::read_record(directory) else {
+    let Some(directory) = workspace::as_run(directory) else {
+        let removed = workspace::remove_unborn(directory).is_ok();
+        then();
+        return removed;
+    };
+    let Some(record) = workspace::read_record(&directory) else {
         // Without a record nothing was started yet.
-        let removed = workspace::remove_directory(directory).is_ok();
+        let removed = workspace::remove_directory(&directory).is_ok();
         then();
         return removed;
     };
     let own = std::process::id();
-    let mark = Mark { directory: directory.to_owned(), group: record.group, spare: Some(own) };
+    let id = workspace::id_of(&directory);
+    let mark = Mark { directory, group: record.group, spare: Some(own) };
     let engine = record.engine.as_deref().map(Engine::at);
-    let run = Run { mark, id: workspace::id_of(directory), engine, aftermath: true };
+    let run = Run { mark, id, engine, aftermath: true };
     let leads_group = record.group == Some(own);
     if leads_group && let Some(group) = group_of(own) {
         let _ = kill_process_group(group, Signal::TERM);
@@ -227,12 +235,27 @@ fn wait_for_the_end_of(mut pipe: impl io::Read) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cleanup::{Custody, processes, workspace::Workspace};
+    use crate::cleanup::{
+        Custody, processes,
+        workspace::{Workspace, made_in},
+    };
+
+    /// A harness may end at any moment, also when its run's directory is not there yet.
+    #[test]
+    fn the_shell_script_takes_a_directory_that_was_never_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let chosen = Workspace::choose(parent.path()).unwrap();
+        let mut reaper = Running::start(&Reaper::Shell, &chosen, None).unwrap();
+        drop(reaper.pipe.take());
+        let begin = Instant::now();
+        assert!(reaper.child.wait().is_ok() && begin.elapsed() < FAREWELL);
+        assert!(!chosen.exists());
+    }
 
     /// A run with a process in it, whose harness is about to end.
     fn run(label: Option<&str>) -> (tempfile::TempDir, Workspace, Running, Child) {
         let parent = tempfile::tempdir().unwrap();
-        let workspace = Workspace::create(parent.path()).unwrap();
+        let workspace = made_in(parent.path());
         let reaper = Running::start(&Reaper::Shell, workspace.directory(), label).unwrap();
         let node =
             Command::new("sleep").arg("1000").process_group(i32::try_from(reaper.group()).unwrap()).spawn().unwrap();
@@ -274,7 +297,12 @@ mod tests {
         let directory = custody.workspace().directory().to_owned();
         let mut node = custody.command("sleep", &directory).arg("1000").spawn().unwrap();
         let mark = Mark { directory: directory.clone(), group: None, spare: None };
-        assert_eq!(processes::find(&mark).len(), 2, "the reaper and the node");
+        // A program that has just been started does not show its environment at once.
+        let begin = Instant::now();
+        while processes::find(&mark).len() != 2 {
+            assert!(begin.elapsed() < FAREWELL, "the reaper and the node are not found");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         custody.end().unwrap();
         node.wait().unwrap();
         assert_eq!(processes::find(&mark).len(), 0);

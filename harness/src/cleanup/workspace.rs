@@ -4,9 +4,9 @@
 //! The lock is the kernel's (`flock`): it is free as soon as the harness has ended, whatever ended
 //! it. What is written below the directory, and by whom, is no concern of this file.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::processes::Stat;
 pub(crate) const PREFIX: &str = "fabric-harness-";
 
 const LOCK: &str = "lock";
+const NEW_LOCK: &str = "lock.new";
 const RECORD: &str = "run.json";
 
 /// Past this age, a directory that never got its lock was left by a harness that died at once.
@@ -43,30 +44,40 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Makes `PARENT/fabric-harness-<random>`, mode 0700, and locks it.
+    /// Chooses `PARENT/fabric-harness-<random>`, a path that nothing has, absolute and without symbolic
+    /// links. Makes nothing, so that what removes the directory can be started before it is there.
     ///
     /// # Errors
     ///
-    /// When the parent is not writable, full, or does not support locks.
-    pub fn create(parent: &Path) -> Result<Self, WorkspaceError> {
+    /// When there is no such parent.
+    pub(crate) fn choose(parent: &Path) -> Result<PathBuf, WorkspaceError> {
+        let wrong = |source| WorkspaceError { what: "a directory in", path: parent.to_owned(), source };
         // What runs in the directory is recognized by its path as the kernel writes it.
-        let parent = parent.canonicalize().map_err(|source| WorkspaceError {
-            what: "a directory in",
-            path: parent.to_owned(),
-            source,
+        let parent = parent.canonicalize().map_err(wrong)?;
+        let free = |path: &Path| match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
+            Err(error) => Err(error),
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        };
+        let chosen = tempfile::Builder::new().prefix(PREFIX).rand_bytes(8).make_in(&parent, free).map_err(wrong)?;
+        Ok(chosen.into_parts().0)
+    }
+
+    /// Makes the directory that was chosen, mode 0700, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// When the parent is not writable, full, or does not support locks; then there is no directory.
+    pub(crate) fn create(directory: PathBuf) -> Result<Self, WorkspaceError> {
+        let wrong = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| WorkspaceError { what, path, source }
+        };
+        DirBuilder::new().mode(0o700).create(&directory).map_err(wrong("the directory", &directory))?;
+        let lock = lock_new(&directory).map_err(|source| {
+            let _ = fs::remove_dir_all(&directory);
+            wrong("a lock in", &directory)(source)
         })?;
-        let directory = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .rand_bytes(8)
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(&parent)
-            .map_err(|source| WorkspaceError { what: "a directory in", path: parent, source })?;
-        let lock = lock_new(directory.path()).map_err(|source| WorkspaceError {
-            what: "a lock in",
-            path: directory.path().to_owned(),
-            source,
-        })?;
-        let directory = directory.keep();
         let id = id_of(&directory);
         Ok(Self { directory, id, _lock: lock })
     }
@@ -112,7 +123,7 @@ pub(crate) fn id_of(directory: &Path) -> String {
 
 /// The lock file gets its name only when it is locked, so a sweep never sees it free before.
 fn lock_new(directory: &Path) -> io::Result<File> {
-    let unnamed = directory.join("lock.new");
+    let unnamed = directory.join(NEW_LOCK);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
     file.lock()?;
     fs::rename(unnamed, directory.join(LOCK))?;
@@ -211,10 +222,36 @@ pub(crate) fn read_record(directory: &Path) -> Option<Record> {
 /// Whether this is what [`Workspace::create`] makes, and not just any directory: its canonical path.
 pub(crate) fn as_run(path: &Path) -> Option<PathBuf> {
     let directory = path.canonicalize().ok()?;
-    let named = directory.file_name()?.to_str()?.starts_with(PREFIX);
-    let metadata = fs::symlink_metadata(&directory).ok()?;
     let locked = fs::symlink_metadata(directory.join(LOCK)).is_ok_and(|lock| lock.is_file());
-    (named && is_ours(&metadata) && locked).then_some(directory)
+    (is_named(&directory) && is_ours(&fs::symlink_metadata(&directory).ok()?) && locked).then_some(directory)
+}
+
+/// Whether this can become what [`as_run`] takes: its harness is about to make it, or to lock it.
+pub(crate) fn is_unborn(path: &Path) -> bool {
+    is_named(path)
+        && match fs::symlink_metadata(path) {
+            Ok(metadata) => is_ours(&metadata) && fs::symlink_metadata(path.join(LOCK)).is_err(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+}
+
+fn is_named(directory: &Path) -> bool {
+    directory.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
+}
+
+/// Removes the directory of a harness that ended before it had its lock; one that was never made is
+/// removed already.
+///
+/// # Errors
+///
+/// When anything else is in it.
+pub(crate) fn remove_unborn(directory: &Path) -> io::Result<()> {
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    absent_is_fine(fs::remove_file(directory.join(NEW_LOCK)))?;
+    absent_is_fine(fs::remove_dir(directory))
 }
 
 /// The parent is open to everyone: a directory that others can write to says nothing.
@@ -269,13 +306,53 @@ pub(crate) fn remove_directory(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+pub(super) fn made_in(parent: &Path) -> Workspace {
+    Workspace::create(Workspace::choose(parent).unwrap()).unwrap()
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_path_is_chosen_that_nothing_has_and_made_once() {
+        let parent = tempfile::tempdir().unwrap();
+        let chosen = Workspace::choose(parent.path()).unwrap();
+        assert!(is_unborn(&chosen) && !chosen.exists(), "{chosen:?}");
+        assert!(!is_unborn(&parent.path().join("other")));
+        DirBuilder::new().mode(0o700).create(&chosen).unwrap();
+        assert!(is_unborn(&chosen));
+        fs::remove_dir(&chosen).unwrap();
+        let _run = Workspace::create(chosen.clone()).unwrap();
+        assert!(!is_unborn(&chosen) && as_run(&chosen).is_some());
+        let twice = Workspace::create(chosen.clone()).unwrap_err().to_string();
+        assert!(twice.starts_with("cannot make the directory ") && chosen.exists(), "{twice}");
+    }
+
+    #[test]
+    fn only_what_has_no_lock_yet_is_unborn() {
+        let parent = tempfile::tempdir().unwrap();
+        let chosen = Workspace::choose(parent.path()).unwrap();
+        remove_unborn(&chosen).unwrap();
+        for files in [&[][..], &[NEW_LOCK]] {
+            fs::create_dir(&chosen).unwrap();
+            for file in files {
+                fs::write(chosen.join(file), "").unwrap();
+            }
+            remove_unborn(&chosen).unwrap();
+            assert!(!chosen.exists());
+        }
+        fs::create_dir(&chosen).unwrap();
+        fs::write(chosen.join("mine"), "").unwrap();
+        assert!(remove_unborn(&chosen).is_err() && chosen.join("mine").exists());
+    }
 
     #[test]
     fn a_living_run_is_not_dead_and_a_dropped_one_is() {
         let parent = tempfile::tempdir().unwrap();
-        let run = Workspace::create(parent.path()).unwrap();
+        let run = made_in(parent.path());
         let mode = fs::metadata(run.directory()).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o700);
         assert!(lives(run.directory()));
@@ -315,7 +392,7 @@ mod tests {
             ("nonsense".to_owned(), 0),
         ] {
             let parent = tempfile::tempdir().unwrap();
-            let run = Workspace::create(parent.path()).unwrap();
+            let run = made_in(parent.path());
             let owner = Owner { place: place.clone(), ..Owner::this() };
             run.write_record(&Record { owner, group: None, engine: None }).unwrap();
             drop(run);
@@ -326,7 +403,7 @@ mod tests {
     #[test]
     fn only_what_a_harness_made_is_a_run() {
         let parent = tempfile::tempdir().unwrap();
-        let run = Workspace::create(parent.path()).unwrap();
+        let run = made_in(parent.path());
         let directory = run.directory();
         let link = parent.path().join("link");
         std::os::unix::fs::symlink(directory, &link).unwrap();
@@ -357,7 +434,7 @@ mod tests {
     #[test]
     fn a_record_is_read_back_and_garbage_is_nothing() {
         let parent = tempfile::tempdir().unwrap();
-        let run = Workspace::create(parent.path()).unwrap();
+        let run = made_in(parent.path());
         let record = Record { owner: Owner::this(), group: Some(7), engine: None };
         run.write_record(&record).unwrap();
         assert_eq!(read_record(run.directory()), Some(record));

@@ -43,6 +43,11 @@ impl PeerClient {
         self.node.name()
     }
 
+    /// The peer, whoever asks.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// The identity that asks.
     pub fn signer(&self) -> &Arc<Signer> {
         &self.signer

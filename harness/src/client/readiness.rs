@@ -9,7 +9,9 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
 use super::error::ClientError;
-use super::transport::{Node, until};
+use super::transport::{Node, timed_out, until};
+use crate::wait::{self, Poll};
+use std::time::Duration;
 
 const OPERATION: &str = "wait until it answers";
 
@@ -22,6 +24,21 @@ const HEALTH_CHECK: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.He
 /// [`ClientError::Transport`] or [`ClientError::TimedOut`].
 pub async fn answers(node: &Node, deadline: Instant) -> Result<(), ClientError> {
     until(OPERATION, node.name(), deadline, health_check(node)).await?
+}
+
+/// Waits until a node that was restarted answers on a connection from before. The first call that meets
+/// the end of the old one fails by it; those after it get a new one.
+///
+/// # Errors
+/// [`ClientError::TimedOut`] with what the last call failed by.
+pub async fn answers_again(node: &Node, deadline: Instant) -> Result<(), ClientError> {
+    let bound = deadline.saturating_duration_since(Instant::now());
+    let ample = deadline + Duration::from_secs(1);
+    let answered = wait::until(OPERATION, bound, async || match answers(node, ample).await {
+        Err(broken @ ClientError::Transport { .. }) => Ok(Poll::NotYet(broken.to_string())),
+        answer => answer.map(Poll::Ready),
+    });
+    answered.await.map_err(|ended| timed_out(OPERATION, node.name(), ended))
 }
 
 async fn health_check(node: &Node) -> Result<(), ClientError> {

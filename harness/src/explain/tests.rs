@@ -31,6 +31,11 @@ fn what_real_peers_say_is_explained() {
         ),
         ("external builder failed to release: builder 'ccaas_builder' release failed: exit status 4", "release-failed"),
         (
+            "could not build chaincode: external builder 'ccaas_builder' failed: exit status 5\n\
+             INFO [chaincode.externalbuilder.ccaas_builder] waitForExit -> error: connection.json: address: found nothing, expected host:port command=build",
+            "build-refused",
+        ),
+        (
             "could not launch chaincode f1:00: error building chaincode: error building image: external builder failed: existing build could not be restored: chaincode 'f1:00' was already built with builder 'ccaas_builder', but that builder is no longer available",
             "builder-gone",
         ),
@@ -72,6 +77,16 @@ fn a_cause_takes_the_place_of_its_symptoms_and_names_what_it_saw() {
     assert_eq!((finding.name.as_str(), finding.place.as_str(), finding.line), ("wrong-name", "peer.log", 3));
     assert!(finding.cause.contains("peer.example"), "{}", finding.cause);
     assert_eq!(find([("client", client)])[0].name, "dial-timeout");
+}
+
+#[test]
+fn what_a_builder_refuses_is_told_as_it_says_it() {
+    let embedded =
+        "ccaas_builder build: error: builder.json line 7 (labels: b_1): dial_timeout: found \"x\", expected a duration";
+    let found = find([("peer.log", embedded)]);
+    let expected = "The external builder refuses what it was given. builder.json line 7 (labels: b_1): dial_timeout: \
+                    it found \"x\", and expected a duration.";
+    assert_eq!(found.iter().map(|finding| finding.cause.as_str()).collect::<Vec<_>>(), [expected]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::error::{RunError, unless, warn_of};
 use crate::check::cases::Case;
+use crate::check::own_package::{self, Values};
 use crate::check::{self, Target};
 use crate::client::Definition;
 use crate::couchdb::Databases;
@@ -17,6 +18,7 @@ use crate::runtime::{
 use crate::server::{self, Server};
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
+use ccaas_builder::{config, template};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderOptions, render};
@@ -141,6 +143,18 @@ impl Nodes {
         Ok(())
     }
 
+    /// Stops every peer and starts it again, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be restarted.
+    pub async fn restart_peers(&self) -> Result<(), RuntimeError> {
+        for node in self.running.nodes().iter().filter(|node| node.kind == NodeKind::Peer) {
+            self.running.restart(&node.name).await?;
+        }
+        Ok(())
+    }
+
     /// Ends everything and removes all of it.
     pub async fn stop(self, timeline: &Timeline) -> Ended {
         let deaths = self.running.deaths().await;
@@ -178,7 +192,11 @@ async fn bring_up(
     for (number, Deployment { package, server, .. }) in deployments.iter().enumerate() {
         let directory = if number == 0 { "package".to_owned() } else { format!("package-of-{}", server.name) };
         evidence.add(format!("{directory}/connection.json"), package.connection.clone());
-        evidence.add(format!("{directory}/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone());
+        match plan.chaincode.own_package() {
+            // The user has it, and it may hold a key.
+            Some(own) => evidence.add(format!("{directory}/contents.txt"), own.description.clone()),
+            None => evidence.add(format!("{directory}/{}.tar.gz", package.id.replace(':', "-")), package.bytes.clone()),
+        }
     }
     let servers: Vec<_> = deployments.iter().map(|deployment| deployment.server.clone()).collect();
     placed.hand_over(&servers)?;
@@ -226,12 +244,20 @@ fn prepare(plan: &NetworkPlan, runtime: &Runtime, placed: &Placed) -> Result<(Bu
     let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
     let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
     let options = RenderOptions { couchdb, seed, ..RenderOptions::new(runtime.release(), validity) };
-    let bundle = render(&plan.topology, &placed.placement, &options)?;
+    let mut bundle = render(&plan.topology, &placed.placement, &options)?;
     let definitions = plan.chaincode.definitions(CHAINCODE);
     let deployments = definitions.into_iter().map(|definition| {
         let name = &definition.name;
         let place = placed.chaincodes.get(name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
-        let package = make_package(plan, &definition, place, &bundle)?;
+        let connection = connection_to(place, plan.tls, &bundle)?;
+        let package = match plan.chaincode.own_package() {
+            Some(own) => {
+                lead(&mut bundle, own, &plan.chaincode.values, &connection);
+                let connection = text_of(&connection);
+                Package { id: own.id.clone(), bytes: own.bytes.clone(), connection }
+            }
+            None => make_package(plan, &definition, connection)?,
+        };
         let server = chaincode_server(plan, name, place, &bundle, &package);
         Ok(Deployment { definition, package, server })
     });
@@ -285,25 +311,41 @@ fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) 
     })
 }
 
-/// The package: the address, the root certificate to trust, and never a key. Which key a peer shows
-/// is its own environment's matter.
-fn make_package(
-    plan: &NetworkPlan,
-    definition: &Definition,
-    place: &ChaincodePlacement,
-    bundle: &Bundle,
-) -> Result<Package, RunError> {
-    let tls = plan.tls;
+/// How peers reach the server: its address, the root certificate to trust, and never a key. Which key
+/// a peer shows is its own environment's matter.
+fn connection_to(place: &ChaincodePlacement, tls: TlsMode, bundle: &Bundle) -> Result<Connection, RunError> {
     let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
-    let connection = Connection {
+    Ok(Connection {
         address: place.address.clone(),
         dial_timeout: "10s".to_owned(),
         tls_required: tls != TlsMode::Off,
         client_auth_required: tls == TlsMode::Mtls,
         root_cert: if tls == TlsMode::Off { String::new() } else { owner.tls_ca_pem.clone() },
         ..Connection::default()
-    };
-    let text = String::from_utf8_lossy(&connection.to_bytes()).into_owned();
+    })
+}
+
+/// Has each peer's builder lead a package that stays as it is to the server.
+fn lead(bundle: &mut Bundle, package: &own_package::Content, values: &Values, connection: &Connection) {
+    const SETTINGS: &str = "builder.json";
+    let settings = package.settings(connection).to_string();
+    for peer in bundle.nodes.iter_mut().filter(|node| node.kind == NodeKind::Peer) {
+        let file = peer.placement.config_dir.join(SETTINGS).to_string_lossy().into_owned();
+        peer.environment.insert(config::VARIABLE.to_owned(), file);
+        if !values.is_empty() {
+            let values = values.of_server(&connection.address, &package.id).to_string();
+            peer.environment.insert(template::VARIABLE.to_owned(), values);
+        }
+        bundle.files.insert(peer.directory.join(SETTINGS), File::public(settings.as_str()));
+    }
+}
+
+fn text_of(connection: &Connection) -> String {
+    String::from_utf8_lossy(&connection.to_bytes()).into_owned()
+}
+
+fn make_package(plan: &NetworkPlan, definition: &Definition, connection: Connection) -> Result<Package, RunError> {
+    let text = text_of(&connection);
     let label = plan.chaincode.label(definition);
     let extra_files = plan.chaincode.indexes.files();
     let content = package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files };

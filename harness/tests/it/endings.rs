@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use fabric_harness::cleanup::sweep;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,12 @@ struct Harness {
 impl Harness {
     /// The program, waiting for nodes that run but never answer.
     fn start() -> Self {
+        let harness = Self::spawn();
+        soon("two nodes, a chaincode server and a reaper run", || harness.marked().len() == 4);
+        harness
+    }
+
+    fn spawn() -> Self {
         let fake = Fake::new(LIVE, LIVE);
         let child = Command::new(env!("CARGO_BIN_EXE_fabric-harness"))
             .args(["e2e", "--runtime", "process", "--keep", "never"])
@@ -34,9 +41,7 @@ impl Harness {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let harness = Self { child, fake };
-        soon("two nodes, a chaincode server and a reaper run", || harness.marked().len() == 4);
-        harness
+        Self { child, fake }
     }
 
     fn marked(&self) -> Vec<u32> {
@@ -88,6 +93,16 @@ fn the_reaper_ends_everything_when_the_program_is_killed() {
     let mut harness = Harness::start();
     harness.end(Signal::KILL);
     harness.assert_nothing_left();
+}
+
+#[test]
+fn a_program_that_is_killed_in_its_first_moments_leaves_nothing() {
+    for milliseconds in 0..40 {
+        let mut harness = Harness::spawn();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        harness.end(Signal::KILL);
+        harness.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod messages;
 mod network;
 mod options;
 mod own;
+mod own_package;
 mod per_peer;
 mod process;
 mod progress;
