@@ -11,6 +11,8 @@ pub mod deliver;
 pub mod discovery;
 pub mod endorser;
 pub mod faults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod ledger;
 pub mod lifecycle;
@@ -22,7 +24,7 @@ pub mod policy;
 mod powers;
 pub mod signer;
 pub mod system;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 pub mod trace;
 pub mod validation;

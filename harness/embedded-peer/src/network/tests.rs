@@ -1,9 +1,5 @@
 mod operations;
 
-use std::net::TcpListener;
-
-use fabric_network::placement::{NodePlacement, Placement, Ports};
-use fabric_network::render::{RenderOptions, render};
 use fabric_network::topology::Topology;
 use fabric_protos::common::{
     Block, ChannelHeader, ConfigGroup, ConfigSignature, ConfigUpdate, ConfigUpdateEnvelope, ConfigValue, Envelope,
@@ -14,7 +10,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::orderer::registrar::JoinError;
-use crate::testing::{Member, genesis, validity};
+use crate::testing::{Member, genesis, started, validity};
 
 const CHANNEL: &str = "mychannel";
 const SOON: Duration = Duration::from_secs(20);
@@ -33,36 +29,7 @@ impl Running {
 
     /// With other files than those that are rendered.
     fn changed(topology: &Topology, options: Options, change: impl FnOnce(&mut Bundle)) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut listeners = Vec::new();
-        let mut port = || {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-            let port = listener.local_addr().unwrap().port();
-            listeners.push(listener);
-            port
-        };
-        let nodes = topology.nodes().map(|node| {
-            let ports = Ports {
-                grpc: port(),
-                operations: port(),
-                admin: (node.kind == NodeKind::Orderer).then(&mut port),
-                chaincode: (node.kind == NodeKind::Peer).then(&mut port),
-            };
-            let placement = NodePlacement {
-                host: "127.0.0.1".to_owned(),
-                bind: [127, 0, 0, 1].into(),
-                ports,
-                extra_sans: Vec::new(),
-                config_dir: directory.path().join(&node.name),
-                data_dir: "data".into(),
-                builder_dir: Path::new("/builder").to_owned(),
-            };
-            (node.name, placement)
-        });
-        let placement = Placement { nodes: nodes.collect(), chaincode_hosts: vec!["127.0.0.1".to_owned()] };
-        let mut bundle = render(topology, &placement, &RenderOptions::new(options.release, validity())).unwrap();
-        change(&mut bundle);
-        let network = Network::start(&bundle, Options { listeners, ..options }).unwrap();
+        let (network, bundle, directory) = started(topology, options, change);
         Self { network, bundle, _directory: directory }
     }
 

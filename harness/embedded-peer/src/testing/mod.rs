@@ -1,8 +1,11 @@
-//! Networks and signers for this crate's unit tests.
+//! Networks and signers for this crate's unit tests, and for its fuzz targets.
+
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 pub(crate) mod lifecycle;
 pub(crate) mod transaction;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +23,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 
 use crate::config::ChannelConfig;
+use crate::network::{Network, Options};
 use crate::policy::SignedData;
 
 /// From 2024 on, for a hundred years.
@@ -54,6 +58,46 @@ pub(crate) fn bundle(topology: &Topology) -> Bundle {
     });
     let placement = Placement { nodes: nodes.collect(), chaincode_hosts: vec!["127.0.0.1".to_owned()] };
     render(topology, &placement, &RenderOptions::new(Release::V3_1, validity())).unwrap()
+}
+
+/// A network that serves on free ports, with other files than those that are rendered, and the directory
+/// of those that it has.
+pub(crate) fn started(
+    topology: &Topology,
+    options: Options,
+    change: impl FnOnce(&mut Bundle),
+) -> (Network, Bundle, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut listeners = Vec::new();
+    let mut port = || {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        listeners.push(listener);
+        port
+    };
+    let nodes = topology.nodes().map(|node| {
+        let ports = Ports {
+            grpc: port(),
+            operations: port(),
+            admin: (node.kind == NodeKind::Orderer).then(&mut port),
+            chaincode: (node.kind == NodeKind::Peer).then(&mut port),
+        };
+        let placement = NodePlacement {
+            host: "127.0.0.1".to_owned(),
+            bind: [127, 0, 0, 1].into(),
+            ports,
+            extra_sans: Vec::new(),
+            config_dir: directory.path().join(&node.name),
+            data_dir: "data".into(),
+            builder_dir: Path::new("/builder").to_owned(),
+        };
+        (node.name, placement)
+    });
+    let placement = Placement { nodes: nodes.collect(), chaincode_hosts: vec!["127.0.0.1".to_owned()] };
+    let mut bundle = render(topology, &placement, &RenderOptions::new(options.release, validity())).unwrap();
+    change(&mut bundle);
+    let network = Network::start(&bundle, Options { listeners, ..options }).unwrap();
+    (network, bundle, directory)
 }
 
 /// The genesis block of the first channel.
