@@ -31,6 +31,8 @@ struct Catalogue {
 struct Failure {
     name: String,
     says: Vec<Expression>,
+    #[serde(default)]
+    except: Vec<Expression>,
     cause: String,
     cure: String,
     #[serde(default)]
@@ -90,19 +92,18 @@ pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Find
 
 impl Failure {
     fn seen_in(&self, place: &str, text: &str) -> Option<(&Self, Finding)> {
-        let (captures, start) = self
+        let (start, captures) = self
             .says
             .iter()
             .filter_map(|expression| {
-                let captures = expression.0.captures(text)?;
-                let start = captures.get(0)?.start();
-                Some((captures, start))
+                let mut all = expression.0.captures_iter(text).filter_map(|found| Some((found.get(0)?.start(), found)));
+                all.find(|(start, _)| !self.except.iter().any(|except| except.0.is_match(line_at(text, *start))))
             })
-            .min_by_key(|(_, start)| *start)?;
+            .min_by_key(|(start, _)| *start)?;
         let before = &text[..start];
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let begin = before.rfind('\n').map_or(0, |at| at + 1);
-        let whole = text[begin..].lines().next().unwrap_or_default();
+        let whole = line_at(text, start);
         Some((
             self,
             Finding {
@@ -115,6 +116,12 @@ impl Failure {
             },
         ))
     }
+}
+
+/// The line that this byte is in.
+fn line_at(text: &str, at: usize) -> &str {
+    let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    text[begin..].lines().next().unwrap_or_default()
 }
 
 /// `${name}` becomes what the group of that name matched.

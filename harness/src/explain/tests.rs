@@ -95,6 +95,17 @@ fn nothing_is_made_up() {
 }
 
 #[test]
+fn what_a_network_says_that_comes_up_is_no_failure() {
+    let log = "ERRO [core.comm] ServerHandshake -> Server TLS handshake failed in 1.5ms with error remote error: tls: bad certificate server=PeerServer\n\
+               WARN [peer.blocksprovider] DeliverBlocks -> Got error while attempting to receive blocks: received bad status SERVICE_UNAVAILABLE from orderer\n\
+               INFO [comm.grpc.server] 1 -> unary call completed error=\"rpc error: code = FailedPrecondition desc = no combination of peers can be derived which satisfy the endorsement policy: none\"\n";
+    assert_eq!(find([("peer.log", log)]), []);
+    let client = "endorse: peer0 answered FailedPrecondition: no combination of peers can be derived which satisfy the endorsement policy";
+    let found = find([("log", format!("{log}{client}").as_str())]);
+    assert_eq!(found.iter().map(|finding| (&*finding.name, finding.line)).collect::<Vec<_>>(), [("no-endorsers", 4)]);
+}
+
+#[test]
 fn a_long_line_is_shortened_around_what_it_says() {
     let line = format!("{}chaincode stream terminated{}", "ä".repeat(500), "b".repeat(500));
     let found = find([("peer.log", line.as_str())]);

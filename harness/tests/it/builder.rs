@@ -110,20 +110,20 @@ impl Network {
 }
 
 /// A package by hand: files for code.tar.gz, and the order of what is in the package.
-struct ByHand<'a> {
-    kind: &'a str,
-    label: &'a str,
-    connection: &'a str,
-    index: Option<&'a str>,
-    order: &'a [&'a str],
+pub(crate) struct ByHand<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) label: &'a str,
+    pub(crate) connection: &'a str,
+    pub(crate) index: Option<&'a str>,
+    pub(crate) order: &'a [&'a str],
 }
 
 impl ByHand<'_> {
-    fn new<'a>(label: &'a str, connection: &'a str) -> ByHand<'a> {
+    pub(crate) fn new<'a>(label: &'a str, connection: &'a str) -> ByHand<'a> {
         ByHand { kind: "ccaas", label, connection, index: None, order: &["metadata.json", "code.tar.gz"] }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let directory = tempfile::tempdir().unwrap();
         let (outer, code) = (directory.path().join("outer"), directory.path().join("code"));
         let indexes = code.join("META-INF/statedb/couchdb/indexes");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
+mod broken;
 mod builder;
 mod bundle;
 mod conformance;

@@ -1,0 +1,114 @@
+//! Nodes that are broken: why they do not start, and what a client is told who can't reach one.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use fabric_harness::runtime::Runtime;
+use fabric_network::bundle::Bundle;
+use fabric_network::topology::{Node, Ordering, Topology};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
+
+use super::servers::{Sample, free};
+use super::stage::{self, PEER, Stage, Verdict, invocation, package, said, set, text};
+use crate::fake::marked;
+
+const ENTRIES: &[&str] = &["port-in-use", "local-msp", "couchdb-unreachable"];
+const OTHERS: &[&str] = &["orderer-not-ready", "orderer-unreachable"];
+
+pub(super) fn entries() -> impl Iterator<Item = &'static str> {
+    ENTRIES.iter().chain(OTHERS).copied()
+}
+
+fn break_for(entry: &str, bundle: &mut Bundle, taken: &str) {
+    match entry {
+        "port-in-use" => set(bundle, &[("CORE_OPERATIONS_LISTENADDRESS", taken)]),
+        "local-msp" => {
+            let peer = bundle.nodes.iter().find(|node| node.name == PEER).unwrap().directory.join("msp/signcerts");
+            assert!(bundle.files.keys().any(|path| path.starts_with(&peer)), "{peer:?} is not there");
+            bundle.files.retain(|path, _| !path.starts_with(&peer));
+        }
+        "couchdb-unreachable" => {
+            let address = free().to_string();
+            let variables = [
+                ("CORE_LEDGER_STATE_STATEDATABASE", "CouchDB"),
+                ("CORE_LEDGER_STATE_COUCHDBCONFIG_COUCHDBADDRESS", &address),
+                ("CORE_LEDGER_STATE_COUCHDBCONFIG_USERNAME", "admin"),
+                ("CORE_LEDGER_STATE_COUCHDBCONFIG_PASSWORD", "adminpw"),
+                ("CORE_LEDGER_STATE_COUCHDBCONFIG_MAXRETRIESONSTARTUP", "1"),
+            ];
+            set(bundle, &variables);
+        }
+        _ => unreachable!("{entry}"),
+    }
+}
+
+async fn starts(runtime: &Runtime) {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut verdict = Verdict::default();
+    for entry in ENTRIES {
+        let change = |bundle: &mut Bundle| break_for(entry, bundle, &address);
+        let error = Stage::start(runtime, &Topology::solo(), change).await.err();
+        verdict.of(entry, &said(error.unwrap_or_else(|| panic!("{entry}: everything starts"))));
+    }
+    verdict.assert();
+}
+
+/// The processes of orderers of the run in this directory, and of no other.
+fn orderers(directory: &Path) -> Vec<u32> {
+    let mark = format!("FABRIC_HARNESS_RUN={}", directory.display());
+    let is_orderer = |number: &u32| {
+        let read = |file: &str| fs::read(format!("/proc/{number}/{file}")).unwrap_or_default();
+        let is_ours = String::from_utf8_lossy(&read("environ")).contains(&mark);
+        is_ours && read("cmdline").split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"orderer"))
+    };
+    marked(directory.parent().unwrap()).into_iter().filter(is_orderer).collect()
+}
+
+fn kill(number: u32) {
+    kill_process(Pid::from_raw(i32::try_from(number).unwrap()).unwrap(), Signal::KILL).unwrap();
+}
+
+/// All but `left` of three orderers are gone.
+async fn too_few_orderers(runtime: &Runtime, entry: &str, left: usize, verdict: &mut Verdict) {
+    let names = ["orderer1", "orderer2", "orderer3"];
+    let nodes = names.map(|name| Node { name: name.to_owned() }).into();
+    let solo = Topology::solo();
+    let ordering = Ordering { orderers: nodes, tick: Ordering::default_tick(3), ..solo.ordering.clone() };
+    let stage = Stage::start(runtime, &Topology { ordering, ..solo }, |_| {}).await.unwrap();
+    let address = free();
+    let connection = format!(r#"{{"address":"{address}","tls_required":false}}"#);
+    let sample = package("sample", &connection);
+    let _server = Sample::begin(address, &sample.id, None, None);
+    stage.deploy("sample", &sample).await.unwrap();
+    let write = invocation("sample", &["CreateAsset", "a", "blue", "5", "Tom", "300"]);
+    let gateway = stage.gateway();
+    let transaction = gateway.endorse(&write.propose(gateway.signer()).unwrap(), &[], stage::deadline()).await.unwrap();
+    stage.turn_over().await;
+    let orderers = orderers(stage.running.directory());
+    assert_eq!(orderers.len(), names.len());
+    orderers.into_iter().skip(left).for_each(kill);
+    // A leader may take it before it notices that nobody follows; it is submitted again then.
+    let deadline = Instant::now() + Duration::from_secs(9);
+    let told = gateway.commit(&transaction, std::slice::from_ref(&gateway), deadline).await.unwrap_err();
+    stage.judge(verdict, entry, &text(&told), "").await;
+    stage.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_node_tells_why_it_does_not_start() {
+    starts(&stage::fabric().await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_too_few_orderers_are_told() {
+    let (runtime, mut verdict) = (stage::fabric().await, Verdict::default());
+    too_few_orderers(&runtime, "orderer-not-ready", 1, &mut verdict).await;
+    too_few_orderers(&runtime, "orderer-unreachable", 0, &mut verdict).await;
+    verdict.assert();
+}
