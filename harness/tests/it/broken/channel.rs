@@ -1,6 +1,8 @@
 //! Definitions, endorsements and signatures that are broken: what the lifecycle, the gateway and the
 //! orderer say.
 
+use std::net::SocketAddr;
+
 use fabric_harness::client::endorser::endorse;
 use fabric_harness::client::{ClientError, Definition, PeerClient, Signer, approve_for_my_org, await_commit, commit};
 use fabric_harness::deploy::Package;
@@ -51,7 +53,7 @@ fn three() -> Topology {
 }
 
 /// A connection to whoever listens at this address.
-fn plain(address: impl ToString) -> String {
+fn plain(address: SocketAddr) -> String {
     json!({"address": address.to_string(), "dial_timeout": "1s", "tls_required": false}).to_string()
 }
 
@@ -123,6 +125,8 @@ impl Scene {
                 let definition = Definition::new("partly", "1.0");
                 let partly = &self.partly;
                 first.install(&partly.bytes, deadline()).await?;
+                // The same, packed anew.
+                second.install(&package("partly", &plain(free())).bytes, deadline()).await?;
                 self.approve(&definition, &self.peers, &partly.id).await?;
                 self.commit(&definition).await?;
                 self.ask(second, "partly").await

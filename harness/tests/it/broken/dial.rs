@@ -149,11 +149,15 @@ impl Serving {
 }
 
 impl Dial {
+    fn has_tls(&self) -> bool {
+        !matches!(self.connection, Connection::Plain) || matches!(self.server, Server::Tls(_))
+    }
+
     fn connection(&self, port: u16, authorities: &Authorities) -> Value {
         let Authorities { servers: authority, other, .. } = authorities;
         let is_tls = !matches!(self.connection, Connection::Plain);
         let mut connection =
-            json!({"address": format!("{}:{port}", self.host), "dial_timeout": "500ms", "tls_required": is_tls});
+            json!({"address": format!("{}:{port}", self.host), "dial_timeout": "300ms", "tls_required": is_tls});
         match &self.connection {
             Connection::Plain => {}
             Connection::Tls => connection["root_cert"] = json!(authority.certificate),
@@ -199,13 +203,18 @@ impl Dial {
     }
 }
 
-async fn dials(runtime: &Runtime) {
-    let timeouts = [("CORE_CHAINCODE_STARTUPTIMEOUT", "5s"), ("CORE_CHAINCODE_EXECUTETIMEOUT", "2s")];
+/// Those whose server or connection has TLS, or the others.
+async fn dials(runtime: &Runtime, with_tls: bool) {
+    // Five seconds is the shortest that a peer takes.
+    let timeouts = [("CORE_CHAINCODE_STARTUPTIMEOUT", "5s"), ("CORE_CHAINCODE_EXECUTETIMEOUT", "1s")];
     let stage = Stage::start(runtime, &Topology::solo(), |bundle| set(bundle, &timeouts)).await.unwrap();
     let authorities = Authorities::of(&stage, runtime).await;
     let builder = Builder::of(&stage);
     let mut verdict = Verdict::default();
-    for (number, dial) in DIALS.iter().enumerate().filter(|(_, one)| shows(runtime, one.on)) {
+    for (number, dial) in DIALS.iter().enumerate() {
+        if dial.has_tls() != with_tls || !shows(runtime, dial.on) {
+            continue;
+        }
         let label = format!("cc{number}");
         let port = free().port();
         let unchecked = matches!(dial.connection, Connection::Unchecked(_));
@@ -232,11 +241,22 @@ async fn dials(runtime: &Runtime) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_peer_tells_what_is_wrong_with_a_server() {
-    dials(&stage::embedded()).await;
+    dials(&stage::embedded(), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_peer_tells_what_is_wrong_with_tls() {
+    dials(&stage::embedded(), true).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 async fn needs_fabric_a_peer_tells_what_is_wrong_with_a_server() {
-    dials(&stage::fabric().await).await;
+    dials(&stage::fabric().await, false).await;
+}
+
+#[tokio::test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_a_peer_tells_what_is_wrong_with_tls() {
+    dials(&stage::fabric().await, true).await;
 }

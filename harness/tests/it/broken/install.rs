@@ -59,12 +59,12 @@ pub(super) fn entries() -> impl Iterator<Item = &'static str> {
 const DEBUG: (&str, &str) = ("FABRIC_LOGGING_SPEC", "info:grpc=error:chaincode.externalbuilder=debug");
 
 async fn installs(runtime: &Runtime) {
-    let timeouts = [("CORE_CHAINCODE_INSTALLTIMEOUT", "2s"), ("CORE_CHAINCODE_EXECUTETIMEOUT", "2s"), DEBUG];
+    let timeouts = [("CORE_CHAINCODE_INSTALLTIMEOUT", "1s"), ("CORE_CHAINCODE_EXECUTETIMEOUT", "1s"), DEBUG];
     let stage = Stage::start(runtime, &Topology::solo(), |bundle| set(bundle, &timeouts)).await.unwrap();
     let builder = Builder::of(&stage);
     let mut verdict = Verdict::default();
     stage.turn_over().await;
-    for Install { entry, program, kind, connection, .. } in INSTALLS.iter() {
+    for Install { entry, program, kind, connection, .. } in INSTALLS {
         if let Some((name, script, mode)) = program {
             builder.replace(name, script, *mode);
         }

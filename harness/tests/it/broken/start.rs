@@ -1,7 +1,7 @@
 //! Nodes that are broken: why they do not start, and what a client is told who can't reach one.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,23 +11,29 @@ use fabric_network::topology::{Node, Ordering, Topology};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
+use super::On::{self, Both, Fabric};
 use super::servers::{Sample, free};
-use super::stage::{self, PEER, Stage, Verdict, invocation, package, said, set, text};
+use super::stage::{self, PEER, Stage, Verdict, invocation, package, said, set, shows, text};
 use crate::fake::marked;
 
-const ENTRIES: &[&str] = &["port-in-use", "local-msp", "couchdb-unreachable"];
+const ENTRIES: &[(&str, On)] = &[("port-in-use", Both), ("local-msp", Fabric), ("couchdb-unreachable", Fabric)];
 const OTHERS: &[&str] = &["orderer-not-ready", "orderer-unreachable"];
 
 pub(super) fn entries() -> impl Iterator<Item = &'static str> {
-    ENTRIES.iter().chain(OTHERS).copied()
+    ENTRIES.iter().map(|(entry, _)| *entry).chain(OTHERS.iter().copied())
 }
 
-fn break_for(entry: &str, bundle: &mut Bundle, taken: &str) {
+fn break_for(entry: &str, bundle: &mut Bundle, taken: SocketAddr) {
     match entry {
-        "port-in-use" => set(bundle, &[("CORE_OPERATIONS_LISTENADDRESS", taken)]),
+        "port-in-use" => {
+            set(bundle, &[("CORE_OPERATIONS_LISTENADDRESS", &taken.to_string())]);
+            // What an embedded peer goes by.
+            let peer = bundle.nodes.iter_mut().find(|node| node.name == PEER).unwrap();
+            peer.placement.ports.operations = taken.port();
+        }
         "local-msp" => {
             let peer = bundle.nodes.iter().find(|node| node.name == PEER).unwrap().directory.join("msp/signcerts");
-            assert!(bundle.files.keys().any(|path| path.starts_with(&peer)), "{peer:?} is not there");
+            assert!(bundle.files.keys().any(|path| path.starts_with(&peer)), "{} is not there", peer.display());
             bundle.files.retain(|path, _| !path.starts_with(&peer));
         }
         "couchdb-unreachable" => {
@@ -47,10 +53,10 @@ fn break_for(entry: &str, bundle: &mut Bundle, taken: &str) {
 
 async fn starts(runtime: &Runtime) {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let address = taken.local_addr().unwrap();
     let mut verdict = Verdict::default();
-    for entry in ENTRIES {
-        let change = |bundle: &mut Bundle| break_for(entry, bundle, &address);
+    for (entry, _) in ENTRIES.iter().filter(|(_, on)| shows(runtime, *on)) {
+        let change = |bundle: &mut Bundle| break_for(entry, bundle, address);
         let error = Stage::start(runtime, &Topology::solo(), change).await.err();
         verdict.of(entry, &said(error.unwrap_or_else(|| panic!("{entry}: everything starts"))));
     }
@@ -96,6 +102,11 @@ async fn too_few_orderers(runtime: &Runtime, entry: &str, left: usize, verdict: 
     let told = gateway.commit(&transaction, std::slice::from_ref(&gateway), deadline).await.unwrap_err();
     stage.judge(verdict, entry, &text(&told), "").await;
     stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_node_tells_why_it_does_not_start() {
+    starts(&stage::embedded()).await;
 }
 
 #[tokio::test]

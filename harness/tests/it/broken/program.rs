@@ -1,0 +1,110 @@
+//! The same as a user sees it: `e2e` with a broken chaincode file, to its exit code and the first likely
+//! cause that it prints.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::servers::Authority;
+use crate::builder::ByHand;
+use crate::e2e::E2e;
+
+/// What a run is told, and how it ends.
+struct Run {
+    entry: &'static str,
+    code: i32,
+    options: &'static [&'static str],
+    /// What the server's variables are instead; `{}` is the directory of the chaincode file.
+    server: &'static [&'static str],
+    /// More of the chaincode file.
+    chaincode: &'static str,
+    case: &'static str,
+}
+
+const PASSES: &str = "evaluate = ['AssetExists', 'a1']\npayload = false";
+const CREATES: &str = "submit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']";
+
+const NOT_RUN: Run = Run { entry: "", code: 2, options: &["--tls", "tls"], server: &[], chaincode: "", case: PASSES };
+const FAILED: Run = Run { code: 1, options: &["--tls", "off"], case: CREATES, ..NOT_RUN };
+const OWN_PAIR: [&str; 2] = ["CHAINCODE_TLS_CERT={}/own.pem", "CHAINCODE_TLS_KEY={}/own.key"];
+
+const RUNS: &[Run] = &[
+    Run { entry: "wrong-package-id", options: &["--tls", "off"], server: &["CHAINCODE_ID=another:0"], ..NOT_RUN },
+    Run { entry: "plain-server", server: &["CHAINCODE_TLS_DISABLED=true"], ..NOT_RUN },
+    Run { entry: "unknown-authority", server: &OWN_PAIR, ..NOT_RUN },
+    Run {
+        entry: "expired-certificate",
+        server: &["CHAINCODE_TLS_CERT={}/ended.pem", "CHAINCODE_TLS_KEY={}/ended.key"],
+        ..NOT_RUN
+    },
+    Run { entry: "client-certificate-missing", server: &["CHAINCODE_CLIENT_CA_CERT={}/ca.pem"], ..NOT_RUN },
+    Run { entry: "type-refused", chaincode: "package = 'own.tar.gz'", ..NOT_RUN },
+    Run { entry: "no-init-expected", case: "init = true\nsubmit = ['InitLedger']", ..FAILED },
+    Run { entry: "no-endorsers", case: "chaincode = 'nowhere'\nevaluate = ['AssetExists', 'a1']", ..FAILED },
+    Run {
+        entry: "endorsement-policy",
+        options: &["--tls", "off", "--topology", "duo"],
+        case: "endorsing_organizations = ['Org1']\nsubmit = ['InitLedger']",
+        ..FAILED
+    },
+];
+
+impl Run {
+    /// With a chaincode file, and what it names.
+    fn put_into(&self, e2e: &mut E2e) {
+        let directory = e2e.path("").display().to_string();
+        let authority = Authority::new();
+        e2e.file("ca.pem", &authority.certificate);
+        for (name, has_ended) in [("own", false), ("ended", true)] {
+            let pair = authority.issue(&["127.0.0.1", "localhost"], has_ended);
+            e2e.file(&format!("{name}.pem"), &pair.certificate);
+            e2e.file(&format!("{name}.key"), &pair.key);
+        }
+        let connection = r#"{"address":"production.example.com:9999","tls_required":false}"#;
+        let package = ByHand { kind: "golang", ..ByHand::new("own", connection) };
+        fs::write(e2e.path("own.tar.gz"), package.bytes()).unwrap();
+
+        let sample = std::env::var("CHAINCODE_SAMPLE").expect("CHAINCODE_SAMPLE is not set");
+        let variables = self.server.iter().map(|variable| format!("'{}', ", variable.replace("{}", &directory)));
+        let (variables, Self { chaincode, case, .. }) = (variables.collect::<String>(), self);
+        let file = format!(
+            "[chaincode]\nname = 'basic'\n{chaincode}\n[server]\ncommand = ['env', {variables}'{sample}']\n\
+             [[case]]\nname = 'it runs'\n{PASSES}\n\
+             [[case]]\nname = 'it does'\n{case}\n"
+        );
+        e2e.chaincode = Some(e2e.file("my.toml", &file));
+        e2e.arguments.extend(["--timeout", "3"].iter().chain(self.options).map(|option| (*option).to_owned()));
+    }
+}
+
+/// Runs each, and notes which ends otherwise.
+fn run(new: impl Fn() -> E2e) {
+    let mut wrong = Vec::new();
+    for run in RUNS {
+        let mut e2e = new();
+        run.put_into(&mut e2e);
+        let (output, text) = e2e.output();
+        e2e.assert_nothing_left();
+        let evidence = e2e.evidence();
+        let report = evidence.iter().find(|(path, _)| path.ends_with("report.json"));
+        let report: Value = report.map(|(_, bytes)| serde_json::from_slice(bytes).unwrap()).unwrap_or_default();
+        let first = &report["findings"][0];
+        let told = text.split_once("likely cause: ").map_or("", |(_, rest)| rest);
+        let is_first = first["cause"].as_str().is_some_and(|cause| told.starts_with(cause));
+        if (output.status.code(), first["name"].as_str(), is_first) != (Some(run.code), Some(run.entry), true) {
+            wrong.push(format!("=== {} after exit code {:?}: {first}\n{text}", run.entry, output.status.code()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_run_on_embedded_peers_prints_the_cause_first() {
+    run(|| E2e::new(&["--runtime", "embedded"]));
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_a_run_prints_the_cause_first() {
+    run(|| E2e::process(&[]));
+}
