@@ -98,11 +98,13 @@ fn nothing_is_made_up() {
 fn what_a_network_says_that_comes_up_is_no_failure() {
     let log = "ERRO [core.comm] ServerHandshake -> Server TLS handshake failed in 1.5ms with error remote error: tls: bad certificate server=PeerServer\n\
                WARN [peer.blocksprovider] DeliverBlocks -> Got error while attempting to receive blocks: received bad status SERVICE_UNAVAILABLE from orderer\n\
+               WARN [orderer.common.broadcast] ProcessMessage -> [channel: mychannel] Rejecting broadcast of normal message from 127.0.0.1:38584 with SERVICE_UNAVAILABLE: rejected by Order: no Raft leader\n\
+               INFO [comm.grpc.server] 1 -> unary call completed error=\"rpc error: code = Unavailable desc = no orderers could successfully process transaction\"\n\
                INFO [comm.grpc.server] 1 -> unary call completed error=\"rpc error: code = FailedPrecondition desc = no combination of peers can be derived which satisfy the endorsement policy: none\"\n";
     assert_eq!(find([("peer.log", log)]), []);
     let client = "endorse: peer0 answered FailedPrecondition: no combination of peers can be derived which satisfy the endorsement policy";
     let found = find([("log", format!("{log}{client}").as_str())]);
-    assert_eq!(found.iter().map(|finding| (&*finding.name, finding.line)).collect::<Vec<_>>(), [("no-endorsers", 4)]);
+    assert_eq!(found.iter().map(|finding| (&*finding.name, finding.line)).collect::<Vec<_>>(), [("no-endorsers", 6)]);
 }
 
 #[test]

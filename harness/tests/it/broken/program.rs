@@ -2,6 +2,7 @@
 //! cause that it prints.
 
 use std::fs;
+use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -24,12 +25,18 @@ struct Run {
 const PASSES: &str = "evaluate = ['AssetExists', 'a1']\npayload = false";
 const CREATES: &str = "submit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']";
 
-const NOT_RUN: Run = Run { entry: "", code: 2, options: &["--tls", "tls"], server: &[], chaincode: "", case: PASSES };
+const NOT_RUN: Run =
+    Run { entry: "", code: 2, options: &["--tls", "tls", "--timeout", "5"], server: &[], chaincode: "", case: PASSES };
 const FAILED: Run = Run { code: 1, options: &["--tls", "off"], case: CREATES, ..NOT_RUN };
 const OWN_PAIR: [&str; 2] = ["CHAINCODE_TLS_CERT={}/own.pem", "CHAINCODE_TLS_KEY={}/own.key"];
 
 const RUNS: &[Run] = &[
-    Run { entry: "wrong-package-id", options: &["--tls", "off"], server: &["CHAINCODE_ID=another:0"], ..NOT_RUN },
+    Run {
+        entry: "wrong-package-id",
+        options: &["--tls", "off", "--timeout", "5"],
+        server: &["CHAINCODE_ID=another:0"],
+        ..NOT_RUN
+    },
     Run { entry: "plain-server", server: &["CHAINCODE_TLS_DISABLED=true"], ..NOT_RUN },
     Run { entry: "unknown-authority", server: &OWN_PAIR, ..NOT_RUN },
     Run {
@@ -73,16 +80,12 @@ impl Run {
              [[case]]\nname = 'it does'\n{case}\n"
         );
         e2e.chaincode = Some(e2e.file("my.toml", &file));
-        e2e.arguments.extend(["--timeout", "3"].iter().chain(self.options).map(|option| (*option).to_owned()));
+        e2e.arguments.extend(self.options.iter().map(|option| (*option).to_owned()));
     }
-}
 
-/// Runs each, and notes which ends otherwise.
-fn run(new: impl Fn() -> E2e) {
-    let mut wrong = Vec::new();
-    for run in RUNS {
-        let mut e2e = new();
-        run.put_into(&mut e2e);
+    /// What is not as it must be.
+    fn wrong(&self, mut e2e: E2e) -> Option<String> {
+        self.put_into(&mut e2e);
         let (output, text) = e2e.output();
         e2e.assert_nothing_left();
         let evidence = e2e.evidence();
@@ -91,20 +94,34 @@ fn run(new: impl Fn() -> E2e) {
         let first = &report["findings"][0];
         let told = text.split_once("likely cause: ").map_or("", |(_, rest)| rest);
         let is_first = first["cause"].as_str().is_some_and(|cause| told.starts_with(cause));
-        if (output.status.code(), first["name"].as_str(), is_first) != (Some(run.code), Some(run.entry), true) {
-            wrong.push(format!("=== {} after exit code {:?}: {first}\n{text}", run.entry, output.status.code()));
-        }
+        let (code, entry) = (output.status.code(), self.entry);
+        let is_right = (code, first["name"].as_str(), is_first) == (Some(self.code), Some(entry), true);
+        (!is_right).then(|| format!("=== {entry} after exit code {code:?}: {first}\n{text}"))
     }
+}
+
+/// Runs them all, so many at once.
+fn run(at_once: usize, new: impl Fn() -> E2e + Sync) {
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for share in RUNS.chunks(RUNS.len().div_ceil(at_once)) {
+            scope.spawn(|| {
+                let found: Vec<String> = share.iter().filter_map(|run| run.wrong(new())).collect();
+                wrong.lock().unwrap().extend(found);
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
 fn a_run_on_embedded_peers_prints_the_cause_first() {
-    run(|| E2e::new(&["--runtime", "embedded"]));
+    run(3, || E2e::new(&["--runtime", "embedded"]));
 }
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_a_run_prints_the_cause_first() {
-    run(|| E2e::process(&[]));
+    run(1, || E2e::process(&[]));
 }

@@ -16,7 +16,7 @@ use super::servers::{Sample, free};
 use super::stage::{self, PEER, Stage, Verdict, invocation, package, said, set, shows, text};
 use crate::fake::marked;
 
-const ENTRIES: &[(&str, On)] = &[("port-in-use", Both), ("local-msp", Fabric), ("couchdb-unreachable", Fabric)];
+const ENTRIES: &[(&str, On)] = &[("port-in-use", Both), ("local-msp", Both), ("couchdb-unreachable", Fabric)];
 const OTHERS: &[&str] = &["orderer-not-ready", "orderer-unreachable"];
 
 pub(super) fn entries() -> impl Iterator<Item = &'static str> {
