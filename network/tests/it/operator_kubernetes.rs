@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fabric_network::node::NodeKind;
+use fabric_network::render::operator::kubernetes::objects::{
+    NODE_CONTAINER, Objects, Origin, RECEIVER, Settings, Size, UPLOADED,
+};
 use fabric_network::render::operator::{Format, Rendered};
 use fabric_network::topology::Topology;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -192,6 +195,93 @@ fn a_large_network_has_names_that_kubernetes_takes() {
             assert!(document.len() < 1_000_000, "{file}");
         }
     }
+}
+
+/// As the harness asks for them.
+fn settings(rendered: &Rendered) -> Settings {
+    let sets: BTreeMap<String, StatefulSet> = objects(rendered, NODES, "StatefulSet");
+    let namespace = sets.values().next().unwrap().metadata.namespace.clone().unwrap();
+    Settings {
+        namespace,
+        peer: "hyperledger/fabric-peer:3.1.5".to_owned(),
+        orderer: "hyperledger/fabric-orderer:3.1.5".to_owned(),
+        builder: Origin::Uploaded,
+        harness: None,
+        size: Size::Development,
+    }
+}
+
+/// What is told of in the documentation of a run: no claim, little requested, and nothing of the image
+/// that has probes and builder.
+fn as_in_a_run(mut set: StatefulSet) -> StatefulSet {
+    let spec = set.spec.as_mut().unwrap();
+    spec.volume_claim_templates = None;
+    let pod = spec.template.spec.as_mut().unwrap();
+    pod.init_containers = None;
+    let volumes = pod.volumes.as_mut().unwrap();
+    volumes.retain(|volume| !matches!(volume.name.as_str(), "tools" | "data"));
+    let container = &mut pod.containers[0];
+    container.volume_mounts.as_mut().unwrap().retain(|mount| mount.name != "tools");
+    container.resources = None;
+    (container.startup_probe, container.readiness_probe) = (None, None);
+    set
+}
+
+#[test]
+fn a_run_has_the_objects_of_a_bundle() {
+    let topology = Topology::duo();
+    let rendered = rendered(&topology, Format::Kubernetes);
+    let sets: BTreeMap<String, StatefulSet> = objects(&rendered, NODES, "StatefulSet");
+    let services: BTreeMap<String, Service> = objects(&rendered, NODES, "Service");
+    let maps: BTreeMap<String, ConfigMap> = objects(&rendered, "kubernetes/base/configuration.yaml", "ConfigMap");
+    let secrets: BTreeMap<String, Secret> = objects(&rendered, "kubernetes/base/secrets.yaml", "Secret");
+    let made = Objects::new(&topology, &rendered.bundle.files, settings(&rendered));
+    for node in &rendered.bundle.nodes {
+        let (name, of_run) = (made.name_of(node), made.node(node));
+        assert_eq!(of_run.service, services[&name]);
+        for map in of_run.configuration {
+            assert_eq!(map, maps[map.metadata.name.as_ref().unwrap()]);
+        }
+        for secret in of_run.secrets {
+            assert_eq!(secret, secrets[secret.metadata.name.as_ref().unwrap()]);
+        }
+        let requests = of_run.stateful_set.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0]
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.requests.clone())
+            .unwrap();
+        // What the overlay for development has in its text.
+        let overlay = text(&rendered, "kubernetes/overlays/development/kustomization.yaml");
+        for (what, quantity) in requests {
+            assert!(overlay.contains(&format!("{what}: {}", quantity.0)), "{what}: {}", quantity.0);
+        }
+        let pod = of_run.stateful_set.spec.as_ref().unwrap().template.spec.clone().unwrap();
+        assert!(pod.volumes.iter().flatten().any(|volume| volume.name == "data" && volume.empty_dir.is_some()));
+        assert_eq!(of_run.upload.is_some(), node.kind == NodeKind::Peer);
+        if let Some(upload) = of_run.upload {
+            let receiver = &pod.init_containers.unwrap()[0];
+            let waits_for = receiver.command.as_ref().unwrap().last().unwrap();
+            assert_eq!((receiver.name.as_str(), waits_for), (RECEIVER, &format!("{}/{UPLOADED}", upload.directory)));
+            assert_eq!(node.placement.builder_dir, Path::new(upload.directory));
+        }
+        assert_eq!(pod.containers[0].name, NODE_CONTAINER);
+        assert_eq!(as_in_a_run(of_run.stateful_set), as_in_a_run(sets[&name].clone()));
+    }
+}
+
+#[test]
+fn secret_variables_of_a_node_are_in_a_secret_alone() {
+    let topology = Topology::solo();
+    let rendered = rendered(&topology, Format::Kubernetes);
+    let mut node = rendered.bundle.nodes[0].clone();
+    node.secrets.insert("CORE_PASSWORD".to_owned(), "open sesame".to_owned().into());
+    let made = Objects::new(&topology, &rendered.bundle.files, settings(&rendered)).node(&node);
+    let set = serde_json::to_string(&made.stateful_set).unwrap();
+    assert!(set.contains("CORE_PASSWORD") && !set.contains("sesame"), "{set}");
+    let is_there = |secret: &Secret| {
+        secret.data.iter().flatten().any(|(name, value)| name == "CORE_PASSWORD" && value.0 == b"open sesame")
+    };
+    assert_eq!(made.secrets.iter().filter(|secret| is_there(secret)).count(), 1);
 }
 
 #[test]

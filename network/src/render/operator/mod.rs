@@ -33,11 +33,11 @@ const NODE: &str = "/etc/hyperledger/node";
 /// Where the images declare their volume for data.
 const DATA: &str = "/var/hyperledger";
 /// Where a container of a peer has the external builder.
-const BUILDER: &str = "/opt/ccaas";
+pub const BUILDER: &str = "/opt/ccaas";
 /// Where a container has the program that tells whether it is ready.
 const TOOLS: &str = "/opt/tools";
 /// Where a container of a chaincode server has its TLS files.
-const CHAINCODE: &str = "/etc/hyperledger/chaincode";
+pub const CHAINCODE: &str = "/etc/hyperledger/chaincode";
 /// Where the program that deploys finds what it needs.
 const DEPLOYMENT: &str = "/bundle";
 

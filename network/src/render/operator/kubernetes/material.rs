@@ -14,10 +14,8 @@ use k8s_openapi::api::core::v1::{
 };
 use sha2::{Digest, Sha256};
 
+use super::objects::Objects;
 use super::parts::{Labels, metadata};
-use super::{Context, names};
-use crate::chaincode::ServerSpec;
-use crate::node::NodeSpec;
 
 /// Readable for the owner and the group: files of a pod's volumes are root's and the pod's group's.
 const MODE: i32 = 0o440;
@@ -99,22 +97,12 @@ pub(super) fn from_secret(name: &str, items: Vec<KeyToPath>) -> VolumeProjection
 /// A file's key in its object, its path, and its content.
 type Held<'a> = (String, String, &'a [u8]);
 
-impl Context<'_> {
-    pub(super) fn node_material(&self, node: &NodeSpec) -> Material {
-        let name = self.names.of(&node.name);
-        self.material(&node.directory, &name, "node", &super::workloads::node_labels(node, &name))
-    }
-
-    pub(super) fn server_material(&self, server: &ServerSpec) -> Material {
-        let name = names::of_server(&self.names.of(&server.peer));
-        self.material(&server.directory, &name, "chaincode", &super::workloads::server_labels(&name))
-    }
-
-    fn material(&self, directory: &Path, name: &str, volume: &str, labels: &Labels) -> Material {
-        let namespace = &self.source.options.namespace;
+impl Objects<'_> {
+    pub(super) fn material(&self, directory: &Path, name: &str, volume: &str, labels: &Labels) -> Material {
+        let namespace = &self.settings.namespace;
         let mut held: BTreeMap<Holder, Vec<Held<'_>>> = BTreeMap::new();
         let mut digest = Sha256::new();
-        for (path, file) in &self.source.bundle.files {
+        for (path, file) in self.files {
             let Ok(path) = path.strip_prefix(directory) else { continue };
             let path = path.to_string_lossy().into_owned();
             digest.update((path.len() as u64).to_be_bytes());

@@ -14,6 +14,7 @@
 mod deploy;
 mod material;
 mod names;
+pub mod objects;
 mod overlays;
 mod parts;
 mod policies;
@@ -23,15 +24,17 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::Resource;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
 use super::{Files, Source, in_container, ports, server_in_container};
 use crate::bundle::{File, PRIVATE_MODE};
-use crate::chaincode::ServerPlacement;
+use crate::chaincode::{ServerPlacement, ServerSpec};
 use crate::placement::NodePlacement;
 use crate::topology::{NodeRef, Topology};
 use names::Names;
+use objects::{Objects, Origin, Program, Server, Settings, Size};
+use parts::Labels;
 
 /// Where everything of this form lies in the bundle.
 const DIRECTORY: &str = "kubernetes";
@@ -109,40 +112,77 @@ impl Kustomization {
 
 pub(super) fn files(source: &Source<'_>) -> Files {
     let mut files = Files::new();
-    let context = Context { source, names: Names::new(source.topology) };
+    let context = Context::new(source);
     context.base().into_files(&mut files);
     context.deploy().into_files(&mut files);
     files.extend(context.overlays());
     files
 }
 
-/// What the objects are made from.
+/// What the objects of a bundle are made from.
 struct Context<'a> {
     source: &'a Source<'a>,
-    names: Names,
+    objects: Objects<'a>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(source: &'a Source<'a>) -> Self {
+        let images = &source.options.images;
+        let settings = Settings {
+            namespace: source.options.namespace.clone(),
+            peer: images.peer.clone(),
+            orderer: images.orderer.clone(),
+            builder: Origin::Image(images.builder.clone()),
+            harness: Some(images.harness.clone()),
+            size: Size::Base,
+        };
+        Self { source, objects: Objects::new(source.topology, &source.bundle.files, settings) }
+    }
+
     fn base(&self) -> Kustomization {
-        let bundle = self.source.bundle;
-        let nodes = bundle.nodes.iter().map(|node| self.node_material(node));
-        let servers = bundle.servers.iter().map(|server| self.server_material(server));
-        let (mut configuration, mut secrets): (Vec<ConfigMap>, Vec<Secret>) = (Vec::new(), Vec::new());
-        for material in nodes.chain(servers) {
-            configuration.extend(material.configuration);
-            secrets.extend(material.secrets);
+        let (mut configuration, mut secrets, mut nodes, mut servers) =
+            (Vec::new(), Vec::new(), Manifest::default(), Manifest::default());
+        for node in &self.source.bundle.nodes {
+            let objects = self.objects.node(node);
+            configuration.extend(objects.configuration);
+            secrets.extend(objects.secrets);
+            nodes.add(&objects.service);
+            nodes.add(&objects.stateful_set);
         }
-        let namespace: Namespace = parts::namespace(&self.source.options.namespace);
+        for server in &self.source.bundle.servers {
+            let objects = self.objects.server(&self.server(server));
+            configuration.extend(objects.configuration);
+            secrets.extend(objects.secrets);
+            servers.add(&objects.service);
+            servers.add(&objects.deployment);
+        }
         Kustomization {
             directory: Path::new(DIRECTORY).join("base"),
             manifests: vec![
-                ("namespace.yaml", Manifest::all([namespace])),
+                ("namespace.yaml", Manifest::all([self.objects.namespace()])),
                 ("configuration.yaml", Manifest::all(configuration)),
                 ("secrets.yaml", Manifest::all(secrets).private()),
-                ("nodes.yaml", self.node_manifest()),
-                ("chaincode.yaml", self.server_manifest()),
+                ("nodes.yaml", nodes),
+                ("chaincode.yaml", servers),
                 ("network-policies.yaml", Manifest::all(self.policies())),
             ],
         }
+    }
+
+    /// The chaincode server of one peer.
+    fn server(&self, server: &ServerSpec) -> Server {
+        Server {
+            name: names::of_server(&self.objects.names.of(&server.peer)),
+            image: self.source.options.images.chaincode.clone(),
+            program: Program::OfImage,
+            arguments: Vec::new(),
+            environment: server.environment.clone(),
+            port: server.placement.port,
+            directory: server.directory.clone(),
+        }
+    }
+
+    fn metadata(&self, name: &str, labels: Labels) -> ObjectMeta {
+        self.objects.metadata(name, labels)
     }
 }

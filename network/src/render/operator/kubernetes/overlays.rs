@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 
-use super::workloads::NODE_CONTAINER;
+use super::objects::NODE_CONTAINER;
 use super::{Context, DIRECTORY, Files, names};
 use crate::bundle::File;
 use crate::chaincode::ServerSpec;
@@ -34,7 +34,7 @@ impl Context<'_> {
                         resources:\n  - ../development\npatches:\n"
             .to_owned();
         for server in &self.source.bundle.servers {
-            let peer = self.names.of(&server.peer);
+            let peer = self.objects.names.of(&server.peer);
             let own = names::of_server(&peer);
             let _ = writeln!(text, "  - path: {peer}.yaml");
             for (group, kind) in
@@ -56,7 +56,8 @@ impl Context<'_> {
     /// A strategic merge patch of the peer: its server beside it, and the address under which it is
     /// there.
     fn sidecar(&self, server: &ServerSpec, peer: &str) -> StatefulSet {
-        let material = self.server_material(server);
+        let of_server = self.server(server);
+        let material = self.objects.material_of(&server.directory, &of_server);
         let variable =
             |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), ..EnvVar::default() };
         let address = format!("{LOOPBACK}:{}", server.placement.port);
@@ -65,7 +66,7 @@ impl Context<'_> {
             env: Some(vec![variable("CORE_CHAINCODE_ADDRESS", address.clone())]),
             ..Container::default()
         };
-        let mut chaincode = self.server_container(server, &material);
+        let mut chaincode = self.objects.server_container(&of_server, &material);
         for variable in
             chaincode.env.iter_mut().flatten().filter(|variable| variable.name == "CHAINCODE_SERVER_ADDRESS")
         {

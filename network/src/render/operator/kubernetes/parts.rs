@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction, HTTPGetAction, Namespace,
-    PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Service, ServicePort,
-    ServiceSpec, Volume, VolumeMount,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction,
+    Namespace, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
+    SecurityContext, Service, ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::objects::{RECEIVER, UPLOADED};
 
 /// No user of any image; the official images' own is root.
 const USER: i64 = 10_001;
@@ -96,6 +98,21 @@ pub(super) fn confined_container(name: &str, image: &str) -> Container {
     }
 }
 
+/// How often a receiver looks, and how many times: ten minutes in all.
+const LOOKS: &str =
+    "rounds=6000; until [ -e \"$0\" ]; do [ \"$rounds\" -gt 0 ] || exit 1; rounds=$((rounds - 1)); sleep 0.1; done";
+
+/// Waits until a file is in a volume, which somebody puts there by `tar` in this very container.
+pub(super) fn receiver(image: &str, volume: &str, directory: &str) -> Container {
+    let command = ["sh", "-c", LOOKS, &format!("{directory}/{UPLOADED}")];
+    Container {
+        command: Some(command.map(str::to_owned).into()),
+        volume_mounts: Some(vec![mount(volume, directory, false)]),
+        resources: Some(requests("10m", "16Mi")),
+        ..confined_container(RECEIVER, image)
+    }
+}
+
 /// Puts an image's program into a volume, without a shell.
 pub(super) fn installer(name: &str, image: &str, volume: &str, directory: &str) -> Container {
     Container {
@@ -114,6 +131,18 @@ pub(super) fn environment(variables: &BTreeMap<String, String>) -> Vec<EnvVar> {
         ..EnvVar::default()
     };
     variables.iter().map(variable).collect()
+}
+
+/// Variables whose values are in a Secret, under their own names.
+pub(super) fn secret_environment<'a>(
+    names: impl Iterator<Item = &'a String>,
+    secret: &str,
+) -> impl Iterator<Item = EnvVar> {
+    names.map(move |name| {
+        let reference = SecretKeySelector { name: secret.to_owned(), key: name.clone(), optional: None };
+        let source = EnvVarSource { secret_key_ref: Some(reference), ..EnvVarSource::default() };
+        EnvVar { name: name.clone(), value_from: Some(source), value: None }
+    })
 }
 
 pub(super) fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
@@ -179,6 +208,12 @@ pub(super) fn health_probe(port: &str, period: i32, failures: i32) -> Probe {
         ..HTTPGetAction::default()
     };
     Probe { http_get: Some(get), ..probe(period, failures) }
+}
+
+/// Whether a port opens.
+pub(super) fn port_probe(port: &str, period: i32, failures: i32) -> Probe {
+    let socket = TCPSocketAction { port: IntOrString::String(port.to_owned()), ..TCPSocketAction::default() };
+    Probe { tcp_socket: Some(socket), ..probe(period, failures) }
 }
 
 fn probe(period: i32, failures: i32) -> Probe {

@@ -33,7 +33,7 @@ impl Context<'_> {
             ),
         ];
         for server in &self.source.bundle.servers {
-            let peer = self.names.of(&server.peer);
+            let peer = self.objects.names.of(&server.peer);
             let name = names::of_server(&peer);
             // With no rule for the way out there is none.
             let server = matching(selector("chaincode", &name));
