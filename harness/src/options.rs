@@ -113,6 +113,22 @@ pub struct FabricOptions {
     pub fabric_bin: Option<PathBuf>,
 }
 
+/// Where, in a Kubernetes cluster, a network runs.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct KubernetesArguments {
+    /// With --runtime kubernetes: context of the kubeconfig. Default: its current one.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub kube_context: Option<String>,
+    /// With --runtime kubernetes: namespace, made by the run and removed at its end; one that exists is
+    /// refused. Default: named after the run.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub kube_namespace: Option<String>,
+    /// With --runtime kubernetes: image of the external builder that peers take, as an operator's do,
+    /// instead of the program of --builder, which is uploaded otherwise.
+    #[arg(long, value_name = "IMAGE", hide_short_help = true)]
+    pub builder_image: Option<String>,
+}
+
 /// Which network runs, with which chaincode.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NetworkOptions {
@@ -122,6 +138,9 @@ pub struct NetworkOptions {
     /// Which Fabric.
     #[command(flatten)]
     pub fabric: FabricOptions,
+    /// With --runtime kubernetes: where.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArguments,
     /// Network to run: a preset, or a YAML file.
     ///
     /// The presets: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers each,
@@ -168,6 +187,7 @@ impl NetworkOptions {
         Self {
             runtime: RuntimeChoice::default(),
             fabric: FabricOptions::default(),
+            kubernetes: KubernetesArguments::default(),
             topology: DEFAULT_TOPOLOGY.to_owned(),
             couchdb: Vec::new(),
             tls: None,
@@ -214,6 +234,8 @@ pub enum RuntimeChoice {
     Auto,
     /// The official images, by a Docker engine.
     Docker,
+    /// The official images, in a Kubernetes cluster. Never taken by auto.
+    Kubernetes,
     /// The `peer` and `orderer` programs of this machine.
     Process,
     /// A development peer and orderer of our own, in this process. Possible everywhere; not Fabric.

@@ -4,7 +4,8 @@
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
 use crate::options::{E2eOptions, FabricOptions, Keep, NetworkOptions, RuntimeChoice, TlsMode};
-use crate::runtime::ServerSource;
+use crate::runtime::kubernetes::KubernetesOptions;
+use crate::runtime::{REACHED, ServerSource};
 use crate::server::{Address, Server, is_program};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
@@ -23,6 +24,8 @@ pub struct NetworkPlan {
     pub fabric: Option<FabricTag>,
     /// Where Fabric's binaries are, if not on PATH.
     pub fabric_bin: Option<PathBuf>,
+    /// Where, in a cluster.
+    pub kubernetes: KubernetesOptions,
     /// The network.
     pub topology: Topology,
     /// What the user called it: a preset's name or a file.
@@ -139,6 +142,16 @@ pub enum OptionError {
         /// Why not.
         reason: &'static str,
     },
+    /// An option of another runtime.
+    #[error("{option} {value}: {reason}")]
+    Kubernetes {
+        /// The option's name.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The cases can't be used.
     #[error("--cases: {}", crate::report::error_text(.0))]
     Cases(#[source] CaseFileError),
@@ -183,6 +196,9 @@ impl NetworkPlan {
         if let Some(path) = &options.fabric.fabric_bin {
             let reason = match options.runtime {
                 RuntimeChoice::Docker => Some("--runtime docker takes images, not programs; leave one of the two out"),
+                RuntimeChoice::Kubernetes => {
+                    Some("--runtime kubernetes takes images, not programs; leave one of the two out")
+                }
                 _ if !path.is_dir() => Some("not a directory"),
                 _ => None,
             };
@@ -190,6 +206,7 @@ impl NetworkPlan {
                 keep(OptionError::FabricBin { path: path.clone(), reason });
             }
         }
+        let kubernetes = resolve_kubernetes(options).map_err(|found| found.into_iter().for_each(&mut keep)).ok();
         let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
         let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
             .map_err(|found| found.into_iter().for_each(&mut keep))
@@ -198,6 +215,7 @@ impl NetworkPlan {
         let file = file.map_err(&mut keep).ok();
         if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
             let _ = check_image(server, options).map_err(&mut keep);
+            let _ = check_reach(server, options).map_err(&mut keep);
         }
         if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
             && topology.ordering.consensus == Consensus::Bft
@@ -209,12 +227,13 @@ impl NetworkPlan {
             });
         }
 
-        match (fabric, topology, couchdb, file) {
-            (Some(fabric), Some(topology), Some(couchdb), Some(mut file)) if mistakes.is_empty() => {
+        match (fabric, kubernetes, topology, couchdb, file) {
+            (Some(fabric), Some(kubernetes), Some(topology), Some(couchdb), Some(mut file)) if mistakes.is_empty() => {
                 let plan = Self {
                     runtime: options.runtime,
                     fabric,
                     fabric_bin: options.fabric.fabric_bin.clone(),
+                    kubernetes,
                     topology,
                     topology_name: options.topology.clone(),
                     couchdb,
@@ -363,18 +382,67 @@ fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFil
     Ok(CaseFile::without_cases(chaincode, server))
 }
 
+/// What only `--runtime kubernetes` asks for.
+fn resolve_kubernetes(options: &NetworkOptions) -> Result<KubernetesOptions, Vec<OptionError>> {
+    let own = &options.kubernetes;
+    let given = [
+        ("--kube-context", &own.kube_context),
+        ("--kube-namespace", &own.kube_namespace),
+        ("--builder-image", &own.builder_image),
+    ];
+    let mistakes = given.into_iter().filter_map(|(option, value)| {
+        let value = value.clone()?;
+        let reason = if options.runtime != RuntimeChoice::Kubernetes {
+            "only --runtime kubernetes uses it; give that, or leave this out"
+        } else if option == "--kube-namespace" && !is_label(&value) {
+            "no name of a namespace: up to 63 of a-z, 0-9 and -, the first and last no -"
+        } else if value.is_empty() {
+            "is empty"
+        } else {
+            return None;
+        };
+        Some(OptionError::Kubernetes { option, value, reason })
+    });
+    let mistakes: Vec<OptionError> = mistakes.collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    Ok(KubernetesOptions {
+        context: own.kube_context.clone(),
+        namespace: own.kube_namespace.clone(),
+        builder_image: own.builder_image.clone(),
+    })
+}
+
+fn is_label(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// A cluster's pods don't reach what is on this machine.
+fn check_reach(server: &Server, options: &NetworkOptions) -> Result<(), OptionError> {
+    let what = match &server.source {
+        _ if options.runtime != RuntimeChoice::Kubernetes => return Ok(()),
+        ServerSource::Command { .. } => "a command of this machine",
+        ServerSource::Address { address, .. } if address.is_loopback() => "an address of this machine's loopback",
+        _ => return Ok(()),
+    };
+    let reason = format!("the chaincode server is {what}, which a cluster does not reach; {REACHED}");
+    Err(OptionError::Server { origin: server.origin.clone(), reason })
+}
+
 /// An image needs containers.
 fn check_image(server: &Server, options: &NetworkOptions) -> Result<(), OptionError> {
     let ServerSource::Image(image) = &server.source else { return Ok(()) };
     let instead = match options.runtime {
-        RuntimeChoice::Docker => return Ok(()),
+        RuntimeChoice::Docker | RuntimeChoice::Kubernetes => return Ok(()),
         RuntimeChoice::Auto if options.fabric.fabric_bin.is_none() => return Ok(()),
         RuntimeChoice::Auto => "--fabric-bin",
         RuntimeChoice::Process => "--runtime process",
         RuntimeChoice::Embedded => "--runtime embedded",
     };
     let reason = format!(
-        "the chaincode server is the image {image}, which only --runtime docker runs; leave {instead} out, or give a \
+        "the chaincode server is the image {image}, which only --runtime docker and kubernetes run; leave {instead} out, or give a \
          `program` or `command`"
     );
     Err(OptionError::Server { origin: server.origin.clone(), reason })

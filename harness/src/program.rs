@@ -1,5 +1,6 @@
 //! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
 
+use crate::cleanup::cluster::Cluster;
 use crate::cleanup::{Reaper, reaper};
 use crate::interrupt::Interrupt;
 use crate::network::choice::{Choice, DEFAULT_FABRIC, choose, describe, process};
@@ -260,6 +261,7 @@ async fn probe(options: &FabricOptions) -> ExitCode {
         ("discover", discover),
         ("node", node),
         ("couchdb", couchdb),
+        ("kubernetes", cluster_for_tests().await),
     ];
     for (name, possible) in possibilities {
         match possible {
@@ -301,6 +303,16 @@ fn node_for_tests() -> Result<String, String> {
         Some(package) => Err(format!("{VARIABLE}: there is no {package} in {}", project.display())),
         None => Ok(format!("Node.js with the packages of {}", project.display())),
     }
+}
+
+/// The cluster that our own tests use: one that was named for them, and none that just happens to be
+/// the current one.
+async fn cluster_for_tests() -> Result<String, String> {
+    const VARIABLE: &str = "FABRIC_HARNESS_KUBE_CONTEXT";
+    let context = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} names no context"))?;
+    let cluster = Cluster::find(Some(&context)).map_err(|error| format!("{VARIABLE}: {}", error_text(&error)))?;
+    let (_, version) = cluster.connect().await.map_err(|error| format!("{VARIABLE}: {}", error_text(&error)))?;
+    Ok(format!("context {context}, Kubernetes {version}"))
 }
 
 /// The version of the CouchDB that our own tests use.

@@ -19,13 +19,14 @@ usage: cargo xtask test [OPTION…]
 
 /// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
 /// (or the release's other programs) whose needs they share.
-const TIERS: [(&str, &str); 6] = [
+const TIERS: [(&str, &str); 7] = [
     ("needs_fabric", "process"),
     ("needs_release", "release"),
     ("needs_discover", "discover"),
     ("needs_node", "node"),
     ("needs_docker", "docker"),
     ("needs_couchdb", "couchdb"),
+    ("needs_kubernetes", "kubernetes"),
 ];
 
 struct Options {
@@ -152,8 +153,8 @@ fn tiers(options: &Options) -> Result<Vec<Tier>> {
     let harness = build::harness()?;
     let mut tiers = Vec::new();
     for (name, runtime) in TIERS {
-        // Docker takes its images, whatever programs there are.
-        let with_programs = runtime != "docker" && !options.fabric_bin.is_empty();
+        // These take images, whatever programs there are.
+        let with_programs = !matches!(runtime, "docker" | "kubernetes") && !options.fabric_bin.is_empty();
         let sets = if with_programs { options.fabric_bin.iter().cloned().map(Some).collect() } else { vec![None] };
         for fabric_bin in sets {
             let (possible, why) = probe(&harness, runtime, fabric_bin.as_deref())?;

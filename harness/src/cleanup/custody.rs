@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::cluster::{self, Cluster};
 use super::containers::{Engine, run_label};
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
@@ -38,6 +39,7 @@ pub enum CustodyError {
 pub struct Custody {
     workspace: Workspace,
     engine: Option<Engine>,
+    cluster: Option<cluster::Place>,
     owner: Owner,
     /// Taken when the run has ended.
     reaper: Mutex<Option<reaper::Running>>,
@@ -53,10 +55,44 @@ impl Custody {
     ///
     /// When there is no place for the directory, or the reaper can't be started.
     pub fn begin(parent: &Path, reaper: &Reaper, engine: Option<Engine>) -> Result<Self, CustodyError> {
+        Self::begin_with(parent, reaper, engine, None)
+    }
+
+    /// As [`Custody::begin`], of a run that makes a namespace in a cluster: of this name, or of one that
+    /// follows from the run's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Custody::begin`].
+    pub fn begin_in_cluster(
+        parent: &Path,
+        reaper: &Reaper,
+        cluster: Cluster,
+        namespace: Option<String>,
+    ) -> Result<Self, CustodyError> {
+        Self::begin_with(parent, reaper, None, Some((cluster, namespace)))
+    }
+
+    fn begin_with(
+        parent: &Path,
+        reaper: &Reaper,
+        engine: Option<Engine>,
+        cluster: Option<(Cluster, Option<String>)>,
+    ) -> Result<Self, CustodyError> {
         let directory = Workspace::choose(parent)?;
-        let label = engine.as_ref().map(|_| run_label(&id_of(&directory)));
+        let id = id_of(&directory);
+        let cluster = cluster.map(|(cluster, namespace)| {
+            let namespace = namespace.unwrap_or_else(|| cluster::namespace_of(&id));
+            cluster::Place { cluster, namespace }
+        });
+        let label = (engine.is_some() || cluster.is_some()).then(|| run_label(&id));
+        let marks = reaper::Marks {
+            directory: &directory,
+            label: label.as_deref(),
+            context: cluster.as_ref().map(|place| place.cluster.context.as_str()),
+        };
         // Before there is anything to reap, so that there is no moment at which nobody would.
-        let reaper = reaper::Running::start(reaper, &directory, label.as_deref());
+        let reaper = reaper::Running::start(reaper, &marks);
         let reaper = reaper.map_err(|source| CustodyError::Reaper { source })?;
         let workspace = match Workspace::create(directory) {
             Ok(workspace) => workspace,
@@ -72,11 +108,13 @@ impl Custody {
             settled: AtomicBool::new(false),
             workspace,
             engine,
+            cluster,
         };
         custody.workspace.write_record(&Record {
             owner: custody.owner.clone(),
             group: Some(custody.group),
             engine: custody.engine.as_ref().map(|engine| engine.uri().to_owned()),
+            cluster: custody.cluster.clone(),
         })?;
         Ok(custody)
     }
@@ -89,6 +127,16 @@ impl Custody {
     /// What every container of the run carries, so that it is found again.
     pub fn labels(&self) -> Vec<(String, String)> {
         super::containers::labels(&self.workspace, &self.owner)
+    }
+
+    /// The run's namespace, if it has one.
+    pub(crate) fn place_in_cluster(&self) -> Option<&cluster::Place> {
+        self.cluster.as_ref()
+    }
+
+    /// Marks a namespace, so that it is found again.
+    pub(crate) fn mark(&self, namespace: &mut k8s_openapi::api::core::v1::Namespace) {
+        cluster::mark(namespace, &self.workspace, &self.owner);
     }
 
     /// A command that starts a process of the run: in its group and with its mark, without standard
@@ -104,7 +152,7 @@ impl Custody {
         command
     }
 
-    /// Says that no request to the engine is under way any more, so nothing can still come of one.
+    /// Says that no request to the engine or cluster is under way any more, so nothing can still come of one.
     pub(crate) fn settle(&self) {
         self.settled.store(true, Ordering::Relaxed);
     }
@@ -114,7 +162,7 @@ impl Custody {
         self.reaper.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Ends the run: its processes, its containers, its directory, its reaper. It blocks. A second
+    /// Ends the run: its processes, its containers or namespace, its directory, its reaper. It blocks. A second
     /// call does nothing.
     ///
     /// # Errors
@@ -136,6 +184,7 @@ impl Custody {
             },
             id: self.workspace.id().to_owned(),
             engine: self.engine.clone(),
+            cluster: self.cluster.clone(),
             aftermath: !self.settled.load(Ordering::Relaxed),
         };
         if !cfg!(target_os = "linux") {

@@ -2,7 +2,7 @@
 //!
 //! A run owns a [`Workspace`]: a directory with a lock that is held for as long as the harness lives.
 //! Everything the run starts carries the directory's name: processes in their environment, containers
-//! in a label. Three things end a run, and all of them do the same:
+//! or namespaces in a label. Three things end a run, and all of them do the same:
 //!
 //! - the [`Custody`] that the harness holds, when it is told to or dropped, as it is on Ctrl-C; a
 //!   second Ctrl-C meanwhile changes nothing;
@@ -13,6 +13,7 @@
 //!
 //! What is a run's evidence, and whether it is kept, is decided elsewhere, before the end.
 
+pub mod cluster;
 pub mod containers;
 mod custody;
 pub mod processes;
@@ -29,6 +30,7 @@ pub use sweep::{Swept, sweep};
 pub(crate) use workspace::Owner;
 pub use workspace::{Workspace, WorkspaceError};
 
+use cluster::ClusterError;
 use containers::{Engine, EngineError};
 use processes::Mark;
 
@@ -54,6 +56,19 @@ pub enum Leftover {
         #[source]
         source: EngineError,
     },
+    /// The namespace that the cluster did not remove.
+    #[error(
+        "the namespace {namespace} is left; remove it with `kubectl --context {context} delete namespace {namespace}`"
+    )]
+    Namespace {
+        /// Its name.
+        namespace: String,
+        /// The context of its cluster.
+        context: String,
+        /// What the cluster said.
+        #[source]
+        source: ClusterError,
+    },
     /// The run's directory.
     #[error("the directory {} is left; remove it by hand", path.display())]
     Directory {
@@ -78,17 +93,20 @@ pub(crate) struct Run {
     pub(crate) id: String,
     /// The engine that has containers of this run, if one may have.
     pub(crate) engine: Option<Engine>,
-    /// The engine may still be carrying out a request whose sender is gone.
+    /// The namespace of this run, if it has one.
+    pub(crate) cluster: Option<cluster::Place>,
+    /// The engine or cluster may still be carrying out a request whose sender is gone.
     pub(crate) aftermath: bool,
 }
 
-/// Ends what runs of a run, and removes its containers and its directory, in this order. It blocks.
+/// Ends what runs of a run, and removes its containers or namespace and its directory, in this order. It
+/// blocks.
 ///
 /// What is gone already is no error, so it can be repeated, and two processes can do it at once.
 ///
 /// # Errors
 ///
-/// All that is left. The directory stays when containers are left, for a later sweep to find them.
+/// All that is left. The directory stays when containers or a namespace are left, for a later sweep to find them.
 pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     let mut left = Vec::new();
     let begin = Instant::now();
@@ -98,6 +116,10 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
             .engine
             .as_ref()
             .map(|engine| scope.spawn(|| containers::remove_run_blocking(engine, &run.id, run.aftermath)));
+        let namespace = run
+            .cluster
+            .as_ref()
+            .map(|place| (place, scope.spawn(|| cluster::remove_run_blocking(place, &run.id, run.aftermath))));
         if let Err(numbers) = processes::end(&run.mark, grace) {
             left.push(Leftover::Processes { numbers });
         }
@@ -110,8 +132,15 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
         if run.engine.is_some() {
             tell(run, "its containers are removed", begin);
         }
+        if let Some((place, removal)) = namespace {
+            if let Err(source) = removal.join().unwrap_or_else(|_| Err(ClusterError::Panicked)) {
+                let (namespace, context) = (place.namespace.clone(), place.cluster.context.clone());
+                left.push(Leftover::Namespace { namespace, context, source });
+            }
+            tell(run, "its namespace is removed", begin);
+        }
     });
-    if left.iter().any(|left| matches!(left, Leftover::Containers { .. })) {
+    if left.iter().any(|left| matches!(left, Leftover::Containers { .. } | Leftover::Namespace { .. })) {
         return Err(left);
     }
     if let Err(source) = workspace::remove_directory(&run.mark.directory) {

@@ -28,7 +28,8 @@ const FAREWELL: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Reaper {
     /// A shell script, for programs that use the harness as a library. It needs `/bin/sh`, and the
-    /// `docker` command to remove containers; where that is not there, the next run's sweep does it.
+    /// `docker` command to remove containers or `kubectl` to remove a namespace; where that is not there, the
+    /// next run's sweep does it.
     #[default]
     Shell,
     /// A program that calls [`main`] when it is started with these arguments, to which the run's
@@ -55,23 +56,36 @@ impl Reaper {
         Ok(Self::Program { program, arguments: arguments.into_iter().map(Into::into).collect() })
     }
 
-    fn command(&self, directory: &Path, label: Option<&str>) -> Command {
+    fn command(&self, marks: &Marks<'_>) -> Command {
         match self {
             Self::Shell => {
                 let mut command = Command::new("/bin/sh");
-                command.args(["-c", SCRIPT, "reaper"]).arg(directory).arg(label.unwrap_or_default());
+                command.args(["-c", SCRIPT, "reaper"]).arg(marks.directory);
+                command.args([marks.label.unwrap_or_default(), marks.context.unwrap_or_default()]);
                 command
             }
             Self::Program { program, arguments } => {
                 let mut command = Command::new(program);
-                command.arg0("fabric-harness").args(arguments).arg(directory);
+                command.arg0("fabric-harness").args(arguments).arg(marks.directory);
                 command
             }
         }
     }
 }
 
-/// `$1` is the run's directory, `$2` the label of its containers or nothing. `look` finds those of
+/// By what a reaper finds what it ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marks<'a> {
+    /// The run's directory.
+    pub(crate) directory: &'a Path,
+    /// The label of its containers, or of its namespace.
+    pub(crate) label: Option<&'a str>,
+    /// The context of the cluster that has its namespace; without it, the label is that of containers.
+    pub(crate) context: Option<&'a str>,
+}
+
+/// `$1` is the run's directory, `$2` the label of its containers or nothing, `$3` the context of the
+/// cluster whose namespaces have that label instead. `look` finds those of
 /// the shell's own process group that live: field 1 of /proc/PID/stat after the name is the state,
 /// field 3 the group. It starts no process, which would be one of the group. When containers are left
 /// the directory stays, for a sweep to find them.
@@ -101,12 +115,15 @@ wait_for_members() {
 }
 directory=$1
 label=$2
+context=$3
 kill -TERM 0
 [ -d /proc/self ] || sleep 1
 wait_for_members 40
 [ -z "$members" ] || kill -KILL $members
 wait_for_members 20
-if [ -n "$label" ]; then
+if [ -n "$context" ]; then
+    kubectl --context "$context" --request-timeout=30s delete namespaces -l "$label" --wait=false || kill -KILL 0
+elif [ -n "$label" ]; then
     containers=$(docker ps -aq --filter "label=$label") || kill -KILL 0
     [ -z "$containers" ] || docker rm -f -v $containers || kill -KILL 0
 fi
@@ -122,11 +139,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts the reaper of the run in `directory`.
-    pub(crate) fn start(reaper: &Reaper, directory: &Path, label: Option<&str>) -> io::Result<Self> {
+    /// Starts the reaper of a run.
+    pub(crate) fn start(reaper: &Reaper, marks: &Marks<'_>) -> io::Result<Self> {
         let mut child = reaper
-            .command(directory, label)
-            .env(RUN_VARIABLE, directory)
+            .command(marks)
+            .env(RUN_VARIABLE, marks.directory)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -208,7 +225,7 @@ fn reap(directory: &Path, then: impl FnOnce()) -> bool {
     let id = workspace::id_of(&directory);
     let mark = Mark { directory, group: record.group, spare: Some(own) };
     let engine = record.engine.as_deref().map(Engine::at);
-    let run = Run { mark, id, engine, aftermath: true };
+    let run = Run { mark, id, engine, cluster: record.cluster, aftermath: true };
     let leads_group = record.group == Some(own);
     if leads_group && let Some(group) = group_of(own) {
         let _ = kill_process_group(group, Signal::TERM);
@@ -245,7 +262,8 @@ mod tests {
     fn the_shell_script_takes_a_directory_that_was_never_made() {
         let parent = tempfile::tempdir().unwrap();
         let chosen = Workspace::choose(parent.path()).unwrap();
-        let mut reaper = Running::start(&Reaper::Shell, &chosen, None).unwrap();
+        let marks = Marks { directory: &chosen, label: None, context: None };
+        let mut reaper = Running::start(&Reaper::Shell, &marks).unwrap();
         drop(reaper.pipe.take());
         let begin = Instant::now();
         assert!(reaper.child.wait().is_ok() && begin.elapsed() < FAREWELL);
@@ -256,7 +274,8 @@ mod tests {
     fn run(label: Option<&str>) -> (tempfile::TempDir, Workspace, Running, Child) {
         let parent = tempfile::tempdir().unwrap();
         let workspace = made_in(parent.path());
-        let reaper = Running::start(&Reaper::Shell, workspace.directory(), label).unwrap();
+        let marks = Marks { directory: workspace.directory(), label, context: None };
+        let reaper = Running::start(&Reaper::Shell, &marks).unwrap();
         let node =
             Command::new("sleep").arg("1000").process_group(i32::try_from(reaper.group()).unwrap()).spawn().unwrap();
         (parent, workspace, reaper, node)

@@ -25,8 +25,9 @@ pub struct Swept {
 /// Removes what dead runs left in `parent`, and in the engine if one is given.
 ///
 /// A dead run's containers are looked for in the engine that it used, unless that is on another machine
-/// and not the one given: such a run is left for a sweep that is sure of reaching it. A given engine that
-/// does not answer is no error here: whoever needs it will say.
+/// and not the one given: such a run is left for a sweep that is sure of reaching it. A dead run's
+/// namespace is looked for in the cluster that its record names. A given engine that does not answer is
+/// no error here: whoever needs it will say.
 pub async fn sweep(parent: &Path, engine: Option<&Engine>) -> Swept {
     let parent = parent.to_owned();
     let reachable = engine.cloned();
@@ -62,6 +63,7 @@ fn sweep_directories(parent: &Path, engine: Option<&Engine>) -> Swept {
             },
             id: dead.id.clone(),
             engine: used,
+            cluster: record.and_then(|record| record.cluster.clone()),
             aftermath: false,
         };
         match end_run(&run, GRACE) {

@@ -139,6 +139,9 @@ pub(crate) struct Record {
     pub(crate) group: Option<u32>,
     /// The engine that may have containers of the run, as in `DOCKER_HOST`.
     pub(crate) engine: Option<String>,
+    /// The run's namespace. Records of older harnesses have no such field.
+    #[serde(default)]
+    pub(crate) cluster: Option<super::cluster::Place>,
 }
 
 /// A harness, told apart from every other one that can share an engine or a directory with it.
@@ -394,7 +397,7 @@ mod tests {
             let parent = tempfile::tempdir().unwrap();
             let run = made_in(parent.path());
             let owner = Owner { place: place.clone(), ..Owner::this() };
-            run.write_record(&Record { owner, group: None, engine: None }).unwrap();
+            run.write_record(&Record { owner, group: None, engine: None, cluster: None }).unwrap();
             drop(run);
             assert_eq!(dead_runs(parent.path()).len(), taken, "{place}");
         }
@@ -435,7 +438,7 @@ mod tests {
     fn a_record_is_read_back_and_garbage_is_nothing() {
         let parent = tempfile::tempdir().unwrap();
         let run = made_in(parent.path());
-        let record = Record { owner: Owner::this(), group: Some(7), engine: None };
+        let record = Record { owner: Owner::this(), group: Some(7), engine: None, cluster: None };
         run.write_record(&record).unwrap();
         assert_eq!(read_record(run.directory()), Some(record));
         fs::write(run.directory().join(RECORD), b"{").unwrap();

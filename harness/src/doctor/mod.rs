@@ -4,6 +4,7 @@
 //! removed. Each check is bounded in time, and they run side by side.
 
 mod certificates;
+mod cluster;
 mod engine;
 mod leftovers;
 mod machine;
@@ -115,6 +116,7 @@ pub async fn doctor(options: &DoctorOptions) -> ExitCode {
     let checks: Vec<BoxFuture<'_, Vec<Finding>>> = vec![
         Box::pin(bounded("machine", BOUND, blocking("machine", || machine::look(&std::env::temp_dir())))),
         Box::pin(bounded("engine", BOUND, engine::look(tag))),
+        Box::pin(bounded("cluster", BOUND, cluster::look())),
         Box::pin(bounded("fabric", BOUND, programs::fabric(directory))),
         Box::pin(bounded("builder", BOUND, programs::builder(builder))),
         Box::pin(bounded("chaincode", BOUND, programs::chaincode(chaincode))),

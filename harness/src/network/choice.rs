@@ -6,6 +6,7 @@ use crate::plan::{FabricTag, NetworkPlan};
 use crate::report::error_text;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::embedded::EmbeddedRuntime;
+use crate::runtime::kubernetes::KubernetesRuntime;
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Runtime, RuntimeOptions, ServerSource};
 use fabric_network::release::Release;
@@ -44,6 +45,11 @@ pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, String
     let runtime = match plan.runtime {
         RuntimeChoice::Docker => {
             docker(settings, fabric).await.map_err(|reason| format!("--runtime docker: {reason}"))?
+        }
+        RuntimeChoice::Kubernetes => {
+            let tag = fabric.map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
+            let found = Box::pin(KubernetesRuntime::find(settings, plan.kubernetes.clone(), tag)).await;
+            found.map(Runtime::Kubernetes).map_err(|error| format!("--runtime kubernetes: {}", error_text(&error)))?
         }
         RuntimeChoice::Process => on_processes.await.map_err(|reason| format!("--runtime process: {reason}"))?,
         RuntimeChoice::Embedded => embedded(settings, plan),

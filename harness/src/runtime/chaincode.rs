@@ -9,7 +9,7 @@ use std::time::Duration;
 use fabric_network::bundle::File;
 
 use super::elsewhere::Elsewhere;
-use super::{Death, RuntimeError, RuntimeOptions, docker, log, loopback};
+use super::{Death, RuntimeError, RuntimeOptions, docker, kubernetes, log, loopback};
 use crate::server::Address;
 
 /// How long a static program may take to listen. Everything is started at once, so on two cores the
@@ -49,7 +49,8 @@ pub enum ServerSource {
         /// Its working directory.
         directory: PathBuf,
     },
-    /// An image of the Docker engine, with the entry point that it has. Not without containers.
+    /// An image of the Docker engine or of the cluster, with the entry point that it has. Not without
+    /// containers.
     Image(String),
     /// A server that somebody else starts: nothing is started, and nothing ended.
     Address {
@@ -106,6 +107,7 @@ pub struct RunningChaincode(pub(super) Server);
 #[derive(Debug)]
 pub(super) enum Server {
     Docker(Box<docker::Server>),
+    Kubernetes(Box<kubernetes::Server>),
     Process(Box<loopback::Server>),
     Elsewhere(Elsewhere),
 }
@@ -115,6 +117,7 @@ impl RunningChaincode {
     pub fn name(&self) -> &str {
         match &self.0 {
             Server::Docker(server) => server.name(),
+            Server::Kubernetes(server) => server.name(),
             Server::Process(server) => server.name(),
             Server::Elsewhere(server) => server.name(),
         }
@@ -125,23 +128,25 @@ impl RunningChaincode {
     ///
     /// # Errors
     ///
-    /// When the engine refuses.
+    /// When the engine or cluster refuses.
     pub async fn stop(&self) -> Result<(), RuntimeError> {
         match &self.0 {
             Server::Docker(server) => server.stop().await,
+            Server::Kubernetes(server) => Box::pin(server.stop()).await,
             Server::Process(server) => server.stop().await,
             Server::Elsewhere(_) => Ok(()),
         }
     }
 
-    /// Ends the server by SIGKILL, as a crash would.
+    /// Ends the server by SIGKILL, as a crash would. A cluster sends SIGTERM a second before.
     ///
     /// # Errors
     ///
-    /// When the engine refuses.
+    /// When the engine or cluster refuses.
     pub async fn kill(&self) -> Result<(), RuntimeError> {
         match &self.0 {
             Server::Docker(server) => server.kill().await,
+            Server::Kubernetes(server) => Box::pin(server.kill()).await,
             Server::Process(server) => server.kill().await,
             Server::Elsewhere(_) => Ok(()),
         }
@@ -157,6 +162,7 @@ impl RunningChaincode {
     pub async fn start(&self) -> Result<(), RuntimeError> {
         match &self.0 {
             Server::Docker(server) => server.start().await,
+            Server::Kubernetes(server) => Box::pin(server.start()).await,
             Server::Process(server) => server.start().await,
             Server::Elsewhere(server) => server.answers().await,
         }
@@ -176,6 +182,7 @@ impl RunningChaincode {
     pub async fn log_tail(&self) -> String {
         match &self.0 {
             Server::Docker(server) => server.log_tail().await,
+            Server::Kubernetes(server) => Box::pin(server.log_tail()).await,
             Server::Process(server) => server.log_tail(),
             Server::Elsewhere(_) => String::new(),
         }
@@ -185,6 +192,7 @@ impl RunningChaincode {
     pub(super) async fn log(&self) -> Option<String> {
         match &self.0 {
             Server::Docker(server) => Some(server.log().await),
+            Server::Kubernetes(server) => Some(Box::pin(server.log()).await),
             Server::Process(server) => Some(log::whole(server.child().log_path())),
             Server::Elsewhere(_) => None,
         }
@@ -194,6 +202,7 @@ impl RunningChaincode {
     pub(super) async fn deaths(&self) -> Vec<Death> {
         match &self.0 {
             Server::Docker(server) => server.deaths().await,
+            Server::Kubernetes(server) => Box::pin(server.deaths()).await,
             Server::Process(server) => server.child().deaths().await,
             Server::Elsewhere(_) => Vec::new(),
         }

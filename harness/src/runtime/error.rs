@@ -6,10 +6,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::death::{Cause, Death};
+use crate::cleanup::cluster::ClusterError;
 use crate::cleanup::containers::EngineError;
 use crate::cleanup::{CustodyError, WorkspaceError};
 use crate::tap::TapError;
 use crate::wait::TimedOut;
+
+/// Why no namespace is used that somebody else has made.
+const IN_USE: &str =
+    "is in use; a run makes its namespace and removes it with all that is in it, so give a name that is free, or none";
+
+/// What a cluster reaches.
+pub(crate) const REACHED: &str = "give an `image`, a `program` (linked statically), which is uploaded, or an `address` \
+                                  that the cluster's pods reach";
 
 /// Why a runtime is not possible here.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +48,27 @@ pub enum Unavailable {
     /// No engine, or not a usable one.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// No cluster, or not a usable one.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The user may not do in the cluster what a run does.
+    #[error(
+        "in the cluster of context {context} you may not: {}; ask its administrator for these rights, or choose another \
+         by --kube-context",
+        denied.join(", ")
+    )]
+    Forbidden {
+        /// The context.
+        context: String,
+        /// What is not allowed, such as `create namespaces`.
+        denied: Vec<String>,
+    },
+    /// The namespace exists.
+    #[error("--kube-namespace {namespace}: {IN_USE}")]
+    NamespaceInUse {
+        /// The namespace.
+        namespace: String,
+    },
     /// An image is neither there nor to be had.
     #[error(
         "the image {image} is not in the Docker engine and can't be pulled: {reason}; pull or load it, or choose another version by --fabric"
@@ -96,7 +126,7 @@ pub enum RuntimeError {
         name: String,
     },
     /// An image, and no containers.
-    #[error("{name} is the image {image}, which only --runtime docker runs")]
+    #[error("{name} is the image {image}, which only --runtime docker and kubernetes run")]
     NoContainers {
         /// The chaincode server.
         name: String,
@@ -142,6 +172,23 @@ pub enum RuntimeError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The namespace exists.
+    #[error("the namespace {namespace}: {IN_USE}")]
+    NamespaceInUse {
+        /// The namespace.
+        namespace: String,
+    },
+    /// The chaincode server is on this machine, and the peers are not.
+    #[error("{name} {what}, which a cluster does not reach; {}", REACHED)]
+    OutOfReach {
+        /// The chaincode server.
+        name: String,
+        /// What it is.
+        what: &'static str,
+    },
     /// A container can't be made or started.
     #[error("cannot start the container of {name}: {reason}")]
     Container {
@@ -165,6 +212,15 @@ pub enum RuntimeError {
          that one, or take --runtime process"
     )]
     Loopback {
+        /// Where the service was found.
+        address: IpAddr,
+    },
+    /// The nodes' loopback is that of their pods.
+    #[error(
+        "is found at {address}, the loopback of this machine, and the nodes are pods with a loopback of their own; give \
+         the address of a CouchDB that the cluster's pods reach"
+    )]
+    LoopbackOfPods {
         /// Where the service was found.
         address: IpAddr,
     },

@@ -12,7 +12,7 @@ use fabric_network::node::NodeSpec;
 use super::RuntimeError;
 
 /// The programs of an external builder. All of them are one, which looks at the name it is called by.
-const BUILDER_PROGRAMS: [&str; 4] = ["detect", "build", "release", "run"];
+pub(super) const BUILDER_PROGRAMS: [&str; 4] = ["detect", "build", "release", "run"];
 
 /// Writes a node's own tree of the bundle into `directory`.
 pub(super) fn write_node(bundle: &Bundle, spec: &NodeSpec, directory: &Path) -> Result<(), RuntimeError> {

@@ -1,4 +1,4 @@
-//! What runs a network's nodes: containers, local programs, or this very program.
+//! What runs a network's nodes: containers, pods of a cluster, local programs, or this very program.
 //!
 //! The way through is `place`, then `start`, then `stop`. [`Runtime::place`] decides names, ports and
 //! paths before anything is rendered; [`Placed::start`] starts every node and chaincode server of a
@@ -15,14 +15,15 @@ mod elsewhere;
 pub mod embedded;
 mod error;
 mod files;
+pub mod kubernetes;
 mod log;
 mod loopback;
+mod options;
 pub mod process;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,20 +32,22 @@ use fabric_network::node::{NodeKind, NodeSpec};
 use fabric_network::placement::Placement;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
-use futures::future::BoxFuture;
 
 pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
 pub use death::{Cause, Death};
 pub use elsewhere::VARIABLES_FILE;
+pub(crate) use error::REACHED;
 pub use error::{RuntimeError, StartError, Unavailable};
 pub(crate) use log::last_lines;
+pub use options::{ReadinessCheck, RuntimeOptions};
 
-use crate::cleanup::{Custody, Leftover, Reaper, Swept};
+use crate::cleanup::{Custody, Leftover, Swept};
 use crate::report::error_text;
 use crate::report::messages::{self, Journal};
 use crate::tap::{self, Tap};
 use docker::DockerRuntime;
 use embedded::EmbeddedRuntime;
+use kubernetes::KubernetesRuntime;
 use process::ProcessRuntime;
 
 /// How long a run that has ended waits for its sweep of dead runs.
@@ -79,67 +82,13 @@ pub struct RunningNode {
     pub admin: Option<Endpoint>,
 }
 
-/// Asks a node once whether it answers. The text says what came instead.
-pub type ReadinessCheck = Arc<dyn Fn(RunningNode) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
-
-/// What every runtime needs to know.
-#[derive(Clone)]
-pub struct RuntimeOptions {
-    /// The `ccaas-builder` program, static, that peers use as their external builder.
-    pub builder: PathBuf,
-    /// Parent of the run's directory. Default: the system's directory for temporary files.
-    pub parent: PathBuf,
-    /// What cleans up when this program is killed. Default: [`Reaper::Shell`].
-    pub reaper: Reaper,
-    /// How long everything may take to be ready once it is started. Default: 60 s.
-    pub timeout: Duration,
-    /// Whether what passes between peers and chaincode servers shall be seen, by a [`Tap`]
-    /// between them where there is no other way. Default: no.
-    pub tap: bool,
-    /// How a node is asked. Default: a gRPC call over TLS.
-    pub readiness: ReadinessCheck,
-}
-
-impl RuntimeOptions {
-    /// The defaults, with this external builder.
-    pub fn new(builder: impl Into<PathBuf>) -> Self {
-        Self {
-            builder: builder.into(),
-            parent: std::env::temp_dir(),
-            reaper: Reaper::default(),
-            timeout: Duration::from_mins(1),
-            tap: false,
-            readiness: Arc::new(|node| Box::pin(answers_a_call(node))),
-        }
-    }
-}
-
-impl fmt::Debug for RuntimeOptions {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("RuntimeOptions")
-            .field("builder", &self.builder)
-            .field("parent", &self.parent)
-            .field("reaper", &self.reaper)
-            .field("timeout", &self.timeout)
-            .field("tap", &self.tap)
-            .finish_non_exhaustive()
-    }
-}
-
-/// An open port is no answer: a container's port is open before anything listens behind it.
-async fn answers_a_call(node: RunningNode) -> Result<(), String> {
-    use crate::client::readiness::answers;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let client = crate::client::Node::connect(&node.name, &node.grpc, None).await.map_err(|error| error.to_string())?;
-    answers(&client, deadline).await.map_err(|error| error.to_string())
-}
-
 /// A runtime that is possible here.
 #[derive(Debug, Clone)]
 pub enum Runtime {
     /// The official images, by a Docker engine.
     Docker(DockerRuntime),
+    /// The official images, in a Kubernetes cluster.
+    Kubernetes(KubernetesRuntime),
     /// The `peer` and `orderer` programs of this machine.
     Process(ProcessRuntime),
     /// A peer and an orderer of our own, in this process.
@@ -147,10 +96,11 @@ pub enum Runtime {
 }
 
 impl Runtime {
-    /// `docker`, `process` or `embedded`.
+    /// `docker`, `kubernetes`, `process` or `embedded`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Docker(_) => "docker",
+            Self::Kubernetes(_) => "kubernetes",
             Self::Process(_) => "process",
             Self::Embedded(_) => "embedded",
         }
@@ -161,6 +111,7 @@ impl Runtime {
     pub fn version(&self) -> &str {
         match self {
             Self::Docker(runtime) => runtime.version(),
+            Self::Kubernetes(runtime) => runtime.version(),
             Self::Process(runtime) => runtime.version(),
             Self::Embedded(runtime) => runtime.version(),
         }
@@ -169,7 +120,7 @@ impl Runtime {
     /// What a pass on it does not prove; nothing when the nodes are Fabric's own.
     pub fn not_covered(&self) -> Option<&'static str> {
         match self {
-            Self::Docker(_) | Self::Process(_) => None,
+            Self::Docker(_) | Self::Kubernetes(_) | Self::Process(_) => None,
             Self::Embedded(_) => Some(embedded::NOT_COVERED),
         }
     }
@@ -178,6 +129,7 @@ impl Runtime {
     pub fn release(&self) -> Release {
         match self {
             Self::Docker(runtime) => runtime.release(),
+            Self::Kubernetes(runtime) => runtime.release(),
             Self::Process(runtime) => runtime.release(),
             Self::Embedded(runtime) => runtime.release(),
         }
@@ -186,7 +138,7 @@ impl Runtime {
     /// What everything that is drawn by lot comes from, if it is to be the same in each run.
     pub fn seed(&self) -> Option<u64> {
         match self {
-            Self::Docker(_) | Self::Process(_) => None,
+            Self::Docker(_) | Self::Kubernetes(_) | Self::Process(_) => None,
             Self::Embedded(runtime) => runtime.seed(),
         }
     }
@@ -195,12 +147,14 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::Loopback`] and [`RuntimeError::InMemory`], when they don't.
+    /// [`RuntimeError::Loopback`], [`RuntimeError::LoopbackOfPods`] and [`RuntimeError::InMemory`], when
+    /// they don't.
     pub fn reaches(&self, address: IpAddr) -> Result<(), RuntimeError> {
         match self {
             Self::Docker(_) if address.is_loopback() => Err(RuntimeError::Loopback { address }),
+            Self::Kubernetes(_) if address.is_loopback() => Err(RuntimeError::LoopbackOfPods { address }),
             Self::Embedded(_) => Err(RuntimeError::InMemory),
-            Self::Docker(_) | Self::Process(_) => Ok(()),
+            Self::Docker(_) | Self::Kubernetes(_) | Self::Process(_) => Ok(()),
         }
     }
 
@@ -209,8 +163,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// When there is no place for the run's directory, no free port, or the engine refuses; when a
-    /// server's image can't be had.
+    /// When there is no place for the run's directory, no free port, or the engine or cluster refuses;
+    /// when a server's image can't be had, or the nodes can't reach the server.
     pub async fn place(
         &self,
         topology: &Topology,
@@ -218,6 +172,7 @@ impl Runtime {
     ) -> Result<Placed, RuntimeError> {
         match self {
             Self::Docker(runtime) => runtime.place(topology, chaincodes).await,
+            Self::Kubernetes(runtime) => runtime.place(topology, chaincodes).await,
             Self::Process(runtime) => runtime.place(topology, chaincodes),
             Self::Embedded(runtime) => runtime.place(topology, chaincodes),
         }
@@ -282,6 +237,7 @@ impl Taps {
 #[derive(Debug)]
 enum PlacedIn {
     Docker(Box<docker::Prepared>),
+    Kubernetes(Box<kubernetes::Prepared>),
     Process(process::Prepared),
     Embedded(embedded::Prepared),
 }
@@ -325,6 +281,10 @@ impl Placed {
             PlacedIn::Docker(prepared) => {
                 prepared.start(&self.options, &custody, bundle, &places).await.map(RunningIn::Docker)
             }
+            PlacedIn::Kubernetes(prepared) => {
+                let started = Box::pin(prepared.start(&self.options, &custody, bundle, &places)).await;
+                started.map(|network| RunningIn::Kubernetes(Box::new(network)))
+            }
             PlacedIn::Process(prepared) => {
                 prepared.start(&self.options, &custody, bundle, &places).await.map(RunningIn::Process)
             }
@@ -362,6 +322,7 @@ pub struct Running {
 #[derive(Debug)]
 enum RunningIn {
     Docker(docker::Network),
+    Kubernetes(Box<kubernetes::Network>),
     Process(process::Network),
     Embedded(Box<embedded::Network>),
 }
@@ -371,6 +332,7 @@ impl Running {
     pub fn nodes(&self) -> &[RunningNode] {
         match &self.inner {
             RunningIn::Docker(network) => network.nodes(),
+            RunningIn::Kubernetes(network) => network.nodes(),
             RunningIn::Process(network) => network.nodes(),
             RunningIn::Embedded(network) => network.nodes(),
         }
@@ -380,6 +342,7 @@ impl Running {
     pub fn chaincodes(&self) -> &[RunningChaincode] {
         match &self.inner {
             RunningIn::Docker(network) => network.chaincodes(),
+            RunningIn::Kubernetes(network) => network.chaincodes(),
             RunningIn::Process(network) => network.chaincodes(),
             RunningIn::Embedded(network) => network.chaincodes(),
         }
@@ -391,17 +354,18 @@ impl Running {
     }
 
     /// Ends one node, by its full name, and starts it again with the same data, ports and environment;
-    /// then waits until it answers. It ends by SIGTERM; SIGKILL follows if that took 10 s. That is no
+    /// then waits until it answers. It ends by SIGTERM; SIGKILL follows if that took 10 s, or, in a cluster, an error. That is no
     /// death: [`Running::deaths`] says nothing of it. A node that has ended already is only started.
     /// Connections to it come back by themselves. Not for the same node twice at once.
     ///
     /// # Errors
     ///
     /// When no node has this name; when it can't be started, ends, or does not answer in time; when
-    /// the engine refuses, or the network has been stopped.
+    /// the engine or cluster refuses, or the network has been stopped.
     pub async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
         match &self.inner {
             RunningIn::Docker(network) => network.restart(name).await,
+            RunningIn::Kubernetes(network) => Box::pin(network.restart(name)).await,
             RunningIn::Process(network) => network.restart(name).await,
             RunningIn::Embedded(network) => network.restart(name).await,
         }
@@ -412,15 +376,17 @@ impl Running {
     pub async fn deaths(&self) -> Vec<Death> {
         match &self.inner {
             RunningIn::Docker(network) => network.deaths().await,
+            RunningIn::Kubernetes(network) => Box::pin(network.deaths()).await,
             RunningIn::Process(network) => network.deaths().await,
             RunningIn::Embedded(network) => network.deaths().await,
         }
     }
 
-    /// The whole logs by node and chaincode server. A log that can't be read holds the reason.
+    /// The whole logs by node and chaincode server, and of a cluster its events. A log that can't be read holds the reason.
     pub async fn logs(&self) -> BTreeMap<String, String> {
         match &self.inner {
             RunningIn::Docker(network) => network.logs().await,
+            RunningIn::Kubernetes(network) => Box::pin(network.logs()).await,
             RunningIn::Process(network) => network.logs().await,
             RunningIn::Embedded(network) => network.logs().await,
         }
@@ -430,7 +396,9 @@ impl Running {
     /// this process, by themselves; and what the taps have seen.
     pub async fn tell_messages(&self, logs: &BTreeMap<String, String>, journal: &Journal) {
         let told = match &self.inner {
-            RunningIn::Docker(_) | RunningIn::Process(_) => messages::from_logs(logs, journal),
+            RunningIn::Docker(_) | RunningIn::Kubernetes(_) | RunningIn::Process(_) => {
+                messages::from_logs(logs, journal)
+            }
             RunningIn::Embedded(network) => network.messages(journal).await,
         };
         journal.extend(told);
@@ -442,6 +410,7 @@ impl Running {
     pub async fn log_tail(&self, name: &str) -> String {
         match &self.inner {
             RunningIn::Docker(network) => network.log_tail(name).await,
+            RunningIn::Kubernetes(network) => Box::pin(network.log_tail(name)).await,
             RunningIn::Process(network) => network.log_tail(name).await,
             RunningIn::Embedded(network) => network.log_tail(name).await,
         }
@@ -451,7 +420,7 @@ impl Running {
     /// back to an earlier state.
     pub fn embedded(&self) -> Option<&embedded_peer::network::Network> {
         match &self.inner {
-            RunningIn::Docker(_) | RunningIn::Process(_) => None,
+            RunningIn::Docker(_) | RunningIn::Kubernetes(_) | RunningIn::Process(_) => None,
             RunningIn::Embedded(network) => Some(network.powers()),
         }
     }

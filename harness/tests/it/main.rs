@@ -14,6 +14,7 @@ mod embedded;
 mod endings;
 mod fake;
 mod interop;
+mod kubernetes;
 mod messages;
 mod network;
 mod options;

@@ -99,7 +99,9 @@ fn every_mistake_is_told_at_once_with_its_option() {
 
 #[test]
 fn an_unknown_value_names_the_known_ones() {
-    for (option, known) in [("--runtime", "auto, docker, process"), ("--tls", "mtls"), ("--keep", "on-failure")] {
+    for (option, known) in
+        [("--runtime", "auto, docker, kubernetes, process"), ("--tls", "mtls"), ("--keep", "on-failure")]
+    {
         let (code, text) = harness(&["e2e", "--builder", "b", "--chaincode", "c", option, "wrong"]);
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains("[possible values: ") && text.contains(known), "{text}");

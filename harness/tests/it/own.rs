@@ -235,7 +235,11 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
         (server("address = 'localhost:9999'\nenvironment = { A = '' }"), 5, "yours to set"),
         (server("image = '-x'"), 6, "an image is NAME"),
         (server("port = 9999"), 6, "unknown field `port`"),
-        (server("image = 'my/chaincode:1.0'"), 6, "which only --runtime docker runs; leave --runtime embedded out"),
+        (
+            server("image = 'my/chaincode:1.0'"),
+            6,
+            "which only --runtime docker and kubernetes run; leave --runtime embedded out",
+        ),
         (server("command = ['sh']").replacen("name =", "label = 'a b' #", 1), 3, "a label has letters"),
         (server("command = ['sh']").replacen("name =", "indexes = 'none' #", 1), 2, "indexes "),
         (

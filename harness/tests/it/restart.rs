@@ -15,12 +15,14 @@ use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::report::timeline::Timeline;
 use fabric_harness::runtime::docker::DockerRuntime;
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
+use fabric_harness::runtime::kubernetes::KubernetesRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
 use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions, ServerSource};
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 
 use crate::fake::{Fake, LIVE, place, soon};
+use crate::kubernetes;
 
 const PEER: &str = "peer0.org1.example.com";
 const ORDERER: &str = "orderer.example.com";
@@ -231,5 +233,15 @@ async fn needs_docker_a_chaincode_outlives_restarts_of_its_nodes() {
     for tag in ["2.5", "3.1"] {
         let found = DockerRuntime::find(RuntimeOptions::new(program("CCAAS_BUILDER")), tag).await.unwrap();
         deploy(&Runtime::Docker(found)).await.outlives_restarts().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_a_chaincode_outlives_restarts_of_its_nodes() {
+    for tag in ["2.5", "3.1"] {
+        let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
+        let found = KubernetesRuntime::find(options, kubernetes::options(), tag).await.unwrap();
+        deploy(&Runtime::Kubernetes(found)).await.outlives_restarts().await;
     }
 }

@@ -1,0 +1,492 @@
+//! Nodes as pods of a Kubernetes cluster, in a namespace that the run makes and removes.
+//!
+//! The objects are those that `bundle --format kubernetes` writes, made by the same code from the same
+//! node specifications. Builder and chaincode are uploaded into pods that wait for them; the nodes are
+//! reached through the API server, by ports that are forwarded to this machine's loopback.
+
+mod access;
+mod forward;
+mod member;
+mod places;
+mod reach;
+mod server;
+mod space;
+mod state;
+mod upload;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric_network::bundle::Bundle;
+use fabric_network::node::{NodeKind, NodeSpec};
+use fabric_network::placement::Placement;
+use fabric_network::release::Release;
+use fabric_network::render::operator::kubernetes::objects::{
+    self, CHAINCODE_CONTAINER, NODE_CONTAINER, Objects, Origin, Program, Settings, Size,
+};
+use fabric_network::topology::Topology;
+use futures::future::{join_all, try_join_all};
+use kube::{Api, Client, ResourceExt as _};
+
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::elsewhere::Elsewhere;
+use super::{
+    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Taps,
+    Unavailable, no_such_node, running_node,
+};
+use crate::cleanup::cluster::Cluster;
+use crate::cleanup::{Custody, sweep};
+use crate::wait::{Poll, WaitError, until_with_log};
+use forward::Forward;
+use member::Member;
+use places::{instance_of, place_chaincode};
+use reach::reached;
+use space::{Applied, Space};
+use upload::Archive;
+use watch::Watched;
+
+pub(super) use server::Server;
+
+/// The image of a peer.
+const PEER: &str = "hyperledger/fabric-peer";
+/// The image of an orderer.
+const ORDERER: &str = "hyperledger/fabric-orderer";
+
+/// The name under which the namespace's events are among the logs.
+const EVENTS: &str = "events";
+
+/// Where, in a cluster, a network shall run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KubernetesOptions {
+    /// The context of the kubeconfig. Default: its current one.
+    pub context: Option<String>,
+    /// The namespace, which must not exist. Default: named after the run.
+    pub namespace: Option<String>,
+    /// An image of the external builder that peers take, as an operator's would, instead of
+    /// [`RuntimeOptions::builder`].
+    pub builder_image: Option<String>,
+}
+
+/// A cluster that answers, and lets its user do what a run does.
+#[derive(Clone)]
+pub struct KubernetesRuntime {
+    options: RuntimeOptions,
+    own: KubernetesOptions,
+    cluster: Cluster,
+    client: Client,
+    tag: String,
+    release: Release,
+}
+
+impl std::fmt::Debug for KubernetesRuntime {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = formatter.debug_struct("KubernetesRuntime");
+        text.field("cluster", &self.cluster).field("own", &self.own).field("tag", &self.tag).finish_non_exhaustive()
+    }
+}
+
+impl KubernetesRuntime {
+    /// Asks the cluster whether it is there, and whether its user may do what a run does. Nothing is
+    /// made. The images with this tag are for the cluster to pull.
+    ///
+    /// # Errors
+    ///
+    /// No kubeconfig, no such context, a cluster that does not answer within five seconds; what the user
+    /// may not do; a namespace that exists; a tag of no supported version.
+    pub async fn find(options: RuntimeOptions, own: KubernetesOptions, tag: &str) -> Result<Self, Unavailable> {
+        let release = tag.parse()?;
+        let cluster = Cluster::find(own.context.as_deref())?;
+        let (client, version) = cluster.connect().await?;
+        tracing::debug!("the cluster of context {} is Kubernetes {version}", cluster.context);
+        let denied = access::denied(&cluster, &client, own.namespace.as_deref()).await?;
+        if !denied.is_empty() {
+            return Err(Unavailable::Forbidden { context: cluster.context, denied });
+        }
+        if let Some(namespace) = &own.namespace {
+            let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+            if cluster.ask("look for a namespace", namespaces.get_opt(namespace)).await?.is_some() {
+                return Err(Unavailable::NamespaceInUse { namespace: namespace.clone() });
+            }
+        }
+        Ok(Self { options, own, cluster, client, tag: tag.to_owned(), release })
+    }
+
+    /// The images' tag.
+    pub fn version(&self) -> &str {
+        &self.tag
+    }
+
+    /// The release line of that version.
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    /// The context of the cluster.
+    pub fn context(&self) -> &str {
+        &self.cluster.context
+    }
+
+    pub(super) async fn place(
+        &self,
+        topology: &Topology,
+        chaincodes: &[(&str, &ServerSource)],
+    ) -> Result<Placed, RuntimeError> {
+        let (cluster, namespace) = (self.cluster.clone(), self.own.namespace.clone());
+        let parent = self.options.parent.clone();
+        let custody = Arc::new(Custody::begin_in_cluster(&parent, &self.options.reaper, cluster, namespace)?);
+        let ending = Ending(Arc::clone(&custody));
+        let sweep = tokio::spawn(async move { sweep(&parent, None).await });
+        let name = custody.place_in_cluster().map(|place| place.namespace.clone()).unwrap_or_default();
+        let nodes = topology.nodes().map(|node| {
+            let place = objects::place_node(topology, &node, &name);
+            (node.name, place)
+        });
+        let nodes = nodes.collect();
+        let run = custody.workspace().directory().join("chaincode");
+        let places = chaincodes
+            .iter()
+            .zip(0..)
+            .map(|((name, source), number)| Ok(((*name).to_owned(), place_chaincode(name, number, source, &run)?)));
+        let places: BTreeMap<String, ChaincodePlacement> = places.collect::<Result<_, RuntimeError>>()?;
+        let hosts = places.values().filter_map(|place| Some(place.address.rsplit_once(':')?.0.to_owned()));
+        let placement = Placement { nodes, chaincode_hosts: hosts.collect() };
+        let space = Space { cluster: self.cluster.clone(), client: self.client.clone(), name };
+        let settings = self.settings(&space);
+        space.create(&custody, Objects::new(topology, &BTreeMap::new(), settings).namespace()).await?;
+        let taps = if self.options.tap {
+            Taps::Impossible("peers and chaincode servers are in a cluster, where no tap can be put".to_owned())
+        } else {
+            Taps::Unwanted
+        };
+        Ok(Placed {
+            placement,
+            chaincodes: places,
+            options: self.options.clone(),
+            taps,
+            inner: PlacedIn::Kubernetes(Box::new(Prepared {
+                runtime: self.clone(),
+                topology: topology.clone(),
+                space,
+            })),
+            sweep,
+            ending,
+        })
+    }
+
+    fn settings(&self, space: &Space) -> Settings {
+        let image = self.own.builder_image.clone();
+        Settings {
+            namespace: space.name.clone(),
+            peer: format!("{PEER}:{}", self.tag),
+            orderer: format!("{ORDERER}:{}", self.tag),
+            builder: image.map_or(Origin::Uploaded, Origin::Image),
+            harness: None,
+            size: Size::Development,
+        }
+    }
+}
+
+/// A namespace, ready for the nodes.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    runtime: KubernetesRuntime,
+    topology: Topology,
+    space: Space,
+}
+
+/// Pods that run.
+#[derive(Debug)]
+pub(super) struct Network {
+    nodes: Vec<RunningNode>,
+    members: Vec<Arc<Member>>,
+    chaincodes: Vec<RunningChaincode>,
+    watched: Arc<Watched>,
+    options: RuntimeOptions,
+    custody: Arc<Custody>,
+    /// The ways to them.
+    _forwards: Vec<Forward>,
+}
+
+/// What one start is made with.
+struct Start<'a> {
+    prepared: &'a Prepared,
+    options: &'a RuntimeOptions,
+    custody: &'a Arc<Custody>,
+    objects: Objects<'a>,
+    watched: Arc<Watched>,
+    /// The external builder, unless an image has it.
+    builder: Option<Archive>,
+}
+
+impl Prepared {
+    pub(super) async fn start(
+        self,
+        options: &RuntimeOptions,
+        custody: &Arc<Custody>,
+        bundle: &Bundle,
+        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
+    ) -> Result<Network, StartError> {
+        let settings = self.runtime.settings(&self.space);
+        let builder = (settings.builder == Origin::Uploaded).then(|| Archive::of_builder(&options.builder));
+        let builder = builder.transpose().map_err(unreadable(&options.builder))?;
+        let mut files = bundle.files.clone();
+        for (spec, _) in chaincodes {
+            files.extend(spec.files.iter().map(|(path, file)| (files_of(&spec.name).join(path), file.clone())));
+        }
+        let objects = Objects::new(&self.topology, &files, settings);
+        let watched = Arc::new(Watched::begin(&self.space));
+        let start = Start { prepared: &self, options, custody, objects, watched, builder };
+        let members: Vec<_> = bundle.nodes.iter().map(|spec| start.member(spec)).collect();
+        let peers: Vec<_> = bundle.nodes.iter().zip(&members).filter(|(spec, _)| spec.kind == NodeKind::Peer).collect();
+        let peers: Vec<_> = peers.into_iter().map(|(_, member)| Arc::clone(member)).collect();
+        let servers = chaincodes.iter().zip(0..);
+        let servers = servers.map(|((spec, place), number)| start.server(spec, place, number, &peers));
+        let servers = servers.collect::<Result<Vec<_>, RuntimeError>>()?;
+        let nodes = bundle.nodes.iter().zip(&members).map(|(spec, member)| start.node(spec, member));
+        let started = async {
+            let servers = servers.iter().map(Starting::begin);
+            let (nodes, targets) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
+            let orderers = bundle.nodes.iter().filter(|spec| spec.kind == NodeKind::Orderer);
+            let orderers = orderers.map(|spec| spec.placement.endpoint(spec.placement.ports.grpc));
+            let targets: Vec<_> = orderers.chain(targets.into_iter().flatten()).collect();
+            reached(peers.iter().map(Arc::as_ref), &targets, options.timeout).await?;
+            Ok(nodes)
+        };
+        let started: Result<Vec<_>, RuntimeError> = started.await;
+        match started {
+            Ok(nodes) => {
+                let (nodes, forwards): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
+                Ok(Network {
+                    nodes,
+                    members,
+                    chaincodes: servers.into_iter().map(|starting| starting.server).collect(),
+                    watched: start.watched,
+                    options: options.clone(),
+                    custody: Arc::clone(custody),
+                    _forwards: forwards.into_iter().flatten().collect(),
+                })
+            }
+            Err(source) => {
+                let servers: Vec<_> = servers.into_iter().map(|starting| starting.server).collect();
+                let logs = logs(&members, &servers, &start.watched).await;
+                Err(StartError { source: Box::new(source), logs })
+            }
+        }
+    }
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> RuntimeError {
+    let path = path.to_owned();
+    move |source| RuntimeError::File { path: path.clone(), source }
+}
+
+/// Where the files of a chaincode server are among those of the network.
+fn files_of(name: &str) -> PathBuf {
+    Path::new("chaincode-server").join(name)
+}
+
+/// A chaincode server, and the objects that make it.
+struct Starting {
+    server: RunningChaincode,
+    objects: Option<Applied<k8s_openapi::api::apps::v1::Deployment>>,
+}
+
+impl Starting {
+    /// Starts it: what its peers must reach.
+    async fn begin(&self) -> Result<Option<String>, RuntimeError> {
+        match (&self.server.0, &self.objects) {
+            (chaincode::Server::Kubernetes(server), Some(objects)) => {
+                server.member.space.add_server(objects).await?;
+                server.comes_up(0).await?;
+                Ok(Some(server.target()))
+            }
+            _ => self.server.start().await.map(|()| None),
+        }
+    }
+}
+
+impl Start<'_> {
+    fn member(&self, spec: &NodeSpec) -> Arc<Member> {
+        let instance = self.objects.name_of(spec);
+        Arc::new(Member::new(&spec.name, instance, NODE_CONTAINER, &self.prepared.space, &self.watched))
+    }
+
+    /// Starts a node, and waits until it answers.
+    async fn node(&self, spec: &NodeSpec, member: &Member) -> Result<(RunningNode, Vec<Forward>), RuntimeError> {
+        let objects = self.objects.node(spec);
+        let applied = Applied {
+            configuration: objects.configuration,
+            secrets: objects.secrets,
+            service: objects.service,
+            workload: objects.stateful_set,
+        };
+        self.prepared.space.add_node(&applied).await?;
+        let bound = self.options.timeout;
+        if let (Some(archive), Some(to)) = (&self.builder, objects.upload) {
+            server::receive(member, bound, 0, archive, to).await?;
+        }
+        let what = format!("{} runs in its pod", spec.name);
+        let runs = |pod: &_| state::runs(pod, NODE_CONTAINER).then(|| pod.name_any());
+        let pod = member.wait(&what, bound, 0, runs).await?;
+        let mut forwards = Vec::new();
+        let ports = spec.placement.ports;
+        for port in [Some(ports.grpc), ports.admin].into_iter().flatten() {
+            let begun = Forward::begin(&self.prepared.space, &pod, port).await;
+            forwards.push(begun.map_err(|source| RuntimeError::Ports { count: 1, source })?);
+        }
+        let mut addresses = forwards.iter().map(|forward| forward.address.to_string());
+        let (grpc, admin) = (addresses.next().unwrap_or_default(), addresses.next());
+        let node = running_node(spec, &grpc, admin.as_deref());
+        ready(self.options, &node, member, 0).await?;
+        Ok((node, forwards))
+    }
+
+    fn server(
+        &self,
+        spec: &ChaincodeSpec,
+        place: &ChaincodePlacement,
+        number: usize,
+        peers: &[Arc<Member>],
+    ) -> Result<Starting, RuntimeError> {
+        let (image, program) = match &spec.source {
+            ServerSource::Image(image) => (image.clone(), None),
+            ServerSource::Program(program) => {
+                let archive = Archive::of_server(program).map_err(unreadable(program))?;
+                (self.objects.settings().peer.clone(), Some(archive))
+            }
+            ServerSource::Command { .. } | ServerSource::Address { .. } => {
+                let bound = chaincode::bound(self.options, &spec.source);
+                let server = RunningChaincode(chaincode::Server::Elsewhere(Elsewhere::new(spec, place, bound)));
+                return Ok(Starting { server, objects: None });
+            }
+        };
+        let name = instance_of(&spec.name, number);
+        let objects = self.objects.server(&objects::Server {
+            name: name.clone(),
+            image,
+            program: if program.is_some() { Program::Uploaded } else { Program::OfImage },
+            arguments: spec.arguments.clone(),
+            environment: spec.environment.clone(),
+            port: chaincode::port_of(place),
+            directory: files_of(&spec.name),
+        });
+        let member = Member::new(&spec.name, name, CHAINCODE_CONTAINER, &self.prepared.space, &self.watched);
+        let server = Server {
+            member: Arc::new(member),
+            bound: self.options.timeout,
+            program: program.zip(objects.upload),
+            peers: peers.to_vec(),
+            custody: Arc::clone(self.custody),
+        };
+        let applied = Applied {
+            configuration: objects.configuration,
+            secrets: objects.secrets,
+            service: objects.service,
+            workload: objects.deployment,
+        };
+        let server = RunningChaincode(chaincode::Server::Kubernetes(Box::new(server)));
+        Ok(Starting { server, objects: Some(applied) })
+    }
+}
+
+/// Waits until the node answers, or has ended more often than that.
+async fn ready(options: &RuntimeOptions, node: &RunningNode, member: &Member, ends: usize) -> Result<(), RuntimeError> {
+    let what = format!("{} answers at {}", node.name, node.grpc.uri);
+    let answers = until_with_log(
+        &what,
+        options.timeout,
+        || async {
+            match (options.readiness)(node.clone()).await {
+                Ok(()) => Ok(Poll::Ready(())),
+                Err(seen) => Ok(Poll::NotYet(seen)),
+            }
+        },
+        || member.log_tail(),
+    );
+    tokio::select! {
+        death = member.death(ends) => Err(RuntimeError::Died(death)),
+        answer = answers => answer.map_err(|error: WaitError<std::convert::Infallible>| match error {
+            WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
+            WaitError::Failed(never) => match never {},
+        }),
+    }
+}
+
+/// All logs, and the namespace's events.
+async fn logs(members: &[Arc<Member>], servers: &[RunningChaincode], watched: &Watched) -> BTreeMap<String, String> {
+    let nodes = join_all(members.iter().map(|member| async { (member.name.clone(), member.log().await) })).await;
+    let mut logs: BTreeMap<String, String> = nodes.into_iter().chain(chaincode::logs(servers).await).collect();
+    let mut events: Vec<String> = watched.now().events().map(state::line).collect();
+    events.sort();
+    logs.insert(EVENTS.to_owned(), events.join("\n") + "\n");
+    logs
+}
+
+impl Network {
+    pub(super) fn nodes(&self) -> &[RunningNode] {
+        &self.nodes
+    }
+
+    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+        &self.chaincodes
+    }
+
+    /// Ends the node's container, which the cluster starts again in the same pod, with the same data.
+    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        let mut nodes = self.nodes.iter().zip(&self.members);
+        let (node, member) =
+            nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
+        if self.custody.has_ended() {
+            return Err(RuntimeError::Ended);
+        }
+        let ends = member.count_of_ends();
+        let former = self.end(member).await?;
+        let what = format!("{name} runs again in its pod");
+        let bound = self.options.timeout;
+        let runs = |pod: &_| {
+            let id = state::id_of(pod, NODE_CONTAINER);
+            (state::runs(pod, NODE_CONTAINER) && id.is_some() && id != former).then_some(())
+        };
+        member.wait(&what, bound, ends, runs).await?;
+        member.keep_former_log().await;
+        ready(&self.options, node, member, ends).await
+    }
+
+    /// Ends the container that runs, if one does; its identifier.
+    async fn end(&self, member: &Member) -> Result<Option<String>, RuntimeError> {
+        let Some(pod) = member.pod().filter(|pod| state::runs(pod, NODE_CONTAINER)) else { return Ok(None) };
+        let Some(id) = member.tell_to_end() else { return Ok(None) };
+        // It may end before it has said that it was told.
+        let told = member.execute(&pod.name_any(), &["sh", "-c", "kill -TERM 1"]).await;
+        let mut changes = member.watched.subscribe();
+        match tokio::time::timeout(RESTART_GRACE, changes.wait_for(|seen| seen.has_ended(&id))).await {
+            Ok(Ok(_)) => Ok(Some(id)),
+            Ok(Err(_)) => Err(RuntimeError::Ended),
+            Err(_) => {
+                let said = told.err().unwrap_or_default();
+                let seconds = Duration::as_secs(&RESTART_GRACE);
+                let reason = format!("it has not ended on SIGTERM within {seconds} s {said}");
+                Err(RuntimeError::Container { name: member.name.clone(), reason: reason.trim_end().to_owned() })
+            }
+        }
+    }
+
+    pub(super) async fn deaths(&self) -> Vec<Death> {
+        let nodes = join_all(self.members.iter().map(|member| member.deaths())).await;
+        nodes.into_iter().flatten().chain(chaincode::deaths(&self.chaincodes).await).collect()
+    }
+
+    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
+        logs(&self.members, &self.chaincodes, &self.watched).await
+    }
+
+    pub(super) async fn log_tail(&self, name: &str) -> String {
+        match self.members.iter().find(|member| member.name == name) {
+            Some(member) => member.log_tail().await,
+            None => chaincode::log_tail(&self.chaincodes, name).await.unwrap_or_default(),
+        }
+    }
+}

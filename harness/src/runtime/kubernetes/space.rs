@@ -1,0 +1,112 @@
+//! A run's namespace: what is asked of it goes through here, bounded in time.
+
+use std::fmt;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use kube::api::PostParams;
+use kube::core::Status;
+use kube::{Api, Client, Error as KubeError, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cleanup::Custody;
+use crate::cleanup::cluster::{Cluster, ClusterError};
+use crate::runtime::RuntimeError;
+
+/// A namespace of a cluster, with a client of the latter.
+#[derive(Clone)]
+pub(super) struct Space {
+    pub(super) cluster: Cluster,
+    pub(super) client: Client,
+    pub(super) name: String,
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Space")
+            .field("cluster", &self.cluster)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The objects of a node or chaincode server that nothing waits for, and the one whose pod uses them.
+pub(super) struct Applied<W> {
+    pub(super) configuration: Vec<ConfigMap>,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) service: Service,
+    pub(super) workload: W,
+}
+
+impl Space {
+    /// What is of this kind in the namespace.
+    pub(super) fn all<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    pub(super) async fn ask<T>(
+        &self,
+        action: &str,
+        answer: impl Future<Output = Result<T, KubeError>>,
+    ) -> Result<T, ClusterError> {
+        self.cluster.ask(action, answer).await
+    }
+
+    /// Makes the namespace itself.
+    pub(super) async fn create(&self, custody: &Custody, mut namespace: Namespace) -> Result<(), RuntimeError> {
+        custody.mark(&mut namespace);
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let plainly = PostParams::default();
+        let create = namespaces.create(&plainly, &namespace);
+        match self.ask("create the namespace", create).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.status().is_some_and(Status::is_already_exists) => {
+                Err(RuntimeError::NamespaceInUse { namespace: self.name.clone() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn add<K>(&self, object: &K) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + fmt::Debug,
+    {
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        let action = format!("create the {} {name}", K::kind(&()));
+        self.ask(&action, self.all::<K>().create(&PostParams::default(), object)).await.map(drop)
+    }
+
+    async fn add_all<W>(&self, objects: &Applied<W>) -> Result<(), ClusterError>
+    where
+        W: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + fmt::Debug,
+    {
+        let configuration = futures::future::try_join_all(objects.configuration.iter().map(|object| self.add(object)));
+        let secrets = futures::future::try_join_all(objects.secrets.iter().map(|object| self.add(object)));
+        tokio::try_join!(configuration, secrets, self.add(&objects.service))?;
+        self.add(&objects.workload).await
+    }
+
+    /// Makes the objects of a node: its pod's the last, which needs the others.
+    pub(super) async fn add_node(&self, objects: &Applied<StatefulSet>) -> Result<(), ClusterError> {
+        self.add_all(objects).await
+    }
+
+    /// As [`Space::add_node`], of a chaincode server.
+    pub(super) async fn add_server(&self, objects: &Applied<Deployment>) -> Result<(), ClusterError> {
+        self.add_all(objects).await
+    }
+}

@@ -1,0 +1,320 @@
+//! The kubernetes runtime, in the cluster that `FABRIC_HARNESS_KUBE_CONTEXT` names: what passes, what is
+//! refused, and that no namespace stays.
+//!
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fabric_harness::cleanup::cluster::Cluster;
+use fabric_harness::cleanup::sweep;
+use fabric_harness::runtime::kubernetes::{KubernetesOptions, KubernetesRuntime};
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions, ServerSource};
+use fabric_network::topology::Topology;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::e2e::E2e;
+use crate::fake::{marked, place, soon};
+
+const PEER: &str = "peer0.org1.example.com";
+
+fn context() -> String {
+    std::env::var("FABRIC_HARNESS_KUBE_CONTEXT").expect("FABRIC_HARNESS_KUBE_CONTEXT is not set")
+}
+
+/// In the cluster of the tests.
+pub(crate) fn options() -> KubernetesOptions {
+    KubernetesOptions { context: Some(context()), ..KubernetesOptions::default() }
+}
+
+fn e2e(arguments: &[&str]) -> E2e {
+    let context = context();
+    E2e::new(&[&["--runtime", "kubernetes", "--kube-context", &context], arguments].concat())
+}
+
+async fn namespaces() -> Api<Namespace> {
+    let (client, _) = Cluster::find(Some(&context())).unwrap().connect().await.unwrap();
+    Api::all(client)
+}
+
+/// The namespaces of runs whose directory is below this one.
+async fn below(parent: &Path) -> Vec<String> {
+    let found = namespaces().await.list(&ListParams::default()).await.unwrap();
+    let is_ours = |namespace: &Namespace| {
+        let directory = namespace.annotations().get("fabric-harness.directory");
+        directory.is_some_and(|directory| Path::new(directory).starts_with(parent))
+    };
+    found.items.iter().filter(|namespace| is_ours(namespace)).map(ResourceExt::name_any).collect()
+}
+
+async fn assert_nothing_left(runs: &Path) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    // The namespace goes before the directory: whoever ended it needs the record until then.
+    while std::fs::read_dir(runs).unwrap().next().is_some() {
+        assert!(Instant::now() < deadline, "directories are left, and of namespaces {:?}", below(runs).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(below(runs).await, Vec::<String>::new());
+    soon("every process has ended", || marked(runs).is_empty());
+}
+
+async fn passes(arguments: &[&str]) {
+    let e2e = e2e(arguments);
+    e2e.assert_passes();
+    assert_eq!(below(&e2e.runs()).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_every_case_passes_on_3_1() {
+    passes(&["--fabric", "3.1", "--topology", "duo"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_every_case_passes_on_2_5() {
+    passes(&["--fabric", "2.5", "--topology", "duo"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_every_case_passes_with_bft() {
+    passes(&["--fabric", "3.1", "--topology", "bft", "--tls", "tls"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_whenever_it_is_ended_nothing_is_left() {
+    // The line that names the runtime, then one for each step up to the cases.
+    for (signal, lines) in [
+        (Signal::KILL, 1),
+        (Signal::KILL, 2),
+        (Signal::KILL, 3),
+        (Signal::KILL, 4),
+        (Signal::KILL, 12),
+        (Signal::TERM, 3),
+    ] {
+        let e2e = e2e(&["--keep", "never"]);
+        let code = e2e.end_after_lines(lines, signal);
+        assert_eq!(code, (signal == Signal::TERM).then_some(2), "{signal:?} after {lines} lines");
+        assert_nothing_left(&e2e.runs()).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_what_can_not_be_is_told_before_anything_is_made() {
+    let said = |arguments: &[&str]| {
+        let e2e = E2e::new(&[&["--runtime", "kubernetes"], arguments].concat());
+        let (output, text) = e2e.output();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        e2e.assert_nothing_left();
+        text
+    };
+    let text = said(&["--kube-context", "no-such-context"]);
+    assert!(text.contains("--kube-context no-such-context: the kubeconfig has no such context; it has"), "{text}");
+    assert!(text.contains(&context()), "{text}");
+    let text = said(&["--kube-context", &context(), "--kube-namespace", "kube-system"]);
+    assert!(text.contains("--kube-namespace kube-system: is in use"), "{text}");
+    assert!(namespaces().await.get("kube-system").await.unwrap().metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_an_image_that_is_not_there_is_named_and_nothing_is_left() {
+    let e2e = e2e(&["--fabric", "3.1.99999"]);
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("hyperledger/fabric-") && text.contains(":3.1.99999") && text.contains("ImagePull"),
+        "{text}"
+    );
+    assert!(text.contains("put the image where the cluster's nodes can pull it from"), "{text}");
+    let evidence = e2e.evidence();
+    let events = evidence.iter().find(|(path, _)| path.ends_with("logs/events.log")).expect("no events");
+    assert!(String::from_utf8_lossy(&events.1).contains("Failed"));
+    assert_nothing_left(&e2e.runs()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_a_namespace_of_a_name_is_made_and_one_that_came_meanwhile_is_left_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let parent = scratch.path().canonicalize().unwrap();
+    let name = format!("fabric-harness-test-{}", std::process::id());
+    let own = KubernetesOptions { namespace: Some(name.clone()), ..options() };
+    let settings = RuntimeOptions { parent: parent.clone(), ..RuntimeOptions::new("/bin/true") };
+    let found = KubernetesRuntime::find(settings.clone(), own, "3.1").await.unwrap();
+    let runtime = Runtime::Kubernetes(found);
+    let mut other = Namespace::default();
+    other.metadata.name = Some(name.clone());
+    let namespaces = namespaces().await;
+    namespaces.create(&PostParams::default(), &other).await.unwrap();
+    let error = runtime.place(&Topology::solo(), &[]).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("the namespace {name}: is in use")), "{error}");
+    let still = namespaces.get(&name).await.unwrap();
+    assert!(still.metadata.deletion_timestamp.is_none(), "somebody else's namespace was removed");
+    assert!(std::fs::read_dir(&parent).unwrap().next().is_none());
+    namespaces.delete(&name, &DeleteParams::default()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while namespaces.get_opt(&name).await.unwrap().is_some() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let placed = runtime.place(&Topology::solo(), &[]).await.unwrap();
+    assert_eq!(below(&parent).await, [name]);
+    drop(placed);
+    assert_nothing_left(&parent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_a_chaincode_server_is_stopped_killed_and_started_and_its_death_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let parent = scratch.path().canonicalize().unwrap().join("runs");
+    std::fs::create_dir(&parent).unwrap();
+    let settings = RuntimeOptions { parent: parent.clone(), ..RuntimeOptions::new("/bin/true") };
+    let runtime = Runtime::Kubernetes(KubernetesRuntime::find(settings, options(), "3.1").await.unwrap());
+    // In any image with Perl. It ends by itself when somebody sends it a byte.
+    let program = scratch.path().join("program");
+    let script = "#!/bin/sh\necho up $WHO\nexec perl -MIO::Socket::INET -e '\n\
+                  $SIG{TERM} = sub { syswrite STDOUT, qq(bye\\n); exit };\n\
+                  my $socket = IO::Socket::INET->new(Listen => 5, LocalPort => 9999, ReuseAddr => 1) or die;\n\
+                  while (my $client = $socket->accept) { if (sysread $client, my $byte, 1) { print qq(enough\\n); exit 7 } }'\n";
+    std::fs::write(&program, script).unwrap();
+    let source = ServerSource::Program(program);
+    let (placed, bundle) = place(&runtime, &Topology::solo()).await;
+    assert_eq!(placed.chaincodes["basic"].address, "chaincode0-basic:9999");
+    let server = ChaincodeSpec {
+        name: "basic".to_owned(),
+        source,
+        environment: [("WHO".to_owned(), "world".to_owned())].into(),
+        ..ChaincodeSpec::default()
+    };
+    let running = placed.start(&bundle, &[server]).await.unwrap();
+    let server = &running.chaincodes()[0];
+    let ups = async |count: usize| {
+        let log = running.logs().await.remove("basic").unwrap();
+        assert_eq!(log.matches("up world").count(), count, "{log}");
+        log
+    };
+    ups(1).await;
+    server.stop().await.unwrap();
+    ups(1).await;
+    server.start().await.unwrap();
+    ups(2).await;
+    server.kill().await.unwrap();
+    server.start().await.unwrap();
+    ups(3).await;
+    assert_eq!(running.deaths().await, []);
+
+    send_a_byte_to("chaincode0-basic", &below(&parent).await[0]).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let deaths = loop {
+        let deaths = running.deaths().await;
+        if !deaths.is_empty() || Instant::now() > deadline {
+            break deaths;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(
+        deaths.iter().map(|death| (&*death.name, &*death.how)).collect::<Vec<_>>(),
+        [("basic", "exit status: 7")]
+    );
+    // The cluster starts it again by itself, when it likes to.
+    server.start().await.unwrap();
+    assert!(ups(4).await.contains("enough"), "the log of the one that died is lost");
+
+    let logs = running.logs().await;
+    assert!(logs[PEER].contains("Starting peer") && logs["events"].contains("Scheduled"), "{logs:?}");
+    assert_eq!(below(&parent).await.len(), 1);
+    running.stop().await.unwrap();
+    assert_nothing_left(&parent).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_the_next_sweep_removes_what_even_the_reaper_could_not() {
+    let e2e = e2e(&["--keep", "never"]);
+    let runs = e2e.runs();
+    let mut child = e2e.command().stdout(std::process::Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while below(&runs).await.is_empty() {
+        assert!(Instant::now() < deadline, "no namespace was made");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The program and its reaper, at once.
+    let group: Vec<u32> = marked(&runs);
+    for number in group.into_iter().chain([child.id()]) {
+        kill(number);
+    }
+    child.wait().unwrap();
+    assert_eq!(below(&runs).await.len(), 1);
+    let swept = sweep(&runs, None).await;
+    assert_eq!((swept.runs, swept.left.len()), (1, 0), "{swept:?}");
+    assert_nothing_left(&runs).await;
+}
+
+/// Through the only pod of a chaincode server.
+async fn send_a_byte_to(instance: &str, namespace: &str) {
+    let pods: Api<Pod> = Api::namespaced(namespaces().await.into_client(), namespace);
+    let label = format!("app.kubernetes.io/instance={instance}");
+    let found = pods.list(&ListParams::default().labels(&label)).await.unwrap();
+    let mut forwarder = pods.portforward(&found.items[0].name_any(), &[9999]).await.unwrap();
+    let mut stream = forwarder.take_stream(9999).unwrap();
+    stream.write_all(b"x").await.unwrap();
+    // Until it has come there.
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await;
+}
+
+fn kill(number: u32) {
+    let process = rustix::process::Pid::from_raw(i32::try_from(number).unwrap()).unwrap();
+    let _ = rustix::process::kill_process(process, Signal::KILL);
+}
+
+#[test]
+fn options_of_a_cluster_are_for_the_kubernetes_runtime_alone() {
+    let said = |arguments: &[&str]| {
+        let (output, text) = E2e::new(arguments).output();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        text
+    };
+    let text = said(&["--runtime", "embedded", "--kube-context", "x", "--builder-image", "y"]);
+    assert!(text.contains("--kube-context x: only --runtime kubernetes uses it"), "{text}");
+    assert!(text.contains("--builder-image y: only"), "{text}");
+    let text = said(&["--runtime", "kubernetes", "--kube-namespace", "A_b"]);
+    assert!(text.contains("--kube-namespace A_b: no name of a namespace"), "{text}");
+}
+
+#[test]
+fn a_kubeconfig_that_leads_nowhere_is_told_in_time() {
+    let e2e = E2e::new(&["--runtime", "kubernetes"]);
+    let said = |kubeconfig: &str| {
+        let begin = Instant::now();
+        let output = e2e.command().env("KUBECONFIG", kubeconfig).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        e2e.assert_nothing_left();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let text = said("/does/not/exist");
+    assert!(text.contains("there is no kubeconfig: /does/not/exist does not exist"), "{text}");
+    let text = said(&e2e.file("broken", "{"));
+    assert!(text.contains("can't be used"), "{text}");
+    let cluster = |address: &str| {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: here\ncontexts: [{{name: here, context: {{cluster: c}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: \"{address}\"}}}}]\n"
+        )
+    };
+    let text = said(&e2e.file("refused", &cluster("https://127.0.0.1:1")));
+    assert!(text.contains("the cluster of context here does not answer"), "{text}");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = said(&e2e.file("silent", &cluster(&format!("https://{}", silent.local_addr().unwrap()))));
+    assert!(text.contains("does not answer: nothing within 5 s; choose another by --kube-context"), "{text}");
+    let text = said(&e2e.file("none", "apiVersion: v1\nkind: Config\n"));
+    assert!(text.contains("no current context; choose one by --kube-context: none"), "{text}");
+}
