@@ -27,6 +27,9 @@ const GRACE: u32 = 2;
 /// The same, when it is killed: a cluster takes no less.
 const SHORTEST_GRACE: u32 = 1;
 
+/// How long a busy cluster may take to say that a container has ended.
+const SAID: Duration = Duration::from_secs(30);
+
 /// How long a pod may take to go, after its grace.
 const GONE: Duration = Duration::from_secs(30);
 
@@ -168,7 +171,7 @@ pub(super) async fn receive(
         let end = state::container(pod, RECEIVER)?.state.as_ref()?.terminated.as_ref()?;
         (end.exit_code == 0).then_some(())
     };
-    match member.wait(&what, Duration::from_secs(3), ends, has_all).await {
+    match member.wait(&what, SAID, ends, has_all).await {
         Err(RuntimeError::Silent(_)) => {
             let reason = format!("its program can't be uploaded: {reason}");
             Err(RuntimeError::Container { name: member.name.clone(), reason })
