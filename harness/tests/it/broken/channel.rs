@@ -157,8 +157,8 @@ impl Scene {
                 let _server = serve(address, &counter.id, Does::Count, None).await;
                 self.stage.deploy("counter", &counter).await.unwrap();
                 let organizations = ["Org1MSP", "Org2MSP"].map(str::to_owned);
-                let proposal = invocation("counter", &["any"]).propose(gateway.signer())?;
-                gateway.endorse(&proposal, &organizations, deadline()).await.map(drop)
+                // As soon as the gateway knows them.
+                gateway.await_endorsers(&invocation("counter", &["any"]), &organizations, deadline()).await
             }
             "conflict" => {
                 let both = &self.peers[..2];
@@ -169,9 +169,8 @@ impl Scene {
             }
             "access-denied" => self.ask(&first.with_signer(stranger().into()), SAMPLE).await,
             "orderer-forbids" => {
-                let proposal = write.propose(first.signer())?;
-                let right = gateway.endorse(&proposal, &[], deadline()).await?;
-                let wrong = proposal.prepared(right.envelope, &stranger())?;
+                let mut wrong = endorse("endorse", &self.peers[..2], &write, deadline()).await?;
+                wrong.envelope.signature = stranger().sign(&wrong.envelope.payload)?;
                 first.submit(&wrong, deadline()).await
             }
             "init-required" | "no-init-expected" => {

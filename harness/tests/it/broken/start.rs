@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
+use fabric_harness::client::endorser::endorse;
 use fabric_harness::runtime::Runtime;
 use fabric_network::bundle::Bundle;
 use fabric_network::topology::{Node, Ordering, Topology};
@@ -92,14 +93,15 @@ async fn too_few_orderers(runtime: &Runtime, entry: &str, left: usize, verdict: 
     stage.deploy("sample", &sample).await.unwrap();
     let write = invocation("sample", &["CreateAsset", "a", "blue", "5", "Tom", "300"]);
     let gateway = stage.gateway();
-    let transaction = gateway.endorse(&write.propose(gateway.signer()).unwrap(), &[], stage::deadline()).await.unwrap();
+    let itself = std::slice::from_ref(&gateway);
+    let transaction = endorse("endorse", itself, &write, stage::deadline()).await.unwrap();
     stage.turn_over().await;
     let orderers = orderers(stage.running.directory());
     assert_eq!(orderers.len(), names.len());
     orderers.into_iter().skip(left).for_each(kill);
     // A leader may take it before it notices that nobody follows; it is submitted again then.
     let deadline = Instant::now() + Duration::from_secs(9);
-    let told = gateway.commit(&transaction, std::slice::from_ref(&gateway), deadline).await.unwrap_err();
+    let told = gateway.commit(&transaction, itself, deadline).await.unwrap_err();
     stage.judge(verdict, entry, &text(&told), "").await;
     stage.stop().await;
 }
