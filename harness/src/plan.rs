@@ -414,7 +414,8 @@ fn resolve_kubernetes(options: &NetworkOptions) -> Result<KubernetesOptions, Vec
     })
 }
 
-fn is_label(text: &str) -> bool {
+/// Whether this can name a namespace: a DNS label (RFC 1123).
+pub(crate) fn is_label(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }

@@ -29,7 +29,7 @@ pub use output::OutputError;
 pub use ready::ReadyOptions;
 
 use crate::options::{FabricOptions, TlsMode};
-use crate::plan::{OptionError, resolve_fabric, resolve_topology};
+use crate::plan::{OptionError, is_label, resolve_fabric, resolve_topology};
 use crate::report::{ExitCode, error_text, say};
 
 /// The options of `bundle`.
@@ -125,10 +125,7 @@ pub enum BundleError {
 
 /// A namespace is a DNS label.
 fn namespace(text: &str) -> Result<String, String> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let is_label =
-        (1..=63).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-');
-    if is_label {
+    if is_label(text) {
         Ok(text.to_owned())
     } else {
         Err("no DNS label: 1 to 63 lower-case letters, digits and inner -".to_owned())

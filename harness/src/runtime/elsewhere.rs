@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::chaincode::{ChaincodePlacement, ChaincodeSpec, ServerSource};
-use super::loopback::wait_error;
+use super::ready::wait_error;
 use super::{RuntimeError, files};
 use crate::wait::{Poll, until};
 

@@ -20,6 +20,7 @@ mod log;
 mod loopback;
 mod options;
 pub mod process;
+mod ready;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -69,6 +69,14 @@ impl E2e {
         (output, text)
     }
 
+    /// What it prints, when it ends with this exit code and leaves nothing behind.
+    pub(crate) fn said(&self, code: i32) -> String {
+        let (output, text) = self.output();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        self.assert_nothing_left();
+        text
+    }
+
     pub(crate) fn assert_passes(&self) {
         let (output, text) = self.output();
         assert_eq!(output.status.code(), Some(0), "{:?}\n{text}", self.arguments);

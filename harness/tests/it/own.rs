@@ -34,13 +34,6 @@ fn on(runtime: &str, text: &str, arguments: &[&str]) -> E2e {
     e2e
 }
 
-fn said(e2e: &E2e, code: i32) -> String {
-    let (output, text) = e2e.output();
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    e2e.assert_nothing_left();
-    text
-}
-
 /// The sample, which sees nothing but what the file hands it.
 fn command() -> String {
     let variables = ["ID", "TLS_DISABLED", "TLS_CERT", "TLS_KEY", "CLIENT_CA_CERT"]
@@ -52,7 +45,7 @@ fn command() -> String {
 #[test]
 fn a_command_is_started_restarted_and_ended() {
     let e2e = with_file(&format!("[server]\n{}{CASES}", command()), &["--keep", "never"]);
-    let text = said(&e2e, 0);
+    let text = e2e.said(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run") && text.contains("chaincode TLS mtls"), "{text}");
     // Its environment bears no mark, so it is looked for by its program.
     soon("the server has ended", || servers_of(&e2e).is_empty());
@@ -83,7 +76,7 @@ fn what_a_shell_has_started_ends_with_it() {
     // The shell ends at once when it is told to, and leaves the server behind.
     let shell = format!("command = ['sh', '-c', \"trap 'exit 0' TERM; '{}' & wait\"]\n", sample());
     let e2e = with_file(&format!("[server]\n{shell}{CASES}"), &["--keep", "always"]);
-    let text = said(&e2e, 0);
+    let text = e2e.said(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
     let evidence = e2e.evidence();
     let (_, log) = evidence.iter().find(|(path, _)| path.ends_with("asset-transfer.log")).unwrap();
@@ -102,7 +95,7 @@ fn the_file_says_what_is_not_given_as_an_option() {
     let index = "META-INF/statedb/couchdb/indexes/byOwner.json";
     fs::create_dir_all(e2e.path(index).parent().unwrap()).unwrap();
     fs::write(e2e.path(index), r#"{"index":{"fields":["Owner"]},"ddoc":"d","name":"byOwner","type":"json"}"#).unwrap();
-    let text = said(&e2e, 0);
+    let text = e2e.said(0);
     assert!(text.contains("chaincode TLS off") && text.contains("2 passed, 0 failed"), "{text}");
     let evidence = e2e.evidence();
     let package = evidence.iter().map(|(path, _)| path).find(|path| path.to_string_lossy().ends_with(".tar.gz"));
@@ -115,7 +108,7 @@ fn the_file_says_what_is_not_given_as_an_option() {
     assert!(inspected.contains(index) && inspected.contains("mine+1"), "{inspected}");
     assert!(evidence.iter().any(|(path, _)| path.ends_with("basic.log")), "the log has the chaincode's name");
 
-    let text = said(&with_file(&file.replace("indexes = 'META-INF'\n", ""), &["--tls", "tls"]), 0);
+    let text = with_file(&file.replace("indexes = 'META-INF'\n", ""), &["--tls", "tls"]).said(0);
     assert!(text.contains("chaincode TLS tls"), "{text}");
 }
 
@@ -125,10 +118,10 @@ fn other_cases_take_the_place_of_the_files_own() {
     let mut e2e = with_file(&file, &[]);
     let cases = e2e.file("other.toml", "[[case]]\nname = 'other'\nevaluate = ['AssetExists', 'a']\npayload = false\n");
     e2e.arguments.extend(["--cases".to_owned(), cases]);
-    let text = said(&e2e, 0);
+    let text = e2e.said(0);
     assert!(text.contains("1 passed, 0 failed, 0 not run") && text.contains("other"), "{text}");
     e2e.file("other.toml", &format!("# mine\n[chaincode]\nname = 'other'\n{CASES}"));
-    let text = said(&e2e, 2);
+    let text = e2e.said(2);
     assert!(text.contains("other.toml at line 2, column 1: only the cases are taken from here"), "{text}");
 }
 
@@ -198,7 +191,7 @@ fn the_files_for_a_server_at_an_address_can_be_put_where_it_looks_for_them() {
     let variables = e2e.path("for-debugger/chaincode.env");
     assert!(variables.is_file() && e2e.path("for-debugger/server.key").is_file());
     fs::remove_file(variables).unwrap();
-    let text = said(&e2e, 2);
+    let text = e2e.said(2);
     assert!(text.contains("for-debugger") && text.contains("there is such a file of your own"), "{text}");
 }
 
@@ -206,7 +199,7 @@ fn the_files_for_a_server_at_an_address_can_be_put_where_it_looks_for_them() {
 fn a_server_at_an_address_that_nobody_starts_is_told() {
     let mut e2e = E2e::new(&["--runtime", "embedded", "--timeout", "1"]);
     e2e.chaincode = Some(format!("localhost:{}", free_port()));
-    let text = said(&e2e, 2);
+    let text = e2e.said(2);
     assert!(text.contains("which is yours to start, listens at localhost:"), "{text}");
 }
 
@@ -248,11 +241,11 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
             "each of which needs a server of its own",
         ),
     ] {
-        let told = said(&with_file(&text, &[]), 2);
+        let told = with_file(&text, &[]).said(2);
         let place = format!("line {line}, column ");
         assert!(told.contains("my.toml") && told.contains(expected) && told.contains(&place), "{text}\n---\n{told}");
     }
-    let told = said(&with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]), 2);
+    let told = with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]).said(2);
     assert!(told.contains("my.toml has no case; begin one with [[case]]"), "{told}");
 }
 
@@ -277,7 +270,7 @@ fn the_example_for_rust_passes() {
     // Its program is where cargo puts it, which need not be where the tests have theirs.
     let cases = example("rust").join("chaincode.toml").display().to_string();
     let e2e = E2e::new(&["--runtime", "embedded", "--keep", "never", "--cases", &cases]);
-    let text = said(&e2e, 0);
+    let text = e2e.said(0);
     assert!(text.contains("4 passed, 0 failed, 0 not run"), "{text}");
 }
 
@@ -293,7 +286,7 @@ fn needs_node_the_example_for_node_passes() {
         }
         std::os::unix::fs::symlink(&modules, e2e.path("node_modules")).unwrap();
         e2e.chaincode = Some(e2e.path("chaincode.toml").display().to_string());
-        let text = said(&e2e, 0);
+        let text = e2e.said(0);
         assert!(text.contains("6 passed, 0 failed, 0 not run"), "{text}");
     }
 }
@@ -326,12 +319,12 @@ fn needs_docker_an_image_is_started_restarted_and_removed() {
     let image = Image::new();
     for tls in ["off", "mtls"] {
         let file = format!("[server]\nimage = '{}'\nenvironment = {{ RUST_LOG = 'debug' }}\n{CASES}", image.0);
-        let text = said(&on("docker", &file, &["--keep", "never", "--tls", tls]), 0);
+        let text = on("docker", &file, &["--keep", "never", "--tls", tls]).said(0);
         assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
     }
     // Several names are several containers.
     let file = format!("[chaincode]\nname = 'one'\nalso_named = ['other']\n[server]\nimage = '{}'\n{CASES}", image.0);
-    let text = said(&on("docker", &file, &["--keep", "never"]), 0);
+    let text = on("docker", &file, &["--keep", "never"]).said(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
 }
 
@@ -339,7 +332,7 @@ fn needs_docker_an_image_is_started_restarted_and_removed() {
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_an_image_that_is_not_there_is_told_before_anything_starts() {
     let file = format!("[server]\nimage = 'localhost:1/fabric-harness-test/absent:1'\n{CASES}");
-    let text = said(&on("docker", &file, &[]), 2);
+    let text = on("docker", &file, &[]).said(2);
     assert!(text.contains("the image localhost:1/fabric-harness-test/absent:1 of the chaincode server"), "{text}");
     assert!(text.contains("build, load or pull it") && !text.contains("render the network"), "{text}");
 }
@@ -350,7 +343,7 @@ fn needs_docker_a_command_runs_on_this_machine() {
     let file = format!("[server]\n{}{CASES}", command());
     for tls in ["off", "mtls"] {
         let e2e = on("docker", &file, &["--keep", "never", "--tls", tls]);
-        let text = said(&e2e, 0);
+        let text = e2e.said(0);
         assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
         soon("the server has ended", || servers_of(&e2e).is_empty());
     }

@@ -54,15 +54,8 @@ fn with(mut e2e: E2e, fields: &str) -> E2e {
     e2e
 }
 
-fn said(e2e: &E2e, code: i32) -> String {
-    let (output, text) = e2e.output();
-    assert_eq!(output.status.code(), Some(code), "{text}");
-    e2e.assert_nothing_left();
-    text
-}
-
 fn passes(e2e: &E2e) {
-    let text = said(e2e, 0);
+    let text = e2e.said(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
     let evidence = e2e.evidence();
     let of_package = |name: &str| {
@@ -117,7 +110,7 @@ fn needs_docker_a_package_is_installed_as_it_is() {
 fn a_value_that_a_template_lacks_is_told() {
     let e2e = on(&["--runtime", "embedded"], "package = 'own.tar.gz'\nvalues = { host = 'h' }");
     package(&e2e, "ccaas", TEMPLATED, &["metadata.json", "code.tar.gz"]);
-    let text = said(&e2e, 2);
+    let text = e2e.said(2);
     let cause = "likely cause: The external builder refuses what it was given. connection.json: address: \
                  it found a template that asks for \"port\"";
     assert!(text.contains(cause), "{text}");
@@ -136,7 +129,7 @@ fn what_does_not_go_with_a_package_is_told_before_anything_starts() {
     ] {
         let e2e = on(&["--runtime", "embedded"], fields);
         package(&e2e, "ccaas", FIXED, &["metadata.json", "code.tar.gz"]);
-        let text = said(&e2e, 2);
+        let text = e2e.said(2);
         assert!(text.contains("my.toml") && text.contains(expected), "{fields}\n---\n{text}");
     }
 }

@@ -27,13 +27,14 @@ use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
 use super::loopback::{self, Ports as FreePorts, Surroundings};
+use super::ready::ready;
 use super::{
     Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Taps,
     Unavailable, files, log, no_such_node, running_node,
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
-use crate::wait::{Poll, TimedOut, WaitError, until_with_log};
+use crate::wait::TimedOut;
 use container::{Container, Image, Request};
 use images::Reach;
 use listening::Listening;
@@ -205,7 +206,7 @@ impl Prepared {
             let node = self.reached(spec, &published);
             async move {
                 let container = started.await?;
-                ready(options, &node, &container).await?;
+                ready(options, &node, container.death(), || container.log_tail()).await?;
                 Ok::<_, RuntimeError>((node, container))
             }
         });
@@ -317,29 +318,6 @@ enum Starting {
     Here(RunningChaincode),
 }
 
-/// Waits until the node answers, or has ended.
-async fn ready(options: &RuntimeOptions, node: &RunningNode, container: &Container) -> Result<(), RuntimeError> {
-    let what = format!("{} answers at {}", node.name, node.grpc.uri);
-    let answers = until_with_log(
-        &what,
-        options.timeout,
-        || async {
-            match (options.readiness)(node.clone()).await {
-                Ok(()) => Ok(Poll::Ready(())),
-                Err(seen) => Ok(Poll::NotYet(seen)),
-            }
-        },
-        || container.log_tail(),
-    );
-    tokio::select! {
-        death = container.death() => Err(RuntimeError::Died(death)),
-        answer = answers => answer.map_err(|error: WaitError<std::convert::Infallible>| match error {
-            WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
-            WaitError::Failed(never) => match never {},
-        }),
-    }
-}
-
 impl Network {
     pub(super) fn nodes(&self) -> &[RunningNode] {
         &self.nodes
@@ -359,7 +337,7 @@ impl Network {
             return Err(RuntimeError::Ended);
         }
         container.start_again().await?;
-        ready(&self.options, node, container).await
+        ready(&self.options, node, container.death(), || container.log_tail()).await
     }
 
     pub(super) async fn deaths(&self) -> Vec<Death> {

@@ -32,14 +32,15 @@ use futures::future::{join_all, try_join_all};
 use kube::{Api, Client, ResourceExt as _};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::docker::{ORDERER, PEER};
 use super::elsewhere::Elsewhere;
+use super::ready::ready;
 use super::{
     Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Taps,
     Unavailable, no_such_node, running_node,
 };
 use crate::cleanup::cluster::Cluster;
 use crate::cleanup::{Custody, sweep};
-use crate::wait::{Poll, WaitError, until_with_log};
 use forward::Forward;
 use member::Member;
 use places::{instance_of, place_chaincode};
@@ -49,11 +50,6 @@ use upload::Archive;
 use watch::Watched;
 
 pub(super) use server::Server;
-
-/// The image of a peer.
-const PEER: &str = "hyperledger/fabric-peer";
-/// The image of an orderer.
-const ORDERER: &str = "hyperledger/fabric-orderer";
 
 /// The name under which the namespace's events are among the logs.
 const EVENTS: &str = "events";
@@ -340,7 +336,7 @@ impl Start<'_> {
         let mut addresses = forwards.iter().map(|forward| forward.address.to_string());
         let (grpc, admin) = (addresses.next().unwrap_or_default(), addresses.next());
         let node = running_node(spec, &grpc, admin.as_deref());
-        ready(self.options, &node, member, 0).await?;
+        ready(self.options, &node, member.death(0), || member.log_tail()).await?;
         Ok((node, forwards))
     }
 
@@ -392,29 +388,6 @@ impl Start<'_> {
     }
 }
 
-/// Waits until the node answers, or has ended more often than that.
-async fn ready(options: &RuntimeOptions, node: &RunningNode, member: &Member, ends: usize) -> Result<(), RuntimeError> {
-    let what = format!("{} answers at {}", node.name, node.grpc.uri);
-    let answers = until_with_log(
-        &what,
-        options.timeout,
-        || async {
-            match (options.readiness)(node.clone()).await {
-                Ok(()) => Ok(Poll::Ready(())),
-                Err(seen) => Ok(Poll::NotYet(seen)),
-            }
-        },
-        || member.log_tail(),
-    );
-    tokio::select! {
-        death = member.death(ends) => Err(RuntimeError::Died(death)),
-        answer = answers => answer.map_err(|error: WaitError<std::convert::Infallible>| match error {
-            WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
-            WaitError::Failed(never) => match never {},
-        }),
-    }
-}
-
 /// All logs, and the namespace's events.
 async fn logs(members: &[Arc<Member>], servers: &[RunningChaincode], watched: &Watched) -> BTreeMap<String, String> {
     let nodes = join_all(members.iter().map(|member| async { (member.name.clone(), member.log().await) })).await;
@@ -452,7 +425,7 @@ impl Network {
         };
         member.wait(&what, bound, ends, runs).await?;
         member.keep_former_log().await;
-        ready(&self.options, node, member, ends).await
+        ready(&self.options, node, member.death(ends), || member.log_tail()).await
     }
 
     /// Ends the container that runs, if one does; its identifier.

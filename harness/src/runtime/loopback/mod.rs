@@ -20,7 +20,6 @@ use super::{
 use crate::cleanup::{Custody, sweep};
 use crate::server::Address;
 use crate::tap;
-use crate::wait::WaitError;
 
 pub(super) use child::{Child, Program};
 pub(super) use ports::Ports;
@@ -146,11 +145,4 @@ pub(super) fn reached(spec: &NodeSpec) -> RunningNode {
     let place = &spec.placement;
     let admin = place.ports.admin.map(|port| place.endpoint(port));
     running_node(spec, &place.endpoint(place.ports.grpc), admin.as_deref())
-}
-
-pub(super) fn wait_error(error: WaitError<std::convert::Infallible>) -> RuntimeError {
-    match error {
-        WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),
-        WaitError::Failed(never) => match never {},
-    }
 }

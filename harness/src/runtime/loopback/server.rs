@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures::future::try_join_all;
 
 use super::child::{self, Child, Program};
-use super::{HOST, Ports, wait_error};
+use super::{HOST, Ports};
 use crate::cleanup::Custody;
 use crate::cleanup::processes::{SERVER_VARIABLE, end_server};
 use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
 use crate::runtime::elsewhere::Elsewhere;
+use crate::runtime::ready::wait_error;
 use crate::runtime::{RuntimeError, RuntimeOptions, files, log};
 use crate::wait::{Poll, until_with_log};
 

@@ -14,13 +14,13 @@ use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
 use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
-use super::loopback::{self, Child, Ports, Program, Surroundings, reached, wait_error};
+use super::loopback::{self, Child, Ports, Program, Surroundings, reached};
+use super::ready::ready;
 use super::{
     Death, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files,
     log, no_such_node,
 };
 use crate::cleanup::Custody;
-use crate::wait::{Poll, until_with_log};
 use binaries::Binaries;
 
 pub(crate) use binaries::version_of;
@@ -139,7 +139,10 @@ impl Prepared {
             child.start(custody).await?;
         }
         let nodes: Vec<RunningNode> = bundle.nodes.iter().map(reached).collect();
-        let ready = nodes.iter().zip(&children).map(|(node, child)| ready(options, node, child));
+        let ready = nodes
+            .iter()
+            .zip(&children)
+            .map(|(node, child)| ready(options, node, child.death(), || async { child.log_tail() }));
         tokio::try_join!(try_join_all(ready), loopback::start(&chaincodes, &self.ports))?;
         Ok(Network { nodes, children, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
     }
@@ -164,26 +167,6 @@ impl Prepared {
     }
 }
 
-/// Waits until the node answers, or has ended.
-async fn ready(options: &RuntimeOptions, node: &RunningNode, child: &Child) -> Result<(), RuntimeError> {
-    let what = format!("{} answers at {}", node.name, node.grpc.uri);
-    let answers = until_with_log(
-        &what,
-        options.timeout,
-        || async {
-            match (options.readiness)(node.clone()).await {
-                Ok(()) => Ok(Poll::Ready(())),
-                Err(seen) => Ok(Poll::NotYet(seen)),
-            }
-        },
-        || async { child.log_tail() },
-    );
-    tokio::select! {
-        death = child.death() => Err(RuntimeError::Died(death)),
-        answer = answers => answer.map_err(wait_error),
-    }
-}
-
 impl Network {
     pub(super) fn nodes(&self) -> &[RunningNode] {
         &self.nodes
@@ -199,7 +182,7 @@ impl Network {
         let (node, child) = nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
         child.end(Some(RESTART_GRACE)).await;
         child.start(&self.custody).await?;
-        ready(&self.options, node, child).await
+        ready(&self.options, node, child.death(), || async { child.log_tail() }).await
     }
 
     pub(super) async fn deaths(&self) -> Vec<Death> {
