@@ -1,5 +1,6 @@
 package assets;
 
+import java.nio.charset.StandardCharsets;
 import org.hyperledger.fabric.contract.Context;
 import org.hyperledger.fabric.contract.ContractInterface;
 import org.hyperledger.fabric.contract.annotation.Contract;
@@ -19,7 +20,7 @@ public final class Assets implements ContractInterface {
         }
         String asset = asset(id, owner);
         ctx.getStub().putStringState(id, asset);
-        ctx.getStub().setEvent("Created", asset.getBytes());
+        ctx.getStub().setEvent("Created", asset.getBytes(StandardCharsets.UTF_8));
     }
 
     @Transaction(intent = Transaction.TYPE.EVALUATE)
