@@ -1,6 +1,7 @@
 //! A chaincode server in the cluster. To end it, its Deployment is scaled to nothing; the Service stays,
 //! and with it the address.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::member::Member;
 use super::places::CHAINCODE_PORT;
@@ -70,30 +71,34 @@ impl Server {
         removed
     }
 
-    /// Removes its pods, and waits until they are gone.
+    /// Removes its pods, and waits until they are gone: those as well that the cluster makes because it
+    /// sees that a pod has gone before it sees that none is wanted.
     async fn remove_pods(&self, grace: u32) -> Result<(), RuntimeError> {
         let member = &self.member;
-        let pods: Vec<String> = {
-            let seen = member.watched.now();
-            seen.pods_of(&member.instance).map(Pod::name_any).collect()
-        };
         let all = member.space.all::<Pod>();
         let soon = DeleteParams::default().grace_period(grace);
-        for pod in pods {
-            let delete = all.delete(&pod, &soon);
-            match member.space.ask("delete a pod", delete).await {
-                Err(error) if error.status().is_some_and(|status| status.code == 404) => {}
-                answer => answer.map(drop)?,
-            }
-        }
+        let deadline = Instant::now() + GONE;
         let mut changes = member.watched.subscribe();
-        let gone = changes.wait_for(|seen| seen.pods_of(&member.instance).next().is_none());
-        match timeout(GONE, gone).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(RuntimeError::Ended),
-            Err(_) => {
-                let (context, action) = (member.space.cluster.context.clone(), format!("end {}", self.name()));
-                Err(ClusterError::Late { context, action, bound: GONE }.into())
+        let mut told = BTreeSet::new();
+        loop {
+            let pods: Vec<String> = changes.borrow_and_update().pods_of(&member.instance).map(Pod::name_any).collect();
+            if pods.is_empty() {
+                return Ok(());
+            }
+            for pod in pods.into_iter().filter(|pod| told.insert(pod.clone())) {
+                let delete = all.delete(&pod, &soon);
+                match member.space.ask("delete a pod", delete).await {
+                    Err(error) if error.status().is_some_and(|status| status.code == 404) => {}
+                    answer => answer.map(drop)?,
+                }
+            }
+            match timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(RuntimeError::Ended),
+                Err(_) => {
+                    let (context, action) = (member.space.cluster.context.clone(), format!("end {}", self.name()));
+                    return Err(ClusterError::Late { context, action, bound: GONE }.into());
+                }
             }
         }
     }

@@ -98,9 +98,9 @@ pub(super) fn confined_container(name: &str, image: &str) -> Container {
     }
 }
 
-/// How often a receiver looks, and how many times: ten minutes in all.
-const LOOKS: &str =
-    "rounds=6000; until [ -e \"$0\" ]; do [ \"$rounds\" -gt 0 ] || exit 1; rounds=$((rounds - 1)); sleep 0.1; done";
+/// How often a receiver looks, and how many times: ten minutes in all. The first process of a container
+/// ends on SIGTERM only if it says so.
+const LOOKS: &str = "trap 'exit 143' TERM; rounds=6000; until [ -e \"$0\" ]; do [ \"$rounds\" -gt 0 ] || exit 1; rounds=$((rounds - 1)); sleep 0.1; done";
 
 /// Waits until a file is in a volume, which somebody puts there by `tar` in this very container.
 pub(super) fn receiver(image: &str, volume: &str, directory: &str) -> Container {
@@ -109,9 +109,13 @@ pub(super) fn receiver(image: &str, volume: &str, directory: &str) -> Container 
         command: Some(command.map(str::to_owned).into()),
         volume_mounts: Some(vec![mount(volume, directory, false)]),
         resources: Some(requests("10m", "16Mi")),
+        termination_message_policy: Some(LAST_WORDS.to_owned()),
         ..confined_container(RECEIVER, image)
     }
 }
+
+/// The end of its log is in the status of a container that failed, and so in what `kubectl describe` shows.
+const LAST_WORDS: &str = "FallbackToLogsOnError";
 
 /// Puts an image's program into a volume, without a shell.
 pub(super) fn installer(name: &str, image: &str, volume: &str, directory: &str) -> Container {
@@ -119,6 +123,7 @@ pub(super) fn installer(name: &str, image: &str, volume: &str, directory: &str) 
         args: Some(vec!["install".to_owned(), directory.to_owned()]),
         volume_mounts: Some(vec![mount(volume, directory, false)]),
         resources: Some(requests("10m", "16Mi")),
+        termination_message_policy: Some(LAST_WORDS.to_owned()),
         ..confined_container(name, image)
     }
 }
