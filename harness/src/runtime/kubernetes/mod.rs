@@ -17,6 +17,7 @@ mod upload;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +132,9 @@ impl KubernetesRuntime {
         let sweep = tokio::spawn(async move { sweep(&parent, None).await });
         let name = custody.place_in_cluster().map(|place| place.namespace.clone()).unwrap_or_default();
         let nodes = topology.nodes().map(|node| {
-            let place = objects::place_node(topology, &node, &name);
+            let mut place = objects::place_node(topology, &node, &name);
+            // Where the ports are forwarded to.
+            place.extra_sans.push(Ipv4Addr::LOCALHOST.to_string());
             (node.name, place)
         });
         let nodes = nodes.collect();
