@@ -3,7 +3,9 @@
 //!
 //! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fabric_harness::cleanup::cluster::Cluster;
@@ -11,14 +13,21 @@ use fabric_harness::cleanup::sweep;
 use fabric_harness::runtime::kubernetes::{KubernetesOptions, KubernetesRuntime};
 use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions, ServerSource};
 use fabric_network::topology::Topology;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{
+    LimitRange, LimitRangeItem, LimitRangeSpec, Namespace, Pod, ResourceQuota, ResourceQuotaSpec,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use rustix::process::Signal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::e2e::E2e;
 use crate::fake::{marked, place, soon};
+use crate::stay::{Stay, send};
 
 const PEER: &str = "peer0.org1.example.com";
 
@@ -88,6 +97,35 @@ async fn needs_kubernetes_every_case_passes_with_bft() {
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_every_case_passes_without_tls_for_the_chaincode() {
+    passes(&["--fabric", "3.1", "--tls", "off"]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images and ours: FABRIC_HARNESS_KUBE_IMAGES"]
+async fn needs_images_builder_and_server_are_those_of_their_images() {
+    let (builder, server) =
+        (concat!("ccaas-builder:", env!("CARGO_PKG_VERSION")), concat!("chaincode-sample:", env!("CARGO_PKG_VERSION")));
+    let mut e2e = e2e(&["--builder-image", builder, "--keep", "always"]);
+    let file = format!(
+        "[chaincode]\nname = 'assets'\n[server]\nimage = '{server}'\n\
+         [[case]]\nname = 'writes'\nsubmit = ['InitLedger']\n\
+         [[case]]\nname = 'reads'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n\
+         [[case]]\nname = 'reads again'\nafter = 'restart-chaincode'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n"
+    );
+    e2e.chaincode = Some(e2e.file("chaincode.toml", &file));
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("3 passed, 0 failed, 0 not run"), "{text}");
+    assert_nothing_left(&e2e.runs()).await;
+    let evidence = e2e.evidence();
+    let events = evidence.iter().find(|(path, _)| path.ends_with("logs/events.log")).expect("no events");
+    let events = String::from_utf8_lossy(&events.1);
+    assert!(events.contains(builder) && events.contains(server), "{events}");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
 async fn needs_kubernetes_whenever_it_is_ended_nothing_is_left() {
     // The line that names the runtime, then one for each step up to the cases.
     for (signal, lines) in [
@@ -138,6 +176,96 @@ async fn needs_kubernetes_an_image_that_is_not_there_is_named_and_nothing_is_lef
     let events = evidence.iter().find(|(path, _)| path.ends_with("logs/events.log")).expect("no events");
     assert!(String::from_utf8_lossy(&events.1).contains("Failed"));
     assert_nothing_left(&e2e.runs()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_an_image_that_is_no_builder_is_told_with_its_last_words() {
+    // Its `install` is another one.
+    let e2e = e2e(&["--fabric", "3.1", "--builder-image", "hyperledger/fabric-peer:3.1"]);
+    let (output, text) = e2e.output();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("its init container install-builder, image "), "{text}");
+    assert!(text.contains("fabric-peer:3.1, ended: exit status: 1: install: "), "{text}");
+    assert_nothing_left(&e2e.runs()).await;
+}
+
+/// Why a network does not start, soon, when its namespace has this object. Clusters have means to put one
+/// into each new namespace.
+async fn refused_with<K>(object: K) -> String
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let scratch = tempfile::tempdir().unwrap();
+    let parent = scratch.path().canonicalize().unwrap();
+    let settings = RuntimeOptions { parent: parent.clone(), ..RuntimeOptions::new("/bin/true") };
+    let runtime = Runtime::Kubernetes(KubernetesRuntime::find(settings, options(), "3.1").await.unwrap());
+    let (placed, bundle) = place(&runtime, &Topology::solo()).await;
+    let namespace = below(&parent).await.remove(0);
+    let objects: Api<K> = Api::namespaced(namespaces().await.into_client(), &namespace);
+    objects.create(&PostParams::default(), &object).await.unwrap();
+    let source = ServerSource::Program(PathBuf::from("/bin/true"));
+    let server = ChaincodeSpec { name: "basic".to_owned(), source, ..ChaincodeSpec::default() };
+    let begin = Instant::now();
+    let error = placed.start(&bundle, &[server]).await.unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}: {error}", begin.elapsed());
+    assert!(error.logs["events"].contains("Failed"), "{}", error.logs["events"]);
+    assert_nothing_left(&parent).await;
+    error.to_string()
+}
+
+fn quantities(name: &str, quantity: &str) -> BTreeMap<String, Quantity> {
+    [(name.to_owned(), Quantity(quantity.to_owned()))].into()
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_a_quota_and_a_want_of_room_are_told_before_the_time_is_over() {
+    let mut quota = ResourceQuota {
+        spec: Some(ResourceQuotaSpec { hard: Some(quantities("pods", "1")), ..ResourceQuotaSpec::default() }),
+        ..ResourceQuota::default()
+    };
+    quota.metadata.name = Some("small".to_owned());
+    let text = refused_with(quota).await;
+    assert!(text.contains("the cluster refuses its pod: ") && text.contains("exceeded quota: small"), "{text}");
+
+    let much = Some(quantities("ephemeral-storage", "1Pi"));
+    let item = LimitRangeItem {
+        type_: "Container".to_owned(),
+        default: much.clone(),
+        default_request: much,
+        ..LimitRangeItem::default()
+    };
+    let mut range = LimitRange { spec: Some(LimitRangeSpec { limits: vec![item] }), ..LimitRange::default() };
+    range.metadata.name = Some("much".to_owned());
+    let text = refused_with(range).await;
+    assert!(text.contains("no node of the cluster takes its pod: 0/"), "{text}");
+    assert!(text.contains("Insufficient ephemeral-storage"), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
+async fn needs_kubernetes_a_network_stays_and_is_gone_with_its_keeper() {
+    for killed in [false, true] {
+        let stay = Stay::new();
+        stay.is_up(&["--runtime", "kubernetes", "--kube-context", &context()]);
+        let runs = stay.path("runs");
+        let client = stay.client().await;
+        stay.create(&client, "a1").await;
+        stay.done(&["restart", "chaincode"]);
+        stay.done(&["restart", PEER]);
+        assert!(stay.done(&["status"]).contains(&format!("{PEER}  answers")));
+        assert!(stay.exists(&stay.client().await, "a1").await, "the ledger stays");
+        assert!(stay.done(&["logs", "chaincode"]).contains("listening on "));
+        assert_eq!(below(&runs).await.len(), 1);
+        if killed {
+            send(stay.keeper(), Signal::KILL);
+        } else {
+            stay.done(&["down"]);
+        }
+        assert_nothing_left(&runs).await;
+        stay.assert_nothing_left();
+    }
 }
 
 #[tokio::test]

@@ -22,18 +22,18 @@ use crate::fake::{Fake, LIVE, marked, soon};
 const EMBEDDED: &[&str] = &["--runtime", "embedded"];
 
 /// The program with its own place for runs, and a state directory.
-struct Stay {
+pub(crate) struct Stay {
     scratch: tempfile::TempDir,
 }
 
 impl Stay {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(scratch.path().join("runs")).unwrap();
         Self { scratch }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().canonicalize().unwrap().join(name)
     }
 
@@ -61,14 +61,14 @@ impl Stay {
     }
 
     #[track_caller]
-    fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let (code, text) = self.says(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {text}");
         text
     }
 
     #[track_caller]
-    fn is_up(&self, arguments: &[&str]) -> String {
+    pub(crate) fn is_up(&self, arguments: &[&str]) -> String {
         let (code, text) = said(&self.up(arguments).output().unwrap());
         assert_eq!(code, Some(0), "{text}");
         text
@@ -83,7 +83,7 @@ impl Stay {
     }
 
     /// A client that knows no more than `gateway.env`.
-    async fn client(&self) -> PeerClient {
+    pub(crate) async fn client(&self) -> PeerClient {
         let environment = self.environment("gateway.env");
         let text = |name: &str| fs::read_to_string(&environment[name]).unwrap();
         let endpoint = Endpoint {
@@ -112,11 +112,11 @@ impl Stay {
         client.evaluate(&call, &[], deadline()).await
     }
 
-    async fn exists(&self, client: &PeerClient, asset: &str) -> bool {
+    pub(crate) async fn exists(&self, client: &PeerClient, asset: &str) -> bool {
         self.call(client, asset).await.unwrap() == b"true"
     }
 
-    async fn create(&self, client: &PeerClient, asset: &str) {
+    pub(crate) async fn create(&self, client: &PeerClient, asset: &str) {
         let call = self.invocation(&["CreateAsset", asset, "blue", "5", "Tom", "300"]);
         client.submit_transaction_to(&call, &[], std::slice::from_ref(client), deadline()).await.unwrap();
     }
@@ -130,12 +130,12 @@ impl Stay {
         marked(&self.path("runs")).into_iter().filter(|number| !is_reaper(number)).collect()
     }
 
-    fn keeper(&self) -> u32 {
+    pub(crate) fn keeper(&self) -> u32 {
         u32::try_from(self.json("keeper.json")["process"].as_u64().unwrap()).unwrap()
     }
 
     #[track_caller]
-    fn assert_nothing_left(&self) {
+    pub(crate) fn assert_nothing_left(&self) {
         let runs = self.path("runs");
         soon("every process has ended", || marked(&runs).is_empty());
         soon("every run's directory is gone", || fs::read_dir(&runs).unwrap().next().is_none());
@@ -169,7 +169,7 @@ fn deadline() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(20)
 }
 
-fn send(number: u32, signal: Signal) {
+pub(crate) fn send(number: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(number).unwrap()).unwrap(), signal).unwrap();
 }
 

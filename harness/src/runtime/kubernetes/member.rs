@@ -21,6 +21,10 @@ use crate::wait::TimedOut;
 /// How long the cluster may take to pull an image, on top of everything else.
 const PULL: Duration = Duration::from_mins(10);
 
+/// How long a pod may be without a place on any of the cluster's nodes: another run's may just be about
+/// to be free.
+const UNPLACED: Duration = Duration::from_secs(10);
+
 /// A node or chaincode server in the cluster.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -44,7 +48,10 @@ enum Look<T> {
     Died,
     NotYet {
         last: String,
-        is_pulling: bool,
+        /// The cluster is at something that takes its time, and will come to an end.
+        is_at_work: bool,
+        /// Why no node of the cluster takes it.
+        unplaced: Option<String>,
     },
 }
 
@@ -72,7 +79,8 @@ impl Member {
     }
 
     /// Waits until its pod is so, and fails as soon as it can't become so; or when it ends more often
-    /// than `ends`. An image that is being pulled has time of its own.
+    /// than `ends`. An image that is being pulled has time of its own, and so has a node that the cluster
+    /// adds to itself.
     pub(super) async fn wait<T>(
         &self,
         what: &str,
@@ -82,31 +90,39 @@ impl Member {
     ) -> Result<T, RuntimeError> {
         let begin = Instant::now();
         let mut changes = self.watched.subscribe();
-        let mut deadline = begin + bound;
+        let (mut deadline, mut unplaced_since) = (begin + bound, None);
         loop {
             let look = self.look(&changes.borrow_and_update(), ends, &is_so);
-            let (last, is_pulling) = match look {
+            let (last, is_at_work, unplaced) = match look {
                 Look::Found(found) => return Ok(found),
-                Look::Refused(reason) => return Err(RuntimeError::Container { name: self.name.clone(), reason }),
+                Look::Refused(reason) => return Err(self.refused(reason)),
                 Look::Died => return Err(RuntimeError::Died(self.last_death().await)),
-                Look::NotYet { last, is_pulling } => (last, is_pulling),
+                Look::NotYet { last, is_at_work, unplaced } => (last, is_at_work, unplaced),
             };
+            let now = Instant::now();
+            unplaced_since = unplaced.as_ref().map(|_| unplaced_since.unwrap_or(now));
+            let patience = unplaced_since.map_or(deadline, |since| since + UNPLACED);
             let latest = begin + bound + PULL;
-            let until = if is_pulling { latest } else { deadline };
+            let until = if is_at_work { latest } else { deadline.min(patience) };
             let woken = timeout_at(until, changes.changed()).await;
-            if is_pulling {
+            if is_at_work {
                 deadline = latest.min(Instant::now() + bound);
             }
-            match woken {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(RuntimeError::Ended),
-                Err(_) => {
+            match (woken, unplaced) {
+                (Ok(Ok(())), _) => {}
+                (Ok(Err(_)), _) => return Err(RuntimeError::Ended),
+                (Err(_), Some(reason)) => return Err(self.refused(reason)),
+                (Err(_), None) => {
                     let log = self.log_tail().await;
                     let after = begin.elapsed();
                     return Err(RuntimeError::Silent(TimedOut { what: what.to_owned(), after, last, log }));
                 }
             }
         }
+    }
+
+    fn refused(&self, reason: String) -> RuntimeError {
+        RuntimeError::Container { name: self.name.clone(), reason }
     }
 
     fn look<T>(&self, seen: &Seen, ends: usize, is_so: impl Fn(&Pod) -> Option<T>) -> Look<T> {
@@ -124,7 +140,12 @@ impl Member {
         }
         let last = pod.map_or_else(|| "it has no pod yet".to_owned(), state::seen);
         let last = seen.error.as_ref().map_or(last, |error| format!("the cluster does not tell: {error}"));
-        Look::NotYet { last, is_pulling: self.is_pulling(seen) }
+        let unplaced = pod.and_then(state::unplaced);
+        let is_at_work = match unplaced {
+            Some(_) => seen.events().any(|event| state::is_about(event, &self.instance) && state::makes_room(event)),
+            None => self.is_pulling(seen),
+        };
+        Look::NotYet { last, is_at_work, unplaced }
     }
 
     /// Whether the last that is known of its images is that one is being pulled.

@@ -17,8 +17,8 @@ const HOPELESS: [(&str, &str); 8] = [
     ("RunContainerError", CONFIGURATION),
 ];
 
-const IMAGE: &str = "put the image where the cluster's nodes can pull it from, or load it into them; --fabric chooses \
-                     another version";
+const IMAGE: &str = "put the image where the cluster's nodes can pull it from, or load it into them; another one is \
+                     chosen by --fabric, by --builder-image, or in the chaincode file";
 const CONFIGURATION: &str = "the cluster can't run such a container";
 
 /// The name of the objects that a pod belongs to.
@@ -53,6 +53,19 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 
 /// Why a pod will not come up, if that is certain.
 pub(super) fn trouble(pod: &Pod) -> Option<String> {
+    waits_in_vain(pod).or_else(|| is_not_made_ready(pod))
+}
+
+/// Of an init container, which the cluster would run again and again, to the same end.
+fn is_not_made_ready(pod: &Pod) -> Option<String> {
+    let inits = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
+    inits.flat_map(|status| [(status, &status.state), (status, &status.last_state)]).find_map(|(status, state)| {
+        let end = state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)?;
+        Some(format!("its init container {}, image {}, ended: {}", status.name, status.image, how(end)))
+    })
+}
+
+fn waits_in_vain(pod: &Pod) -> Option<String> {
     statuses(pod).find_map(|status| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref()?;
@@ -60,6 +73,29 @@ pub(super) fn trouble(pod: &Pod) -> Option<String> {
         let said = waiting.message.as_deref().map(|message| format!(": {}", message.trim())).unwrap_or_default();
         Some(format!("{reason}, image {}{said}; {advice}", status.image))
     })
+}
+
+/// Why none of the cluster's nodes takes a pod.
+pub(super) fn unplaced(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    // Others are sent away to make room for it.
+    if status.nominated_node_name.as_ref().is_some_and(|node| !node.is_empty()) {
+        return None;
+    }
+    let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
+    let is_unplaced = condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable");
+    let said = condition.message.as_deref().unwrap_or_default().trim().trim_end_matches('.');
+    is_unplaced.then(|| {
+        format!(
+            "no node of the cluster takes its pod: {said}; free what it needs, add a node, or take a smaller --topology"
+        )
+    })
+}
+
+/// Whether an event tells that the cluster adds a node to itself, for the pod that it is about: those of
+/// the cluster autoscaler and of Karpenter.
+pub(super) fn makes_room(event: &Event) -> bool {
+    matches!(event.reason.as_deref(), Some("TriggeredScaleUp" | "Nominated"))
 }
 
 /// What a pod waits for, in a few words.
@@ -118,8 +154,10 @@ pub(super) fn is_about(event: &Event, instance: &str) -> bool {
 /// Why the cluster refuses to make a pod at all: a quota, or the security of pods.
 pub(super) fn rejection(event: &Event) -> Option<String> {
     let message = event.message.as_deref()?;
-    // The account that every namespace has may come a little later than the namespace.
-    let is_final = message.contains("forbidden") && !message.contains("serviceaccount");
+    // The account that every namespace has may come a little later than the namespace, and so may the
+    // count of what is used of a quota.
+    let is_soon_over = ["serviceaccount", "status unknown for quota"].iter().any(|sign| message.contains(sign));
+    let is_final = message.contains("forbidden") && !is_soon_over;
     (event.reason.as_deref() == Some("FailedCreate") && is_final)
         .then(|| format!("the cluster refuses its pod: {message}"))
 }
@@ -140,4 +178,72 @@ pub(super) fn line(event: &Event) -> String {
         text(&object.kind),
         text(&object.name)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::{ContainerState, PodCondition, PodStatus};
+
+    fn event(reason: &str, message: &str) -> Event {
+        Event { reason: Some(reason.to_owned()), message: Some(message.to_owned()), ..Event::default() }
+    }
+
+    #[test]
+    fn a_refusal_is_final_unless_what_it_names_is_still_to_come() {
+        let refused = |message: &str| rejection(&event("FailedCreate", message));
+        let quota = "create Pod peer0-0 in StatefulSet peer0 failed error: pods \"peer0-0\" is forbidden: ";
+        let told = refused(&format!("{quota}exceeded quota: small, requested: pods=1, used: pods=1")).unwrap();
+        assert!(told.starts_with("the cluster refuses its pod: create Pod") && told.contains("exceeded quota"));
+        assert_eq!(refused(&format!("{quota}status unknown for quota: small, resources: pods")), None);
+        assert_eq!(refused(&format!("{quota}error looking up service account a/default: serviceaccount")), None);
+        assert_eq!(rejection(&event("FailedScheduling", "it is forbidden")), None);
+    }
+
+    #[test]
+    fn a_pod_without_a_place_says_why_unless_others_make_room_for_it() {
+        let condition = PodCondition {
+            type_: "PodScheduled".to_owned(),
+            status: "False".to_owned(),
+            reason: Some("Unschedulable".to_owned()),
+            message: Some("0/1 nodes are available: 1 Insufficient cpu.".to_owned()),
+            ..PodCondition::default()
+        };
+        let status = PodStatus { conditions: Some(vec![condition.clone()]), ..PodStatus::default() };
+        let pod = |status: PodStatus| Pod { status: Some(status), ..Pod::default() };
+        let told = unplaced(&pod(status.clone())).unwrap();
+        assert!(told.contains("takes its pod: 0/1 nodes are available: 1 Insufficient cpu; free"), "{told}");
+        let nominated = PodStatus { nominated_node_name: Some("node1".to_owned()), ..status.clone() };
+        assert_eq!(unplaced(&pod(nominated)), None);
+        let waits = PodCondition { reason: Some("SchedulingGated".to_owned()), ..condition };
+        assert_eq!(unplaced(&pod(PodStatus { conditions: Some(vec![waits]), ..status })), None);
+        assert!(makes_room(&event("TriggeredScaleUp", "")) && !makes_room(&event("NotTriggerScaleUp", "")));
+    }
+
+    #[test]
+    fn an_init_container_that_fails_is_told_with_its_last_words() {
+        let ended = |exit_code| ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code,
+                message: Some("no such directory\n".to_owned()),
+                ..ContainerStateTerminated::default()
+            }),
+            ..ContainerState::default()
+        };
+        let told = |state: ContainerState| {
+            let status = ContainerStatus {
+                name: "install-builder".to_owned(),
+                image: "a:1".to_owned(),
+                last_state: Some(state),
+                ..ContainerStatus::default()
+            };
+            let status = PodStatus { init_container_statuses: Some(vec![status]), ..PodStatus::default() };
+            trouble(&Pod { status: Some(status), ..Pod::default() })
+        };
+        assert_eq!(
+            told(ended(2)).as_deref(),
+            Some("its init container install-builder, image a:1, ended: exit status: 2: no such directory")
+        );
+        assert_eq!(told(ended(0)), None);
+    }
 }
