@@ -89,7 +89,7 @@ impl Custody {
         let marks = reaper::Marks {
             directory: &directory,
             label: label.as_deref(),
-            context: cluster.as_ref().map(|place| place.cluster.context.as_str()),
+            cluster: cluster.as_ref().map(|place| &place.cluster),
         };
         // Before there is anything to reap, so that there is no moment at which nobody would.
         let reaper = reaper::Running::start(reaper, &marks);

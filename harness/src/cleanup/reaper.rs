@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::cluster::Cluster;
 use super::containers::Engine;
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::{Run, end_run, workspace};
@@ -61,7 +62,12 @@ impl Reaper {
             Self::Shell => {
                 let mut command = Command::new("/bin/sh");
                 command.args(["-c", SCRIPT, "reaper"]).arg(marks.directory);
-                command.args([marks.label.unwrap_or_default(), marks.context.unwrap_or_default()]);
+                let context = marks.cluster.map(|cluster| cluster.context.as_str());
+                command.args([marks.label.unwrap_or_default(), context.unwrap_or_default()]);
+                // It works in another directory, where a relative path leads elsewhere.
+                if let Some(files) = marks.cluster.and_then(|cluster| std::env::join_paths(&cluster.kubeconfig).ok()) {
+                    command.env("KUBECONFIG", files);
+                }
                 command
             }
             Self::Program { program, arguments } => {
@@ -80,15 +86,16 @@ pub(crate) struct Marks<'a> {
     pub(crate) directory: &'a Path,
     /// The label of its containers, or of its namespace.
     pub(crate) label: Option<&'a str>,
-    /// The context of the cluster that has its namespace; without it, the label is that of containers.
-    pub(crate) context: Option<&'a str>,
+    /// The cluster that has its namespace; without it, the label is that of containers.
+    pub(crate) cluster: Option<&'a Cluster>,
 }
 
 /// `$1` is the run's directory, `$2` the label of its containers or nothing, `$3` the context of the
 /// cluster whose namespaces have that label instead. `look` finds those of
 /// the shell's own process group that live: field 1 of /proc/PID/stat after the name is the state,
-/// field 3 the group. It starts no process, which would be one of the group. When containers are left
-/// the directory stays, for a sweep to find them.
+/// field 3 the group. It starts no process, which would be one of the group. When containers or a
+/// namespace are left the directory stays, for a sweep to find them. The cluster is asked twice, since it
+/// finishes what was last asked of it even when nobody waits for the answer.
 const SCRIPT: &str = r#"
 trap '' TERM INT HUP QUIT PIPE
 while read -r _; do :; done
@@ -122,7 +129,10 @@ wait_for_members 40
 [ -z "$members" ] || kill -KILL $members
 wait_for_members 20
 if [ -n "$context" ]; then
-    kubectl --context "$context" --request-timeout=30s delete namespaces -l "$label" --wait=false || kill -KILL 0
+    for pause in 0.3 0; do
+        kubectl --context "$context" --request-timeout=30s delete namespaces -l "$label" --wait=false || kill -KILL 0
+        sleep "$pause"
+    done
 elif [ -n "$label" ]; then
     containers=$(docker ps -aq --filter "label=$label") || kill -KILL 0
     [ -z "$containers" ] || docker rm -f -v $containers || kill -KILL 0
@@ -262,7 +272,7 @@ mod tests {
     fn the_shell_script_takes_a_directory_that_was_never_made() {
         let parent = tempfile::tempdir().unwrap();
         let chosen = Workspace::choose(parent.path()).unwrap();
-        let marks = Marks { directory: &chosen, label: None, context: None };
+        let marks = Marks { directory: &chosen, label: None, cluster: None };
         let mut reaper = Running::start(&Reaper::Shell, &marks).unwrap();
         drop(reaper.pipe.take());
         let begin = Instant::now();
@@ -274,7 +284,7 @@ mod tests {
     fn run(label: Option<&str>) -> (tempfile::TempDir, Workspace, Running, Child) {
         let parent = tempfile::tempdir().unwrap();
         let workspace = made_in(parent.path());
-        let marks = Marks { directory: workspace.directory(), label, context: None };
+        let marks = Marks { directory: workspace.directory(), label, cluster: None };
         let reaper = Running::start(&Reaper::Shell, &marks).unwrap();
         let node =
             Command::new("sleep").arg("1000").process_group(i32::try_from(reaper.group()).unwrap()).spawn().unwrap();
@@ -342,6 +352,41 @@ mod tests {
         let list = ["ps", "-aq", "--filter", &format!("label={label}")].map(str::to_owned);
         let left = Command::new("docker").args(list).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+        assert!(!workspace.directory().exists());
+    }
+
+    /// By the cluster's own files, wherever the program is that is killed.
+    #[tokio::test]
+    #[ignore = "needs a Kubernetes cluster, and the kubectl command: FABRIC_HARNESS_KUBE_CONTEXT"]
+    async fn needs_kubernetes_the_shell_script_removes_a_namespace() {
+        use k8s_openapi::api::core::v1::Namespace;
+        use kube::api::{ListParams, PostParams};
+
+        let context = std::env::var("FABRIC_HARNESS_KUBE_CONTEXT").unwrap();
+        let found = Cluster::find(Some(&context)).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let workspace = made_in(parent.path());
+        let files = parent.path().join("kubeconfig");
+        let mut config = kube::config::Kubeconfig::read_from(&found.kubeconfig[0]).unwrap();
+        let only_here = "context-of-this-test";
+        config
+            .contexts
+            .iter_mut()
+            .filter(|named| named.name == context)
+            .for_each(|named| named.name = only_here.into());
+        std::fs::write(&files, serde_json::to_vec(&config).unwrap()).unwrap();
+        let cluster = Cluster { kubeconfig: vec![files], context: only_here.to_owned() };
+        let (client, _) = cluster.connect().await.unwrap();
+        let label = format!("fabric-harness.run={}", workspace.id());
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(super::super::cluster::namespace_of(workspace.id()));
+        namespace.metadata.labels = Some([("fabric-harness.run".to_owned(), workspace.id().to_owned())].into());
+        let namespaces: kube::Api<Namespace> = kube::Api::all(client);
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        let marks = Marks { directory: workspace.directory(), label: Some(&label), cluster: Some(&cluster) };
+        Running::start(&Reaper::Shell, &marks).unwrap().leave_the_rest();
+        let left = namespaces.list(&ListParams::default().labels(&label)).await.unwrap();
+        assert!(left.items.iter().all(|namespace| namespace.metadata.deletion_timestamp.is_some()), "{left:?}");
         assert!(!workspace.directory().exists());
     }
 }
