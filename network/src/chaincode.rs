@@ -9,12 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::bundle::File;
-use crate::identity::{Identities, server_directory};
+use crate::identity::{CLIENT_ROOTS, Identities, SERVER_ROOTS, server_directory};
 use crate::placement::{NodePlacement, is_host};
 use crate::topology::{NodeKind, Topology};
-
-/// The file of a peer's configuration directory with the roots of its chaincode servers.
-const PEER_ROOTS: &str = "chaincode/ca.crt";
 
 /// TLS between a peer and its chaincode server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,7 +112,7 @@ impl ChaincodeOptions {
             ("CORE_CHAINCODE_CLIENT_AUTH_REQUIRED".to_owned(), (self.tls == ChaincodeTls::Mutual).to_string()),
         ]);
         if self.tls != ChaincodeTls::Off {
-            environment.insert("CORE_CHAINCODE_ROOT_CERT".to_owned(), text(&at.config_dir.join(PEER_ROOTS)));
+            environment.insert("CORE_CHAINCODE_ROOT_CERT".to_owned(), text(&at.config_dir.join(SERVER_ROOTS)));
         }
         environment
     }
@@ -125,14 +122,16 @@ impl ChaincodeOptions {
         let mut servers = Servers::default();
         for node in topology.nodes().filter(|node| node.kind == NodeKind::Peer) {
             let organization = identities.peer_organizations.iter().find(|other| other.domain == node.domain);
-            let (Some(placement), Some(organization)) = (self.servers.get(&node.name), organization) else { continue };
+            let identity = organization.and_then(|organization| organization.nodes.get(&node.name));
+            let roots = identity.and_then(|identity| identity.chaincode_roots.as_ref());
+            let (Some(placement), Some(roots)) = (self.servers.get(&node.name), roots) else { continue };
             let directory = server_directory(node.domain, &node.name);
             if self.tls != ChaincodeTls::Off {
                 let peer = crate::identity::node_directory(NodeKind::Peer, node.domain, &node.name);
-                servers.files.insert(peer.join(PEER_ROOTS), File::public(&*organization.tls_ca_pem));
+                servers.files.insert(peer.join(SERVER_ROOTS), File::public(&*roots.of_server_pem));
             }
             if self.tls == ChaincodeTls::Mutual {
-                servers.files.insert(directory.join("client-ca.crt"), File::public(&*organization.tls_ca_pem));
+                servers.files.insert(directory.join(CLIENT_ROOTS), File::public(&*roots.of_client_pem));
             }
             servers.specs.push(ServerSpec {
                 peer: node.name,
@@ -157,7 +156,7 @@ impl ChaincodeOptions {
             environment.insert("CHAINCODE_TLS_KEY".to_owned(), file("server.key"));
         }
         if self.tls == ChaincodeTls::Mutual {
-            environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), file("client-ca.crt"));
+            environment.insert("CHAINCODE_CLIENT_CA_CERT".to_owned(), file(CLIENT_ROOTS));
         }
         environment
     }

@@ -144,6 +144,16 @@ impl Authority {
         &self.certificate_pem
     }
 
+    /// Whether it is among these.
+    pub(super) fn is_one_of(&self, authorities: &[Parsed]) -> bool {
+        Parsed::new(&self.certificate_pem).is_ok_and(|own| authorities.iter().any(|other| other.is(&own)))
+    }
+
+    /// Whether each of these may issue, at the earliest moment that certificates are for.
+    pub(super) fn check_authorities(&self, authorities: &[Parsed]) -> Result<(), String> {
+        authorities.iter().try_for_each(|authority| authority.check_authority(self.period.now()))
+    }
+
     /// Nothing, if it came without its key.
     pub(super) fn private_key_pem(&self) -> Option<&PrivateKey> {
         self.private_key_pem.as_ref()
@@ -157,6 +167,19 @@ impl Authority {
         common_name: &str,
         purpose: &Purpose<'_>,
     ) -> Result<Issued, IdentityError> {
+        let own = Parsed::all(&self.certificate_pem)
+            .map_err(|problem| IdentityError::Former { path: self.path.clone(), problem })?;
+        self.take_of_or_issue(former, &own, common_name, purpose)
+    }
+
+    /// As [`Self::take_or_issue`], of a pair that any of these authorities may have issued.
+    pub(super) fn take_of_or_issue(
+        &self,
+        former: Option<FormerPair>,
+        authorities: &[Parsed],
+        common_name: &str,
+        purpose: &Purpose<'_>,
+    ) -> Result<Issued, IdentityError> {
         let Some(FormerPair { path, certificate_pem, key }) = former else {
             return self.issue(common_name, purpose);
         };
@@ -166,8 +189,7 @@ impl Authority {
         };
         let parsed = Parsed::new(&certificate_pem).map_err(wrong)?;
         parsed.check_key(&private_key_pem).map_err(wrong)?;
-        let authority = Parsed::new(&self.certificate_pem).map_err(wrong)?;
-        parsed.check_issued(&authority, purpose, self.period.now()).map_err(wrong)?;
+        parsed.check_issued(authorities, purpose, self.period.now()).map_err(wrong)?;
         Ok(Issued { certificate_pem, private_key_pem })
     }
 

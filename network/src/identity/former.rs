@@ -130,6 +130,11 @@ impl Former {
         }
     }
 
+    /// The text of a file; nothing when it is not there.
+    pub(super) fn file(&self, path: &Path) -> Result<Option<String>, IdentityError> {
+        if self.files.contains_key(path) { self.text(path).map(Some) } else { Ok(None) }
+    }
+
     /// The file of this name, or else the only one that fits.
     fn one(&self, directory: &Path, name: &str, any_name: bool, fits: impl Fn(&str) -> bool) -> Option<PathBuf> {
         let exact = directory.join(name);

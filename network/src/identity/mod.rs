@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 pub use self::former::Former;
-pub(crate) use self::tree::{files, node_directory, organization_directory, server_directory};
+pub(crate) use self::tree::{
+    CLIENT_ROOTS, SERVER_ROOTS, files, node_directory, organization_directory, server_directory,
+};
 
 use crate::chaincode::ServerPlacement;
 use crate::placement::Placement;
@@ -76,6 +78,18 @@ pub struct NodeIdentity {
     pub chaincode_client: Option<TlsPair>,
     /// Peers with a chaincode server of their own: that server's pair.
     pub chaincode_server: Option<TlsPair>,
+    /// Peers with a chaincode server of their own: whom the two trust.
+    pub chaincode_roots: Option<ChaincodeRoots>,
+}
+
+/// Whom a peer and its chaincode server trust, as certificates in PEM, one after another: the
+/// organization's TLS CA, or what an operator has put there instead while one authority replaces another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChaincodeRoots {
+    /// What the peer takes the server's certificate of.
+    pub of_server_pem: String,
+    /// What the server takes the peer's certificate of.
+    pub of_client_pem: String,
 }
 
 /// Everyone in one organization.

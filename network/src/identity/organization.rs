@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use super::authority::{Authority, Issued, Period, Purpose};
 use super::former::Place;
 use super::key::Keys;
-use super::tree::{node_directory, organization_directory, server_directory};
-use super::{Credential, IdentityError, NodeIdentity, OrganizationIdentities, PrivateKey, Source, TlsPair};
+use super::tree::{CLIENT_ROOTS, SERVER_ROOTS, node_directory, organization_directory, server_directory};
+use super::verify::Parsed;
+use super::{
+    ChaincodeRoots, Credential, IdentityError, NodeIdentity, OrganizationIdentities, PrivateKey, Source, TlsPair,
+};
 use crate::topology::{Node, NodeKind, Ordering, Organization};
 
 /// Makes organizations for one network.
@@ -118,10 +121,20 @@ impl<'a> Factory<'a> {
         let sign = self.sign(plan, authorities, &directory, &name, role)?;
         let server = Place::server(&directory.join("tls"));
         let tls = self.tls(authorities, &server, &name, &Purpose::Node { names: &names })?;
+        let (server, roots) = self.own_server(plan, authorities, &name)?.unzip();
+        let of_client = server_directory(plan.domain, &name).join(CLIENT_ROOTS);
         let client = Place::client(&directory.join("chaincode"));
-        let client = dials_chaincode.then(|| self.tls(authorities, &client, &name, &Purpose::Client));
-        let chaincode_server = self.own_server(plan, authorities, &name)?;
-        Ok((name, NodeIdentity { sign, tls, chaincode_client: client.transpose()?, chaincode_server }))
+        let client = dials_chaincode.then(|| self.tls_of(authorities, &of_client, &client, &name, &Purpose::Client));
+        Ok((
+            name,
+            NodeIdentity {
+                sign,
+                tls,
+                chaincode_client: client.transpose()?,
+                chaincode_server: server,
+                chaincode_roots: roots,
+            },
+        ))
     }
 
     /// The server that all peers of the organization dial, if there is one.
@@ -134,19 +147,54 @@ impl<'a> Factory<'a> {
         self.tls(authorities, &place, &format!("chaincode.{}", plan.domain), &Purpose::Server { names })
     }
 
-    /// The server that only this peer dials, if it has one.
+    /// The server that only this peer dials, if it has one, and whom the two trust.
     fn own_server(
         &self,
         plan: &Plan<'_>,
         authorities: &Authorities,
         peer: &str,
-    ) -> Result<Option<TlsPair>, IdentityError> {
+    ) -> Result<Option<(TlsPair, ChaincodeRoots)>, IdentityError> {
         let Some(server) = self.source.servers.and_then(|servers| servers.get(peer)) else { return Ok(None) };
         let mut names = vec![server.host.clone()];
         add_names(&mut names, &server.extra_sans);
-        let place = Place::server(&server_directory(plan.domain, peer));
+        let directory = server_directory(plan.domain, peer);
+        let of_server = node_directory(plan.kind, plan.domain, peer).join(SERVER_ROOTS);
         let name = format!("chaincode.{peer}");
-        self.tls(authorities, &place, &name, &Purpose::Server { names: &names }).map(Some)
+        let purpose = Purpose::Server { names: &names };
+        let pair = self.tls_of(authorities, &of_server, &Place::server(&directory), &name, &purpose)?;
+        let roots = ChaincodeRoots {
+            of_server_pem: self.roots(authorities, &of_server)?,
+            of_client_pem: self.roots(authorities, &directory.join(CLIENT_ROOTS))?,
+        };
+        Ok(Some((pair, roots)))
+    }
+
+    /// The roots that are in this file already, or else the organization's TLS CA.
+    fn roots(&self, authorities: &Authorities, path: &Path) -> Result<String, IdentityError> {
+        let former = self.source.former.map_or(Ok(None), |former| former.file(path))?;
+        Ok(former.unwrap_or_else(|| authorities.tls_ca.certificate_pem().to_owned()))
+    }
+
+    /// A pair that somebody takes who has these roots.
+    fn tls_of(
+        &self,
+        authorities: &Authorities,
+        roots: &Path,
+        place: &Place,
+        name: &str,
+        purpose: &Purpose<'_>,
+    ) -> Result<TlsPair, IdentityError> {
+        let wrong = |problem: String| IdentityError::Former { path: roots.to_owned(), problem };
+        let trusted = Parsed::all(&self.roots(authorities, roots)?).map_err(wrong)?;
+        authorities.tls_ca.check_authorities(&trusted).map_err(wrong)?;
+        let former = self.former(place)?;
+        if former.is_none() && !authorities.tls_ca.is_one_of(&trusted) {
+            return Err(wrong(format!(
+                "lacks the organization's TLS CA, which would issue a new pair for {name}: add its certificate, or \
+                 bring a pair of one that is there"
+            )));
+        }
+        authorities.tls_ca.take_of_or_issue(former, &trusted, name, purpose).map(TlsPair::from)
     }
 
     fn authority(&self, organization: &Path, name: &str, domain: &str) -> Result<Authority, IdentityError> {

@@ -14,6 +14,12 @@ use crate::topology::NodeKind;
 
 type Files = BTreeMap<PathBuf, File>;
 
+/// The roots of a peer's chaincode server, in the peer's directory.
+pub(crate) const SERVER_ROOTS: &str = "chaincode/ca.crt";
+
+/// The roots of the only client of a chaincode server, in the server's directory.
+pub(crate) const CLIENT_ROOTS: &str = "client-ca.crt";
+
 /// Every file of every identity, relative to the bundle.
 pub(crate) fn files(identities: &Identities) -> Files {
     let mut files = Files::new();

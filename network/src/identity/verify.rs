@@ -25,6 +25,20 @@ impl Parsed {
         Ok(parsed)
     }
 
+    /// Every certificate of a text.
+    pub(super) fn all(pem: &str) -> Result<Vec<Self>, String> {
+        let pems = Pem::iter_from_buffer(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let pems = pems.map_err(|error| format!("is no certificate in PEM: {error}"))?;
+        let all: Vec<Self> = pems.into_iter().map(Self).collect();
+        all.iter().try_for_each(|parsed| parsed.certificate().map(drop))?;
+        if all.is_empty() { Err("has no certificate in PEM".to_owned()) } else { Ok(all) }
+    }
+
+    /// Whether it is the same certificate.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0.contents == other.0.contents
+    }
+
     fn certificate(&self) -> Result<X509Certificate<'_>, String> {
         self.0.parse_x509().map_err(|error| format!("is no certificate: {error}"))
     }
@@ -58,14 +72,21 @@ impl Parsed {
         }
     }
 
-    /// Whether this authority issued it, for this purpose, and it is valid at `now`.
-    pub(super) fn check_issued(&self, authority: &Self, purpose: &Purpose<'_>, now: SystemTime) -> Result<(), String> {
+    /// Whether one of these authorities issued it, for this purpose, and it is valid at `now`.
+    pub(super) fn check_issued(
+        &self,
+        authorities: &[Self],
+        purpose: &Purpose<'_>,
+        now: SystemTime,
+    ) -> Result<(), String> {
         let certificate = self.certificate()?;
-        let issuer = authority.certificate()?;
-        let is_issued =
-            certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok();
-        if !is_issued {
-            return Err(format!("was not issued by the authority that is there ({})", issuer.subject()));
+        let issuers = authorities.iter().map(Self::certificate).collect::<Result<Vec<_>, _>>()?;
+        let is_issued_by = |issuer: &X509Certificate<'_>| {
+            certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+        };
+        if !issuers.iter().any(is_issued_by) {
+            let names: Vec<String> = issuers.iter().map(|issuer| issuer.subject().to_string()).collect();
+            return Err(format!("was not issued by the authority that is there ({})", names.join("; ")));
         }
         check_time(&certificate, now)?;
         match purpose {

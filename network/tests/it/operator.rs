@@ -351,6 +351,53 @@ fn an_authority_without_its_key_is_enough_as_long_as_nothing_is_to_be_issued() {
     assert!(error.contains(says) && error.contains("as priv_sk"), "{error}");
 }
 
+/// As while one authority for chaincode replaces another: docs/operators.md.
+#[test]
+fn roots_between_a_peer_and_its_server_stay_as_an_operator_has_put_them() {
+    let topology = Topology::solo();
+    let [first, second] = [(); 2].map(|()| rendered(&topology, Format::Compose));
+    let org1 = Path::new("organizations/peerOrganizations/org1.example.com");
+    let [of_server, of_client, server, key, authority] = [
+        "peers/peer0.org1.example.com/chaincode/ca.crt",
+        "chaincode/peer0.org1.example.com/client-ca.crt",
+        "chaincode/peer0.org1.example.com/server.crt",
+        "chaincode/peer0.org1.example.com/server.key",
+        "tlsca/tlsca.org1.example.com-cert.pem",
+    ]
+    .map(|path| org1.join(path));
+    let of = |rendered: &Rendered, path: &PathBuf| rendered.files[path].bytes.clone();
+    let rendered_with = |changes: &[(&PathBuf, Option<Vec<u8>>)]| {
+        let mut files = identity_files(&first, |_| true);
+        for (path, bytes) in changes {
+            assert!(files.remove(*path).is_some(), "{}", path.display());
+            files.extend(bytes.clone().map(|bytes| ((*path).clone(), bytes)));
+        }
+        again(&topology, Format::Compose, Former::new(files))
+    };
+    let (old, new) = (of(&first, &authority), of(&second, &authority));
+    let both = [old.clone(), new.clone()].concat();
+    let wide = [(&of_server, Some(both.clone())), (&of_client, Some(both.clone()))];
+    let kept = rendered_with(&wide).unwrap();
+    assert!(of(&kept, &of_server) == both && of(&kept, &of_client) == both);
+    assert_eq!(of(&kept, &server), of(&first, &server));
+
+    // Then a pair of the new authority, and at last that one alone.
+    let pair = [(&server, Some(of(&second, &server))), (&key, Some(of(&second, &key)))];
+    assert_eq!(of(&rendered_with(&[&wide[..], &pair].concat()).unwrap(), &server), of(&second, &server));
+    let narrow = [(&of_server, Some(new.clone()))];
+    assert_eq!(of(&rendered_with(&[&narrow[..], &pair].concat()).unwrap(), &of_server), new);
+    let refused = |changes: &[(&PathBuf, Option<Vec<u8>>)]| rendered_with(changes).unwrap_err();
+    assert!(refused(&pair).contains("server.crt was not issued by the authority that is there"), "{}", refused(&pair));
+    let error = refused(&narrow);
+    assert!(error.contains("server.crt was not issued by the authority that is there"), "{error}");
+    let error = refused(&[&narrow[..], &[(&server, None), (&key, None)]].concat());
+    assert!(error.contains("chaincode/ca.crt lacks the organization's TLS CA"), "{error}");
+    let error = refused(&[(&of_client, Some(b"nothing".to_vec()))]);
+    assert!(error.contains("client-ca.crt has no certificate in PEM"), "{error}");
+    let error = refused(&[(&of_client, Some(of(&first, &server)))]);
+    assert!(error.contains("client-ca.crt is no authority's certificate"), "{error}");
+}
+
 #[test]
 fn an_expired_certificate_is_told() {
     let topology = Topology::solo();
