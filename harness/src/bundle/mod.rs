@@ -139,6 +139,9 @@ pub fn bundle(options: &BundleOptions) -> ExitCode {
             let (nodes, files) = (rendered.bundle.nodes.len(), rendered.files.len());
             let out = options.out.display();
             say(format_args!("{out}: {files} files, {nodes} nodes. Go on with {out}/README.md"));
+            if std::env::current_dir().is_err() {
+                say("this directory was replaced by a new one: enter it again, cd \"$PWD\"");
+            }
             ExitCode::Passed
         }
         Err(error) => failed(&error),

@@ -28,6 +28,18 @@ pub enum OutputError {
         /// What was given.
         path: PathBuf,
     },
+    /// Somebody else's files would go.
+    #[error(
+        "--out {} has files that are not of this bundle, and --force would remove them: {}; move them elsewhere, or \
+         give a new directory",
+        path.display(), some_of(files)
+    )]
+    Foreign {
+        /// What was given.
+        path: PathBuf,
+        /// The files, relative to it.
+        files: Vec<PathBuf>,
+    },
     /// The system refused.
     #[error("--out {}: {what}", path.display())]
     Io {
@@ -43,6 +55,21 @@ pub enum OutputError {
     #[error(transparent)]
     Write(#[from] WriteError),
 }
+
+/// How many files are named.
+const NAMED: usize = 5;
+
+fn some_of(files: &[PathBuf]) -> String {
+    let mut names: Vec<String> = files.iter().take(NAMED).map(|file| file.display().to_string()).collect();
+    if files.len() > NAMED {
+        names.push(format!("and {} more", files.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+/// Where a bundle of another topology, chaincode or version has other files: what it had there goes.
+const REPLACED: [&str; 6] =
+    ["organizations", "channels", "chaincode", "environment", "systemd", "kubernetes/overlays/development-sidecar"];
 
 /// A directory that may be written.
 pub(super) struct Target {
@@ -87,12 +114,39 @@ impl Target {
         &self.path
     }
 
+    /// The files that are there, and that no bundle like this one would have.
+    fn foreign(&self, files: &BTreeMap<PathBuf, File>) -> io::Result<Vec<PathBuf>> {
+        let (mut foreign, mut directories) = (Vec::new(), vec![PathBuf::new()]);
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(self.path.join(&directory))? {
+                let entry = entry?;
+                let path = directory.join(entry.file_name());
+                if files.contains_key(&path) || REPLACED.iter().any(|replaced| path.starts_with(replaced)) {
+                    continue;
+                }
+                if entry.file_type()?.is_dir() {
+                    directories.push(path);
+                } else {
+                    foreign.push(path);
+                }
+            }
+        }
+        foreign.sort();
+        Ok(foreign)
+    }
+
     /// Writes the files beside the directory, then puts them into its place at once.
     pub(super) fn write(&self, files: &BTreeMap<PathBuf, File>) -> Result<(), OutputError> {
         let io = |what: &'static str| {
             let path = self.path.clone();
             move |source| OutputError::Io { path, what, source }
         };
+        if self.replaces {
+            let foreign = self.foreign(files).map_err(io("can't be read"))?;
+            if !foreign.is_empty() {
+                return Err(OutputError::Foreign { path: self.path.clone(), files: foreign });
+            }
+        }
         let parent = self.path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).map_err(io("its parent can't be made"))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();

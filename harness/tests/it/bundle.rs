@@ -11,12 +11,12 @@ fn bundle(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// Every path below a directory with its mode and content.
-fn tree(directory: &Path) -> Vec<(String, u32, Vec<u8>)> {
+pub(crate) fn tree(directory: &Path) -> Vec<(String, u32, Vec<u8>)> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
@@ -78,6 +78,15 @@ fn nothing_is_overwritten_that_is_no_bundle_or_without_force() {
         bundle(&[&arguments[..], &["--force", "--topology", "duo", "--identities", path(&out)]].concat());
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("the identities don't fit the topology"), "{text}");
+    assert!(before == tree(&out));
+    // Nor does what somebody has added go.
+    let mine = out.join("overlays");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("mine.yaml"), "mine").unwrap();
+    let (code, text) = bundle(&[&arguments[..], &["--force"]].concat());
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("not of this bundle, and --force would remove them: overlays/mine.yaml;"), "{text}");
+    fs::remove_dir_all(mine).unwrap();
     assert!(before == tree(&out));
     let (code, text) = bundle(&[&arguments[..], &["--force"]].concat());
     assert_eq!(code, Some(0), "{text}");
