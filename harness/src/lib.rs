@@ -17,6 +17,7 @@ pub mod network;
 pub mod options;
 pub mod packaging;
 pub mod plan;
+mod probe;
 pub mod program;
 pub mod report;
 pub mod run;

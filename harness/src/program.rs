@@ -1,12 +1,11 @@
 //! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
 
-use crate::cleanup::cluster::Cluster;
 use crate::cleanup::{Reaper, reaper};
 use crate::interrupt::Interrupt;
-use crate::network::choice::{Choice, DEFAULT_FABRIC, choose, describe, process};
+use crate::network::choice::{Choice, choose, describe};
 use crate::network::error::RunError;
-use crate::options::{Cli, Command, E2eOptions, FabricOptions, Keep};
-use crate::plan::{NetworkPlan, Plan, resolve_fabric};
+use crate::options::{Cli, Command, E2eOptions, Keep};
+use crate::plan::{NetworkPlan, Plan};
 use crate::report::document::Document;
 use crate::report::evidence::Evidence;
 use crate::report::progress::Live;
@@ -14,13 +13,10 @@ use crate::report::text::{self, Paint};
 use crate::report::timeline::{Step, Timeline, table};
 use crate::report::{self, ExitCode, error_text, html, junit, say};
 use crate::run::{Finished, run};
-use crate::runtime::docker::is_obtainable;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::runtime::Runtime;
 use crate::stay;
 use clap::CommandFactory as _;
-use fabric_network::couchdb::CouchDb;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Does what the command line says, to its exit code.
@@ -30,7 +26,7 @@ pub async fn program(cli: Cli) -> ExitCode {
             crate::report::log(options.network.verbose);
             e2e(&options).await
         }
-        Command::Probe(options) => probe(&options).await,
+        Command::Probe(options) => crate::probe::probe(&options).await,
         Command::Explain(options) => crate::explain::explain(&options),
         Command::Bundle(options) => crate::bundle::bundle(&options),
         Command::Deploy(options) => crate::bundle::deploy(&options).await,
@@ -232,94 +228,4 @@ pub(crate) fn print_logs(evidence: &Evidence) {
     for (path, text) in evidence.logs() {
         eprintln!("\n==> {}\n{}", path.display(), String::from_utf8_lossy(text));
     }
-}
-
-/// Tells which runtimes are possible here.
-async fn probe(options: &FabricOptions) -> ExitCode {
-    let fabric = match resolve_fabric(options) {
-        Ok(fabric) => fabric,
-        Err(error) => return could_not_run(&error.to_string()),
-    };
-    let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
-    let docker = is_obtainable(tag).await.map_err(|error| error_text(&error));
-    let process = process(RuntimeOptions::new(PathBuf::new()), fabric.as_ref(), options.fabric_bin.as_deref()).await;
-    let process = process.map(|runtime| describe(&runtime));
-    let with_tools = |tools: &[&str]| match &process {
-        Ok(what) => has_tools(tools, options.fabric_bin.as_deref()).map(|()| what.clone()),
-        Err(reason) => Err(reason.clone()),
-    };
-    let (release, discover) = (with_tools(&RELEASE), with_tools(&["osnadmin", "discover"]));
-    let node = with_tools(&["osnadmin"]).and_then(|what| node_for_tests().map(|node| format!("{what}, {node}")));
-    let couchdb = match &process {
-        Ok(what) => couchdb_for_tests().await.map(|version| format!("{what}, CouchDB {version}")),
-        Err(reason) => Err(reason.clone()),
-    };
-    let possibilities = [
-        ("docker", docker),
-        ("process", process),
-        ("release", release),
-        ("discover", discover),
-        ("node", node),
-        ("couchdb", couchdb),
-        ("kubernetes", cluster_for_tests().await),
-    ];
-    for (name, possible) in possibilities {
-        match possible {
-            Ok(what) => say(format_args!("{name}\tyes\t{what}")),
-            Err(reason) => say(format_args!("{name}\tno\t{reason}")),
-        }
-    }
-    ExitCode::Passed
-}
-
-/// The programs of a Fabric release that our own tests compare with, beside the peer and the orderer.
-const RELEASE: [&str; 3] = ["configtxgen", "configtxlator", "osnadmin"];
-
-/// Whether these programs of Fabric's are there.
-fn has_tools(tools: &[&str], directory: Option<&Path>) -> Result<(), String> {
-    let directories: Vec<PathBuf> = match directory {
-        Some(directory) => vec![directory.to_owned(), directory.join("bin")],
-        None => on_path(),
-    };
-    let is_there = |tool: &&str| directories.iter().any(|directory| directory.join(tool).is_file());
-    let missing: Vec<&str> = tools.iter().copied().filter(|tool| !is_there(tool)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("there is no {}", missing.join(", "))) }
-}
-
-fn on_path() -> Vec<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
-}
-
-/// Where our own tests have Node.js and the packages of npm.
-fn node_for_tests() -> Result<String, String> {
-    const VARIABLE: &str = "NODE_PROJECT";
-    let project = PathBuf::from(std::env::var_os(VARIABLE).ok_or_else(|| format!("{VARIABLE} is not set"))?);
-    if !on_path().iter().any(|directory| directory.join("node").is_file()) {
-        return Err("there is no node on PATH".to_owned());
-    }
-    let packages = ["@hyperledger/fabric-gateway", "@grpc/grpc-js", "fabric-shim"];
-    let is_missing = |package: &&str| !project.join("node_modules").join(package).is_dir();
-    match packages.into_iter().find(is_missing) {
-        Some(package) => Err(format!("{VARIABLE}: there is no {package} in {}", project.display())),
-        None => Ok(format!("Node.js with the packages of {}", project.display())),
-    }
-}
-
-/// The cluster that our own tests use: one that was named for them, and none that just happens to be
-/// the current one.
-async fn cluster_for_tests() -> Result<String, String> {
-    const VARIABLE: &str = "FABRIC_HARNESS_KUBE_CONTEXT";
-    let context = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} names no context"))?;
-    let cluster = Cluster::find(Some(&context)).map_err(|error| format!("{VARIABLE}: {}", error_text(&error)))?;
-    let (_, version) = cluster.connect().await.map_err(|error| format!("{VARIABLE}: {}", error_text(&error)))?;
-    Ok(format!("context {context}, Kubernetes {version}"))
-}
-
-/// The version of the CouchDB that our own tests use.
-async fn couchdb_for_tests() -> Result<String, String> {
-    const VARIABLE: &str = "COUCHDB_URL";
-    let url = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} is not set"))?;
-    let couchdb: CouchDb = url.parse().map_err(|error| format!("{VARIABLE}: {error}"))?;
-    let version = crate::couchdb::version(&couchdb, Duration::from_secs(5)).await;
-    version.map_err(|error| format!("{VARIABLE}, {couchdb}: {}", error.source))
 }

@@ -72,6 +72,19 @@ pub(crate) fn harness() -> Result<PathBuf> {
     Ok(directory.join("debug").join("fabric-harness"))
 }
 
+/// Builds the harness as a program for a container of any base, and returns its path.
+pub(crate) fn static_harness() -> Result<PathBuf> {
+    let (target, directory) = (static_target()?, target_directory()?);
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default() + " -C target-feature=+crt-static";
+    let mut build = cargo();
+    build.args(["build", "--package", "fabric-harness", "--target", &target, "--target-dir"]).arg(&directory);
+    // An engine is sent all of it.
+    build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "true");
+    build.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(workspace());
+    must(&mut build, "building the harness as a static program")?;
+    Ok(directory.join(target).join("debug").join("fabric-harness"))
+}
+
 /// Builds the programs that travel, and returns their paths.
 pub(crate) fn dist() -> Result<Programs> {
     let (target, directory) = (static_target()?, target_directory()?);

@@ -19,14 +19,16 @@ usage: cargo xtask test [OPTION…]
 
 /// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
 /// (or the release's other programs) whose needs they share.
-const TIERS: [(&str, &str); 7] = [
+const TIERS: [(&str, &str); 9] = [
     ("needs_fabric", "process"),
     ("needs_release", "release"),
     ("needs_discover", "discover"),
     ("needs_node", "node"),
     ("needs_docker", "docker"),
+    ("needs_compose", "compose"),
     ("needs_couchdb", "couchdb"),
     ("needs_kubernetes", "kubernetes"),
+    ("needs_images", "images"),
 ];
 
 struct Options {
@@ -70,6 +72,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         let mut tests = nextest(&["--run-ignored=only", "--filterset", &filter]);
         if let Some(directory) = &tier.fabric_bin {
             tests.env("FABRIC_BIN", directory);
+        }
+        // An image is made of it, and nothing else takes it: its build takes minutes.
+        if tier.name == "needs_compose" {
+            tests.env("FABRIC_HARNESS_STATIC", build::static_harness()?);
         }
         if build::must(&mut tests, "a test").is_err() {
             failed.push(format!("{} ({})", tier.name, tier.why));
@@ -154,7 +160,8 @@ fn tiers(options: &Options) -> Result<Vec<Tier>> {
     let mut tiers = Vec::new();
     for (name, runtime) in TIERS {
         // These take images, whatever programs there are.
-        let with_programs = !matches!(runtime, "docker" | "kubernetes") && !options.fabric_bin.is_empty();
+        let with_images = matches!(runtime, "docker" | "compose" | "kubernetes" | "images");
+        let with_programs = !with_images && !options.fabric_bin.is_empty();
         let sets = if with_programs { options.fabric_bin.iter().cloned().map(Some).collect() } else { vec![None] };
         for fabric_bin in sets {
             let (possible, why) = probe(&harness, runtime, fabric_bin.as_deref())?;

@@ -5,6 +5,7 @@
 mod broken;
 mod builder;
 mod bundle;
+mod compose;
 mod conformance;
 mod couchdb;
 mod docker;
