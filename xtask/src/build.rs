@@ -62,14 +62,18 @@ fn target_directory() -> Result<PathBuf> {
     std::path::absolute(&directory).with_context(|| format!("CARGO_TARGET_DIR {}", directory.display()))
 }
 
+/// Where the harness is once it is built.
+pub(crate) fn harness_path() -> Result<PathBuf> {
+    Ok(target_directory()?.join("debug").join("fabric-harness"))
+}
+
 /// Builds the harness and returns its path.
 pub(crate) fn harness() -> Result<PathBuf> {
-    let directory = target_directory()?;
     let mut build = cargo();
-    build.args(["build", "--package", "fabric-harness", "--target-dir"]).arg(&directory).current_dir(workspace());
-    build.env_remove("CARGO_BUILD_TARGET");
+    build.args(["build", "--package", "fabric-harness", "--target-dir"]).arg(target_directory()?);
+    build.env_remove("CARGO_BUILD_TARGET").current_dir(workspace());
     must(&mut build, "building the harness")?;
-    Ok(directory.join("debug").join("fabric-harness"))
+    harness_path()
 }
 
 /// Builds the harness as a program for a container of any base, and returns its path.

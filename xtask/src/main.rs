@@ -18,7 +18,7 @@ usage: cargo xtask COMMAND [OPTION…]
   doctor [OPTION…]    look at this machine, and say what to do
   bundle, package, inspect, explain, completions, …
                       every other command of the harness (harness --help lists them)
-  test [OPTION…]      formatting, lints, generated code, documentation, tests (test --help)
+  test [OPTION…]      formatting, lints, documentation, tests (test --help)
   bench NAME [OPT…]   run the benchmark of that name, with the static programs
   codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
   dist                build the static programs, and print where they are

@@ -4,7 +4,7 @@
 //! Tests that need something a bare machine lacks are ignored, and named after their tier. The
 //! harness tells which tiers' needs are met.
 
-use crate::{CODEGEN, build};
+use crate::build;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -30,6 +30,10 @@ const TIERS: [(&str, &str); 9] = [
     ("needs_kubernetes", "kubernetes"),
     ("needs_images", "images"),
 ];
+
+/// What each command of a test run covers. The generated code is checked by a test behind a feature;
+/// and a dependency is built again for each set of its features that is asked for.
+const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
 
 struct Options {
     fabric_bin: Vec<PathBuf>,
@@ -57,12 +61,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let programs = build::dist()?;
     let nextest = |filter: &[&str]| {
         let mut command = build::cargo();
-        command.args(["nextest", "run", "--workspace"]).args(filter).current_dir(build::workspace());
+        command.args(["nextest", "run"]).args(EVERYTHING).args(filter).current_dir(build::workspace());
+        // The program under test would lie elsewhere.
+        command.env_remove("CARGO_BUILD_TARGET");
         programs.tell(&mut command);
         command
     };
     build::must(&mut nextest(&[]), "a test")?;
-    build::must(build::cargo().args(["test", "--quiet", "--workspace", "--doc"]), "a documentation test")?;
+    build::must(build::cargo().args(["test", "--quiet", "--doc"]).args(EVERYTHING), "a documentation test")?;
 
     let tiers = if options.bare { Vec::new() } else { tiers(&options)? };
     let mut failed = Vec::new();
@@ -131,13 +137,11 @@ fn repository_checks() -> Result<()> {
     build::must(build::cargo().args(["fmt", "--all", "--check"]), "`cargo fmt --all --check`")?;
     step("lints");
     let mut clippy = build::cargo();
-    clippy.args(["clippy", "--quiet", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]);
+    clippy.args(["clippy", "--quiet", "--all-targets"]).args(EVERYTHING).args(["--", "-D", "warnings"]);
     build::must(&mut clippy, "clippy")?;
-    step("generated code");
-    build::must(build::cargo().args(CODEGEN).arg("--check"), "`cargo xtask codegen --check`")?;
     step("documentation");
     let mut doc = build::cargo();
-    doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    doc.args(["doc", "--quiet", "--no-deps"]).args(EVERYTHING).env("RUSTDOCFLAGS", "-D warnings");
     build::must(&mut doc, "the documentation")
 }
 
@@ -156,7 +160,8 @@ fn install_nextest() -> Result<()> {
 
 /// Asks the harness which runtimes are possible here, with each set of Fabric's programs.
 fn tiers(options: &Options) -> Result<Vec<Tier>> {
-    let harness = build::harness()?;
+    // The tests were built with it.
+    let harness = build::harness_path()?;
     let mut tiers = Vec::new();
     for (name, runtime) in TIERS {
         // These take images, whatever programs there are.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -23,6 +24,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Forward {
     /// Where it is.
     pub(super) address: SocketAddr,
+    cut: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -37,12 +39,19 @@ impl Forward {
     pub(super) async fn begin(space: &Space, pod: &str, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(serve(listener, space.clone(), pod.to_owned(), port));
-        Ok(Self { address, task })
+        let (cut, cuts) = watch::channel(());
+        let task = tokio::spawn(serve(listener, cuts, space.clone(), pod.to_owned(), port));
+        Ok(Self { address, cut, task })
+    }
+
+    /// Ends its connections; new ones can be made. The end of what they led to comes through the cluster
+    /// some time later, and until then they swallow what is sent.
+    pub(super) fn cut(&self) {
+        self.cut.send_replace(());
     }
 }
 
-async fn serve(listener: TcpListener, space: Space, pod: String, port: u16) {
+async fn serve(listener: TcpListener, mut cuts: watch::Receiver<()>, space: Space, pod: String, port: u16) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -51,6 +60,7 @@ async fn serve(listener: TcpListener, space: Space, pod: String, port: u16) {
                 // No file handle is left, for example.
                 Err(_) => sleep(PAUSE).await,
             },
+            Ok(()) = cuts.changed() => connections.abort_all(),
             Some(_) = connections.join_next() => {}
         }
     }

@@ -191,8 +191,8 @@ pub(super) struct Network {
     watched: Arc<Watched>,
     options: RuntimeOptions,
     custody: Arc<Custody>,
-    /// The ways to them.
-    _forwards: Vec<Forward>,
+    /// The ways to each of the nodes, in their order.
+    forwards: Vec<Vec<Forward>>,
 }
 
 /// All logs, and the namespace's events.
@@ -216,14 +216,16 @@ impl Network {
 
     /// Ends the node's container, which the cluster starts again in the same pod, with the same data.
     pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        let mut nodes = self.nodes.iter().zip(&self.members);
-        let (node, member) =
-            nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
+        let at = self.nodes.iter().position(|node| node.name == name);
+        let (node, member, forwards) = at
+            .and_then(|at| Some((self.nodes.get(at)?, self.members.get(at)?, self.forwards.get(at)?)))
+            .ok_or_else(|| no_such_node(name, &self.nodes))?;
         if self.custody.has_ended() {
             return Err(RuntimeError::Ended);
         }
         let ends = member.count_of_ends();
         let former = self.end(member).await?;
+        forwards.iter().for_each(Forward::cut);
         let what = format!("{name} runs again in its pod");
         let bound = self.options.timeout;
         let runs = |pod: &_| {

@@ -94,7 +94,7 @@ impl Prepared {
                     watched: start.watched,
                     options: options.clone(),
                     custody: Arc::clone(custody),
-                    _forwards: forwards.into_iter().flatten().collect(),
+                    forwards,
                 })
             }
             Err(source) => {

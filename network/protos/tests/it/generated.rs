@@ -9,7 +9,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
 fn the_committed_bindings_are_current() {
-    assert_eq!(stale(Path::new(ROOT)).unwrap(), Vec::<String>::new(), "run fabric-protos-codegen and commit");
+    assert_eq!(stale(Path::new(ROOT)).unwrap(), Vec::<String>::new(), "run `cargo xtask codegen`, and commit");
 }
 
 #[test]
