@@ -123,15 +123,14 @@ impl ChaincodeOptions {
         for node in topology.nodes().filter(|node| node.kind == NodeKind::Peer) {
             let organization = identities.peer_organizations.iter().find(|other| other.domain == node.domain);
             let identity = organization.and_then(|organization| organization.nodes.get(&node.name));
-            let roots = identity.and_then(|identity| identity.chaincode_roots.as_ref());
-            let (Some(placement), Some(roots)) = (self.servers.get(&node.name), roots) else { continue };
+            let (Some(placement), Some(identity)) = (self.servers.get(&node.name), identity) else { continue };
             let directory = server_directory(node.domain, &node.name);
-            if self.tls != ChaincodeTls::Off {
+            if let Some(roots) = identity.chaincode_roots.as_ref().filter(|_| self.tls != ChaincodeTls::Off) {
                 let peer = crate::identity::node_directory(NodeKind::Peer, node.domain, &node.name);
                 servers.files.insert(peer.join(SERVER_ROOTS), File::public(&*roots.of_server_pem));
-            }
-            if self.tls == ChaincodeTls::Mutual {
-                servers.files.insert(directory.join(CLIENT_ROOTS), File::public(&*roots.of_client_pem));
+                if self.tls == ChaincodeTls::Mutual {
+                    servers.files.insert(directory.join(CLIENT_ROOTS), File::public(&*roots.of_client_pem));
+                }
             }
             servers.specs.push(ServerSpec {
                 peer: node.name,
