@@ -8,6 +8,7 @@ mod channel;
 pub mod configuration;
 mod events;
 pub mod services;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fmt;

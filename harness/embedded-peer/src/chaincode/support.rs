@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -176,6 +177,11 @@ impl ChaincodeSupport {
             stop,
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Where a peer looks for the package of a chaincode of the old lifecycle, which is never there.
+    pub(crate) fn legacy_package(&self, id: &str) -> PathBuf {
+        self.shared.config.file_system_path.join("chaincodes").join(id)
     }
 
     /// The packages.

@@ -132,20 +132,52 @@ pub fn check(
 
 fn check_local(policy: Local, local: &MspManager, signed: &SignedData) -> Result<(), String> {
     let name = policy.name();
-    let identity = local.deserialize(&signed.identity).map_err(|error| {
-        format!("Failed deserializing proposal creator during channelless check policy with policy [{name}]: [{error}]")
-    })?;
+    local_member(policy, local, signed).map_err(|refusal| match refusal {
+        LocalRefusal::Unknown(error) => format!(
+            "Failed deserializing proposal creator during channelless check policy with policy [{name}]: [{error}]"
+        ),
+        LocalRefusal::Role(cause) => format!(
+            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [{name}]: [{cause}]"
+        ),
+        LocalRefusal::Signature(error) => error,
+    })
+}
+
+/// Whether the signer of something else than a proposal may use a resource of the peer itself.
+///
+/// # Errors
+/// The text of Fabric's refusal.
+pub fn check_signed(resource: &str, local: &MspManager, signed: &SignedData) -> Result<(), String> {
+    let policy = local_policy(resource).ok_or_else(|| format!("Unmapped channelless policy for {resource}"))?;
+    let name = policy.name();
+    local_member(policy, local, signed).map_err(|refusal| match refusal {
+        LocalRefusal::Unknown(error) => format!(
+            "failed deserializing signed data identity during channelless check policy with policy [{name}]: [{error}]"
+        ),
+        LocalRefusal::Role(cause) => format!(
+            "failed verifying that the signed data identity satisfies local MSP principal during channelless check policy with policy [{name}]: [{cause}]"
+        ),
+        LocalRefusal::Signature(error) => error,
+    })
+}
+
+/// Why somebody is not who may use a resource of the peer itself.
+enum LocalRefusal {
+    Unknown(String),
+    Role(String),
+    Signature(String),
+}
+
+fn local_member(policy: Local, local: &MspManager, signed: &SignedData) -> Result<(), LocalRefusal> {
+    let identity = local.deserialize(&signed.identity).map_err(|error| LocalRefusal::Unknown(error.to_string()))?;
     let kind = match policy {
         Local::Admins => MspRoleType::Admin,
         Local::Members => MspRoleType::Member,
     };
     if !identity.satisfies(&role(identity.msp_id(), kind)) {
-        let cause = refusal(&identity, policy);
-        return Err(format!(
-            "Failed verifying that proposal's creator satisfies local MSP principal during channelless check policy with policy [{name}]: [{cause}]"
-        ));
+        return Err(LocalRefusal::Role(refusal(&identity, policy)));
     }
-    identity.verify(&signed.message, &signed.signature).map_err(|error| error.to_string())
+    identity.verify(&signed.message, &signed.signature).map_err(|error| LocalRefusal::Signature(error.to_string()))
 }
 
 /// Why an identity has not that role, as Fabric's MSP says it.

@@ -41,6 +41,11 @@ impl Capabilities {
         self.application.contains("V2_0") || self.application.contains("V2_5")
     }
 
+    /// Whether the channel may name policies of its own for resources.
+    fn acls(&self) -> bool {
+        ["V1_2", "V1_3", "V1_4_2", "V2_0", "V2_5"].iter().any(|version| self.application.contains(*version))
+    }
+
     /// Whether private data may be purged.
     pub fn purge_private_data(&self) -> bool {
         self.application.contains("V2_5")
@@ -139,6 +144,9 @@ impl Values {
         self.has_application = true;
         known_values(group, &["ACLs", CAPABILITIES])?;
         self.capabilities.application = capabilities(group)?;
+        if group.values.contains_key("ACLs") && !self.capabilities.acls() {
+            return Err(ConfigError::value("ACLs may not be specified without the required capability"));
+        }
         for (resource, acl) in value::<AcLs>(group, "ACLs")?.acls {
             match &*acl.policy_ref {
                 "" => continue,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use fabric_protos::protos::{StaticCollectionConfig, collection_policy_config};
 
 use super::info;
+use super::invocation::lock;
 use super::proposal::Unpacked;
 use crate::chaincode::CollectionAccess;
 use crate::config::ChannelConfig;
-use crate::ledger::StateView;
+use crate::ledger::{SharedSimulation, StateView};
 use crate::lifecycle::{self, Definition};
 use crate::peer::{Peer, PeerChannel};
 use crate::policy::SignaturePolicy;
@@ -52,20 +53,23 @@ impl Members {
     }
 }
 
-/// What the creator of a proposal may do with a collection.
+/// What the creator of a proposal may do with a collection. The transaction reads the definition, as in
+/// Fabric.
 ///
 /// # Errors
 ///
 /// Fabric's text when there is no such collection.
 pub(super) fn access(
-    peer: &Peer,
     channel: &PeerChannel,
-    state: &StateView,
+    simulation: &SharedSimulation,
     chaincode: &str,
     name: &str,
     proposal: &Unpacked,
 ) -> Result<CollectionAccess, String> {
-    let config = collection(peer, channel, state, chaincode, name)
+    let definition = lifecycle::read_definition(&mut lock(simulation), chaincode)
+        .map_err(|error| format!("could not get chaincode: {error}"))?;
+    let config = definition
+        .and_then(|definition| lifecycle::collection(&definition, name))
         .ok_or_else(|| format!("collection {}/{chaincode}/{name} could not be found", channel.ledger.channel()))?;
     let members = Members::new(&config)
         .map_err(|error| format!("error setting up collection for collection criteria {chaincode}/{name}: {error}"))?;
@@ -93,4 +97,43 @@ pub(crate) fn may_see(channel: &PeerChannel, chaincode: &str, name: &str, identi
     }
     let members = Members::new(&config).map_err(|error| format!("error setting up collection  {name}: {error}"))?;
     Ok(members.include(&channel.config(), identity))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use fabric_network::topology::Topology;
+    use fabric_protos::protos::CollectionConfigPackage;
+
+    use super::super::proposal::tests::proposal;
+    use super::*;
+    use crate::ledger::ReadWriteSets;
+    use crate::network::Options;
+    use crate::testing::lifecycle::define_with;
+    use crate::testing::{genesis, started};
+
+    #[tokio::test]
+    async fn a_transaction_that_asks_for_a_collection_depends_on_the_whole_definition() {
+        let (network, bundle, _directory) = started(&Topology::solo(), Options::default(), |_| ());
+        let peer = &network.nodes().peers()[0];
+        peer.join("mychannel", genesis(&bundle)).unwrap();
+        let channel = peer.channel("mychannel").unwrap();
+        let none = Some(CollectionConfigPackage::default());
+        define_with(&channel.ledger, &channel.config(), "basic", b"", none);
+        let proposal = Unpacked::new(proposal("mychannel", "basic", &["f"]).signed()).unwrap();
+        let simulation = Arc::new(Mutex::new(channel.ledger.simulate("transaction")));
+        let ask = |name| access(&channel, &simulation, "basic", name, &proposal);
+        assert!(ask("_implicit_org_Org1MSP").unwrap().read);
+        assert_eq!(ask("other").unwrap_err(), "collection mychannel/basic/other could not be found");
+
+        let results = lock(&simulation).finish().unwrap().public;
+        let sets = ReadWriteSets::parse(&results).unwrap();
+        let [set] = &sets.namespaces[..] else { panic!("one namespace: {sets:?}") };
+        let keys: Vec<_> = set.set.reads.iter().map(|read| &*read.key).collect();
+        let fields = ["Collections", "EndorsementInfo", "Sequence", "ValidationInfo"];
+        let mut expected: Vec<_> = fields.iter().map(|field| format!("namespaces/fields/basic/{field}")).collect();
+        expected.push("namespaces/metadata/basic".to_owned());
+        assert_eq!((&*set.namespace, keys), ("_lifecycle", expected.iter().map(String::as_str).collect()));
+    }
 }

@@ -9,7 +9,7 @@ use super::invocation::{Failure, Invocation, lock};
 use super::proposal::Unpacked;
 use super::{access, collections, info};
 use crate::chaincode::{CollectionAccess, Host};
-use crate::ledger::{SharedSimulation, StateView};
+use crate::ledger::SharedSimulation;
 use crate::peer::{Peer, PeerChannel};
 use crate::policy::SignedData;
 use crate::system;
@@ -19,7 +19,7 @@ pub(super) struct ProposalHost {
     peer: Arc<Peer>,
     channel: Arc<PeerChannel>,
     proposal: Arc<Unpacked>,
-    state: StateView,
+    simulation: SharedSimulation,
 }
 
 impl ProposalHost {
@@ -28,7 +28,7 @@ impl ProposalHost {
             peer: Arc::clone(invocation.peer),
             channel: Arc::clone(invocation.channel),
             proposal: Arc::clone(invocation.proposal),
-            state: invocation.state.clone(),
+            simulation: Arc::clone(invocation.simulation),
         }
     }
 
@@ -57,20 +57,14 @@ impl ProposalHost {
             let simulation = joined.ledger.simulate(self.proposal.transaction_id());
             (joined, Arc::new(Mutex::new(simulation)))
         };
-        let state = lock(&simulation).state().clone();
         let found = info::find(&self.peer, &joined, chaincode, &mut lock(&simulation));
         let runnable = found.map_err(|error| {
             format!(
                 "execute failed: invalid invocation: [channel {channel}] failed to get chaincode container info for {chaincode}: {error}"
             )
         })?;
-        let invocation = Invocation {
-            peer: &self.peer,
-            channel: &joined,
-            proposal: &self.proposal,
-            simulation: &simulation,
-            state: &state,
-        };
+        let invocation =
+            Invocation { peer: &self.peer, channel: &joined, proposal: &self.proposal, simulation: &simulation };
         // A future that holds itself must lie on the heap.
         let running: BoxFuture<'_, _> = Box::pin(invocation.run(chaincode, runnable, input));
         running.await.map_err(|failure| match failure {
@@ -83,7 +77,7 @@ impl ProposalHost {
 
 impl Host for ProposalHost {
     fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String> {
-        collections::access(&self.peer, &self.channel, &self.state, namespace, collection, &self.proposal)
+        collections::access(&self.channel, &self.simulation, namespace, collection, &self.proposal)
     }
 
     fn invoke(

@@ -48,6 +48,15 @@ pub(crate) fn interest(simulated: &Simulated) -> Result<ChaincodeInterest, Strin
     })
 }
 
+/// Whether a simulation has an interest, for those who need not know which.
+///
+/// # Errors
+///
+/// As of [`interest`].
+pub(crate) fn check(simulated: &Simulated) -> Result<(), String> {
+    written(simulated).map(drop)
+}
+
 fn written(simulated: &Simulated) -> Result<BTreeMap<String, Asked>, String> {
     let mut asked = BTreeMap::<String, Asked>::new();
     for (chaincode, collections) in &simulated.write_metadata {

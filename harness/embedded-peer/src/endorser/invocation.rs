@@ -12,7 +12,7 @@ use super::info::{self, Runnable};
 use super::proposal::Unpacked;
 use super::{Answer, distribution, response};
 use crate::chaincode::{Call, Executed};
-use crate::ledger::{SharedSimulation, Simulation, StateView};
+use crate::ledger::{SharedSimulation, Simulation};
 use crate::peer::{Peer, PeerChannel};
 use crate::policy::SignedData;
 use crate::system::{self, Caller};
@@ -43,7 +43,7 @@ pub(super) async fn execute(
     let version = runnable.version().to_owned();
     let simulation: SharedSimulation = Arc::new(Mutex::new(simulation));
     let failed = |error: String| format!("error in simulation: {error}");
-    let invocation = Invocation { peer, channel, proposal, simulation: &simulation, state: &state };
+    let invocation = Invocation { peer, channel, proposal, simulation: &simulation };
     let ended = invocation
         .run(chaincode, runnable, proposal.input.clone())
         .await
@@ -121,7 +121,6 @@ pub(super) struct Invocation<'a> {
     pub(super) channel: &'a Arc<PeerChannel>,
     pub(super) proposal: &'a Arc<Unpacked>,
     pub(super) simulation: &'a SharedSimulation,
-    pub(super) state: &'a StateView,
 }
 
 impl Invocation<'_> {

@@ -113,6 +113,9 @@ impl Executed {
         match self {
             Self::Failed(message) => failed(message),
             Self::Answered(answer) => {
+                if let Some(Err(error)) = answer.simulated.as_ref().map(interest::check) {
+                    return failed(format!("error in simulation: {error}"));
+                }
                 // Whether there is a payload tells the chaincode's failures from the peer's.
                 let payload = if answer.response.status >= ERROR { vec![0] } else { Vec::new() };
                 ProposalResponse { response: Some(answer.response), payload, ..ProposalResponse::default() }
@@ -172,6 +175,7 @@ pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Resul
 ///
 /// When the proposal is refused.
 pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Executed, Refusal> {
+    proposal.check_chaincode().map_err(Refusal::Proposal)?;
     let name = proposal.channel();
     let channel = if name.is_empty() {
         None
@@ -233,4 +237,34 @@ fn check_creator(peer: &Peer, msps: &MspManager, proposal: &Unpacked) -> Result<
     };
     identity.validate().map_err(denied)?;
     identity.verify(&proposal.message, &proposal.signature).map_err(denied)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn unsigned(policy: &'static [u8]) -> ProposalResponse {
+        let entry = BTreeMap::from([("VALIDATION_PARAMETER".to_owned(), policy.into())]);
+        let keys = BTreeMap::from([("key".to_owned(), entry)]);
+        let simulated = Simulated {
+            public: Vec::new().into(),
+            private: None,
+            private_reads: BTreeMap::new(),
+            write_metadata: [("basic".to_owned(), [(String::new(), keys)].into())].into(),
+        };
+        let response = Response { status: 200, payload: b"answer".to_vec(), ..Response::default() };
+        let version = "1.0".to_owned();
+        Executed::Answered(Box::new(Answer { response, event: None, simulated: Some(simulated), version })).unsigned()
+    }
+
+    #[test]
+    fn an_evaluation_that_writes_a_key_with_a_broken_policy_fails_as_an_endorsement_does() {
+        assert_eq!(unsigned(b"").response.unwrap().payload, b"answer");
+        let failed = unsigned(b"junk");
+        let expected = "error in simulation: error unmarshalling SignaturePolicyEnvelope: proto: cannot parse invalid wire-format data";
+        assert_eq!(failed.response, Some(system::failure(expected.to_owned())));
+        assert!(failed.payload.is_empty());
+    }
 }

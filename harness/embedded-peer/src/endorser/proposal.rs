@@ -17,6 +17,8 @@ use sha2::{Digest as _, Sha256};
 pub struct Unpacked {
     /// Name of the chaincode that the header asks for.
     pub chaincode: String,
+    /// Whether the header has a chaincode's ID at all.
+    is_identified: bool,
     /// Name of the chaincode in the invocation, by which the gateway chooses endorsers.
     pub invoked: String,
     /// The channel header.
@@ -48,21 +50,31 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// Takes a proposal apart.
+    /// Takes a proposal apart, as an endorser does.
     ///
     /// # Errors
     ///
     /// Fabric's text about the first part that can't be decoded or is missing.
     pub fn new(signed: SignedProposal) -> Result<Self, String> {
+        let unpacked = Self::for_gateway(signed)?;
+        unpacked.check_chaincode()?;
+        Ok(unpacked)
+    }
+
+    /// Takes a proposal apart without asking whether its header names a chaincode: a gateway goes by the
+    /// invocation, and leaves the header to the endorsers.
+    ///
+    /// # Errors
+    ///
+    /// Fabric's text about the first part that can't be decoded or is missing.
+    pub fn for_gateway(signed: SignedProposal) -> Result<Self, String> {
         let proposal: Proposal = decode("Proposal", &signed.proposal_bytes)?;
         let header: Header = decode("Header", &proposal.header)?;
         let channel_header: ChannelHeader = decode("ChannelHeader", &header.channel_header)?;
         let signature_header: SignatureHeader = decode("SignatureHeader", &header.signature_header)?;
         let extension: ChaincodeHeaderExtension = decode("ChaincodeHeaderExtension", &channel_header.extension)?;
-        let chaincode = extension.chaincode_id.ok_or("ChaincodeHeaderExtension.ChaincodeId is nil")?.name;
-        if chaincode.is_empty() {
-            return Err("ChaincodeHeaderExtension.ChaincodeId.Name is empty".to_owned());
-        }
+        let is_identified = extension.chaincode_id.is_some();
+        let chaincode = extension.chaincode_id.unwrap_or_default().name;
         let payload: ChaincodeProposalPayload = decode("ChaincodeProposalPayload", &proposal.payload)?;
         let invocation: ChaincodeInvocationSpec = decode("ChaincodeInvocationSpec", &payload.input)?;
         let spec = invocation.chaincode_spec.ok_or("chaincode invocation spec did not contain chaincode spec")?;
@@ -82,6 +94,7 @@ impl Unpacked {
             .into();
         Ok(Self {
             chaincode,
+            is_identified,
             invoked: spec.chaincode_id.unwrap_or_default().name,
             channel_header,
             channel_header_bytes: header.channel_header,
@@ -97,6 +110,21 @@ impl Unpacked {
             signature: Bytes::copy_from_slice(&signed.signature),
             signed,
         })
+    }
+
+    /// Whether the header names a chaincode.
+    ///
+    /// # Errors
+    ///
+    /// Fabric's text when it does not.
+    pub fn check_chaincode(&self) -> Result<(), String> {
+        if !self.is_identified {
+            return Err("ChaincodeHeaderExtension.ChaincodeId is nil".to_owned());
+        }
+        if self.chaincode.is_empty() {
+            return Err("ChaincodeHeaderExtension.ChaincodeId.Name is empty".to_owned());
+        }
+        Ok(())
     }
 
     /// Name of the channel, empty for calls of the peer itself.
@@ -249,6 +277,13 @@ pub(crate) mod tests {
             text(&good.with(|parts| parts.channel_header.extension = nameless.encode_to_vec())),
             "ChaincodeHeaderExtension.ChaincodeId.Name is empty"
         );
+        // A gateway passes both over, and says itself what it misses.
+        for extension in [Vec::new(), nameless.encode_to_vec()] {
+            let parts = good.with(|parts| parts.channel_header.extension = extension);
+            let unpacked = Unpacked::for_gateway(parts.signed()).unwrap();
+            assert_eq!((&*unpacked.chaincode, &*unpacked.invoked), ("", "basic"));
+            assert_eq!(unpacked.check_chaincode(), Unpacked::new(parts.signed()).map(drop));
+        }
         assert_eq!(
             text(&good.with(|parts| parts.invocation.chaincode_spec = None)),
             "chaincode invocation spec did not contain chaincode spec"

@@ -23,7 +23,7 @@ pub(super) async fn endorse(peer: &Arc<Peer>, request: EndorseRequest) -> Result
     let invalid = |message: String| Status::new(Code::InvalidArgument, message);
     let signed = request.proposed_transaction.filter(|signed| !signed.proposal_bytes.is_empty());
     let signed = signed.ok_or_else(|| invalid("the proposed transaction must contain a signed proposal".to_owned()))?;
-    let proposal = Arc::new(Unpacked::new(signed).map_err(invalid)?);
+    let proposal = Arc::new(Unpacked::for_gateway(signed).map_err(invalid)?);
     let registry = Registry::new(peer, proposal.channel());
     let mut plan = if request.endorsing_organizations.is_empty() {
         from_first_endorser(peer, &registry, &proposal).await?

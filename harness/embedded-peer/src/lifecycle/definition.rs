@@ -5,9 +5,9 @@ use fabric_protos::lifecycle::{ChaincodeEndorsementInfo, ChaincodeValidationInfo
 use fabric_protos::protos::CollectionConfigPackage;
 
 use super::NAMESPACE;
-use super::store::{Committed, Reads};
+use super::store::{Committed, Public, Reads};
 use super::structure::{Place, Structure, all, message};
-use crate::ledger::StateView;
+use crate::ledger::{Simulation, StateView};
 
 /// The part of the state that definitions are in.
 pub(super) const NAMESPACES: &str = "namespaces";
@@ -139,6 +139,15 @@ pub(super) fn names(state: &mut impl Reads) -> Result<Vec<String>, String> {
 /// The definition of a chaincode in a state. `None` if it has none, or one that can't be read.
 pub fn definition(view: &StateView, chaincode: &str) -> Option<Definition> {
     if_defined(chaincode, &mut Committed(view)).ok().flatten()
+}
+
+/// The definition of a chaincode, read by a transaction, which then depends on all of it.
+///
+/// # Errors
+///
+/// Fabric's text when what is there can't be read.
+pub fn read_definition(simulation: &mut Simulation, chaincode: &str) -> Result<Option<Definition>, String> {
+    if_defined(chaincode, &mut Public(simulation))
 }
 
 /// Every definition in a state, by name.

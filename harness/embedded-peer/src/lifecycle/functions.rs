@@ -174,8 +174,9 @@ pub fn install_result(package_id: &str, label: &str) -> Vec<u8> {
 }
 
 fn decode<M: Message + Default>(function: &str, argument: &[u8]) -> Result<M, Cause> {
-    M::decode(argument).map_err(|error| {
-        Cause::Other(format!("could not decode input arg for *lifecycle.Invocation.{function}: {error}"))
+    M::decode(argument).map_err(|_| {
+        let cause = "proto: cannot parse invalid wire-format data";
+        Cause::Other(format!("could not decode input arg for *lifecycle.Invocation.{function}: {cause}"))
     })
 }
 

@@ -18,7 +18,7 @@ pub use self::collections::{
     ChannelCollections, IMPLICIT_PREFIX, StateRules, collection, collection_endorsement, collections,
     implicit_collection, implicit_organization, is_member,
 };
-pub use self::definition::{Definition, definition, definitions};
+pub use self::definition::{Definition, definition, definitions, read_definition};
 pub use self::functions::{
     Failure, InstalledPackage, LifecycleContext, PackageFailure, Packages, install_arguments, install_result, invoke,
 };

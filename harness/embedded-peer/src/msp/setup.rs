@@ -23,6 +23,9 @@ pub enum MspError {
     /// Idemix or something unknown.
     #[error("Setup error: unsupported msp type {0}")]
     Kind(i32),
+    /// Signatures are over another hash than this crate makes.
+    #[error("signature hash family '{0}' is not supported by these nodes: use SHA2")]
+    HashFamily(String),
     /// Nobody is trusted.
     #[error("expected at least one CA certificate")]
     NoRoots,
@@ -133,6 +136,10 @@ impl Msp {
     pub fn new(config: FabricMspConfig) -> Result<Self, MspError> {
         if config.root_certs.is_empty() {
             return Err(MspError::NoRoots);
+        }
+        let family = config.crypto_config.as_ref().map_or("", |crypto| &crypto.signature_hash_family);
+        if !["", "SHA2"].contains(&family) {
+            return Err(MspError::HashFamily(family.to_owned()));
         }
         let authorities = authorities(&config)?;
         let revocations = Revocations::new(&config.revocation_list)?;

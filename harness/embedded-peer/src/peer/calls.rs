@@ -51,7 +51,7 @@ async fn meet_fault(peer: &Peer, direction: Direction, method: &str) -> Result<(
 
 /// A proposal in a few words: transaction, channel, chaincode, function and arguments.
 pub(crate) fn proposal(signed: Option<&SignedProposal>) -> String {
-    let Some(Ok(proposal)) = signed.cloned().map(Unpacked::new) else { return "no proposal".to_owned() };
+    let Some(Ok(proposal)) = signed.cloned().map(Unpacked::for_gateway) else { return "no proposal".to_owned() };
     let argument = |argument: &Vec<u8>| {
         let text = String::from_utf8_lossy(argument);
         match text.char_indices().nth(TOLD) {

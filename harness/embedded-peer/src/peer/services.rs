@@ -20,6 +20,7 @@ pub(crate) fn routes(peer: &Arc<Peer>) -> Routes {
     routes.add_service(crate::deliver::peer::service(peer));
     let endorser = EndorserServer::new(endorser::Service(Arc::clone(peer)));
     routes.add_service(endorser.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
+    routes.add_service(super::snapshots::service(peer));
     let peer_section = &peer.configuration.peer;
     if peer_section.discovery.enabled {
         let discovery = DiscoveryServer::new(discovery::Service(Arc::clone(peer)));

@@ -2,7 +2,7 @@
 //! (`core/chaincode/lifecycle/scc.go`).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use fabric_protos::protos::Response;
 
@@ -52,7 +52,7 @@ pub(crate) async fn invoke(
     if function == INSTALL {
         return install(peer, argument).await;
     }
-    let mut simulation = simulation.map(|simulation| simulation.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut simulation = simulation.map(super::lock);
     let context = LifecycleContext {
         simulation: simulation.as_deref_mut(),
         config: config.as_ref(),

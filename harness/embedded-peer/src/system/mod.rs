@@ -1,4 +1,4 @@
-//! System chaincodes: cscc, qscc and the way to `_lifecycle`.
+//! System chaincodes: cscc, qscc, the lscc of 2.5, and the way to `_lifecycle`.
 //!
 //! They run in the peer itself and answer as they do in Fabric. What a definition is and how it
 //! comes about is the matter of `lifecycle`.
@@ -6,14 +6,17 @@
 pub(crate) mod cscc;
 pub(crate) mod go;
 mod lifecycle;
+mod lscc;
 pub(crate) mod qscc;
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use fabric_network::release::Release;
 use fabric_protos::protos::Response;
 
 use crate::endorser;
-use crate::ledger::SharedSimulation;
+use crate::endorser::response::SYSTEM_VERSION;
+use crate::ledger::{SharedSimulation, Simulation};
 use crate::peer::{Peer, PeerChannel};
 use crate::policy::SignedData;
 
@@ -58,9 +61,23 @@ pub(crate) async fn invoke(
         cscc::NAME => Ok(cscc::invoke(peer, caller, arguments)),
         qscc::NAME => Ok(qscc::invoke(peer, caller, arguments)),
         lifecycle::NAME => lifecycle::invoke(peer, channel, caller, arguments, simulation).await,
-        // Fabric 3 knows lscc and does not deploy it.
-        _ => Err(format!("could not launch chaincode {chaincode}.syscc: error building chaincode: it is not deployed")),
+        lscc::NAME if peer.release == Release::V2_5 => {
+            Ok(lscc::invoke(peer, channel.map(Arc::as_ref), caller, arguments, simulation))
+        }
+        // Fabric 3 knows lscc and does not deploy it, and so takes it for a package.
+        _ => {
+            let id = format!("{chaincode}.{SYSTEM_VERSION}");
+            let path = peer.support.legacy_package(&id);
+            Err(format!(
+                "could not launch chaincode {id}: error building chaincode: error building image: failed to get chaincode package for external build: could not get legacy chaincode package '{id}': open {}: no such file or directory",
+                path.display()
+            ))
+        }
     }
+}
+
+fn lock(simulation: &SharedSimulation) -> MutexGuard<'_, Simulation> {
+    simulation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn success(payload: Vec<u8>) -> Response {

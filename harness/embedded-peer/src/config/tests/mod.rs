@@ -12,6 +12,7 @@ use fabric_protos::common::{
 };
 use fabric_protos::msp::{FabricMspConfig, MspConfig};
 use fabric_protos::orderer::{BatchSize, BatchTimeout};
+use fabric_protos::protos::AcLs;
 use prost::Message;
 
 use super::*;
@@ -100,6 +101,16 @@ fn values_must_be_what_fabric_takes() {
         }),
         around("Disallowed channel group: Consortiums")
     );
+    assert_eq!(
+        refused(|group| {
+            let application = below(group, &["Application"]);
+            set(application, "ACLs", &AcLs::default());
+            set(application, "Capabilities", &version_3());
+        }),
+        around(
+            "could not create channel Application sub-group config: ACLs may not be specified without the required capability"
+        )
+    );
     let addresses = OrdererAddresses { addresses: vec!["127.0.0.1:1".to_owned()] };
     let global = refused(|group| {
         set(group, "Capabilities", &version_3());
@@ -132,6 +143,13 @@ fn organizations_must_be_whole() {
         set(below(group, &["Application", "Org2"]), "MSP", &msp);
     });
     assert!(two_versions.contains("Attempted to define two different versions of MSP: Org1MSP"), "{two_versions}");
+    let sha3 = refused(|group| {
+        let msp = MspConfig::decode(&*below(group, &organization).values["MSP"].value).unwrap();
+        let mut fabric = FabricMspConfig::decode(&*msp.config).unwrap();
+        "SHA3".clone_into(&mut fabric.crypto_config.as_mut().unwrap().signature_hash_family);
+        set(below(group, &organization), "MSP", &MspConfig { config: fabric.encode_to_vec(), ..msp });
+    });
+    assert!(sha3.contains("signature hash family 'SHA3' is not supported by these nodes: use SHA2"), "{sha3}");
     let idemix = MspConfig {
         r#type: 1,
         config: FabricMspConfig { name: "X".to_owned(), ..FabricMspConfig::default() }.encode_to_vec(),

@@ -225,6 +225,23 @@ fn collections_stay_and_live_as_long_as_they_did() {
     assert_eq!(crate::ledger::Collections::collections(&known, &state, "unknown").unwrap(), None);
 }
 
+#[test]
+fn arguments_that_are_none_are_told_as_go_tells_them() {
+    let network = Network::new();
+    let mut simulation = network.ledger.simulate("transaction");
+    let context = LifecycleContext {
+        simulation: Some(&mut simulation),
+        config: Some(&network.config),
+        msp_id: "Org1MSP",
+        packages: &crate::testing::lifecycle::OnePackage,
+        release: fabric_network::release::Release::V3_1,
+    };
+    let cause = format!(
+        "could not decode input arg for *lifecycle.Invocation.{COMMIT}: proto: cannot parse invalid wire-format data"
+    );
+    assert_eq!(invoke(COMMIT, b"\x01", context).unwrap_err(), around(COMMIT, &cause));
+}
+
 proptest! {
     #[test]
     fn any_argument_is_answered(function in 0..11_usize, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {

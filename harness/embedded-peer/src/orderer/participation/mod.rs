@@ -253,11 +253,16 @@ fn illegal_name(name: &str) -> Option<String> {
 
 fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     // Go's encoder ends what it writes with a line feed.
-    let text = serde_json::to_string(body).unwrap_or_default() + "\n";
+    let text = escaped(&serde_json::to_string(body).unwrap_or_default()) + "\n";
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(JSON));
     answer
+}
+
+/// As Go's encoder writes what HTML would take for its own; in JSON these stand in texts alone.
+fn escaped(json: &str) -> String {
+    json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }
 
 fn uncached(mut answer: Answer) -> Answer {
@@ -295,7 +300,12 @@ fn redirect() -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::illegal_name;
+    use super::{escaped, illegal_name};
+
+    #[test]
+    fn what_html_would_take_is_escaped() {
+        assert_eq!(escaped(r#"{"error":"<a & b>"}"#), r#"{"error":"\u003ca \u0026 b\u003e"}"#);
+    }
 
     #[test]
     fn names_of_channels_are_fabrics() {
