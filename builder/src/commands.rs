@@ -15,8 +15,7 @@ use crate::{Environment, Exit, tls};
 use serde_json::Value;
 
 /// What `--help` of the program says of them.
-pub const USAGE: &str = "\
-       ccaas-builder explain PACKAGE|DIR        what these would do with it, keys masked
+pub const USAGE: &str = "       ccaas-builder explain PACKAGE|DIR        what these would do with it, keys masked
        ccaas-builder inspect PACKAGE            type, label, ID, files, connection, certificates
        ccaas-builder package OUTPUT [OPTION…]   write a package, print its ID
          --from DIR       every file below it; a metadata.json at its top gives label and type
