@@ -121,7 +121,8 @@ fn the_page_of_failures_is_the_catalogue() {
     let mut page = String::from(
         "# Troubleshooting, by symptom\n\nWhat a client or a log says, what is wrong, and what to do. \
          `cargo xtask explain LOG…` finds these\nin your logs, and a run that fails names them by itself. \
-         This page is made from the same catalogue.\n",
+         This page is made from the same catalogue.\n\nIn what is said, `…` is anything, `<name>` \
+         anything that the cause names, `[…]` not always there, and `(a|b)` one of them.\n",
     );
     for failure in &CATALOGUE.failures {
         // Writing to a string can't fail.
@@ -140,9 +141,12 @@ fn the_page_of_failures_is_the_catalogue() {
     assert!(written == page, "docs/troubleshooting.md is not what the catalogue says; run this test with BLESS=1");
 }
 
-/// An expression as a person reads it: a named group is its name.
+/// An expression as a person reads it: a named group is its name, what is optional is in brackets.
 fn readable(expression: &str) -> String {
     let group = Regex::new(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)").unwrap();
-    let plain = group.replace_all(expression, "<$1>");
-    plain.replace(r"\S+", "…").replace("[^']+", "…").replace('\\', "")
+    let optional = Regex::new(r"\((?:\?:)?((?:[^()]|\([^()]*\))*)\)\?").unwrap();
+    let anything = Regex::new(r"(?:\\S|\\w|\[1-9\]\\d|\[\^'\])[+*]").unwrap();
+    let plain = group.replace_all(expression.trim_start_matches("(?m)").trim_end_matches('$'), "<$1>");
+    let plain = anything.replace_all(&plain, "…");
+    optional.replace_all(&plain, "[$1]").replace("\"?", "\"").replace("(?:", "(").replace('\\', "")
 }
