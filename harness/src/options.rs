@@ -166,9 +166,11 @@ pub struct NetworkOptions {
     /// another, give the same blocks. Ports that another program has are replaced, and change the blocks.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// The ccaas-builder program, statically linked. `cargo xtask e2e` builds and gives it.
+    /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, or PATH.
+    ///
+    /// With docker and kubernetes it must be linked statically. `cargo xtask` builds and gives it.
     #[arg(long, value_name = "FILE")]
-    pub builder: PathBuf,
+    pub builder: Option<PathBuf>,
     /// The chaincode: a TOML file, its server's program, or the address of one that you start.
     ///
     /// The file says how the server is started, and the cases. A program is linked statically. An address
@@ -182,8 +184,8 @@ pub struct NetworkOptions {
 }
 
 impl NetworkOptions {
-    /// The defaults, with these programs.
-    pub fn new(builder: PathBuf, chaincode: PathBuf) -> Self {
+    /// The defaults, with this chaincode.
+    pub fn new(chaincode: PathBuf) -> Self {
         Self {
             runtime: RuntimeChoice::default(),
             fabric: FabricOptions::default(),
@@ -193,7 +195,7 @@ impl NetworkOptions {
             tls: None,
             timeout: DEFAULT_TIMEOUT,
             seed: None,
-            builder,
+            builder: None,
             chaincode,
             verbose: 0,
         }

@@ -3,6 +3,7 @@
 
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
+use crate::network::builder::on_this_machine;
 use crate::options::{E2eOptions, FabricOptions, Keep, NetworkOptions, RuntimeChoice, TlsMode};
 use crate::runtime::kubernetes::KubernetesOptions;
 use crate::runtime::{REACHED, ServerSource};
@@ -134,6 +135,12 @@ pub enum OptionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no external builder.
+    #[error(
+        "--builder: no ccaas-builder program: give its path, set the variable CCAAS_BUILDER, or put it on PATH; `cargo \
+         xtask dist` in the harness's repository builds it"
+    )]
+    NoBuilder,
     /// The directory of Fabric's programs can't be used.
     #[error("--fabric-bin {}: {reason}", path.display())]
     FabricBin {
@@ -211,7 +218,7 @@ impl NetworkPlan {
         let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
             .map_err(|found| found.into_iter().for_each(&mut keep))
             .ok();
-        let _ = check_program("--builder", &options.builder).map_err(&mut keep);
+        let builder = resolve_builder(options).map_err(&mut keep).ok();
         let file = file.map_err(&mut keep).ok();
         if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
             let _ = check_image(server, options).map_err(&mut keep);
@@ -227,8 +234,10 @@ impl NetworkPlan {
             });
         }
 
-        match (fabric, kubernetes, topology, couchdb, file) {
-            (Some(fabric), Some(kubernetes), Some(topology), Some(couchdb), Some(mut file)) if mistakes.is_empty() => {
+        match (fabric, kubernetes, topology, couchdb, builder, file) {
+            (Some(fabric), Some(kubernetes), Some(topology), Some(couchdb), Some(builder), Some(mut file))
+                if mistakes.is_empty() =>
+            {
                 let plan = Self {
                     runtime: options.runtime,
                     fabric,
@@ -240,7 +249,7 @@ impl NetworkPlan {
                     tls: options.tls.or(file.tls).unwrap_or_default(),
                     timeout: Duration::from_secs(options.timeout),
                     seed: options.seed,
-                    builder: options.builder.clone(),
+                    builder,
                     server: file.server.take().unwrap_or_default(),
                     chaincode: std::mem::take(&mut file.chaincode),
                     tap: options.verbose >= crate::report::text::OF_FAILURES,
@@ -359,6 +368,12 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 
 fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
     is_program(path).map_err(|reason| OptionError::Program { option, path: path.to_owned(), reason })
+}
+
+/// The external builder that is given, or that this machine has.
+fn resolve_builder(options: &NetworkOptions) -> Result<PathBuf, OptionError> {
+    let path = options.builder.clone().or_else(on_this_machine).ok_or(OptionError::NoBuilder)?;
+    check_program("--builder", &path).map(|()| path)
 }
 
 fn is_chaincode_file(path: &Path) -> bool {

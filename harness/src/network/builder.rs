@@ -23,14 +23,12 @@ const BUILDER: &str = "ccaas-builder";
 #[must_use = "nothing runs before `start`"]
 pub struct NetworkBuilder {
     options: NetworkOptions,
-    external_builder: Option<PathBuf>,
     chaincode: ChaincodeSection,
 }
 
 impl NetworkBuilder {
     pub(super) fn new(chaincode: PathBuf) -> Self {
-        let options = NetworkOptions::new(PathBuf::new(), chaincode);
-        Self { options, external_builder: None, chaincode: ChaincodeSection::default() }
+        Self { options: NetworkOptions::new(chaincode), chaincode: ChaincodeSection::default() }
     }
 
     /// What runs the nodes. Default: docker, process or embedded, the first that is possible.
@@ -85,7 +83,7 @@ impl NetworkBuilder {
 
     /// The `ccaas-builder` program. Default: the variable `CCAAS_BUILDER`, or PATH.
     pub fn external_builder(mut self, program: impl Into<PathBuf>) -> Self {
-        self.external_builder = Some(program.into());
+        self.options.builder = Some(program.into());
         self
     }
 
@@ -95,7 +93,7 @@ impl NetworkBuilder {
     ///
     /// [`NetworkError`]; by then everything that was started is gone.
     pub async fn start(mut self) -> Result<Network, NetworkError> {
-        self.options.builder = self.external_builder.or_else(on_this_machine).ok_or(NetworkError::NoBuilder)?;
+        self.options.builder = Some(self.options.builder.or_else(on_this_machine).ok_or(NetworkError::NoBuilder)?);
         let plan = NetworkPlan::resolve(&self.options, self.chaincode)?;
         let choice = choose(&plan, Reaper::default()).await.map_err(NetworkError::Runtime)?;
         let (timeline, mut evidence) = (Timeline::begin(true), Evidence::default());

@@ -97,6 +97,27 @@ fn every_mistake_is_told_at_once_with_its_option() {
     }
 }
 
+/// As a user of the installed program types it: the builder is the one on PATH, or of the variable.
+#[test]
+fn the_builder_need_not_be_given() {
+    let own = env!("CARGO_BIN_EXE_fabric-harness");
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |path: &Path, variable: Option<&str>| {
+        let mut command = Command::new(own);
+        command.args(["e2e", "--chaincode", own, "--cases", "no-cases"]).env("PATH", path).env_remove("CCAAS_BUILDER");
+        let output = command.envs(variable.map(|value| ("CCAAS_BUILDER", value))).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = run(scratch.path(), None);
+    assert!(text.contains("--builder: no ccaas-builder program") && text.contains("CCAAS_BUILDER"), "{text}");
+    let text = run(scratch.path(), Some("no-builder"));
+    assert!(text.contains("--builder no-builder: No such file"), "{text}");
+    std::os::unix::fs::symlink(own, scratch.path().join("ccaas-builder")).unwrap();
+    let text = run(scratch.path(), None);
+    assert!(text.contains("--cases: no-cases can't be read") && !text.contains("--builder"), "{text}");
+}
+
 #[test]
 fn an_unknown_value_names_the_known_ones() {
     for (option, known) in
