@@ -128,7 +128,7 @@ impl Server {
     /// Listening is enough: what it says is for the peers to find out.
     pub(in crate::runtime) async fn start(&self) -> Result<(), RuntimeError> {
         self.child.start(&self.custody).await?;
-        let what = format!("{} listens on {HOST}:{}", self.name(), self.port);
+        let what = format!("{} listens on {HOST}:{}, as CHAINCODE_SERVER_ADDRESS says", self.name(), self.port);
         let listens = until_with_log(
             &what,
             self.bound,
