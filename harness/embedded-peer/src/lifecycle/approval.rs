@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fabric_network::release::Release;
+
 use super::definition::{Definition, NAMESPACES, PARAMETERS, place, query};
 use super::local::{SOURCES, local_package, private_name};
 use super::store::{Private, Public, Reads};
@@ -64,6 +66,7 @@ pub(super) fn approve(
     msp_id: &str,
     config: &ChannelConfig,
     simulation: &mut Simulation,
+    release: Release,
 ) -> Result<(), String> {
     let current = current_sequence(chaincode, simulation)?;
     let requested = definition.sequence;
@@ -86,7 +89,9 @@ pub(super) fn approve(
         check_committed(chaincode, &definition, simulation)?;
     }
     let mut private = Private { simulation, collection: &collection };
-    if repeats(&name, package_id, &definition, &mut private)? {
+    // 2.5 lets the same approval of what is committed pass; a transaction that writes nothing comes of it.
+    let may_repeat = requested == current && release == Release::V2_5;
+    if !may_repeat && repeats(&name, package_id, &definition, &mut private)? {
         return Err(if requested == current {
             format!("attempted to redefine the current committed sequence ({current}) for namespace {chaincode}")
         } else {
@@ -227,6 +232,7 @@ pub(super) fn approved(
     msp_id: &str,
     channel: &str,
     simulation: &mut Simulation,
+    release: Release,
 ) -> Result<Approved, String> {
     let collection = implicit_collection(msp_id);
     let mut wanted = sequence;
@@ -247,8 +253,9 @@ pub(super) fn approved(
         .metadata(&mut private)
         .map_err(|cause| format!("could not deserialize namespace metadata for {name}: {cause}"))?;
     let metadata = metadata.ok_or_else(|| {
+        let told = if release == Release::V2_5 { sequence } else { wanted };
         format!(
-            "could not fetch approved chaincode definition (name: '{chaincode}', sequence: '{wanted}') on channel '{channel}'"
+            "could not fetch approved chaincode definition (name: '{chaincode}', sequence: '{told}') on channel '{channel}'"
         )
     })?;
     read_approved(chaincode, wanted, &metadata.datatype, &mut private)

@@ -262,7 +262,7 @@ impl Call<'_> {
     }
 
     fn approve(&mut self, arguments: messages::ApproveChaincodeDefinitionForMyOrgArgs) -> Result<Vec<u8>, Cause> {
-        let msp_id = self.context.msp_id.to_owned();
+        let (msp_id, release) = (self.context.msp_id.to_owned(), self.context.release);
         let (simulation, config) = self.channel()?;
         let collections = arguments.collections.unwrap_or_default();
         check::input(&arguments.name, &arguments.version, &collections, config, simulation)
@@ -272,14 +272,15 @@ impl Call<'_> {
             Some(chaincode_source::Type::Unavailable(_)) | None => String::new(),
         };
         let definition = asked!(arguments, collections);
-        approval::approve(&arguments.name, definition, &package_id, &msp_id, config, simulation)?;
+        approval::approve(&arguments.name, definition, &package_id, &msp_id, config, simulation, release)?;
         Ok(messages::ApproveChaincodeDefinitionForMyOrgResult {}.encode_to_vec())
     }
 
     fn query_approved(&mut self, arguments: &messages::QueryApprovedChaincodeDefinitionArgs) -> Result<Vec<u8>, Cause> {
-        let msp_id = self.context.msp_id.to_owned();
+        let (msp_id, release) = (self.context.msp_id.to_owned(), self.context.release);
         let (simulation, config) = self.channel()?;
-        let approved = approval::approved(&arguments.name, arguments.sequence, &msp_id, config.channel(), simulation)?;
+        let approved =
+            approval::approved(&arguments.name, arguments.sequence, &msp_id, config.channel(), simulation, release)?;
         let source = Some(source(&approved));
         Ok(told!(messages::QueryApprovedChaincodeDefinitionResult, approved.definition, source: source).encode_to_vec())
     }

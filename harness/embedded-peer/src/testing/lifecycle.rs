@@ -44,13 +44,25 @@ pub(crate) fn call(
     function: &str,
     argument: &impl Message,
 ) -> Result<(Vec<u8>, Simulated), Failure> {
+    call_as(Release::V3_1, ledger, config, msp_id, function, argument)
+}
+
+/// The same on a peer of that release.
+pub(crate) fn call_as(
+    release: Release,
+    ledger: &Ledger,
+    config: &ChannelConfig,
+    msp_id: &str,
+    function: &str,
+    argument: &impl Message,
+) -> Result<(Vec<u8>, Simulated), Failure> {
     let mut simulation = ledger.simulate("transaction");
     let context = LifecycleContext {
         simulation: Some(&mut simulation),
         config: Some(config),
         msp_id,
         packages: &OnePackage,
-        release: Release::V3_1,
+        release,
     };
     let answer = invoke(function, &argument.encode_to_vec(), context)?;
     Ok((answer, simulation.finish().unwrap()))

@@ -1,5 +1,6 @@
 //! What `_lifecycle` refuses, in Fabric's words.
 
+use fabric_network::release::Release;
 use fabric_protos::common::SignaturePolicyEnvelope;
 use fabric_protos::common::msp_role::MspRoleType;
 use fabric_protos::lifecycle::{
@@ -13,7 +14,7 @@ use fabric_protos::protos::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::lifecycle::{approval, commit};
+use crate::testing::lifecycle::{approval, call_as, commit};
 
 const APPROVE: &str = "ApproveChaincodeDefinitionForMyOrg";
 const COMMIT: &str = "CommitChaincodeDefinition";
@@ -85,6 +86,25 @@ fn sequences_follow_one_another() {
         network.refused("Org1MSP", "CheckCommitReadiness", &readiness),
         around("CheckCommitReadiness", "requested sequence is 3, but new definition must be sequence 2")
     );
+}
+
+#[test]
+fn a_peer_of_2_5_takes_the_approval_of_what_is_committed_again() {
+    let network = Network::new();
+    network.submit("Org1MSP", APPROVE, &approval("basic", 1));
+    network.submit("Org1MSP", COMMIT, &commit(&approval("basic", 1)));
+    let (ledger, config) = (&network.ledger, &network.config);
+    let (_, simulated) = call_as(Release::V2_5, ledger, config, "Org1MSP", APPROVE, &approval("basic", 1)).unwrap();
+    assert!(simulated.private.is_none(), "{:?}", simulated.private);
+    let argument = QueryApprovedChaincodeDefinitionArgs { name: "basic".to_owned(), sequence: 0 };
+    for (release, told) in [(Release::V2_5, 0), (Release::V3_1, 1)] {
+        let function = "QueryApprovedChaincodeDefinition";
+        let cause = format!(
+            "could not fetch approved chaincode definition (name: 'basic', sequence: '{told}') on channel 'mychannel'"
+        );
+        let refused = call_as(release, ledger, config, "Org2MSP", function, &argument).unwrap_err();
+        assert_eq!(refused, around(function, &cause));
+    }
 }
 
 #[test]
