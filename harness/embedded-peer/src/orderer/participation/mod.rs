@@ -70,8 +70,8 @@ pub(crate) async fn answer(orderer: Arc<Orderer>, request: Request<Incoming>) ->
         return error(StatusCode::SERVICE_UNAVAILABLE, "channel participation API is disabled");
     }
     let path = request.uri().path().to_owned();
-    if path == BASE && request.method() == Method::GET {
-        return redirect();
+    if path == BASE {
+        return base(request.method());
     }
     if path == CHANNELS {
         return channels(&orderer, request).await;
@@ -288,19 +288,40 @@ fn not_found() -> Answer {
     *answer.status_mut() = StatusCode::NOT_FOUND;
     let kind = header::HeaderValue::from_static("text/plain; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     answer
 }
 
-fn redirect() -> Answer {
+/// Above the channels there is only the way to them.
+fn base(method: &Method) -> Answer {
+    if method != Method::GET {
+        let mut answer = Response::new(Full::default());
+        *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        return answer;
+    }
     let mut answer = Response::new(Full::from(format!("<a href=\"{CHANNELS}\">Found</a>.\n\n")));
     *answer.status_mut() = StatusCode::FOUND;
     answer.headers_mut().insert(header::LOCATION, header::HeaderValue::from_static(CHANNELS));
+    let kind = header::HeaderValue::from_static("text/html; charset=utf-8");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{escaped, illegal_name};
+    use super::*;
+
+    #[test]
+    fn above_the_channels_and_beside_them_it_answers_as_go_s_router_does() {
+        let header =
+            |answer: &Answer, name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let found = base(&Method::GET);
+        assert_eq!((found.status(), header(&found, "location").as_deref()), (StatusCode::FOUND, Some(CHANNELS)));
+        assert_eq!(header(&found, "content-type").as_deref(), Some("text/html; charset=utf-8"));
+        let refused = base(&Method::PUT);
+        assert_eq!((refused.status(), refused.headers().len()), (StatusCode::METHOD_NOT_ALLOWED, 0));
+        assert_eq!(header(&not_found(), "x-content-type-options").as_deref(), Some("nosniff"));
+    }
 
     #[test]
     fn what_html_would_take_is_escaped() {
