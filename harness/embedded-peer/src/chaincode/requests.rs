@@ -128,6 +128,7 @@ fn get_states(transaction: &Transaction, get: &GetStateMultiple) -> Result<Bytes
 
 fn get_hash(transaction: &Transaction, get: &GetState) -> Result<Bytes, String> {
     transaction.check_private()?;
+    transaction.look_up(&get.collection);
     let hash = transaction.simulation().private_hash(&transaction.namespace, &get.collection, &get.key);
     Ok(hash.map_err(text)?.unwrap_or_default())
 }

@@ -89,6 +89,14 @@ impl Transaction {
         Err(self.no_access("write", collection))
     }
 
+    /// Looks a collection up where anybody may do what is asked, so that the transaction depends on its
+    /// definition all the same. Whether there is such a collection is for the ledger to say.
+    pub(super) fn look_up(&self, collection: &str) {
+        if let Err(error) = self.access(collection) {
+            tracing::debug!("{error}");
+        }
+    }
+
     /// That private data may be used at all.
     pub(super) fn check_private(&self) -> Result<(), String> {
         if self.is_init {

@@ -87,6 +87,15 @@ async fn an_init_is_sent_as_such_and_may_not_use_private_data() {
 }
 
 #[tokio::test]
+async fn the_hash_of_private_data_asks_for_the_collection_and_for_no_access() {
+    let mut connected = Connected::new().await;
+    let begun = connected.begin("tx1").await;
+    let answer = connected.stream.ask(&begun.call, Type::GetPrivateDataHash, get("k", "c")).await;
+    assert_eq!(answered(&answer), "");
+    assert_eq!(*connected.peer.host.asked.lock().unwrap(), ["c"]);
+}
+
+#[tokio::test]
 async fn state_is_read_as_committed_and_written_to_the_simulation() {
     let mut connected = Connected::new().await;
     connected.peer.commit([("a", &b"1"[..])]);

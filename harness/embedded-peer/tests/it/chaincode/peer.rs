@@ -46,12 +46,14 @@ pub(super) struct Peer {
 #[derive(Default)]
 pub(super) struct TestHost {
     pub(super) access: Mutex<BTreeMap<String, CollectionAccess>>,
+    pub(super) asked: Mutex<Vec<String>>,
     pub(super) invoked: Mutex<Vec<(String, Vec<Vec<u8>>)>>,
     pub(super) refuses_purge: bool,
 }
 
 impl Host for TestHost {
     fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String> {
+        self.asked.lock().unwrap().push(collection.to_owned());
         let access = self.access.lock().unwrap().get(collection).copied();
         access.ok_or_else(|| format!("collection {namespace}/{collection} could not be found"))
     }
