@@ -90,6 +90,15 @@ impl Composed {
         kinds.iter().flat_map(|kind| list(kind).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
+    fn each_server_is_reached_by_its_peer_alone(&self) {
+        let dials = |from: &str| {
+            let dial = "timeout 5 bash -c 'exec 3<>/dev/tcp/chaincode.peer0.org1.example.com/9999'";
+            self.compose(&["exec", "-T", from, "sh", "-c", dial]).output().unwrap().status.success()
+        };
+        assert!(dials("peer0.org1.example.com"));
+        assert!(!dials("peer1.org1.example.com"), "another peer reaches the server");
+    }
+
     /// What README.md says, from nothing to nothing, for a network of so many peers and orderers.
     fn lives_and_goes(&self, peers: usize, orderers: usize, tls: &[&str]) {
         self.done(&["up", "--detach"]);
@@ -97,6 +106,9 @@ impl Composed {
         assert!(deployed.contains(&format!("answers on {peers} peers")), "{deployed}");
         let healthy = self.containers(&["--filter", "health=healthy"]);
         assert_eq!(healthy.len(), 2 * peers + orderers, "each peer has a chaincode server: {healthy:?}");
+        if peers > 1 {
+            self.each_server_is_reached_by_its_peer_alone();
+        }
         let again = self.done(&["run", "--rm", "deploy"]);
         assert!(again.contains("is committed to mychannel already") && again.contains("answers on"), "{again}");
 

@@ -84,11 +84,16 @@ impl Stay {
 
     /// A client that knows no more than `gateway.env`.
     pub(crate) async fn client(&self) -> PeerClient {
+        self.client_of(&self.environment("gateway.env")["PEER_HOST_ALIAS"]).await
+    }
+
+    /// As [`Self::client`], of a peer with this name in its certificate.
+    pub(crate) async fn client_of(&self, server_name: &str) -> PeerClient {
         let environment = self.environment("gateway.env");
         let text = |name: &str| fs::read_to_string(&environment[name]).unwrap();
         let endpoint = Endpoint {
             uri: format!("https://{}", environment["PEER_ENDPOINT"]),
-            server_name: environment["PEER_HOST_ALIAS"].clone(),
+            server_name: server_name.to_owned(),
             tls_ca_pem: text("TLS_CERT_PATH"),
         };
         let node = Node::connect(&endpoint.server_name, &endpoint, None).await.unwrap();
