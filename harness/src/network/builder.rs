@@ -106,5 +106,6 @@ impl NetworkBuilder {
 /// The program that `CCAAS_BUILDER` names, or that is on PATH.
 pub(crate) fn on_this_machine() -> Option<PathBuf> {
     let on_path = || env::split_paths(&env::var_os("PATH")?).map(|path| path.join(BUILDER)).find(|path| path.is_file());
-    env::var_os(BUILDER_VARIABLE).map(PathBuf::from).or_else(on_path)
+    let named = env::var_os(BUILDER_VARIABLE).filter(|value| !value.is_empty());
+    named.map(PathBuf::from).or_else(on_path)
 }

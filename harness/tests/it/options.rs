@@ -114,7 +114,7 @@ fn the_builder_need_not_be_given() {
     let text = run(scratch.path(), Some("no-builder"));
     assert!(text.contains("--builder no-builder: No such file"), "{text}");
     std::os::unix::fs::symlink(own, scratch.path().join("ccaas-builder")).unwrap();
-    let text = run(scratch.path(), None);
+    let text = run(scratch.path(), Some(""));
     assert!(text.contains("--cases: no-cases can't be read") && !text.contains("--builder"), "{text}");
 }
 
