@@ -206,6 +206,30 @@ async fn look_at_blocks(network: &Interop) {
     }
 }
 
+/// What embedded nodes have not, and say so.
+async fn ask_for_what_is_not_there(network: &Interop, release: Release) {
+    let (admin, address, root) =
+        (Tool::admin(network, 0), network.address("peer0.org1.example.com"), Tool::admin(network, 0).tls_root(0));
+    let snapshot = ["snapshot", "listpending", "-c", CHANNEL, "--peerAddress", &address, "--tlsRootCertFile", &root];
+    let pending = admin.run(&snapshot).await;
+    assert!(pending.contains("Successfully got pending snapshot requests: []"), "{pending}");
+    let snapshot = [&["snapshot", "submitrequest", "-b", "0"], &snapshot[2..]].concat();
+    let refused = admin.fails(&snapshot).await;
+    assert!(refused.contains("this peer keeps its ledgers in memory and makes no snapshots of them"), "{refused}");
+    // The old lifecycle, which 3.1 has no more.
+    let ask = |question: &str| format!("{{\"Args\":{question}}}");
+    let [list, find] = [ask("[\"GetChaincodes\"]"), ask("[\"getid\",\"mychannel\",\"basic\"]")];
+    let query = |question| ["chaincode", "query", "-C", CHANNEL, "-n", "lscc", "-c", question];
+    if release == Release::V2_5 {
+        admin.run(&query(&list)).await;
+        let missing = admin.fails(&query(&find)).await;
+        assert!(missing.contains("could not find chaincode with name 'basic'"), "{missing}");
+    } else {
+        let refused = admin.fails(&query(&list)).await;
+        assert!(refused.contains("could not get legacy chaincode package 'lscc.syscc'"), "{refused}");
+    }
+}
+
 /// What Fabric's `discover` prints, as a client without a certificate of its own for TLS.
 async fn discover(network: &Interop, arguments: &[&str]) -> Value {
     let own = "organizations/peerOrganizations/org1.example.com";
@@ -307,6 +331,7 @@ async fn drive(release: Release) {
     deploy(&network).await;
     transact(&network).await;
     look_at_blocks(&network).await;
+    ask_for_what_is_not_there(&network, release).await;
     network.stop().await;
 }
 
