@@ -216,10 +216,9 @@ impl Network {
 
     /// Ends the node's container, which the cluster starts again in the same pod, with the same data.
     pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        let at = self.nodes.iter().position(|node| node.name == name);
-        let (node, member, forwards) = at
-            .and_then(|at| Some((self.nodes.get(at)?, self.members.get(at)?, self.forwards.get(at)?)))
-            .ok_or_else(|| no_such_node(name, &self.nodes))?;
+        let mut nodes = self.nodes.iter().zip(&self.members).zip(&self.forwards);
+        let ((node, member), forwards) =
+            nodes.find(|((node, _), _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
         if self.custody.has_ended() {
             return Err(RuntimeError::Ended);
         }

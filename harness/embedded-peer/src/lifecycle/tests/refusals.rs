@@ -254,7 +254,7 @@ fn arguments_that_are_none_are_told_as_go_tells_them() {
         config: Some(&network.config),
         msp_id: "Org1MSP",
         packages: &crate::testing::lifecycle::OnePackage,
-        release: fabric_network::release::Release::V3_1,
+        release: Release::V3_1,
     };
     let cause = format!(
         "could not decode input arg for *lifecycle.Invocation.{COMMIT}: proto: cannot parse invalid wire-format data"
@@ -277,7 +277,7 @@ proptest! {
             config: Some(&NETWORK.config),
             msp_id: "Org1MSP",
             packages: &crate::testing::lifecycle::OnePackage,
-            release: fabric_network::release::Release::V3_1,
+            release: Release::V3_1,
         };
         if let Err(failure) = invoke(FUNCTIONS[function], &bytes, context) {
             prop_assert!(failure.status == 500 || failure.status == 404);
