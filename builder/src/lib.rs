@@ -29,7 +29,6 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 mod detect;
-pub mod duration;
 mod environment;
 mod error;
 mod exit;

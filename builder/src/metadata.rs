@@ -1,6 +1,7 @@
 //! metadata.json of a chaincode package: its type and label, and which types this builder takes.
 //! Reads and writes bytes; opens no file.
 
+pub use fabric_primitives::package::is_label;
 use serde_json::{Map, Value, json};
 
 use crate::error::BuilderError;
@@ -64,12 +65,6 @@ fn text(name: &str, value: Value) -> Result<String, BuilderError> {
     }
 }
 
-/// Whether every peer takes this label: an ASCII letter or digit, then those and `_ . + -`.
-pub fn is_label(label: &str) -> bool {
-    label.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && label.chars().all(|c| c.is_ascii_alphanumeric() || "_.+-".contains(c))
-}
-
 /// The package types that a builder takes, compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Types(Vec<String>);
@@ -109,16 +104,6 @@ impl Types {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_are_those_of_the_peer() {
-        for label in ["a", "basic_1.0", "0+x-y"] {
-            assert!(is_label(label), "{label}");
-        }
-        for label in ["", "_a", "a b", "a/b", "é", "a\n"] {
-            assert!(!is_label(label), "{label:?}");
-        }
-    }
 
     #[test]
     fn more_types_by_configuration() {

@@ -7,10 +7,11 @@ use crate::network::builder::on_this_machine;
 use crate::options::{E2eOptions, FabricOptions, Keep, NetworkOptions, RuntimeChoice, TlsMode};
 use crate::runtime::kubernetes::KubernetesOptions;
 use crate::runtime::{REACHED, ServerSource};
-use crate::server::{Address, Server, is_program};
+use crate::server::{Address, Server};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
 use fabric_network::topology::{Consensus, NodeKind, Topology};
+use fabric_primitives::program;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -367,7 +368,11 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
-    is_program(path).map_err(|reason| OptionError::Program { option, path: path.to_owned(), reason })
+    program::check(path).map_err(|reason| OptionError::Program {
+        option,
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    })
 }
 
 /// The external builder that is given, or that this machine has.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fabric_network::couchdb::CouchDb;
+use fabric_primitives::program;
 
 use crate::cleanup::cluster::Cluster;
 use crate::network::choice::{DEFAULT_FABRIC, describe, process};
@@ -67,22 +68,18 @@ const RELEASE: [&str; 3] = ["configtxgen", "configtxlator", "osnadmin"];
 fn has_tools(tools: &[&str], directory: Option<&Path>) -> Result<(), String> {
     let directories: Vec<PathBuf> = match directory {
         Some(directory) => vec![directory.to_owned(), directory.join("bin")],
-        None => on_path(),
+        None => program::directories("PATH"),
     };
-    let is_there = |tool: &&str| directories.iter().any(|directory| directory.join(tool).is_file());
+    let is_there = |tool: &&str| program::find(tool, &directories, Path::is_file).is_some();
     let missing: Vec<&str> = tools.iter().copied().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() { Ok(()) } else { Err(format!("there is no {}", missing.join(", "))) }
-}
-
-fn on_path() -> Vec<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
 }
 
 /// Where our own tests have Node.js and the packages of npm.
 fn node_for_tests() -> Result<String, String> {
     const VARIABLE: &str = "NODE_PROJECT";
     let project = PathBuf::from(std::env::var_os(VARIABLE).ok_or_else(|| format!("{VARIABLE} is not set"))?);
-    if !on_path().iter().any(|directory| directory.join("node").is_file()) {
+    if program::find("node", &program::directories("PATH"), Path::is_file).is_none() {
         return Err("there is no node on PATH".to_owned());
     }
     let packages = ["@hyperledger/fabric-gateway", "@grpc/grpc-js", "fabric-shim"];

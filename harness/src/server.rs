@@ -4,12 +4,12 @@
 use crate::check::definition::ChaincodeSection;
 use crate::options::TlsMode;
 use crate::runtime::ServerSource;
+use fabric_primitives::program;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::Spanned;
@@ -306,7 +306,7 @@ impl ServerSection {
         let mut arguments = arguments.map(Spanned::into_inner).unwrap_or_default();
         let (source, at) = if let Some(program) = program {
             let path = absolute(program.as_ref());
-            is_program(&path).map_err(|what| mistake(&program, format!("program {}: {what}", path.display())))?;
+            program::check(&path).map_err(|what| mistake(&program, format!("program {}: {what}", path.display())))?;
             (ServerSource::Program(path), program.span().start)
         } else if let Some(command) = command {
             let at = command.span().start;
@@ -347,26 +347,13 @@ fn first_word(command: &[Template], directory: &Path) -> Result<PathBuf, String>
     let word = word.ok_or("the command's first word is a program, and has no ${…}")?;
     if word.contains('/') {
         let path = directory.join(&word);
-        return is_program(&path).map(|()| path.clone()).map_err(|what| format!("{}: {what}", path.display()));
+        return program::check(&path).map(|()| path.clone()).map_err(|what| format!("{}: {what}", path.display()));
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|place| place.join(&word)).find(|path| is_program(path).is_ok());
+    let found = program::find(&word, &program::directories("PATH"), program::is_program);
     // A relative entry of PATH is relative to where this program is.
     found
         .and_then(|path| std::path::absolute(path).ok())
         .ok_or_else(|| format!("there is no program {word} on PATH; for one of the `directory` write ./{word}"))
-}
-
-/// Whether it is a file that can be executed; else what is wrong.
-pub(crate) fn is_program(path: &Path) -> Result<(), String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("not a file".to_owned());
-    }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Err("not executable; give it the permission by chmod +x".to_owned());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

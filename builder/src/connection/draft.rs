@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use fabric_primitives::duration;
 use serde_json::{Map, Number, Value};
 
 use super::{FILE, Field};
-use crate::duration;
 use crate::finding::Finding;
 use crate::json;
 

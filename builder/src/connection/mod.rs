@@ -8,13 +8,13 @@ mod resolve;
 
 use std::fmt;
 
+use fabric_primitives::duration;
 use serde_json::{Map, Value};
 
 pub use draft::Draft;
 pub(crate) use draft::text as text_of_value;
 pub use resolve::{Resolved, resolve};
 
-use crate::duration;
 use crate::json;
 
 /// The file's name, in a package, a build and a release.

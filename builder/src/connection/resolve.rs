@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use fabric_primitives::duration;
+
 use super::{Connection, DEFAULT_DIAL_TIMEOUT, Draft, FILE, Field};
 use crate::address;
-use crate::duration;
 use crate::environment::{Environment, Override};
 use crate::finding::{Finding, Severity, quoted, quoted_whole};
 use crate::template::Templates;
@@ -136,8 +137,9 @@ impl Resolver<'_> {
                 self.error(&from, Field::DialTimeout, quoted(&text), expected);
                 text
             }
-            Err(expected) => {
-                self.error(&from, Field::DialTimeout, quoted(&text), expected.to_string());
+            Err(_) => {
+                let expected = "a number with a unit of ns, us, ms, s, m or h, such as \"3s\" or \"1m30s\"";
+                self.error(&from, Field::DialTimeout, quoted(&text), expected);
                 text
             }
         }

@@ -7,14 +7,13 @@ mod inspect;
 mod read;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
-use sha2::{Digest, Sha256};
 
 pub use contents::Contents;
+pub use fabric_primitives::package::package_id;
 pub use read::{MAX_PACKAGE, Opened};
 
 use crate::connection::{self, Connection};
@@ -107,23 +106,6 @@ pub const MAX_SETTING: u64 = tree::MAX_CONNECTION;
 /// When it can't be read, is another kind of file, or larger.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     tree::read_trusted(path, limit)
-}
-
-/// The ID under which a peer knows a package: its label and the SHA-256 of its bytes.
-///
-/// ```
-/// assert_eq!(
-///     ccaas_builder::package::package_id("basic_1.0", b""),
-///     "basic_1.0:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-/// );
-/// ```
-pub fn package_id(label: &str, bytes: &[u8]) -> String {
-    let mut id = format!("{label}:");
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string does not fail.
-        let _ = write!(id, "{byte:02x}");
-    }
-    id
 }
 
 fn archive<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Vec<u8>, PackageError> {

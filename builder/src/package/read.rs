@@ -14,7 +14,7 @@ use crate::metadata::{self, Metadata};
 use crate::tree;
 
 /// Most bytes of a package: what a peer takes in one message.
-pub const MAX_PACKAGE: u64 = 100 * 1024 * 1024;
+pub const MAX_PACKAGE: u64 = fabric_primitives::limits::MAX_MESSAGE_BYTES as u64;
 /// Most bytes of all files in a package.
 const MAX_CONTENT: u64 = 128 * 1024 * 1024;
 /// Most files in a package.

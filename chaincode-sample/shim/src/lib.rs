@@ -60,9 +60,7 @@ pub use stub::{
 };
 pub use tls::{TlsError, TlsFiles};
 
-/// The largest message in either direction, in bytes: 100 MiB, as in
-/// fabric-chaincode-go (`shim/internal`).
-pub const MAX_MESSAGE_BYTES: usize = 100 * 1024 * 1024;
+pub use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 
 /// Compiles what the documentation shows.
 #[cfg(doctest)]

@@ -7,19 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use fabric_primitives::limits::NONCE_BYTES;
+use fabric_primitives::signature::{KeyError, SignError, SigningKey};
 use fabric_protos::common::SignatureHeader;
 use fabric_protos::msp::SerializedIdentity;
-use p256::SecretKey;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
-use p256::pkcs8::DecodePrivateKey as _;
 use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use sha2::{Digest as _, Sha256};
-
-/// Bytes of a nonce, as Fabric makes it (`common/crypto/random.go`).
-pub const NONCE_LENGTH: usize = 24;
 
 /// Why a node can't sign.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +25,9 @@ pub enum SignerError {
         msp_id: String,
         /// What the parser found.
         #[source]
-        source: p256::pkcs8::Error,
+        source: KeyError,
     },
-    /// The key is refused, or the system gives no random bytes.
+    /// The system gives no random bytes.
     #[error("{msp_id} can't sign: {cause}")]
     Crypto {
         /// MSP of the identity.
@@ -64,11 +58,11 @@ impl Randomness {
     ///
     /// When the system gives no random bytes.
     pub fn nonce(&self) -> Result<Vec<u8>, String> {
-        let mut nonce = vec![0; NONCE_LENGTH];
+        let mut nonce = vec![0; NONCE_BYTES];
         if let Some(seeded) = &self.0 {
             let (seed, count) = (seeded.0, seeded.1.fetch_add(1, Ordering::Relaxed));
             let digest = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(count.to_be_bytes()).finalize();
-            nonce.copy_from_slice(&digest[..NONCE_LENGTH]);
+            nonce.copy_from_slice(&digest[..NONCE_BYTES]);
         } else {
             SystemRandom::new().fill(&mut nonce).map_err(|failed| failed.to_string())?;
         }
@@ -84,17 +78,8 @@ struct Inner {
     msp_id: String,
     certificate_pem: String,
     identity: Bytes,
-    key: Key,
-    public_key: Vec<u8>,
+    key: SigningKey,
     randomness: Randomness,
-    system: SystemRandom,
-}
-
-enum Key {
-    /// Another signature each time, in 0.03 ms.
-    Fast(EcdsaKeyPair),
-    /// The same signature of the same message (RFC 6979), in 0.2 ms.
-    Repeatable(SigningKey),
 }
 
 impl Signer {
@@ -111,30 +96,15 @@ impl Signer {
         key_pem: &str,
         randomness: Randomness,
     ) -> Result<Self, SignerError> {
-        let secret = SecretKey::from_pkcs8_pem(key_pem)
-            .map_err(|source| SignerError::PrivateKey { msp_id: msp_id.to_owned(), source })?;
-        let system = SystemRandom::new();
-        let key = if randomness.is_seeded() {
-            Key::Repeatable(SigningKey::from(&secret))
-        } else {
-            EcdsaKeyPair::from_private_key_and_public_key(
-                &ECDSA_P256_SHA256_ASN1_SIGNING,
-                &secret.to_bytes(),
-                secret.public_key().to_sec1_bytes().as_ref(),
-                &system,
-            )
-            .map(Key::Fast)
-            .map_err(|rejected| crypto_error(msp_id, &rejected))?
-        };
+        let from_pem = if randomness.is_seeded() { SigningKey::deterministic_from_pem } else { SigningKey::from_pem };
+        let key = from_pem(key_pem).map_err(|source| SignerError::PrivateKey { msp_id: msp_id.to_owned(), source })?;
         let identity = SerializedIdentity { mspid: msp_id.to_owned(), id_bytes: certificate_pem.into() };
         Ok(Self(Arc::new(Inner {
             msp_id: msp_id.to_owned(),
             certificate_pem: certificate_pem.to_owned(),
             identity: identity.encode_to_vec().into(),
             key,
-            public_key: secret.public_key().to_sec1_bytes().into_vec(),
             randomness,
-            system,
         })))
     }
 
@@ -160,17 +130,10 @@ impl Signer {
     ///
     /// [`SignerError::Crypto`] when the system gives no random bytes.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
-        let failed = |cause: &dyn fmt::Display| crypto_error(&self.0.msp_id, cause);
-        let signature = match &self.0.key {
-            Key::Fast(key) => {
-                let der = key.sign(&self.0.system, message).map_err(|unspecified| failed(&unspecified))?;
-                Signature::from_der(der.as_ref()).map_err(|malformed| failed(&malformed))?
-            }
-            Key::Repeatable(key) => key.try_sign(message).map_err(|refused| failed(&refused))?,
-        };
-        let signature = signature.normalize_s().to_der().as_bytes().to_vec();
+        let failed = |cause: SignError| SignerError::Crypto { msp_id: self.0.msp_id.clone(), cause: cause.to_string() };
+        let signature = self.0.key.sign(message).map_err(failed)?;
         // The nodes of this process need not verify each other's.
-        crate::msp::remember_own(&self.0.public_key, message, &signature);
+        crate::msp::remember_own(self.0.key.public_key(), message, &signature);
         Ok(signature)
     }
 
@@ -193,7 +156,7 @@ impl Signer {
         match &self.0.randomness.0 {
             Some(seeded) => {
                 let digest = Sha256::new().chain_update(seeded.0.to_be_bytes()).chain_update(&self.0.identity);
-                Ok(digest.chain_update(contents).finalize()[..NONCE_LENGTH].to_vec())
+                Ok(digest.chain_update(contents).finalize()[..NONCE_BYTES].to_vec())
             }
             None => self.nonce(),
         }
@@ -215,15 +178,13 @@ impl fmt::Debug for Signer {
     }
 }
 
-fn crypto_error(msp_id: &str, cause: &dyn fmt::Display) -> SignerError {
-    SignerError::Crypto { msp_id: msp_id.to_owned(), cause: cause.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use p256::ecdsa::VerifyingKey;
+    use p256::SecretKey;
     use p256::ecdsa::signature::Verifier as _;
+    use p256::ecdsa::{Signature, VerifyingKey};
+    use p256::pkcs8::DecodePrivateKey as _;
 
     fn signers(seed: Option<u64>) -> (Signer, Signer, VerifyingKey) {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
@@ -253,7 +214,7 @@ mod tests {
         let [first, second] = nonces(&one);
         assert_eq!(nonces(&two), [first.clone(), second.clone()]);
         assert_ne!(first, second);
-        assert_eq!(first.len(), NONCE_LENGTH);
+        assert_eq!(first.len(), NONCE_BYTES);
         let (one, two, _) = signers(None);
         assert_ne!(one.sign(b"x").unwrap(), two.sign(b"x").unwrap());
         assert_ne!(one.nonce().unwrap(), two.nonce().unwrap());

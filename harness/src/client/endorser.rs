@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::protos::endorser_client::EndorserClient;
 use fabric_protos::protos::{ProposalResponse, Response};
 use futures::future::try_join_all;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::error::ClientError;
 use super::proposal::{Invocation, Proposal, Transaction};
 use super::signer::Signer;
-use super::transport::{MAX_MESSAGE_SIZE, Node};
+use super::transport::Node;
 use crate::report::messages::{Content, Journal, Party, decode};
 
 /// A connected peer and the identity that asks. Cheap to clone.
@@ -71,8 +72,8 @@ impl PeerClient {
         deadline: Instant,
     ) -> Result<ProposalResponse, ClientError> {
         let mut client = EndorserClient::new(self.node.channel())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE);
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let call = client.process_proposal(proposal.signed.clone());
         let call = self.node.call(operation, deadline, call);
         let told =

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::gateway::gateway_client::GatewayClient;
 use fabric_protos::gateway::{
     CommitStatusRequest, EndorseRequest, EndorseResponse, EvaluateRequest, EvaluateResponse, SignedCommitStatusRequest,
@@ -20,7 +21,7 @@ use tonic::transport::Channel;
 use super::endorser::PeerClient;
 use super::error::ClientError;
 use super::proposal::{Invocation, Proposal, Transaction};
-use super::transport::{MAX_MESSAGE_SIZE, timed_out};
+use super::transport::timed_out;
 use crate::report::messages::decode;
 use crate::wait::{self, Poll};
 
@@ -291,8 +292,8 @@ impl PeerClient {
 
     pub(super) fn gateway(&self) -> GatewayClient<Channel> {
         GatewayClient::new(self.node.channel())
-            .max_decoding_message_size(MAX_MESSAGE_SIZE)
-            .max_encoding_message_size(MAX_MESSAGE_SIZE)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 

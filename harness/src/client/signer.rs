@@ -8,18 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fabric_network::identity::Validity;
+use fabric_primitives::limits::NONCE_BYTES;
+use fabric_primitives::signature::{KeyError, SigningKey};
+use fabric_primitives::transaction::transaction_id;
 use fabric_protos::msp::SerializedIdentity;
-use p256::SecretKey;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{Signature, SigningKey};
-use p256::pkcs8::DecodePrivateKey as _;
 use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use sha2::{Digest as _, Sha256};
-
-/// Bytes of a nonce, as Fabric's own clients make it.
-pub const NONCE_LENGTH: usize = 24;
 
 /// Why an identity cannot sign.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +26,7 @@ pub enum SignerError {
         msp_id: String,
         /// What the parser found.
         #[source]
-        source: p256::pkcs8::Error,
+        source: KeyError,
     },
     /// The text given as certificate is none.
     #[error("the certificate of {msp_id} is not PEM: there is no `BEGIN CERTIFICATE` in it")]
@@ -39,12 +34,12 @@ pub enum SignerError {
         /// MSP of the identity.
         msp_id: String,
     },
-    /// ring refuses the key, or the system gives no random bytes.
+    /// The system gives no random bytes.
     #[error("{msp_id} cannot sign: {cause}")]
     Crypto {
         /// MSP of the identity.
         msp_id: String,
-        /// ring's word for it; it says no more than this.
+        /// The library's error, which has no details.
         cause: String,
     },
 }
@@ -53,9 +48,8 @@ pub enum SignerError {
 pub struct Signer {
     msp_id: String,
     creator: Vec<u8>,
-    key: EcdsaKeyPair,
-    random: SystemRandom,
-    seeded: Option<(Arc<Seed>, SigningKey)>,
+    key: SigningKey,
+    seed: Option<Arc<Seed>>,
 }
 
 /// What the signers of a run draw by lot and read from the clock, the same in each run: each identity
@@ -70,7 +64,7 @@ pub struct Seed {
 /// A fresh nonce, the transaction id that belongs to it, and the time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionContext {
-    /// [`NONCE_LENGTH`] random bytes.
+    /// [`NONCE_BYTES`] random bytes.
     pub nonce: Vec<u8>,
     /// When the transaction was begun.
     pub time: SystemTime,
@@ -90,7 +84,7 @@ impl Seed {
         *count += 1;
         let digest = Sha256::new().chain_update(self.number.to_be_bytes()).chain_update(count.to_be_bytes());
         let digest = digest.chain_update(creator).finalize();
-        (digest[..NONCE_LENGTH].to_vec(), Validity::fixed().not_before + Duration::from_secs(*count))
+        (digest[..NONCE_BYTES].to_vec(), Validity::fixed().not_before + Duration::from_secs(*count))
     }
 }
 
@@ -101,24 +95,7 @@ impl Signer {
     /// [`SignerError`] when one of the two is not what it should be. That they belong together is
     /// not checked: a peer answers `creator's signature over the proposal is not valid`.
     pub fn new(msp_id: &str, certificate_pem: &str, key_pem: &str) -> Result<Self, SignerError> {
-        if !certificate_pem.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(SignerError::Certificate { msp_id: msp_id.to_owned() });
-        }
-        let secret = SecretKey::from_pkcs8_pem(key_pem)
-            .map_err(|source| SignerError::PrivateKey { msp_id: msp_id.to_owned(), source })?;
-        let random = SystemRandom::new();
-        // p256 reads the key and knows low-S; ring signs, in 0.05 ms in any build. p256 needs 5 ms
-        // without optimization and 0.5 ms when only its own crates are optimized, and a run signs a
-        // dozen times.
-        let key = EcdsaKeyPair::from_private_key_and_public_key(
-            &ECDSA_P256_SHA256_ASN1_SIGNING,
-            &secret.to_bytes(),
-            secret.public_key().to_sec1_bytes().as_ref(),
-            &random,
-        )
-        .map_err(|rejected| crypto_error(msp_id, &rejected))?;
-        let identity = SerializedIdentity { mspid: msp_id.to_owned(), id_bytes: certificate_pem.into() };
-        Ok(Self { msp_id: msp_id.to_owned(), creator: identity.encode_to_vec(), key, random, seeded: None })
+        Self::with_key(msp_id, certificate_pem, SigningKey::from_pem(key_pem))
     }
 
     /// As [`new`](Self::new); what the identity does is the same in each run. All signers of a run
@@ -127,9 +104,17 @@ impl Signer {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn seeded(msp_id: &str, certificate_pem: &str, key_pem: &str, seed: Arc<Seed>) -> Result<Self, SignerError> {
-        let secret = SecretKey::from_pkcs8_pem(key_pem)
-            .map_err(|source| SignerError::PrivateKey { msp_id: msp_id.to_owned(), source })?;
-        Ok(Self { seeded: Some((seed, secret.into())), ..Self::new(msp_id, certificate_pem, key_pem)? })
+        let key = SigningKey::deterministic_from_pem(key_pem);
+        Ok(Self { seed: Some(seed), ..Self::with_key(msp_id, certificate_pem, key)? })
+    }
+
+    fn with_key(msp_id: &str, certificate_pem: &str, key: Result<SigningKey, KeyError>) -> Result<Self, SignerError> {
+        if !certificate_pem.contains("-----BEGIN CERTIFICATE-----") {
+            return Err(SignerError::Certificate { msp_id: msp_id.to_owned() });
+        }
+        let key = key.map_err(|source| SignerError::PrivateKey { msp_id: msp_id.to_owned(), source })?;
+        let identity = SerializedIdentity { mspid: msp_id.to_owned(), id_bytes: certificate_pem.into() };
+        Ok(Self { msp_id: msp_id.to_owned(), creator: identity.encode_to_vec(), key, seed: None })
     }
 
     /// MSP id of the identity.
@@ -148,14 +133,7 @@ impl Signer {
     /// # Errors
     /// [`SignerError::Crypto`] when the system gives no random bytes.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
-        let failed = |failed: &dyn std::fmt::Display| crypto_error(&self.msp_id, failed);
-        let signature: Signature = if let Some((_, key)) = &self.seeded {
-            key.try_sign(message).map_err(|refused| failed(&refused))?
-        } else {
-            let signature = self.key.sign(&self.random, message).map_err(|unspecified| failed(&unspecified))?;
-            Signature::from_der(signature.as_ref()).map_err(|malformed| failed(&malformed))?
-        };
-        Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+        self.key.sign(message).map_err(|failed| crypto_error(&self.msp_id, &failed))
     }
 
     /// A nonce, transaction id and time for one proposal.
@@ -163,11 +141,11 @@ impl Signer {
     /// # Errors
     /// [`SignerError::Crypto`] when the system gives no random bytes.
     pub fn transaction_context(&self) -> Result<TransactionContext, SignerError> {
-        let (nonce, time) = if let Some((seed, _)) = &self.seeded {
+        let (nonce, time) = if let Some(seed) = &self.seed {
             seed.next(&self.creator)
         } else {
-            let mut nonce = vec![0; NONCE_LENGTH];
-            self.random.fill(&mut nonce).map_err(|failed| crypto_error(&self.msp_id, &failed))?;
+            let mut nonce = vec![0; NONCE_BYTES];
+            SystemRandom::new().fill(&mut nonce).map_err(|failed| crypto_error(&self.msp_id, &failed))?;
             (nonce, SystemTime::now())
         };
         let transaction_id = transaction_id(&nonce, &self.creator);
@@ -185,16 +163,14 @@ fn crypto_error(msp_id: &str, failed: &dyn std::fmt::Display) -> SignerError {
     SignerError::Crypto { msp_id: msp_id.to_owned(), cause: failed.to_string() }
 }
 
-fn transaction_id(nonce: &[u8], creator: &[u8]) -> String {
-    hex::encode(Sha256::new().chain_update(nonce).chain_update(creator).finalize())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::tests::identity;
-    use p256::ecdsa::VerifyingKey;
+    use p256::SecretKey;
     use p256::ecdsa::signature::Verifier as _;
+    use p256::ecdsa::{Signature, VerifyingKey};
+    use p256::pkcs8::DecodePrivateKey as _;
 
     #[test]
     fn signatures_verify_and_are_the_lower_of_the_two_that_would() {
@@ -217,14 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_id_is_the_digest_of_nonce_and_creator() {
-        // SHA-256 of "abc", the example of FIPS 180-2.
-        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(transaction_id(b"a", b"bc"), expected);
-
+    fn each_transaction_has_its_own_nonce_and_the_id_of_nonce_and_creator() {
         let (signer, _) = identity();
         let [one, two] = [(); 2].map(|()| signer.transaction_context().unwrap());
-        assert_eq!(one.nonce.len(), NONCE_LENGTH);
+        assert_eq!(one.nonce.len(), NONCE_BYTES);
         assert_ne!(one.nonce, two.nonce);
         assert_eq!(one.transaction_id, transaction_id(&one.nonce, signer.creator()));
     }

@@ -17,10 +17,6 @@ use super::error::{ClientError, cause};
 use crate::runtime::Endpoint;
 use crate::wait::{TimedOut, WaitError};
 
-/// Largest message in either direction, as Fabric's own servers and clients have it
-/// (`peer.maxRecvMsgSize`).
-pub const MAX_MESSAGE_SIZE: usize = 100 * 1024 * 1024;
-
 /// How long TCP and TLS together may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -9,8 +9,9 @@ use crate::options::{NetworkOptions, RuntimeChoice, TlsMode};
 use crate::plan::NetworkPlan;
 use crate::report::evidence::Evidence;
 use crate::report::timeline::Timeline;
+use fabric_primitives::program;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Variable with the path of the external builder.
@@ -105,7 +106,7 @@ impl NetworkBuilder {
 
 /// The program that `CCAAS_BUILDER` names, or that is on PATH.
 pub(crate) fn on_this_machine() -> Option<PathBuf> {
-    let on_path = || env::split_paths(&env::var_os("PATH")?).map(|path| path.join(BUILDER)).find(|path| path.is_file());
+    let on_path = || program::find(BUILDER, &program::directories("PATH"), Path::is_file);
     let named = env::var_os(BUILDER_VARIABLE).filter(|value| !value.is_empty());
     named.map(PathBuf::from).or_else(on_path)
 }

@@ -2,6 +2,9 @@
 
 use std::time::SystemTime;
 
+use fabric_primitives::block::data_hash;
+use fabric_primitives::limits::NONCE_BYTES;
+use fabric_primitives::transaction::transaction_id;
 use fabric_protos::common::{
     Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Config, ConfigEnvelope, ConfigGroup, Envelope, Header,
     HeaderType, LastConfig, Metadata, OrdererBlockMetadata, Payload, SignatureHeader,
@@ -15,9 +18,6 @@ use super::error::ChannelError;
 /// What Fabric writes into the header of a genesis block (`common/genesis/genesis.go`).
 const HEADER_VERSION: i32 = 1;
 
-/// How long Fabric makes a nonce, in bytes.
-const NONCE_LENGTH: usize = 24;
-
 /// The encoded genesis block.
 ///
 /// Fabric draws a random nonce. Here it is taken from the configuration, so that the block is
@@ -26,13 +26,13 @@ pub(super) fn genesis(channel: &str, created: SystemTime, configuration: ConfigG
     let timestamp = timestamp(created)?;
     let config = Config { sequence: 0, channel_group: Some(configuration) };
     let data = ConfigEnvelope { config: Some(config), last_update: None }.encode_to_vec();
-    let nonce = Sha256::digest(&data)[..NONCE_LENGTH].to_vec();
+    let nonce = Sha256::digest(&data)[..NONCE_BYTES].to_vec();
     let channel_header = ChannelHeader {
         r#type: HeaderType::Config.into(),
         version: HEADER_VERSION,
         timestamp: Some(timestamp),
         channel_id: channel.to_owned(),
-        tx_id: hex::encode(Sha256::digest(&nonce)),
+        tx_id: transaction_id(&nonce, &[]),
         ..ChannelHeader::default()
     };
     let header = Header {
@@ -42,11 +42,7 @@ pub(super) fn genesis(channel: &str, created: SystemTime, configuration: ConfigG
     let payload = Payload { header: Some(header), data }.encode_to_vec();
     let envelope = Envelope { payload, signature: Vec::new() }.encode_to_vec();
     let block = Block {
-        header: Some(BlockHeader {
-            number: 0,
-            previous_hash: Vec::new(),
-            data_hash: Sha256::digest(&envelope).to_vec(),
-        }),
+        header: Some(BlockHeader { number: 0, previous_hash: Vec::new(), data_hash: data_hash([&envelope]).to_vec() }),
         data: Some(BlockData { data: vec![envelope] }),
         metadata: Some(BlockMetadata { metadata: metadata() }),
     };

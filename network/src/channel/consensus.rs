@@ -1,5 +1,6 @@
 //! The values that say how the orderers agree: `ConsensusType`, and `Orderers` with BFT.
 
+use fabric_primitives::duration::format_std;
 use fabric_protos::common::{Consenter, Orderers};
 use fabric_protos::etcdraft::{self, ConfigMetadata};
 use fabric_protos::orderer::ConsensusType;
@@ -7,14 +8,13 @@ use fabric_protos::orderer::consensus_type::State;
 use fabric_protos::smartbft;
 use prost::Message;
 
-use super::go_duration::go_duration;
 use super::input::{Consensus, OrderingInput};
 use crate::topology::Batch;
 
 /// The value `ConsensusType`, with the protocol's own options as metadata.
 pub(super) fn consensus_type(ordering: &OrderingInput) -> ConsensusType {
     let (name, metadata) = match ordering.consensus {
-        Consensus::Etcdraft { tick } => ("etcdraft", raft_metadata(ordering, go_duration(tick)).encode_to_vec()),
+        Consensus::Etcdraft { tick } => ("etcdraft", raft_metadata(ordering, format_std(tick)).encode_to_vec()),
         Consensus::Bft => ("BFT", bft_options(&ordering.batch).encode_to_vec()),
     };
     ConsensusType { r#type: name.to_owned(), metadata, state: State::Normal.into() }
@@ -60,7 +60,7 @@ fn bft_options(batch: &Batch) -> smartbft::Options {
     smartbft::Options {
         request_batch_max_count: batch.max_messages.into(),
         request_batch_max_bytes: batch.absolute_max_bytes.into(),
-        request_batch_max_interval: go_duration(batch.timeout),
+        request_batch_max_interval: format_std(batch.timeout),
         incoming_message_buffer_size: 200,
         request_pool_size: 100_000,
         request_forward_timeout: "2s".to_owned(),

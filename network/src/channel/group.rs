@@ -1,5 +1,6 @@
 //! The tree of configuration groups, from the channel down to the organizations.
 
+use fabric_primitives::duration::format_std;
 use fabric_protos::common::{
     BlockDataHashingStructure, Capabilities, Capability, ConfigGroup, ConfigPolicy, ConfigValue, HashingAlgorithm,
     OrdererAddresses, Policy,
@@ -8,7 +9,6 @@ use fabric_protos::orderer::{BatchSize, BatchTimeout, ChannelRestrictions};
 use fabric_protos::protos::{AcLs, AnchorPeer, AnchorPeers, ApiResource};
 use prost::Message;
 
-use super::go_duration::go_duration;
 use super::input::{ChannelInput, Consensus, OrderingInput, OrganizationInput};
 use super::{consensus, msp, policy};
 use crate::topology::Rule;
@@ -79,7 +79,7 @@ fn ordering(ordering: &OrderingInput) -> ConfigGroup {
                 preferred_max_bytes: batch.preferred_max_bytes,
             },
         )
-        .value("BatchTimeout", &BatchTimeout { timeout: go_duration(batch.timeout) })
+        .value("BatchTimeout", &BatchTimeout { timeout: format_std(batch.timeout) })
         .value("ChannelRestrictions", &ChannelRestrictions { max_count: 0 })
         .value("Capabilities", &capabilities(ORDERER))
         .group(&ordering.name, ordering_organization(ordering));

@@ -22,7 +22,6 @@
 mod block;
 mod consensus;
 mod error;
-mod go_duration;
 mod group;
 mod input;
 mod msp;

@@ -4,9 +4,8 @@
 //! high one, which then differ from what was issued (`msp/cert.go`). So these keys sign with a low S
 //! from the start.
 
+use fabric_primitives::signature::{self, low_s};
 use p256::SecretKey;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{self, Signature};
 use p256::pkcs8::{EncodePrivateKey as _, LineEnding};
 use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
 use sha2::{Digest as _, Sha256};
@@ -34,7 +33,9 @@ impl Keys {
         let secret = seeded(seed, owner);
         let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
         let pair = KeyPair::from_pem(&pem)?;
-        Ok((LowS { pair, repeatable: Some(secret.into()) }, PrivateKey::from_pem(pem.as_str())))
+        let repeatable = signature::SigningKey::deterministic_from_pem(&pem);
+        let repeatable = repeatable.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        Ok((LowS { pair, repeatable: Some(repeatable) }, PrivateKey::from_pem(pem.as_str())))
     }
 }
 
@@ -54,7 +55,7 @@ fn seeded(seed: u64, owner: &str) -> SecretKey {
 pub(super) struct LowS {
     pair: KeyPair,
     /// Signs as RFC 6979 has it.
-    repeatable: Option<ecdsa::SigningKey>,
+    repeatable: Option<signature::SigningKey>,
 }
 
 impl LowS {
@@ -76,10 +77,10 @@ impl PublicKeyData for LowS {
 
 impl SigningKey for LowS {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature: Signature = match &self.repeatable {
-            Some(key) => key.try_sign(message).map_err(|_| rcgen::Error::RemoteKeyError)?,
-            None => Signature::from_der(&self.pair.sign(message)?).map_err(|_| rcgen::Error::RemoteKeyError)?,
+        let signature = match &self.repeatable {
+            Some(key) => key.sign(message),
+            None => low_s(&self.pair.sign(message)?),
         };
-        Ok(signature.normalize_s().to_der().as_bytes().to_vec())
+        signature.map_err(|_| rcgen::Error::RemoteKeyError)
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
+
 use super::template::{fill, quoted};
 use super::{RenderOptions, environment, path_text, readiness};
 use crate::identity::node_directory;
@@ -31,6 +33,7 @@ pub(super) fn orderer_yaml(node: &NodeRef<'_>, at: &NodePlacement, options: &Ren
             ("operations_address", listen(at.ports.operations)),
             ("ledger_dir", below_data("ledger")),
             ("wal_dir", below_data("consensus/wal")),
+            ("max_message", MAX_MESSAGE_BYTES.to_string()),
             ("snapshot_dir", below_data("consensus/snapshot")),
         ],
     )

@@ -13,16 +13,15 @@ use std::time::{Duration, Instant};
 use fabric_network::bundle::Bundle;
 use fabric_network::node::NodeSpec;
 use fabric_network::release::Release;
+use fabric_primitives::program::{directories, find};
 
 /// How long anything may take. Each step takes milliseconds; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program of Fabric's.
 pub(crate) fn program(name: &str) -> PathBuf {
-    let directories = std::env::var_os("FABRIC_BIN").or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-    std::env::split_paths(&directories)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
+    let variable = if std::env::var_os("FABRIC_BIN").is_some() { "FABRIC_BIN" } else { "PATH" };
+    find(name, &directories(variable), Path::is_file)
         .unwrap_or_else(|| panic!("{name} is neither in FABRIC_BIN nor on PATH"))
 }
 

@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fabric_primitives::der::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, element};
 use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 
 use crate::NodeRole;
 
-const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const UTC_TIME: u8 = 0x17;
@@ -127,20 +124,7 @@ fn name_part(kind: u8, text: &str) -> Vec<u8> {
     der(SET, &[der(SEQUENCE, &pair)])
 }
 
-/// Tag, length, contents.
+/// An element of these contents.
 fn der(tag: u8, contents: &[Vec<u8>]) -> Vec<u8> {
-    let contents = contents.concat();
-    let length = contents.len().to_be_bytes();
-    let length: Vec<u8> = length.into_iter().skip_while(|byte| *byte == 0).collect();
-    let mut bytes = vec![tag];
-    match (contents.len(), length.len()) {
-        (0..128, _) => bytes.push(length.first().copied().unwrap_or_default()),
-        // At most eight bytes of length, so the sum cannot overflow.
-        (_, count) => {
-            bytes.push(0x80 | u8::try_from(count).unwrap_or_default());
-            bytes.extend(length);
-        }
-    }
-    bytes.extend(contents);
-    bytes
+    element(tag, &contents.concat())
 }

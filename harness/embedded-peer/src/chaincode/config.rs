@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fabric_network::release::Release;
+use fabric_primitives::duration;
 use fabric_protos::protos::ChaincodeAdditionalParams;
 use serde_json::Value;
 
@@ -187,9 +188,7 @@ impl Settings<'_> {
 
     /// Zero when it is absent or no duration; a number without a unit is nanoseconds.
     fn duration(&self, name: &str) -> Duration {
-        let text = self.text(name).unwrap_or_default();
-        let has_unit = text.contains(['n', 's', 'u', 'µ', 'm', 'h']);
-        let nanoseconds = if has_unit { go::parse_duration(&text).unwrap_or(0) } else { text.parse().unwrap_or(0) };
+        let nanoseconds = duration::parse_setting(&self.text(name).unwrap_or_default()).unwrap_or(0);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
     }
 

@@ -197,7 +197,7 @@ fn duration(members: &Map<String, Value>) -> Result<i64, String> {
         None => Ok(0),
         #[allow(clippy::cast_possible_truncation, reason = "nanoseconds; what is beyond the range is its end")]
         Some(Value::Number(number)) => Ok(number.as_f64().unwrap_or_default() as i64),
-        Some(Value::String(text)) => go::parse_duration(text).map_err(|error| error.to_string()),
+        Some(Value::String(text)) => fabric_primitives::duration::parse(text).map_err(|error| error.to_string()),
         Some(_) => Err("invalid duration".to_owned()),
     }
 }

@@ -4,17 +4,15 @@
 //! piece. Opens no connection.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::prost::Message;
-
-/// The largest message that a peer takes, as Fabric's.
-pub(super) const MAX_MESSAGE: usize = 100 * 1024 * 1024;
 
 pub(super) const HEADER: usize = 5;
 
 /// Why bytes are no message. The texts are those of Go's gRPC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("grpc: received message larger than max ({0} vs. {MAX_MESSAGE})")]
+    #[error("grpc: received message larger than max ({0} vs. {MAX_MESSAGE_BYTES})")]
     TooLarge(usize),
     #[error("grpc: compressed flag set with identity or empty encoding")]
     Compressed,
@@ -106,7 +104,7 @@ fn length(bytes: &[u8]) -> Option<Result<usize, FrameError>> {
     let [flag, length @ ..] = *header;
     let length = u32::from_be_bytes(length) as usize;
     Some(match flag {
-        0 if length > MAX_MESSAGE => Err(FrameError::TooLarge(length)),
+        0 if length > MAX_MESSAGE_BYTES => Err(FrameError::TooLarge(length)),
         0 => Ok(length),
         1 => Err(FrameError::Compressed),
         other => Err(FrameError::Format(other)),

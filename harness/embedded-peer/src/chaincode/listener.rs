@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::prost::Message;
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::chaincode_support_server::{ChaincodeSupport, ChaincodeSupportServer};
@@ -27,7 +28,6 @@ use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::config::ChaincodeConfig;
-use super::frame::MAX_MESSAGE;
 use super::handler::{Command, Handler, Settings};
 use super::registry::Registry;
 use crate::trace::{Direction, What};
@@ -83,8 +83,8 @@ impl Listener {
         }
         let service = Service { listener: this.clone(), settings, registry, stop: stop.clone() };
         let service = ChaincodeSupportServer::new(service)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let serving = server.add_service(service);
         tokio::spawn(async move {
             let until = stop.cancelled_owned();

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use fabric_primitives::package::{is_label, package_id};
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 
 use super::go;
 
@@ -161,11 +161,6 @@ impl Metadata {
     }
 }
 
-fn is_label(label: &str) -> bool {
-    label.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && label.chars().all(|character| character.is_ascii_alphanumeric() || "_.+-".contains(character))
-}
-
 /// That code.tar.gz can be read to its end: the peer looks for index definitions in it.
 fn check_archive(code: &[u8]) -> Result<(), String> {
     let mut archive = tar::Archive::new(limited(gzip(code)?));
@@ -225,11 +220,6 @@ impl<R: Read> Read for Limited<R> {
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(LimitReached))?;
         Ok(read)
     }
-}
-
-/// A package ID: the label, a colon, and the SHA-256 of the package in hexadecimal.
-pub fn package_id(label: &str, package: &[u8]) -> String {
-    format!("{label}:{}", hex::encode(Sha256::digest(package)))
 }
 
 /// An installed chaincode.

@@ -5,7 +5,6 @@
 //! for what, by resource, is in [`acl`].
 
 pub mod acl;
-mod duration;
 mod error;
 mod tree;
 mod update;

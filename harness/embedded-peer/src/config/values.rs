@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fabric_primitives::duration;
 use fabric_protos::common::{
     BlockDataHashingStructure, Capabilities as CapabilitiesValue, ConfigGroup, Consenter, HashingAlgorithm,
     OrdererAddresses, Orderers,
@@ -12,7 +13,7 @@ use fabric_protos::orderer::{BatchSize, BatchTimeout, ConsensusType};
 use fabric_protos::protos::{AcLs, AnchorPeers};
 use prost::Message;
 
-use super::{ConfigError, OrdererOrganization, Organization, duration};
+use super::{ConfigError, OrdererOrganization, Organization};
 use crate::msp::{MspError, MspManager};
 
 const APPLICATION: &str = "Application";
@@ -209,16 +210,18 @@ fn batch(group: &ConfigGroup) -> Result<BatchConfig, ConfigError> {
         )));
     }
     let timeout: BatchTimeout = value(group, "BatchTimeout")?;
-    let timeout = duration::parse(&timeout.timeout).map_err(|cause| {
-        let positive = cause.starts_with("Attempted");
-        let text = "Attempted to set the batch timeout to a invalid value: ";
-        ConfigError::value(if positive { cause } else { format!("{text}{cause}") })
+    let timeout = duration::parse(&timeout.timeout).map_err(|error| {
+        ConfigError::value(format!("Attempted to set the batch timeout to a invalid value: {error}"))
     })?;
+    if timeout <= 0 {
+        let text = "Attempted to set the batch timeout to a non-positive value";
+        return Err(ConfigError::value(format!("{text}: {}", duration::format(timeout))));
+    }
     Ok(BatchConfig {
         max_message_count: size.max_message_count,
         absolute_max_bytes: absolute,
         preferred_max_bytes: preferred,
-        timeout,
+        timeout: Duration::from_nanos(timeout.unsigned_abs()),
     })
 }
 

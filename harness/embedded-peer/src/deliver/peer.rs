@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::common::{Block, BlockMetadataIndex, ChannelHeader, Envelope, HeaderType, Payload, Status as Code};
 use fabric_protos::protos::deliver_response::Type;
 use fabric_protos::protos::deliver_server::{Deliver, DeliverServer};
@@ -21,15 +22,14 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Chain, Content, Node, Signed, answers};
 use crate::clock::Clock;
 use crate::orderer::service::client;
-use crate::peer::services::MAX_MESSAGE;
 use crate::peer::{Peer, PeerChannel};
 use crate::policy::SignedData;
 
 /// The Deliver services of a peer.
 pub(crate) fn service(peer: &Arc<Peer>) -> DeliverServer<impl Deliver> {
     DeliverServer::new(Service(Arc::clone(peer)))
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 struct Service(Arc<Peer>);

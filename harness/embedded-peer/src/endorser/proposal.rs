@@ -4,6 +4,7 @@
 //! is, and what the creator may do, is not asked here.
 
 use bytes::Bytes;
+use fabric_primitives::transaction::transaction_id;
 use fabric_protos::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
 use fabric_protos::protos::{
     ChaincodeHeaderExtension, ChaincodeInput, ChaincodeInvocationSpec, ChaincodeProposalPayload, Proposal,
@@ -170,11 +171,6 @@ impl Unpacked {
         }
         Ok(())
     }
-}
-
-/// The transaction ID of a nonce and a creator: lowercase hexadecimal SHA-256 (`protoutil/proputils.go`).
-pub fn transaction_id(nonce: &[u8], creator: &[u8]) -> String {
-    hex::encode(Sha256::new().chain_update(nonce).chain_update(creator).finalize())
 }
 
 /// Decodes a message that Fabric names `name` when it can't (`protoutil/unmarshalers.go`).

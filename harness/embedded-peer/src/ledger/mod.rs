@@ -49,7 +49,7 @@ pub use self::chain::{Location, StoredBlock, StoredTransaction, TransactionKind}
 pub use self::commit::Committed;
 pub use self::database::StateDatabase;
 pub use self::error::LedgerError;
-pub use self::hash::{data_hash, header_der, header_hash};
+pub use self::hash::{header_der, header_hash};
 pub use self::private::MissingPrivateData;
 pub use self::rows::{BATCH_SIZE, Batch, Page, Rows, TOTAL_QUERY_LIMIT};
 pub use self::sets::{CollectionSet, NamespaceSet, ReadWriteSets};

@@ -4,13 +4,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use fabric_primitives::der;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512};
 use x509_parser::parse_x509_certificate;
 use x509_parser::pem::parse_x509_pem;
 
-use super::der;
 use super::signature::{KeyKind, PublicKey, with_low_s};
 
 /// Why bytes are not a certificate.
@@ -122,8 +122,8 @@ impl Certificate {
         let (_, parsed) = parse_x509_certificate(&self.der).ok()?;
         let signature = with_low_s(&parsed.signature_value.data, issuer_key)?;
         let algorithm = outer_algorithm(&self.der, &parsed)?;
-        let bits = der::wrap(0x03, &[&[0], &*signature].concat());
-        Some(der::wrap(0x30, &[parsed.tbs_certificate.as_ref(), algorithm, &*bits].concat()))
+        let bits = der::element(der::BIT_STRING, &[&[0], &*signature].concat());
+        Some(der::element(der::SEQUENCE, &[parsed.tbs_certificate.as_ref(), algorithm, &*bits].concat()))
     }
 
     /// When it expires.
@@ -140,8 +140,8 @@ impl Certificate {
 
 /// The algorithm that stands beside the signature, between it and what is signed.
 fn outer_algorithm<'a>(der: &'a [u8], parsed: &X509Certificate<'_>) -> Option<&'a [u8]> {
-    let start = der::header_length(der)? + parsed.tbs_certificate.as_ref().len();
-    let bits = der::wrap(0x03, &[&[0], &*parsed.signature_value.data].concat());
+    let start = header_length(der)? + parsed.tbs_certificate.as_ref().len();
+    let bits = der::element(der::BIT_STRING, &[&[0], &*parsed.signature_value.data].concat());
     der.get(start..der.len().checked_sub(bits.len())?)
 }
 
@@ -184,4 +184,10 @@ impl Facts {
         }
         facts
     }
+}
+
+/// How long tag and length of an element are.
+fn header_length(element: &[u8]) -> Option<usize> {
+    let length = *element.get(1)?;
+    Some(if length < 0x80 { 2 } else { 2 + usize::from(length & 0x7f) })
 }

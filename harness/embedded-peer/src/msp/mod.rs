@@ -7,7 +7,6 @@
 
 mod certificate;
 mod chain;
-mod der;
 mod identity;
 mod local;
 mod principal;

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use fabric_primitives::der;
 use ring::digest::{Context, SHA256, digest};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
@@ -235,17 +236,8 @@ pub(super) fn with_low_s(signature: &[u8], signer: KeyKind) -> Option<Vec<u8>> {
         borrow = i16::from(difference < 0);
         lower[index] = u8::try_from(difference.rem_euclid(256)).unwrap_or_default();
     }
-    let body = [integer_der(&signature[parts.r]), integer_der(&lower)].concat();
-    Some(super::der::wrap(0x30, &body))
-}
-
-fn integer_der(number: &[u8]) -> Vec<u8> {
-    let start = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
-    let mut content = number[start..].to_vec();
-    if content.first().is_none_or(|byte| *byte >= 0x80) {
-        content.insert(0, 0);
-    }
-    super::der::wrap(0x02, &content)
+    let body = [der::unsigned(&signature[parts.r]), der::unsigned(&lower)].concat();
+    Some(der::element(der::SEQUENCE, &body))
 }
 
 const P256_ORDER: [u8; 32] = [

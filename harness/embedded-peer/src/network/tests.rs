@@ -163,7 +163,7 @@ async fn nothing_is_ordered_before_most_orderers_have_joined() {
 fn signer_of(bundle: &Bundle, block: &Block) -> Vec<u8> {
     let metadata = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
     let [signature] = &metadata.signatures[..] else { panic!("one signature: {metadata:?}") };
-    let header = crate::orderer::writer::header_bytes(block.header.as_ref().unwrap());
+    let header = crate::ledger::header_der(block.header.as_ref().unwrap());
     let by = SignatureHeader::decode(&*signature.signature_header).unwrap().creator;
     let message = [&*metadata.value, &signature.signature_header, &header].concat();
     let identity = crate::testing::config(bundle).msps().deserialize(&by).unwrap();
@@ -301,7 +301,7 @@ async fn a_network_is_what_it_was_when_it_is_restored_and_empty_when_it_is_reset
         let expected = message(&user, CHANNEL, HeaderType::Message, size).payload;
         let envelope = Envelope::decode(&*next.data.as_ref().unwrap().data[0]).unwrap();
         assert_eq!(envelope.payload, expected);
-        let hash = crate::orderer::writer::header_hash(first.header.as_ref().unwrap());
+        let hash = crate::ledger::header_hash(first.header.as_ref().unwrap());
         assert_eq!(next.header.unwrap().previous_hash, hash);
     }
 

@@ -78,7 +78,7 @@ pub struct TlsSection {
 #[serde(default, rename_all = "PascalCase")]
 pub struct AuthenticationSection {
     /// How far the time of a request for blocks may be off. Default: 15 minutes.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "super::duration::deserialize")]
     pub time_window: Duration,
     /// Whether expired identities are taken. Default: no.
     pub no_expiration_checks: bool,
@@ -119,11 +119,6 @@ impl OrdererConfiguration {
     pub fn from_orderer_yaml(text: &str) -> Result<Self, String> {
         serde_saphyr::from_str(text).map_err(|error| error.to_string())
     }
-}
-
-fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    super::duration::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration")))
 }
 
 /// `1 MB`, `512k`, `1048576`; a kilobyte has 1024 bytes (`orderer/common/localconfig`).

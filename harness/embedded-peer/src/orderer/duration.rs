@@ -1,33 +1,21 @@
-//! Go's durations as text, as Fabric's configurations have them.
+//! Durations of core.yaml and orderer.yaml.
 
 use std::time::Duration;
 
-/// Reads `2s`, `1m30s`, `10ms`, `1.5h`; digits alone are nanoseconds. Nothing for anything else.
-pub fn parse(text: &str) -> Option<Duration> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().ok().map(Duration::from_nanos);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (value, after) = rest.split_at(number);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let value: f64 = value.parse().ok()?;
-        total = total.checked_add(Duration::try_from_secs_f64(value * seconds).ok()?)?;
-        rest = after;
-    }
-    Some(total)
+use fabric_primitives::duration;
+use serde::Deserialize as _;
+use serde::de::Error as _;
+
+/// Reads `2s`, `1m30s`, `10ms`, `1.5h`; a number without a unit counts nanoseconds.
+pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration")))
+}
+
+/// Nothing for a negative duration.
+fn parse(text: &str) -> Option<Duration> {
+    let nanoseconds = duration::parse_setting(text).ok()?;
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]

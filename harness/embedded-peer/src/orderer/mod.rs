@@ -5,7 +5,7 @@ mod broadcast;
 pub(crate) mod chain;
 pub mod configuration;
 mod cutter;
-pub mod duration;
+pub(crate) mod duration;
 pub(crate) mod participation;
 pub(crate) mod registrar;
 mod resources;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use fabric_primitives::block;
 use fabric_protos::common::{Block, Envelope, HeaderType};
 use prost::Message as _;
 use tokio::sync::watch;
@@ -12,8 +13,8 @@ use super::Orderer;
 use super::chain::{Chain, ChainState, Submission};
 use super::resources::{Consenters, Resources};
 use super::signatures::Signatures;
-use super::writer::{data_hash, header_hash};
 use crate::clock::Clock;
+use crate::ledger::header_hash;
 use crate::network::server::Lifetime;
 use crate::trace::What;
 
@@ -38,7 +39,10 @@ impl Ordering {
 
     /// The ordering service that begins with this block, which is started if need be.
     fn begin(&self, genesis: &Block, resources: &Resources) -> Chain {
-        let key = (resources.channel().to_owned(), genesis.header.as_ref().map(header_hash).unwrap_or_default());
+        let key = (
+            resources.channel().to_owned(),
+            genesis.header.as_ref().map(|header| header_hash(header).to_vec()).unwrap_or_default(),
+        );
         let mut found = None;
         self.chains.send_if_modified(|chains| {
             let is_new = !chains.contains_key(&key);
@@ -269,7 +273,7 @@ fn check_join_block(block: &Block) -> Result<Resources, String> {
     if block.metadata.as_ref().is_none_or(|metadata| metadata.metadata.is_empty()) {
         return Err("invalid block: does not have metadata".to_owned());
     }
-    if data_hash(data) != header.data_hash {
+    if block::data_hash(&data.data) != header.data_hash {
         return Err("invalid block: Header.DataHash is different from Hash(block.Data)".to_owned());
     }
     Resources::from_block(block)

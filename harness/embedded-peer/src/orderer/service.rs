@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::common::{Block, Envelope, Status as Code};
 use fabric_protos::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use fabric_protos::orderer::{BroadcastResponse, DeliverResponse, deliver_response};
@@ -18,13 +19,12 @@ use super::chain::Chain;
 use crate::clock::Clock;
 use crate::deliver::{self, Content, Signed};
 use crate::network::Client;
-use crate::peer::services::MAX_MESSAGE;
 
 /// Every service of an orderer.
 pub(crate) fn routes(orderer: &Arc<Orderer>) -> Routes {
     let service = AtomicBroadcastServer::new(Service(Arc::clone(orderer)))
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = RoutesBuilder::default();
     routes.add_service(service);
     routes.routes()

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fabric_protos::common::Block;
 
 use super::writer;
+use crate::ledger::header_hash;
 use crate::signer::Signer;
 
 /// The signatures of one orderer for one channel, made when they are asked for.
@@ -16,7 +17,7 @@ pub(crate) struct Signatures {
     /// The number of the first block that it signs itself.
     since: u64,
     /// The block's entry for signatures, by the hash of its header.
-    made: Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>,
+    made: Arc<Mutex<HashMap<[u8; 32], Vec<u8>>>>,
 }
 
 impl Signatures {
@@ -27,7 +28,7 @@ impl Signatures {
     /// The block as this orderer has it.
     pub(crate) fn on(&self, mut block: Block, signer: &Signer) -> Block {
         let Some(header) = block.header.as_ref().filter(|header| header.number >= self.since) else { return block };
-        let key = writer::header_hash(header);
+        let key = header_hash(header);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let own = match made.get(&key) {
             Some(own) => Some(own.clone()),

@@ -1,13 +1,14 @@
 //! Makes the next block of a chain, with the metadata and the signatures that Fabric's ordering
 //! services write (`orderer/common/multichannel/blockwriter.go`, `orderer/consensus/smartbft`).
 
+use fabric_primitives::block::data_hash;
 use fabric_protos::common::{
     Block, BlockData, BlockHeader, BlockMetadata, BlockMetadataIndex, IdentifierHeader, LastConfig, Metadata,
     MetadataSignature, OrdererBlockMetadata, SignatureHeader,
 };
 use prost::Message as _;
-use sha2::{Digest as _, Sha256};
 
+use crate::ledger::{header_der, header_hash};
 use crate::signer::{Signer, SignerError};
 
 /// How many entries a block's metadata has.
@@ -48,8 +49,8 @@ struct ViewMetadata {
 pub(crate) fn next(previous: &BlockHeader, envelopes: Vec<Vec<u8>>) -> Block {
     let header = BlockHeader {
         number: previous.number + 1,
-        previous_hash: header_hash(previous),
-        data_hash: data_hash(&envelopes),
+        previous_hash: header_hash(previous).to_vec(),
+        data_hash: data_hash(&envelopes).to_vec(),
     };
     let metadata = BlockMetadata { metadata: vec![Vec::new(); ENTRIES] };
     Block { header: Some(header), data: Some(BlockData { data: envelopes }), metadata: Some(metadata) }
@@ -58,7 +59,7 @@ pub(crate) fn next(previous: &BlockHeader, envelopes: Vec<Vec<u8>>) -> Block {
 /// Writes the metadata of a block and signs it.
 pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatories<'_>) -> Result<(), SignerError> {
     let Some(header) = &block.header else { return Ok(()) };
-    let header_bytes = header_bytes(header);
+    let header_bytes = header_der(header);
     let last_config = LastConfig { index: last_config };
     let value =
         |consenter_metadata: Vec<u8>| OrdererBlockMetadata { last_config: Some(last_config), consenter_metadata };
@@ -112,7 +113,7 @@ pub(crate) fn sign_as(block: &Block, signer: &Signer) -> Result<Option<Vec<u8>>,
     if by.is_empty() || by == *signer.identity() {
         return Ok(None);
     }
-    let header_bytes = header_bytes(header);
+    let header_bytes = header_der(header);
     let signature_header = signer.signature_header(&header_bytes)?.encode_to_vec();
     let signature = signer.sign(&[&*value, &signature_header, &header_bytes].concat())?;
     let signatures = vec![MetadataSignature { signature_header, signature, identifier_header: Vec::new() }];
@@ -126,64 +127,12 @@ pub(crate) fn set_signatures(block: &mut Block, entry: Vec<u8>) {
     metadata[BlockMetadataIndex::Signatures as usize] = entry;
 }
 
-/// SHA-256 over all envelopes, one after the other.
-pub(crate) fn data_hash(envelopes: &[Vec<u8>]) -> Vec<u8> {
-    let mut digest = Sha256::new();
-    for envelope in envelopes {
-        digest.update(envelope);
-    }
-    digest.finalize().to_vec()
-}
-
-/// What a block's successor refers to.
-pub(crate) fn header_hash(header: &BlockHeader) -> Vec<u8> {
-    Sha256::digest(header_bytes(header)).to_vec()
-}
-
-/// A header as it is hashed and signed: ASN.1 DER of number, previous hash, data hash.
-pub(crate) fn header_bytes(header: &BlockHeader) -> Vec<u8> {
-    let number = header.number.to_be_bytes();
-    let zeros = number.iter().take(7).take_while(|byte| **byte == 0).count();
-    let mut integer = Vec::with_capacity(9);
-    if number[zeros] >= 0x80 {
-        integer.push(0);
-    }
-    integer.extend_from_slice(&number[zeros..]);
-    let mut content = Vec::with_capacity(80);
-    der(&mut content, 0x02, &integer);
-    der(&mut content, 0x04, &header.previous_hash);
-    der(&mut content, 0x04, &header.data_hash);
-    let mut sequence = Vec::with_capacity(content.len() + 4);
-    der(&mut sequence, 0x30, &content);
-    sequence
-}
-
-/// A block's hashes may be of any length when the block comes from outside.
-fn der(into: &mut Vec<u8>, tag: u8, content: &[u8]) {
-    into.push(tag);
-    let length = content.len().to_be_bytes();
-    let zeros = length.iter().take_while(|byte| **byte == 0).count();
-    if content.len() >= 0x80 {
-        into.push(0x80 | (length.len() - zeros).to_le_bytes()[0]);
-    }
-    into.extend_from_slice(if content.is_empty() { &[0] } else { &length[zeros..] });
-    into.extend_from_slice(content);
-}
-
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
     use crate::signer::Randomness;
-
-    #[test]
-    fn headers_are_encoded_as_asn1_with_the_shortest_number() {
-        let header = |number| BlockHeader { number, previous_hash: vec![1, 2], data_hash: vec![3] };
-        assert_eq!(header_bytes(&header(0)), [0x30, 10, 2, 1, 0, 4, 2, 1, 2, 4, 1, 3]);
-        assert_eq!(header_bytes(&header(0x80))[2..6], [2, 2, 0, 0x80]);
-        assert_eq!(header_bytes(&header(u64::MAX))[2..5], [2, 9, 0]);
-        let long = BlockHeader { number: 1, previous_hash: vec![0; 300], data_hash: vec![] };
-        assert_eq!(header_bytes(&long)[..4], [0x30, 0x82, 0x01, 0x35]);
-    }
 
     #[test]
     fn a_block_refers_to_the_one_before_and_is_signed_with_its_header() {
@@ -192,7 +141,7 @@ mod tests {
         let previous = BlockHeader { number: 6, previous_hash: vec![1], data_hash: vec![2] };
         let mut block = next(&previous, vec![vec![1, 2], vec![3]]);
         let header = block.header.clone().unwrap();
-        assert_eq!((header.number, header.previous_hash), (7, header_hash(&previous)));
+        assert_eq!((header.number, header.previous_hash), (7, header_hash(&previous).to_vec()));
         assert_eq!(header.data_hash, Sha256::digest([1, 2, 3]).to_vec());
 
         let quorum = Signatories::Bft(vec![(1, &signer), (3, &signer)]);
@@ -209,7 +158,7 @@ mod tests {
         sign(&mut block, 4, &Signatories::Raft { leader: &signer, consenters: 3 }).unwrap();
         let signatures = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
         let [signature] = &signatures.signatures[..] else { panic!("one signature: {signatures:?}") };
-        let header = header_bytes(block.header.as_ref().unwrap());
+        let header = header_der(block.header.as_ref().unwrap());
         let message = [&*signatures.value, &signature.signature_header, &header].concat();
         // The seeded signer repeats its signatures.
         assert_eq!(signature.signature, signer.sign(&message).unwrap());

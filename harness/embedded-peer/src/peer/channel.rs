@@ -17,11 +17,10 @@ use super::events::concerns_lifecycle;
 use crate::config::ChannelConfig;
 use crate::deliver::Signed;
 use crate::endorser::{Endorsing, collections, distribution};
-use crate::ledger::{CheckedTransaction, Committed, Ledger, LedgerError, LedgerSnapshot, TransactionKind};
+use crate::ledger::{CheckedTransaction, Committed, Ledger, LedgerError, LedgerSnapshot, TransactionKind, header_hash};
 use crate::lifecycle::{ChannelCollections, StateRules};
 use crate::orderer::chain::Chain;
 use crate::orderer::registrar::Ordering;
-use crate::orderer::writer::header_hash;
 use crate::trace::What;
 use crate::validation::validate;
 
@@ -67,7 +66,7 @@ impl PeerChannel {
             ledger,
             config,
             endorsing: Endorsing::default(),
-            genesis_hash: genesis.header.as_ref().map(header_hash).unwrap_or_default(),
+            genesis_hash: genesis.header.as_ref().map(|header| header_hash(header).to_vec()).unwrap_or_default(),
             committing: Mutex::default(),
             forgotten: CancellationToken::new(),
         };

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::Error as _;
 
 use crate::ledger::StateDatabase;
 
@@ -124,7 +123,7 @@ pub struct FileNames {
 #[serde(default)]
 pub struct AuthenticationSection {
     /// How far the time of a request for blocks may be off. Default: 15 minutes.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::orderer::duration::deserialize")]
     pub timewindow: Duration,
 }
 
@@ -141,10 +140,10 @@ pub struct GatewaySection {
     /// Whether it is served. Default: yes.
     pub enabled: bool,
     /// How long endorsers may take. Default: 30 s.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::orderer::duration::deserialize")]
     pub endorsement_timeout: Duration,
     /// How long orderers may take. Default: 30 s.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "crate::orderer::duration::deserialize")]
     pub broadcast_timeout: Duration,
 }
 
@@ -234,12 +233,6 @@ impl PeerConfiguration {
     pub fn from_core_yaml(text: &str) -> Result<Self, String> {
         serde_saphyr::from_str(text).map_err(|error| error.to_string())
     }
-}
-
-/// A Go duration, such as `15m` or `1m30s`; digits alone are nanoseconds.
-fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    crate::orderer::duration::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration")))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::discovery::discovery_server::DiscoveryServer;
 use fabric_protos::gateway::gateway_server::GatewayServer;
 use fabric_protos::protos::endorser_server::EndorserServer;
@@ -11,24 +12,25 @@ use tonic::service::RoutesBuilder;
 use super::Peer;
 use crate::{discovery, endorser, gateway};
 
-/// The largest message that a node takes or gives, in bytes (`internal/pkg/comm/config.go`).
-pub const MAX_MESSAGE: usize = 100 * 1024 * 1024;
-
 /// Every service of a peer.
 pub(crate) fn routes(peer: &Arc<Peer>) -> Routes {
     let mut routes = RoutesBuilder::default();
     routes.add_service(crate::deliver::peer::service(peer));
     let endorser = EndorserServer::new(endorser::Service(Arc::clone(peer)));
-    routes.add_service(endorser.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
+    routes.add_service(
+        endorser.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+    );
     routes.add_service(super::snapshots::service(peer));
     let peer_section = &peer.configuration.peer;
     if peer_section.discovery.enabled {
         let discovery = DiscoveryServer::new(discovery::Service(Arc::clone(peer)));
-        routes.add_service(discovery.max_encoding_message_size(MAX_MESSAGE));
+        routes.add_service(discovery.max_encoding_message_size(MAX_MESSAGE_BYTES));
         // Fabric's gateway plans with discovery, and is not there without it.
         if peer_section.gateway.enabled {
             let gateway = GatewayServer::new(gateway::Service(Arc::clone(peer)));
-            routes.add_service(gateway.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE));
+            routes.add_service(
+                gateway.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+            );
         }
     }
     routes.routes()

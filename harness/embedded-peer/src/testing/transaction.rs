@@ -1,5 +1,6 @@
 //! Endorsed transactions, whole or broken at any layer, and blocks of them.
 
+use fabric_primitives::block;
 use fabric_protos::common::{
     Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader,
 };
@@ -14,9 +15,7 @@ use ring::digest::{SHA256, digest};
 
 use super::Member;
 use crate::config::ChannelConfig;
-use crate::ledger::{
-    CheckedTransaction, CollectionRule, CollectionRules, Ledger, ReadWriteSets, TransactionKind, data_hash,
-};
+use crate::ledger::{CheckedTransaction, CollectionRule, CollectionRules, Ledger, ReadWriteSets, TransactionKind};
 
 /// A layer of a transaction that is about to be encoded.
 pub(crate) enum Layer<'a> {
@@ -140,7 +139,7 @@ pub(crate) fn next_block(ledger: &Ledger, envelopes: Vec<Vec<u8>>) -> Block {
     let header = BlockHeader {
         number: ledger.height(),
         previous_hash: ledger.info().current_block_hash,
-        data_hash: data_hash(&data).to_vec(),
+        data_hash: block::data_hash(&data.data).to_vec(),
     };
     Block { header: Some(header), data: Some(data), metadata: Some(BlockMetadata { metadata: vec![Vec::new(); 5] }) }
 }

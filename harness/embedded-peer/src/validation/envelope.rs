@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use fabric_primitives::transaction::transaction_id;
 use fabric_protos::common::{ChannelHeader, ConfigEnvelope, Envelope, Header, HeaderType, Payload, SignatureHeader};
 use fabric_protos::protos::{
     ChaincodeAction, ChaincodeActionPayload, ChaincodeEvent, ChaincodeHeaderExtension, ProposalResponsePayload,
@@ -54,7 +55,11 @@ pub(super) fn open(envelope: &[u8], config: &ChannelConfig) -> Opened {
         _ => TransactionKind::Other,
     };
     let content = content(&envelope, &payload, &channel_header, &signature_header, config);
-    let id = if channel_header.tx_id.is_empty() { transaction_id(&signature_header) } else { channel_header.tx_id };
+    let id = if channel_header.tx_id.is_empty() {
+        transaction_id(&signature_header.nonce, &signature_header.creator)
+    } else {
+        channel_header.tx_id
+    };
     Opened { id, kind, content }
 }
 
@@ -78,7 +83,7 @@ fn content(
     check_creator(envelope, channel_header, signature_header, config).ok_or(Code::BadCreatorSignature)?;
     match kind {
         HeaderType::EndorserTransaction => {
-            if channel_header.tx_id != transaction_id(signature_header) {
+            if channel_header.tx_id != transaction_id(&signature_header.nonce, &signature_header.creator) {
                 return Err(Code::BadProposalTxid);
             }
             let header = payload.header.as_ref().ok_or(Code::BadCommonHeader)?;
@@ -108,14 +113,6 @@ fn check_creator(
     }
     let creator = config.msps().identity(&signature_header.creator).ok()?;
     creator.verify(&envelope.payload, &envelope.signature).ok()
-}
-
-/// Lower-case hex of SHA-256 over nonce, then creator.
-fn transaction_id(header: &SignatureHeader) -> String {
-    let mut context = Context::new(&SHA256);
-    context.update(&header.nonce);
-    context.update(&header.creator);
-    hex::encode(context.finish())
 }
 
 /// A transaction whose one action answers the proposal in it.

@@ -1,11 +1,11 @@
 //! Finds Fabric's programs, and learns their version.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use fabric_network::release::Release;
+use fabric_primitives::program;
 use tokio::process::Command;
 
 use crate::runtime::Unavailable;
@@ -29,26 +29,19 @@ impl Binaries {
     pub(super) async fn find(directory: Option<&Path>) -> Result<Self, Unavailable> {
         let looked = match directory {
             Some(directory) => vec![directory.to_owned(), directory.join("bin")],
-            None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+            None => program::directories("PATH"),
         };
-        let find = |program: &'static str| {
-            looked
-                .iter()
-                .map(|directory| directory.join(program))
-                .find(|path| is_program(path))
+        let find = |name: &'static str| {
+            program::find(name, &looked, program::is_program)
                 // The nodes work in directories of their own.
                 .and_then(|path| path.canonicalize().ok())
-                .ok_or_else(|| Unavailable::Program { program, looked: looked.clone() })
+                .ok_or_else(|| Unavailable::Program { program: name, looked: looked.clone() })
         };
         let (peer, orderer) = (find("peer")?, find("orderer")?);
         let version = version_of(&peer).await?;
         let release = version.parse()?;
         Ok(Self { peer, orderer, version, release })
     }
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 /// What `peer version` or `orderer version` says, without the `v`.

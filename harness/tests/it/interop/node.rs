@@ -7,6 +7,7 @@ use std::process::Command;
 use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, ServerSource};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::release::Release;
+use fabric_primitives::program::{directories, find};
 use serde_json::{Value, json};
 
 use super::{Interop, SERVER, output, peer_tool, program, text};
@@ -21,9 +22,7 @@ fn script(name: &str) -> PathBuf {
 }
 
 fn node() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|directory| directory.join("node")).find(|file| file.is_file());
-    found.expect("node is not on PATH")
+    find("node", &directories("PATH"), Path::is_file).expect("node is not on PATH")
 }
 
 /// The chaincode of `chaincode.js`, with the server certificate that the harness made for it.

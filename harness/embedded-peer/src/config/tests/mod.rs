@@ -81,6 +81,13 @@ fn values_must_be_what_fabric_takes() {
         refused(|group| set(below(group, &["Orderer"]), "BatchTimeout", &timeout)),
         orderer("Attempted to set the batch timeout to a invalid value: time: invalid duration \"soon\"")
     );
+    for (timeout, seen) in [("-2s", "-2s"), ("-90s", "-1m30s"), ("0", "0s"), ("0s", "0s")] {
+        let timeout = BatchTimeout { timeout: timeout.to_owned() };
+        assert_eq!(
+            refused(|group| set(below(group, &["Orderer"]), "BatchTimeout", &timeout)),
+            orderer(&format!("Attempted to set the batch timeout to a non-positive value: {seen}"))
+        );
+    }
     let size = BatchSize { max_message_count: 0, absolute_max_bytes: 1, preferred_max_bytes: 1 };
     assert_eq!(
         refused(|group| set(below(group, &["Orderer"]), "BatchSize", &size)),

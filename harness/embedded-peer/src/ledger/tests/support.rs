@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fabric_primitives::block;
 use fabric_protos::common::{Block, BlockData, BlockHeader, BlockMetadata, ChannelHeader, Envelope, Header, Payload};
 use fabric_protos::prost::Message as _;
 use fabric_protos::protos::{
@@ -86,7 +87,7 @@ pub(super) fn block(ledger: &Ledger, transactions: &[Endorsed]) -> (Block, Vec<C
     let header = BlockHeader {
         number: ledger.height(),
         previous_hash: ledger.info().current_block_hash,
-        data_hash: data_hash(&data).to_vec(),
+        data_hash: block::data_hash(&data.data).to_vec(),
     };
     let checked = transactions.iter().map(|found| CheckedTransaction {
         id: found.id.clone(),

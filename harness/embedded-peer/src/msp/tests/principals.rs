@@ -1,5 +1,6 @@
 //! Who satisfies which principal.
 
+use fabric_primitives::der;
 use fabric_protos::common::msp_identity_anonymity::MspIdentityAnonymityType;
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::msp_role::MspRoleType;
@@ -7,7 +8,7 @@ use fabric_protos::common::{CombinedPrincipal, MspIdentityAnonymity, MspPrincipa
 use prost::Message;
 
 use super::authorities::{Authority, serialized, with_roles};
-use crate::msp::{MspManager, der, role};
+use crate::msp::{MspManager, role};
 
 fn principal(kind: Classification, content: &impl Message) -> MspPrincipal {
     MspPrincipal { principal_classification: kind.into(), principal: content.encode_to_vec() }
@@ -68,8 +69,8 @@ fn a_unit_is_one_that_its_authority_certified() {
     // The authority's certificate counts with the lower S, whichever it came with.
     let signature = crate::msp::low_s(&root.signature_value.data);
     let algorithm = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
-    let bits = der::wrap(0x03, &[&[0], &*signature].concat());
-    let low = der::wrap(0x30, &[root.tbs_certificate.as_ref(), algorithm, &*bits].concat());
+    let bits = der::element(der::BIT_STRING, &[&[0], &*signature].concat());
+    let low = der::element(der::SEQUENCE, &[root.tbs_certificate.as_ref(), algorithm, &*bits].concat());
     let certifier = ring::digest::digest(&ring::digest::SHA256, &low);
     assert!(fixture.satisfies(&department("MSP", certifier.as_ref())));
     assert!(!fixture.satisfies(&department("Other", certifier.as_ref())));
