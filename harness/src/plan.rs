@@ -83,7 +83,9 @@ pub struct FabricTag {
 pub enum OptionError {
     /// The version is of no supported release line.
     #[error(
-        "--fabric {value}: not a supported Fabric version; give 2.5, 3.1, or an image tag that starts with one of them, such as 3.1.5"
+        "--fabric {value}: not a supported Fabric version; give {}, or an image tag that starts with one of them, such as {}",
+        Release::ALL.map(Release::line).join(", "),
+        Release::NEWEST.tested_version()
     )]
     Fabric {
         /// What was given.
@@ -227,7 +229,7 @@ impl NetworkPlan {
         }
         if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
             && topology.ordering.consensus == Consensus::Bft
-            && fabric.release == Release::V2_5
+            && !fabric.release.has_bft()
         {
             keep(OptionError::Topology {
                 value: options.topology.clone(),

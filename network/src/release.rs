@@ -1,7 +1,7 @@
-//! The release lines of Fabric that files are rendered for.
+//! The release lines of Fabric that this project supports, and in what they differ.
 //!
-//! A release line decides which settings a node knows and which consensus there is. It says
-//! nothing about where the programs or images of that line come from.
+//! Everything else asks a release for a capability and never compares releases, so a new line means
+//! changes in this file alone. Where the programs or images of a line come from is not known here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,12 +9,11 @@ use std::str::FromStr;
 /// A release line of Hyperledger Fabric.
 ///
 /// The default is the newest one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Release {
-    /// The long-term support line: 2.5.x. Raft only.
+    /// The long-term support line, 2.5.x.
     V2_5,
-    /// The current line: 3.1.x. Raft and BFT.
-    #[default]
+    /// The current line, 3.1.x.
     V3_1,
 }
 
@@ -22,7 +21,28 @@ impl Release {
     /// Every release line, oldest first.
     pub const ALL: [Self; 2] = [Self::V2_5, Self::V3_1];
 
-    /// Whether `SmartBFT` ordering exists, and with it the channel capability `V3_0`.
+    /// The newest release line.
+    pub const NEWEST: Self = Self::V3_1;
+
+    /// The line's name: `2.5`.
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::V2_5 => "2.5",
+            Self::V3_1 => "3.1",
+        }
+    }
+
+    /// The newest version of the line that this project is tested with, such as `2.5.16`; also the tag of
+    /// its images.
+    pub const fn tested_version(self) -> &'static str {
+        match self {
+            Self::V2_5 => "2.5.16",
+            Self::V3_1 => "3.1.5",
+        }
+    }
+
+    /// Whether `SmartBFT` ordering exists: with it the channel capability `V3_0`, and gateways that submit to
+    /// a quorum of orderers.
     pub fn has_bft(self) -> bool {
         self >= Self::V3_1
     }
@@ -32,20 +52,69 @@ impl Release {
     pub fn has_key_batches(self) -> bool {
         self >= Self::V3_1
     }
+
+    /// Whether the peer uses `domain` of a connection.json as the server's name.
+    pub fn has_connection_domain(self) -> bool {
+        self >= Self::V3_1
+    }
+
+    /// Whether the peer has the system chaincode `lscc` of the old lifecycle.
+    pub fn has_lscc(self) -> bool {
+        self < Self::V3_1
+    }
+
+    /// Whether `_lifecycle` has `QueryApprovedChaincodeDefinitions`.
+    pub fn has_approved_definitions_query(self) -> bool {
+        self >= Self::V3_1
+    }
+
+    /// Whether `CheckCommitReadiness` of `_lifecycle` also reports in what the approvals differ.
+    pub fn has_readiness_mismatches(self) -> bool {
+        self >= Self::V3_1
+    }
+
+    /// Whether an organization may approve a committed definition again without a change; the transaction
+    /// writes nothing.
+    pub fn accepts_repeated_approval(self) -> bool {
+        self < Self::V3_1
+    }
+
+    /// Whether `QueryApprovedChaincodeDefinition` reports a definition that it did not find with the sequence
+    /// that it looked for. Otherwise it reports the one that it was asked for, which may be 0.
+    pub fn reports_resolved_sequence(self) -> bool {
+        self >= Self::V3_1
+    }
+
+    /// Whether orderers can have a system channel.
+    pub fn has_system_channel(self) -> bool {
+        self < Self::V3_1
+    }
+
+    /// Whether the orderer's channel participation API gives out blocks and accepts updates of channels.
+    pub fn has_participation_updates(self) -> bool {
+        self >= Self::V3_1
+    }
+}
+
+impl Default for Release {
+    fn default() -> Self {
+        Self::NEWEST
+    }
 }
 
 impl fmt::Display for Release {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::V2_5 => "2.5",
-            Self::V3_1 => "3.1",
-        })
+        formatter.write_str(self.line())
     }
 }
 
-/// The text names no release line that files can be rendered for.
+/// The text names no supported release line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is no supported Fabric release: use 2.5 or 3.1, or a version of these lines such as 2.5.16")]
+#[error(
+    "unsupported Fabric release `{given}`; use {}, or a version of these lines such as {}",
+    Release::ALL.map(Release::line).join(" or "),
+    Release::NEWEST.tested_version()
+)]
 pub struct ReleaseError {
     given: String,
 }
@@ -59,9 +128,8 @@ impl FromStr for Release {
         Self::ALL
             .into_iter()
             .find(|release| {
-                let line = release.to_string();
                 version
-                    .strip_prefix(&line)
+                    .strip_prefix(release.line())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('-'))
             })
             .ok_or_else(|| ReleaseError { given: text.to_owned() })

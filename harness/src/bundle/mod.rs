@@ -239,13 +239,9 @@ fn render(options: &BundleOptions, directory: &Path) -> Result<Rendered, BundleE
 
 /// A tag that never means another image: of a release line, the version that this was tested with.
 fn pinned(tag: Option<String>, release: Release) -> String {
-    let tested = match release {
-        Release::V2_5 => "2.5.16",
-        Release::V3_1 => "3.1.5",
-    };
     match tag {
-        Some(tag) if tag != release.to_string() => tag.trim_start_matches('v').to_owned(),
-        _ => tested.to_owned(),
+        Some(tag) if tag != release.line() => tag.trim_start_matches('v').to_owned(),
+        _ => release.tested_version().to_owned(),
     }
 }
 

@@ -13,7 +13,7 @@ use fabric_network::release::Release;
 use std::path::Path;
 
 /// The version of the images when none was asked for.
-pub const DEFAULT_FABRIC: &str = "3.1";
+pub const DEFAULT_FABRIC: &str = Release::NEWEST.line();
 
 /// A runtime, and why it is not another.
 #[derive(Debug)]

@@ -94,8 +94,8 @@ impl ChaincodeConfig {
     /// directory; `environment` what the peer is given beyond this process' own, and overrides the
     /// file as Fabric's does.
     ///
-    /// The release is taken for 3.1 when the file has `chaincode.runtimeParams`, else for 2.5, which
-    /// does not know that section; set [`release`](Self::release) when it is known better.
+    /// The release is the newest one that does as the file: it has `chaincode.runtimeParams`, or does not know
+    /// that section. Set [`release`](Self::release) when it is known better.
     ///
     /// # Errors
     ///
@@ -109,10 +109,9 @@ impl ChaincodeConfig {
         let settings = Settings { file, environment };
         let execute_timeout = settings.duration("chaincode.executetimeout");
         let seconds = settings.text("chaincode.keepalive").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let release = match settings.find("chaincode.runtimeParams") {
-            Some(_) => Release::V3_1,
-            None => Release::V2_5,
-        };
+        let has_key_batches = settings.find("chaincode.runtimeParams").is_some();
+        let mut releases = Release::ALL.into_iter().rev();
+        let release = releases.find(|release| release.has_key_batches() == has_key_batches).unwrap_or_default();
         let external_builders = settings.external_builders(base)?;
         if external_builders.is_empty() {
             return Err(ConfigError::NoBuilder);

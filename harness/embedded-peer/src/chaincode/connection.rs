@@ -6,7 +6,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use fabric_network::release::Release;
 use serde_json::{Map, Value};
 
 use super::go;
@@ -79,11 +78,6 @@ pub enum ConnectionError {
     /// `tls_required` without `root_cert`.
     #[error("chaincode tls root cert not provided")]
     RootCertificate,
-}
-
-/// Whether a release honors `domain`.
-pub(super) fn knows_domain(release: Release) -> bool {
-    release >= Release::V3_1
 }
 
 impl ServerInfo {

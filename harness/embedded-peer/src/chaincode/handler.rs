@@ -222,9 +222,10 @@ impl Handler {
         }
         self.send(message_of(Type::Registered, Bytes::new()), out);
         self.state().phase = Phase::Established;
-        let parameters = match self.settings.release {
-            Release::V2_5 => Bytes::new(),
-            Release::V3_1 => self.settings.parameters.encode_to_vec().into(),
+        let parameters = if self.settings.release.has_key_batches() {
+            self.settings.parameters.encode_to_vec().into()
+        } else {
+            Bytes::new()
         };
         self.send(message_of(Type::Ready, parameters), out);
         self.state().phase = Phase::Ready;

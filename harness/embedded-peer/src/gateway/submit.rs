@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use fabric_network::release::Release;
 use fabric_protos::common::{Envelope, Status as Code};
 use fabric_protos::gateway::{ErrorDetail, SubmitRequest, SubmitResponse};
 use fabric_protos::orderer::BroadcastResponse;
@@ -42,8 +41,8 @@ pub(super) async fn submit(peer: &Arc<Peer>, request: SubmitRequest) -> Result<S
     if endpoints.is_empty() {
         return Err(Status::new(GrpcCode::Unavailable, "no orderer nodes available"));
     }
-    // Peers of 2.5 know nothing of BFT, and ask one orderer.
-    if config.consensus().kind == "BFT" && peer.release != Release::V2_5 {
+    // Older peers know nothing of BFT, and ask one orderer.
+    if config.consensus().kind == "BFT" && peer.release.has_bft() {
         to_quorum(endpoints, transaction, peer).await
     } else {
         to_any(endpoints, transaction, peer).await

@@ -89,8 +89,8 @@ pub(super) fn approve(
         check_committed(chaincode, &definition, simulation)?;
     }
     let mut private = Private { simulation, collection: &collection };
-    // 2.5 lets the same approval of what is committed pass; a transaction that writes nothing comes of it.
-    let may_repeat = requested == current && release == Release::V2_5;
+    // Older releases accept the same approval of what is committed; the transaction writes nothing.
+    let may_repeat = requested == current && release.accepts_repeated_approval();
     if !may_repeat && repeats(&name, package_id, &definition, &mut private)? {
         return Err(if requested == current {
             format!("attempted to redefine the current committed sequence ({current}) for namespace {chaincode}")
@@ -253,9 +253,9 @@ pub(super) fn approved(
         .metadata(&mut private)
         .map_err(|cause| format!("could not deserialize namespace metadata for {name}: {cause}"))?;
     let metadata = metadata.ok_or_else(|| {
-        let told = if release == Release::V2_5 { sequence } else { wanted };
+        let sequence = if release.reports_resolved_sequence() { wanted } else { sequence };
         format!(
-            "could not fetch approved chaincode definition (name: '{chaincode}', sequence: '{told}') on channel '{channel}'"
+            "could not fetch approved chaincode definition (name: '{chaincode}', sequence: '{sequence}') on channel '{channel}'"
         )
     })?;
     read_approved(chaincode, wanted, &metadata.datatype, &mut private)

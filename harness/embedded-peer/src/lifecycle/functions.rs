@@ -196,7 +196,7 @@ impl Call<'_> {
             "GetInstalledChaincodePackage" => self.package(&decode(function, argument)?),
             "ApproveChaincodeDefinitionForMyOrg" => self.approve(decode(function, argument)?),
             "QueryApprovedChaincodeDefinition" => self.query_approved(&decode(function, argument)?),
-            "QueryApprovedChaincodeDefinitions" if self.context.release != Release::V2_5 => {
+            "QueryApprovedChaincodeDefinitions" if self.context.release.has_approved_definitions_query() => {
                 decode::<messages::QueryApprovedChaincodeDefinitionsArgs>(function, argument)?;
                 self.all_approved()
             }
@@ -300,7 +300,7 @@ impl Call<'_> {
 
     fn readiness(&mut self, arguments: messages::CheckCommitReadinessArgs) -> Result<Vec<u8>, Cause> {
         use messages::check_commit_readiness_result::Mismatches;
-        let tells_mismatches = self.context.release != Release::V2_5;
+        let tells_mismatches = self.context.release.has_readiness_mismatches();
         let (simulation, config) = self.channel()?;
         let mut definition = asked!(arguments, arguments.collections.unwrap_or_default());
         let found = approval::readiness(&arguments.name, &mut definition, config, simulation)?;

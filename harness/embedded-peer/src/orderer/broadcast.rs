@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use fabric_network::release::Release;
 use fabric_protos::common::{ChannelHeader, Envelope, HeaderType, Payload, Status as Code};
 use fabric_protos::orderer::BroadcastResponse;
 use futures::Stream;
@@ -74,20 +73,19 @@ impl Orderer {
 
     fn classify(&self, envelope: &Envelope) -> Result<(Chain, bool), String> {
         let header = channel_header(envelope).map_err(|reason| format!("could not determine channel ID: {reason}"))?;
-        let unknown = || match self.release {
-            Release::V2_5 => {
-                "channel creation request not allowed because the orderer system channel is not defined".to_owned()
-            }
-            Release::V3_1 => NO_CHANNEL.to_owned(),
+        let unknown = || {
+            let why = "channel creation request not allowed because the orderer system channel is not defined";
+            if self.release.has_system_channel() { why.to_owned() } else { NO_CHANNEL.to_owned() }
         };
         let chain = self.chain(&header.channel_id).ok_or_else(unknown)?;
         match HeaderType::try_from(header.r#type) {
             Ok(HeaderType::ConfigUpdate) => Ok((chain, true)),
-            Ok(HeaderType::Config) => Err("message is of type that cannot be processed directly".to_owned()),
-            Ok(HeaderType::OrdererTransaction) => match self.release {
-                Release::V2_5 => Err("message is of type that cannot be processed directly".to_owned()),
-                Release::V3_1 => Err("message is of type that is no longer supported".to_owned()),
-            },
+            Ok(HeaderType::OrdererTransaction) if !self.release.has_system_channel() => {
+                Err("message is of type that is no longer supported".to_owned())
+            }
+            Ok(HeaderType::Config | HeaderType::OrdererTransaction) => {
+                Err("message is of type that cannot be processed directly".to_owned())
+            }
             _ => Ok((chain, false)),
         }
     }

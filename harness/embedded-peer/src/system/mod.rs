@@ -11,7 +11,6 @@ pub(crate) mod qscc;
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use fabric_network::release::Release;
 use fabric_protos::protos::Response;
 
 use crate::endorser;
@@ -61,7 +60,7 @@ pub(crate) async fn invoke(
         cscc::NAME => Ok(cscc::invoke(peer, caller, arguments)),
         qscc::NAME => Ok(qscc::invoke(peer, caller, arguments)),
         lifecycle::NAME => lifecycle::invoke(peer, channel, caller, arguments, simulation).await,
-        lscc::NAME if peer.release == Release::V2_5 => {
+        lscc::NAME if peer.release.has_lscc() => {
             Ok(lscc::invoke(peer, channel.map(Arc::as_ref), caller, arguments, simulation))
         }
         // Fabric 3 knows lscc and does not deploy it, and so takes it for a package.

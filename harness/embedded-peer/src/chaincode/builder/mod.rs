@@ -73,7 +73,7 @@ impl Detector {
         });
         let temporary = config.variable("TMPDIR").filter(|value| !value.is_empty()).map(PathBuf::from);
         let temporary = config.working_directory.join(temporary.unwrap_or_else(|| PathBuf::from("/tmp")));
-        let knows_domain = super::connection::knows_domain(config.release);
+        let knows_domain = config.release.has_connection_domain();
         Ok(Self { durable: fs::canonicalize(durable)?, temporary, builders: builders.collect(), knows_domain })
     }
 

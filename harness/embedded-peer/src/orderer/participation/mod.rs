@@ -8,7 +8,6 @@ mod form;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fabric_network::release::Release;
 use fabric_protos::common::Block;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -81,7 +80,7 @@ pub(crate) async fn answer(orderer: Arc<Orderer>, request: Request<Incoming>) ->
     };
     match below.split('/').collect::<Vec<_>>()[..] {
         [name] if !name.is_empty() => channel(&orderer, &request, name),
-        [name, "blocks", block] if orderer.release >= Release::V3_1 && !block.is_empty() => {
+        [name, "blocks", block] if orderer.release.has_participation_updates() && !block.is_empty() => {
             fetch(&orderer, &request, name, block)
         }
         _ => not_found(),
@@ -90,7 +89,7 @@ pub(crate) async fn answer(orderer: Arc<Orderer>, request: Request<Incoming>) ->
 
 async fn channels(orderer: &Arc<Orderer>, request: Request<Incoming>) -> Answer {
     let method = request.method().clone();
-    let has_update = orderer.release >= Release::V3_1;
+    let has_update = orderer.release.has_participation_updates();
     if method == Method::GET {
         return acceptable(&request).unwrap_or_else(|| list(orderer));
     }
