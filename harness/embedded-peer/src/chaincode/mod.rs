@@ -33,5 +33,5 @@ pub use config::{ChaincodeConfig, ConfigError, ExternalBuilder};
 pub use connection::{ConnectionError, ServerInfo, TlsInfo};
 pub use dial::DialError;
 pub use error::{ExecuteError, ExecuteReason, InstallError, LaunchError};
-pub use package::{Installed, Metadata, Package, PackageError, PackageStore, SaveError, package_id};
+pub use package::{Installed, Metadata, Package, PackageError, PackageStore, SaveError};
 pub use support::{Call, ChaincodeSupport, CollectionAccess, Executed, Host};

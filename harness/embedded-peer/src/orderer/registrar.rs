@@ -273,7 +273,7 @@ fn check_join_block(block: &Block) -> Result<Resources, String> {
     if block.metadata.as_ref().is_none_or(|metadata| metadata.metadata.is_empty()) {
         return Err("invalid block: does not have metadata".to_owned());
     }
-    if block::data_hash(&data.data) != header.data_hash {
+    if block::data_hash(data) != *header.data_hash {
         return Err("invalid block: Header.DataHash is different from Hash(block.Data)".to_owned());
     }
     Resources::from_block(block)

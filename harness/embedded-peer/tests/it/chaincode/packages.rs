@@ -1,6 +1,7 @@
 //! What a peer takes for a package.
 
-use embedded_peer::chaincode::{Metadata, Package, package_id};
+use embedded_peer::chaincode::{Metadata, Package};
+use fabric_primitives::package::package_id;
 use proptest::prelude::*;
 use tar::{EntryType, Header};
 
