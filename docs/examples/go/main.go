@@ -18,7 +18,7 @@ type asset struct {
 
 type assets struct{}
 
-// Init has nothing to do.
+// Init does nothing.
 func (assets) Init(shim.ChaincodeStubInterface) *peer.Response {
 	return shim.Success(nil)
 }
@@ -71,21 +71,21 @@ func read(stub shim.ChaincodeStubInterface, id string) ([]byte, error) {
 	return stored, err
 }
 
-// The answer is the former owner.
+// transfer changes the owner and returns the previous one.
 func transfer(stub shim.ChaincodeStubInterface, id, owner string) ([]byte, error) {
 	stored, err := read(stub, id)
 	if err != nil {
 		return nil, err
 	}
-	var former asset
-	if err := json.Unmarshal(stored, &former); err != nil {
+	var previous asset
+	if err := json.Unmarshal(stored, &previous); err != nil {
 		return nil, err
 	}
 	changed, err := json.Marshal(asset{ID: id, Owner: owner})
 	if err != nil {
 		return nil, err
 	}
-	return []byte(former.Owner), stub.PutState(id, changed)
+	return []byte(previous.Owner), stub.PutState(id, changed)
 }
 
 func main() {
@@ -100,7 +100,7 @@ func main() {
 	}
 }
 
-// tls reads the files that the variables name. Only with mutual TLS there is one of the clients' CA.
+// tls reads the files that the variables name. CHAINCODE_CLIENT_CA_CERT is set only with mutual TLS.
 func tls() shim.TLSProperties {
 	if os.Getenv("CHAINCODE_TLS_DISABLED") == "true" {
 		return shim.TLSProperties{Disabled: true}

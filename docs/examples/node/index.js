@@ -8,7 +8,7 @@ class Assets extends Contract {
         if (stored.length > 0) {
             throw new Error(`the asset ${id} already exists`);
         }
-        // Written by hand, so that every peer writes the members in the same order.
+        // Built by hand, so that every peer writes the members in the same order.
         const asset = Buffer.from(JSON.stringify({ ID: id, Owner: owner }));
         await ctx.stub.putState(id, asset);
         ctx.stub.setEvent('Created', asset);

@@ -32,15 +32,15 @@ public final class Assets implements ContractInterface {
         return asset;
     }
 
-    /** The answer is the former owner. */
+    /** Changes the owner and returns the previous one. */
     @Transaction
     public String Transfer(final Context ctx, final String id, final String owner) {
-        JSONObject former = new JSONObject(Read(ctx, id));
+        JSONObject previous = new JSONObject(Read(ctx, id));
         ctx.getStub().putStringState(id, asset(id, owner));
-        return former.getString("Owner");
+        return previous.getString("Owner");
     }
 
-    /** By hand, so that every peer writes the members in the same order. */
+    /** Built by hand, so that every peer writes the members in the same order. */
     private static String asset(final String id, final String owner) {
         return "{\"ID\":" + JSONObject.quote(id) + ",\"Owner\":" + JSONObject.quote(owner) + "}";
     }

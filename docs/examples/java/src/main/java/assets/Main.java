@@ -5,7 +5,7 @@ import org.hyperledger.fabric.contract.ContractRouter;
 import org.hyperledger.fabric.shim.ChaincodeServerProperties;
 import org.hyperledger.fabric.shim.NettyChaincodeServer;
 
-/** Serves the contracts of the class path as the variables say. */
+/** Serves the contracts on the class path. The environment variables configure the server. */
 public final class Main {
     public static void main(final String[] arguments) throws Exception {
         String host = System.getenv("CHAINCODE_SERVER_HOST");
@@ -16,7 +16,7 @@ public final class Main {
             properties.setTlsEnabled(true);
             properties.setKeyFile(System.getenv("CHAINCODE_TLS_KEY"));
             properties.setKeyCertChainFile(System.getenv("CHAINCODE_TLS_CERT"));
-            // Given with mutual TLS only.
+            // Set only with mutual TLS.
             properties.setTrustCertCollectionFile(System.getenv("CHAINCODE_CLIENT_CA_CERT"));
         }
         ContractRouter router = new ContractRouter(new String[] {"-i", System.getenv("CHAINCODE_ID")});
