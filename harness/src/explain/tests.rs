@@ -84,8 +84,8 @@ fn what_a_builder_refuses_is_told_as_it_says_it() {
     let embedded =
         "ccaas_builder build: error: builder.json line 7 (labels: b_1): dial_timeout: found \"x\", expected a duration";
     let found = find([("peer.log", embedded)]);
-    let expected = "The external builder refuses what it was given. builder.json line 7 (labels: b_1): dial_timeout: \
-                    it found \"x\", and expected a duration.";
+    let expected = "The external builder rejected its input. builder.json line 7 (labels: b_1): dial_timeout: \
+                    found \"x\", expected a duration.";
     assert_eq!(found.iter().map(|finding| finding.cause.as_str()).collect::<Vec<_>>(), [expected]);
 }
 
@@ -119,10 +119,9 @@ fn a_long_line_is_shortened_around_what_it_says() {
 #[test]
 fn the_page_of_failures_is_the_catalogue() {
     let mut page = String::from(
-        "# Troubleshooting, by symptom\n\nWhat a client or a log says, what is wrong, and what to do. \
-         `cargo xtask explain LOG…` finds these\nin your logs, and a run that fails names them by itself. \
-         This page is made from the same catalogue.\n\nIn what is said, `…` is anything, `<name>` \
-         anything that the cause names, `[…]` not always there, and `(a|b)` one of them.\n",
+        "# Troubleshooting\n\n```console\n$ cargo xtask explain LOG…\n```\n\nfinds these failures in logs of peers, \
+         orderers, chaincode servers and clients. A failed run reports them itself.\n\nIn the patterns, `…` and \
+         `<name>` stand for any text, `[…]` is optional, and `(a|b)` is one of the two.\n",
     );
     for failure in &CATALOGUE.failures {
         // Writing to a string can't fail.
@@ -131,14 +130,14 @@ fn the_page_of_failures_is_the_catalogue() {
             let _ = writeln!(page, "    {}", readable(expression.0.as_str()));
         }
         let text = |text: &str| text.replace("${", "<").replace('}', ">").replace('<', "`<").replace('>', ">`");
-        let _ = write!(page, "\n{}\n\n**What to do.** {}\n", text(&failure.cause), text(&failure.cure));
+        let _ = write!(page, "\n{}\n\n**Fix:** {}\n", text(&failure.cause), text(&failure.cure));
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/troubleshooting.md is not what the catalogue says; run this test with BLESS=1");
+    assert!(written == page, "docs/troubleshooting.md differs from the catalogue; run this test with BLESS=1");
 }
 
 /// An expression as a person reads it: a named group is its name, what is optional is in brackets.

@@ -111,8 +111,8 @@ fn a_value_that_a_template_lacks_is_told() {
     let e2e = on(&["--runtime", "embedded"], "package = 'own.tar.gz'\nvalues = { host = 'h' }");
     package(&e2e, "ccaas", TEMPLATED, &["metadata.json", "code.tar.gz"]);
     let text = e2e.said(2);
-    let cause = "likely cause: The external builder refuses what it was given. connection.json: address: \
-                 it found a template that asks for \"port\"";
+    let cause = "likely cause: The external builder rejected its input. connection.json: address: \
+                 found a template that asks for \"port\"";
     assert!(text.contains(cause), "{text}");
 }
 
