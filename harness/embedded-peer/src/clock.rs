@@ -1,19 +1,18 @@
-//! The time as the nodes see it. A test may set it; nothing here waits.
+//! The nodes' clock, which a test can set. Timeouts do not use it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// A clock that all nodes of a network share. Clones are the same clock.
+/// The clock of a network's nodes. Clones share the time.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Mutex<State>>);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     System,
-    /// The system's time plus or minus a span.
+    /// The system's time plus or minus a duration.
     Ahead(Duration),
     Behind(Duration),
-    /// Stands still.
     Stopped(SystemTime),
 }
 
@@ -24,22 +23,22 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The system's time.
+    /// A clock with the system's time.
     pub fn system() -> Self {
         Self(Arc::new(Mutex::new(State::System)))
     }
 
-    /// A clock that stands still until it is set or advanced.
+    /// A stopped clock, which changes only when it is set or advanced.
     pub fn stopped(at: SystemTime) -> Self {
         Self(Arc::new(Mutex::new(State::Stopped(at))))
     }
 
-    /// The time now.
+    /// The current time.
     pub fn now(&self) -> SystemTime {
         self.state().now()
     }
 
-    /// Makes it `time` now. A stopped clock stays stopped, another one goes on from there.
+    /// Sets the time. A stopped clock stays stopped; a running one continues from there.
     pub fn set(&self, time: SystemTime) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *state = match *state {
@@ -51,12 +50,12 @@ impl Clock {
         };
     }
 
-    /// Makes it later by `span`.
+    /// Advances the time by `span`.
     pub fn advance(&self, span: Duration) {
         self.set(self.now().checked_add(span).unwrap_or_else(|| self.now()));
     }
 
-    /// Back to the system's time.
+    /// Returns to the system's time.
     pub fn reset(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::System;
     }
@@ -85,7 +84,7 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
-    fn a_clock_that_is_set_goes_on_and_can_be_reset() {
+    fn a_set_clock_continues_and_can_be_reset() {
         let clock = Clock::system();
         let other = clock.clone();
         other.set(SystemTime::now() - HOUR);
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_clock_moves_only_when_it_is_told() {
+    fn a_stopped_clock_changes_only_when_advanced() {
         let clock = Clock::stopped(SystemTime::UNIX_EPOCH);
         assert_eq!(clock.now(), SystemTime::UNIX_EPOCH);
         clock.advance(HOUR);

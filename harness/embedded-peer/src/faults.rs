@@ -1,8 +1,8 @@
-//! Messages that are to fail, be delayed or be lost, for tests.
+//! Fault injection: messages fail, are delayed or are lost.
 //!
-//! A test adds [`Rule`]s; nodes ask [`Faults::check`] for each message and do what it says. With no
-//! rule, asking is one read of a counter. What failing means is up to the asker: for a request of a
-//! chaincode it is an ERROR in answer, for a call of a service its status.
+//! A test adds [`Rule`]s; nodes call [`Faults::check`] for each message. Without rules that is one read of a
+//! counter. A failed request of a chaincode is answered with ERROR, a failed call of a service with a gRPC
+//! status.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,20 +10,20 @@ use std::time::Duration;
 
 use crate::trace::Direction;
 
-/// What is done to a message.
+/// What happens to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It fails with this text.
+    /// Fails with this text.
     Fail(String),
-    /// It arrives later by this much. Other messages overtake it.
+    /// Arrives after this delay. Other messages may overtake it.
     Delay(Duration),
-    /// It never arrives, and nobody is told.
+    /// Is lost without an error.
     Drop,
 }
 
-/// Which messages, and what is done to them.
+/// Which messages a fault applies to, and the fault.
 ///
-/// Whatever is not said matches everything; the default number of times is without end.
+/// A new rule matches every message, any number of times.
 ///
 /// ```
 /// use embedded_peer::faults::{Action, Rule};
@@ -49,36 +49,38 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Does this to every message, until it is told which.
+    /// A rule that applies `action` to every message.
     pub fn new(action: Action) -> Self {
         Self { node: None, direction: None, message_type: None, first: 1, times: u64::MAX, action }
     }
 
-    /// Only on the node of this name.
+    /// Matches only on the node with this name.
     pub fn on(mut self, node: impl Into<String>) -> Self {
         self.node = Some(node.into());
         self
     }
 
-    /// Only in this direction.
+    /// Matches only this direction.
     pub fn going(mut self, direction: Direction) -> Self {
         self.direction = Some(direction);
         self
     }
 
-    /// Only this type: of the shim protocol (`GET_STATE`), or a method (`gateway.Gateway/Submit`).
+    /// Matches only this message type of the shim protocol (`GET_STATE`) or gRPC method
+    /// (`gateway.Gateway/Submit`).
     pub fn of_type(mut self, message_type: impl Into<String>) -> Self {
         self.message_type = Some(message_type.into());
         self
     }
 
-    /// Only from the nth that matches the rest, counted from 1 and from when the rule was added.
+    /// Matches only from the nth message on, counted from 1 among those that match otherwise, since the rule was
+    /// added.
     pub fn from_nth(mut self, nth: u64) -> Self {
         self.first = nth.max(1);
         self
     }
 
-    /// At most so many times.
+    /// Applies at most this many times.
     pub fn times(mut self, times: u64) -> Self {
         self.times = times;
         self
@@ -91,11 +93,11 @@ impl Rule {
     }
 }
 
-/// Names a rule that was added.
+/// Identifies an added rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleId(u64);
 
-/// The rules of a network. Clones are the same rules.
+/// The rules of a network. Clones share the rules.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     shared: Arc<Shared>,
@@ -127,7 +129,7 @@ impl Faults {
         Self::default()
     }
 
-    /// Adds a rule. Of several that match, the one added first decides.
+    /// Adds a rule. If several match, the one added first applies.
     pub fn add(&self, rule: Rule) -> RuleId {
         self.change(|rules| {
             rules.added += 1;
@@ -137,7 +139,7 @@ impl Faults {
         })
     }
 
-    /// Removes a rule, and tells how often it was applied; `None` when it is not there.
+    /// Removes a rule and returns how often it was applied, or `None` if there is no such rule.
     pub fn remove(&self, id: RuleId) -> Option<u64> {
         self.change(|rules| {
             let index = rules.active.iter().position(|active| active.id == id)?;
@@ -150,12 +152,12 @@ impl Faults {
         self.change(|rules| rules.active.clear());
     }
 
-    /// How often a rule was applied so far; `None` when it is not there.
+    /// How often a rule has been applied, or `None` if there is no such rule.
     pub fn fired(&self, id: RuleId) -> Option<u64> {
         self.change(|rules| rules.active.iter().find(|active| active.id == id).map(|active| active.fired))
     }
 
-    /// What is to be done to this message, if anything. Counts the message.
+    /// The fault for this message, if any. Counts the message.
     pub fn check(&self, node: &str, direction: Direction, message_type: &str) -> Option<Action> {
         if self.shared.number.load(Ordering::Relaxed) == 0 {
             return None;
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_rule_names_is_hit() {
+    fn a_rule_applies_only_to_matching_messages() {
         let faults = Faults::new();
         faults.add(Rule::new(Action::Drop).on("peer0").going(UP).of_type("GET_STATE"));
         assert_eq!(faults.check("peer1", UP, "GET_STATE"), None);
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_begins_at_its_nth_message_and_ends_after_its_times() {
+    fn a_rule_starts_at_its_nth_message_and_ends_after_its_times() {
         let faults = Faults::new();
         let id = faults.add(Rule::new(fail("x")).from_nth(2).times(2));
         let hit: Vec<bool> = (0..5).map(|_| faults.check("p", UP, "GET_STATE").is_some()).collect();
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_decides_and_the_second_still_counts() {
+    fn the_first_rule_applies_and_the_second_still_counts() {
         let faults = Faults::new();
         faults.add(Rule::new(fail("first")).times(1));
         faults.add(Rule::new(fail("second")).from_nth(2));

@@ -27,7 +27,8 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 
-use crate::network::{Client, Network, Options};
+use crate::network::{Network, Options, services};
+use crate::node::Client;
 use crate::testing::transaction::hash as hash_of;
 use crate::testing::{Member, genesis, started};
 
@@ -148,10 +149,10 @@ impl Services {
         let choice = usize::from(choice) % Self::CHOICES;
         let nodes = self.network.nodes();
         if let Some((method, wrap)) = PEER.get(choice) {
-            return answer(crate::peer::services::routes(&nodes.peers()[0]), method, &wrap(self, bytes)).await;
+            return answer(services::of_peer(&nodes.peers()[0]), method, &wrap(self, bytes)).await;
         }
         if let Some((method, wrap)) = ORDERER.get(choice - PEER.len()) {
-            return answer(crate::orderer::service::routes(&nodes.orderers()[0]), method, &wrap(self, bytes)).await;
+            return answer(services::of_orderer(&nodes.orderers()[0]), method, &wrap(self, bytes)).await;
         }
         let block = fabric_protos::common::Block::decode(bytes).ok()?;
         Some(i32::from(nodes.orderers()[0].join(&block).is_err()))

@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::connection::ServerInfo;
-use super::link::Link;
+use super::link::{Link, Transport};
 use super::{go, tls};
 
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -36,11 +35,6 @@ pub enum DialError {
     #[error("failed to create new connection: context deadline exceeded: {0}")]
     Deadline(String),
 }
-
-/// A connection of bytes, encrypted or not.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// How one attempt failed.
 enum Failure {

@@ -14,13 +14,13 @@ use fabric_protos::protos::{
 };
 use futures::future::BoxFuture;
 
+use super::call::{Call, CollectionAccess, Host};
 use super::connection::ServerInfo;
 use super::frame::{Frames, framed};
 use super::handler::{Command, Handler, Settings};
 use super::package::Package;
 use super::registry::Registry;
 use super::requests;
-use super::support::{Call, CollectionAccess, Host};
 use crate::faults::Faults;
 use crate::ledger::{Ledger, SharedSimulation};
 use crate::trace::Tracer;

@@ -15,14 +15,14 @@ use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{ChaincodeAdditionalParams, ChaincodeId, ChaincodeMessage};
 use tokio::sync::{mpsc, oneshot};
 
+use super::call::Call;
 use super::error::ExecuteReason;
 use super::frame::framed;
 use super::registry::Registry;
 use super::requests;
-use super::support::Call;
 use super::transaction::Transaction;
 use crate::faults::{Action, Faults};
-use crate::trace::{Direction, Tracer, What};
+use crate::trace::{Direction, EventKind, Tracer};
 
 /// What every stream of a peer has in common.
 #[derive(Debug)]
@@ -126,9 +126,9 @@ impl Handler {
     ) -> Result<(), String> {
         const UP: Direction = Direction::ChaincodeToPeer;
         let settings = &self.settings;
-        if settings.tracer.is_on() {
+        if settings.tracer.is_enabled() {
             let message = Arc::new(message.clone());
-            settings.tracer.tell(&settings.node, || What::ChaincodeMessage {
+            settings.tracer.emit(&settings.node, || EventKind::ChaincodeMessage {
                 stream: self.stream,
                 direction: UP,
                 message,
@@ -215,8 +215,8 @@ impl Handler {
             }
         }
         if let Err(error) = self.registry.register(&id, self) {
-            let note = || What::Note(format!("failed to start {id} -- {error}"));
-            self.settings.tracer.tell(&self.settings.node, note);
+            let note = || EventKind::Note(format!("failed to start {id} -- {error}"));
+            self.settings.tracer.emit(&self.settings.node, note);
             self.registry.launched(&id, Err(error));
             return;
         }
@@ -456,7 +456,7 @@ impl Drop for Active {
 }
 
 fn tell_sent(settings: &Settings, stream: u64, message: ChaincodeMessage, total: usize) {
-    settings.tracer.tell(&settings.node, || What::ChaincodeMessage {
+    settings.tracer.emit(&settings.node, || EventKind::ChaincodeMessage {
         stream,
         direction: Direction::PeerToChaincode,
         message: Arc::new(message),

@@ -13,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::codegen::http::{HeaderMap, Request, Response, Version};
 
-use super::dial::Transport;
 use super::frame::{FrameError, Frames};
 use super::tls;
 
@@ -30,6 +30,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The method that a chaincode's server offers.
 const PATH: &str = "/protos.Chaincode/Connect";
+
+/// A connection of bytes, encrypted or not.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 type Io = Box<dyn Transport>;
 

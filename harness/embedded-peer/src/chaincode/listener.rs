@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::config::ChaincodeConfig;
 use super::handler::{Command, Handler, Settings};
 use super::registry::Registry;
-use crate::trace::{Direction, What};
+use crate::trace::{Direction, EventKind};
 
 type Answers = mpsc::UnboundedSender<Result<ChaincodeMessage, Status>>;
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -198,7 +198,7 @@ impl Served {
     /// Runs until the stream ends, and says why.
     async fn run(&mut self, listener: &Listener, certificate: Option<&[u8]>) -> String {
         let (settings, stream) = (self.handler.settings.clone(), self.handler.stream);
-        settings.tracer.tell(&settings.node, || What::StreamOpened { stream, chaincode: "a chaincode".into() });
+        settings.tracer.emit(&settings.node, || EventKind::StreamOpened { stream, chaincode: "a chaincode".into() });
         let mut is_first = true;
         let mut keepalive = settings.keepalive.map(tokio::time::interval);
         loop {
@@ -250,7 +250,7 @@ impl Served {
         self.handler.end();
         let _ = self.answers.send(Err(Status::unknown(reason.clone())));
         let direction = Direction::ChaincodeToPeer;
-        settings.tracer.tell(&settings.node, || What::StreamEnded { stream, direction, reason });
+        settings.tracer.emit(&settings.node, || EventKind::StreamEnded { stream, direction, reason });
     }
 }
 

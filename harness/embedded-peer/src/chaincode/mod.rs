@@ -8,8 +8,10 @@
 //! beyond one ledger. Endorsing, validating and the lifecycle of definitions are elsewhere.
 
 mod builder;
+mod call;
 mod config;
 mod connection;
+mod cursor;
 mod dial;
 mod error;
 mod frame;
@@ -29,9 +31,10 @@ mod tls;
 mod transaction;
 
 pub use builder::BuildError;
+pub use call::{Call, CollectionAccess, Executed, Host};
 pub use config::{ChaincodeConfig, ConfigError, ExternalBuilder};
 pub use connection::{ConnectionError, ServerInfo, TlsInfo};
 pub use dial::DialError;
 pub use error::{ExecuteError, ExecuteReason, InstallError, LaunchError};
 pub use package::{Installed, Metadata, Package, PackageError, PackageStore, SaveError};
-pub use support::{Call, ChaincodeSupport, CollectionAccess, Executed, Host};
+pub use support::ChaincodeSupport;

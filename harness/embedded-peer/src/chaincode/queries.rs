@@ -2,7 +2,6 @@
 //!
 //! The sources are Fabric's core/chaincode/handler.go and `query_response_generator.go`.
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
@@ -11,57 +10,10 @@ use fabric_protos::protos::{
     GetHistoryForKey, GetQueryResult, GetStateByRange, QueryMetadata, QueryResponse, QueryResponseMetadata,
     QueryResultBytes, QueryStateClose, QueryStateNext,
 };
-use fabric_protos::queryresult::{KeyModification, Kv};
+use fabric_protos::queryresult::Kv;
 
-use super::requests::text;
-use super::transaction::{Transaction, query_id};
-use crate::ledger::Rows;
-
-/// How many results go to the chaincode at once.
-const BATCH: usize = 100;
-
-/// An open query.
-pub(super) struct Cursor {
-    source: Source,
-    /// A result that was looked at and did not fit.
-    pending: Option<QueryResultBytes>,
-    /// How many results were given out.
-    returned: i32,
-}
-
-enum Source {
-    Rows(Box<Rows>),
-    History(VecDeque<KeyModification>),
-}
-
-impl Cursor {
-    fn new(source: Source) -> Self {
-        Self { source, pending: None, returned: 0 }
-    }
-
-    fn next(&mut self, transaction: &Transaction) -> Result<Option<QueryResultBytes>, String> {
-        let encoded = match &mut self.source {
-            Source::Rows(rows) => transaction.simulation().next(rows).map_err(text)?.map(|row: Kv| row.encode_to_vec()),
-            Source::History(found) => found.pop_front().map(|change| change.encode_to_vec()),
-        };
-        Ok(encoded.map(|bytes| QueryResultBytes { result_bytes: bytes.into() }))
-    }
-
-    /// The next batch, and whether there is another. Looks at one result more than it gives.
-    fn batch(&mut self, transaction: &Transaction, limit: i32) -> Result<(Vec<QueryResultBytes>, bool), String> {
-        let mut batch: Vec<QueryResultBytes> = self.pending.take().into_iter().collect();
-        while self.returned < limit {
-            let Some(result) = self.next(transaction)? else { break };
-            self.returned += 1;
-            if batch.len() == BATCH {
-                self.pending = Some(result);
-                return Ok((batch, true));
-            }
-            batch.push(result);
-        }
-        Ok((batch, false))
-    }
-}
+use super::cursor::{Cursor, Source};
+use super::transaction::{Transaction, query_id, text};
 
 /// What a chaincode asks of a page; `None` when it did not ask for pages.
 fn metadata(bytes: &[u8]) -> Result<QueryMetadata, String> {
@@ -126,7 +78,7 @@ pub(super) fn history(transaction: &Transaction, of: &GetHistoryForKey, limit: i
 fn first(transaction: &Transaction, source: Source, limit: i32) -> Result<Bytes, String> {
     let id = query_id();
     let mut cursor = Cursor::new(source);
-    let (results, has_more) = cursor.batch(transaction, limit)?;
+    let (results, has_more) = cursor.batch(&transaction.simulation, limit)?;
     if has_more {
         let mut cursors = transaction.cursors.lock().unwrap_or_else(PoisonError::into_inner);
         cursors.insert(id.clone(), cursor);
@@ -138,7 +90,7 @@ fn first(transaction: &Transaction, source: Source, limit: i32) -> Result<Bytes,
 pub(super) fn next(transaction: &Transaction, next: &QueryStateNext, limit: i32) -> Result<Bytes, String> {
     let mut cursors = transaction.cursors.lock().unwrap_or_else(PoisonError::into_inner);
     let cursor = cursors.get_mut(&next.id).ok_or("query iterator not found")?;
-    let batch = cursor.batch(transaction, limit);
+    let batch = cursor.batch(&transaction.simulation, limit);
     if !matches!(batch, Ok((_, true))) {
         cursors.remove(&next.id);
     }

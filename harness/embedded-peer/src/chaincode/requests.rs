@@ -15,7 +15,7 @@ use fabric_protos::protos::{
 };
 
 use super::queries;
-use super::transaction::Transaction;
+use super::transaction::{Transaction, text};
 
 /// What Fabric says when its handler would have crashed.
 const PANIC: &str = "panic during execution";
@@ -92,11 +92,6 @@ pub(super) fn answer(
 
 fn decode<M: Message + Default>(message: &ChaincodeMessage) -> Result<M, String> {
     M::decode(message.payload.clone()).map_err(|error| format!("unmarshal failed: proto: {error}"))
-}
-
-/// An error of the ledger, as it reaches the chaincode.
-pub(super) fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
 }
 
 fn get_state(transaction: &Transaction, get: &GetState) -> Result<Bytes, String> {

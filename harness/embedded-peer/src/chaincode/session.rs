@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handler::{Command, Handler};
 use super::link::{End, Link};
-use crate::trace::{Direction, What};
+use crate::trace::{Direction, EventKind};
 
 /// How many bytes may wait for a chaincode that takes no answers, before it is not listened to
 /// either.
@@ -32,7 +32,7 @@ pub(super) async fn run(
 ) -> String {
     let settings = handler.settings.clone();
     let (stream, chaincode) = (handler.stream, chaincode.to_owned());
-    settings.tracer.tell(&settings.node, || What::StreamOpened { stream, chaincode: chaincode.into() });
+    settings.tracer.emit(&settings.node, || EventKind::StreamOpened { stream, chaincode: chaincode.into() });
     // However this ends, whoever waits for the chaincode is told.
     let _ends = Ends(&handler);
     let keepalive = settings.keepalive.map(|every| {
@@ -54,7 +54,7 @@ pub(super) async fn run(
         Ended::Here(reason) => (Direction::PeerToChaincode, reason),
     };
     tracing::debug!("stream to {} ended: {reason}", handler.package_id());
-    settings.tracer.tell(&settings.node, || What::StreamEnded { stream, direction, reason: reason.clone() });
+    settings.tracer.emit(&settings.node, || EventKind::StreamEnded { stream, direction, reason: reason.clone() });
     reason
 }
 

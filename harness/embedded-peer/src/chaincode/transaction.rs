@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fabric_protos::protos::ChaincodeMessage;
 use tokio::sync::oneshot;
 
-use super::queries::Cursor;
-use super::support::{CollectionAccess, Host};
-use crate::ledger::{SharedSimulation, Simulation};
+use super::call::{CollectionAccess, Host};
+use super::cursor::Cursor;
+use crate::ledger::{SharedSimulation, Simulation, lock};
 
 /// How a transaction ends: with the chaincode's last message, or because a message failed by a test's
 /// wish.
@@ -70,7 +70,7 @@ impl Transaction {
     }
 
     pub(super) fn simulation(&self) -> MutexGuard<'_, Simulation> {
-        self.simulation.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.simulation)
     }
 
     /// That the transaction's creator may read a collection. The error is Fabric's.
@@ -121,6 +121,11 @@ impl Transaction {
             "tx creator does not have {what} access permission on privatedata in chaincodeName:{namespace} collectionName: {collection}"
         )
     }
+}
+
+/// An error of the ledger, as it reaches the chaincode.
+pub(super) fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// A query's identifier: unique in this process, and as long as Fabric's.

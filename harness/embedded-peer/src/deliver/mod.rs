@@ -3,7 +3,6 @@
 //! A stream takes one request after the other. What a block looks like on the wire, and who may have
 //! it, is the node's matter.
 
-pub(crate) mod peer;
 mod request;
 
 use std::sync::Arc;
@@ -19,8 +18,10 @@ use tokio::sync::watch;
 use tonic::{Status, Streaming};
 
 use crate::clock::Clock;
-use crate::network::Client;
-pub(crate) use request::{Demands, Request, Signed, expires_at};
+use crate::envelope::channel_header;
+use crate::node::Client;
+use crate::policy::SignedData;
+pub(crate) use request::{Demands, Request, expires_at};
 
 /// A channel's blocks, as they are given out.
 pub(crate) trait Chain: Send + Sync {
@@ -33,7 +34,7 @@ pub(crate) trait Chain: Send + Sync {
     /// The sequence of the channel's configuration.
     fn sequence(&self) -> u64;
     /// Whether the client may have blocks, by the channel's present configuration.
-    fn check(&self, signed: &Signed) -> Result<(), String>;
+    fn check(&self, signed: &SignedData) -> Result<(), String>;
     /// Returns when the ordering service can't work, at once if it can't now.
     fn errored(&self) -> BoxFuture<'static, ()> {
         Box::pin(pending())
@@ -68,7 +69,7 @@ pub(crate) trait Node: Send + Sync + 'static {
         channel: &str,
         block: &Arc<Block>,
         content: Content,
-        signed: &Signed,
+        signed: &SignedData,
     ) -> Result<Self::Response, Status>;
 }
 
@@ -97,7 +98,7 @@ impl Content {
 pub(crate) fn is_config(block: &Block) -> bool {
     let Some([envelope]) = block.data.as_ref().map(|data| &*data.data) else { return false };
     let Ok(envelope) = Envelope::decode(&**envelope) else { return false };
-    let header = crate::orderer::channel_header(&envelope);
+    let header = channel_header(&envelope);
     header
         .is_ok_and(|header| [HeaderType::Config as i32, HeaderType::OrdererTransaction as i32].contains(&header.r#type))
 }
@@ -127,7 +128,7 @@ struct Session<N> {
 struct Delivery {
     channel: String,
     chain: Arc<dyn Chain>,
-    signed: Signed,
+    signed: SignedData,
     expires: Option<SystemTime>,
     /// The sequence of the configuration by which the client was let in.
     sequence: Option<u64>,

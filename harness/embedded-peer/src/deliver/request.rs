@@ -10,7 +10,8 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::FromDer as _;
 
-use crate::network::Client;
+use crate::node::Client;
+use crate::policy::SignedData;
 
 /// An envelope that was opened.
 #[derive(Debug)]
@@ -18,17 +19,9 @@ pub(crate) struct Request {
     pub(crate) channel: String,
     /// The encoded `SeekInfo`.
     pub(crate) seek: Vec<u8>,
-    pub(crate) signed: Signed,
+    pub(crate) signed: SignedData,
     /// When the client's certificate expires.
     pub(crate) expires: Option<SystemTime>,
-}
-
-/// Bytes, who signed them, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Signed {
-    pub(crate) message: Bytes,
-    pub(crate) identity: Bytes,
-    pub(crate) signature: Bytes,
 }
 
 /// What a node demands of a request's header.
@@ -56,7 +49,7 @@ impl Request {
             channel: channel_header.channel_id,
             seek: payload.data,
             expires: expires_at(&identity),
-            signed: Signed { message, identity, signature: envelope.signature.into() },
+            signed: SignedData { message, identity, signature: envelope.signature.into() },
         })
     }
 }

@@ -64,7 +64,7 @@ impl Chain for Fixed {
         self.sequence.load(Relaxed)
     }
 
-    fn check(&self, _: &Signed) -> Result<(), String> {
+    fn check(&self, _: &SignedData) -> Result<(), String> {
         self.checks.fetch_add(1, Relaxed);
         if self.sequence() > 1 { Err("no longer a member".to_owned()) } else { Ok(()) }
     }
@@ -76,7 +76,7 @@ fn delivery(chain: &Arc<Fixed>) -> Delivery {
         channel: "c".into(),
         heights: chain.heights(),
         chain: chain.clone(),
-        signed: Signed { message: empty.clone(), identity: empty.clone(), signature: empty },
+        signed: SignedData { message: empty.clone(), identity: empty.clone(), signature: empty },
         expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100)),
         sequence: None,
         next: 0,

@@ -13,9 +13,8 @@ use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use super::members::Member;
-use crate::endorser::info::{self, Info};
-use crate::peer::Peer;
+use crate::channel::Info;
+use crate::peer::{Member, Peer};
 
 /// A peer's identifier: SHA-256 over MSP ID and certificate (`internal/pkg/peer/gossip/mcs.go`).
 pub(crate) fn pki_id(identity: &[u8]) -> Vec<u8> {
@@ -45,7 +44,7 @@ pub(crate) fn on_channel(member: &Member) -> Told {
     let peer = &member.peer;
     let pki_id = pki_id(peer.signer.identity());
     let channel = member.channel.ledger.channel();
-    let chaincodes = info::all_runnable(peer, &member.channel);
+    let chaincodes = member.channel.all_runnable();
     let chaincode = |(name, info): (String, Arc<Info>)| {
         let version = info.definition.sequence.to_string();
         Chaincode { name, version, metadata: Vec::new() }

@@ -16,12 +16,10 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
 
-use super::members::{Member, members};
 use super::{descriptor, gossip, has_all, network_config};
-use crate::endorser::info;
 use crate::msp::role;
-use crate::network::Client;
-use crate::peer::{Peer, calls};
+use crate::node::Client;
+use crate::peer::{Member, Peer, calls, members};
 use crate::policy::SignedData;
 
 /// Who may ask about a channel.
@@ -151,7 +149,8 @@ impl Service {
         let config = joined.config();
         let mut infos = Vec::new();
         for call in &filter.chaincodes {
-            let info = info::metadata_of(&self.0, &joined, &call.name)
+            let info = joined
+                .definition(&call.name)
                 .ok_or_else(|| format!("No metadata was found for chaincode {} in channel {channel}", call.name))?;
             if !call.no_private_reads {
                 for collection in &call.collection_names {

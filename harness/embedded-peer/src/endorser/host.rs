@@ -5,20 +5,19 @@ use std::sync::{Arc, Mutex};
 use fabric_protos::protos::{ChaincodeInput, ChaincodeMessage};
 use futures::future::BoxFuture;
 
-use super::invocation::{Failure, Invocation, lock};
-use super::proposal::Unpacked;
-use super::{access, collections, info};
+use super::invocation::{Failure, Invocation};
 use crate::chaincode::{CollectionAccess, Host};
-use crate::ledger::SharedSimulation;
-use crate::peer::{Peer, PeerChannel};
+use crate::channel::{PeerChannel, is_system};
+use crate::ledger::{SharedSimulation, lock};
+use crate::peer::{Peer, access};
 use crate::policy::SignedData;
-use crate::system;
+use crate::proposal::UnpackedProposal;
 
 /// The host of the chaincodes that a proposal runs.
 pub(super) struct ProposalHost {
     peer: Arc<Peer>,
     channel: Arc<PeerChannel>,
-    proposal: Arc<Unpacked>,
+    proposal: Arc<UnpackedProposal>,
     simulation: SharedSimulation,
 }
 
@@ -40,7 +39,7 @@ impl ProposalHost {
     ) -> Result<ChaincodeMessage, String> {
         let own = self.channel.ledger.channel();
         let (chaincode, channel) = target.split_once('/').unwrap_or((target, own));
-        if !system::is_system(chaincode) {
+        if !is_system(chaincode) {
             let signed = SignedData {
                 message: self.proposal.message.clone(),
                 identity: self.proposal.creator.clone(),
@@ -57,7 +56,7 @@ impl ProposalHost {
             let simulation = joined.ledger.simulate(self.proposal.transaction_id());
             (joined, Arc::new(Mutex::new(simulation)))
         };
-        let found = info::find(&self.peer, &joined, chaincode, &mut lock(&simulation));
+        let found = joined.find(chaincode, &mut lock(&simulation));
         let runnable = found.map_err(|error| {
             format!(
                 "execute failed: invalid invocation: [channel {channel}] failed to get chaincode container info for {chaincode}: {error}"
@@ -77,7 +76,7 @@ impl ProposalHost {
 
 impl Host for ProposalHost {
     fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String> {
-        collections::access(&self.channel, &self.simulation, namespace, collection, &self.proposal)
+        self.channel.collection_access(&self.simulation, namespace, collection, &self.proposal.creator)
     }
 
     fn invoke(

@@ -9,9 +9,9 @@ use fabric_protos::protos::{ChaincodeCall, ChaincodeInterest};
 use fabric_protos::rwset::TxReadWriteSet;
 use prost::Message as _;
 
-use super::proposal::decode;
+use crate::channel::is_system;
+use crate::envelope::decode;
 use crate::ledger::Simulated;
-use crate::system;
 
 /// The metadata entry that holds a key's own endorsement policy.
 const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
@@ -41,7 +41,7 @@ pub(crate) fn interest(simulated: &Simulated) -> Result<ChaincodeInterest, Strin
         let whole = &mut asked.entry(chaincode.clone()).or_default().whole;
         whole.extend(collections.iter().map(|collection| (collection.clone(), true)));
     }
-    let calls = asked.into_iter().filter(|(chaincode, _)| !system::is_system(chaincode));
+    let calls = asked.into_iter().filter(|(chaincode, _)| !is_system(chaincode));
     let read = |chaincode: &str| simulated.private_reads.get(chaincode);
     Ok(ChaincodeInterest {
         chaincodes: calls.flat_map(|(chaincode, asked)| asked.calls(&chaincode, read(&chaincode))).collect(),

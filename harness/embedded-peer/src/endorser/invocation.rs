@@ -1,20 +1,20 @@
 //! Runs a chaincode on a simulation: one of the peer's own or one of a package, called by a proposal
 //! or by another chaincode (`core/chaincode/chaincode_support.go`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{ChaincodeInput, ChaincodeMessage};
 use prost::Message as _;
 
+use super::Answer;
 use super::host::ProposalHost;
-use super::info::{self, Runnable};
-use super::proposal::Unpacked;
-use super::{Answer, distribution, response};
 use crate::chaincode::{Call, Executed};
-use crate::ledger::{SharedSimulation, Simulation};
-use crate::peer::{Peer, PeerChannel};
+use crate::channel::{Info, PeerChannel, Runnable, SYSTEM_VERSION, is_system};
+use crate::ledger::{SharedSimulation, lock};
+use crate::peer::{Peer, distribution};
 use crate::policy::SignedData;
+use crate::proposal::UnpackedProposal;
 use crate::system::{self, Caller};
 
 /// The key by which a chaincode remembers that it was initialized (`core/chaincode/lifecycle`).
@@ -28,7 +28,7 @@ const INITIALIZED: &str = "\u{0}\u{10ffff}initialized";
 pub(super) async fn execute(
     peer: &Arc<Peer>,
     channel: Option<&Arc<PeerChannel>>,
-    proposal: &Arc<Unpacked>,
+    proposal: &Arc<UnpackedProposal>,
 ) -> Result<Answer, String> {
     let chaincode = &proposal.chaincode;
     let Some(channel) = channel else { return on_the_peer(peer, proposal).await };
@@ -36,7 +36,7 @@ pub(super) async fn execute(
     let is_reader = [system::qscc::NAME, system::cscc::NAME].contains(&chaincode.as_str());
     let mut simulation = channel.ledger.simulate(proposal.transaction_id());
     let state = simulation.state().clone();
-    let runnable = info::find(peer, channel, chaincode, &mut simulation).map_err(|error| {
+    let runnable = channel.find(chaincode, &mut simulation).map_err(|error| {
         let channel = proposal.channel();
         format!("make sure the chaincode {chaincode} has been successfully defined on channel {channel} and try again: {error}")
     })?;
@@ -64,9 +64,9 @@ pub(super) async fn execute(
 }
 
 /// A call of the peer itself, without a channel.
-async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Answer, String> {
+async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Answer, String> {
     let chaincode = &proposal.chaincode;
-    if !system::is_system(chaincode) {
+    if !is_system(chaincode) {
         return Err(format!(
             "make sure the chaincode {chaincode} has been successfully defined on channel  and try again: could not get channel config for channel ''"
         ));
@@ -74,11 +74,11 @@ async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Answe
     let response = system::invoke(peer, None, chaincode, &caller(proposal), &proposal.input.args, None).await.map_err(
         |error| format!("error in simulation: failed to execute transaction {}: {error}", proposal.transaction_id()),
     )?;
-    let version = response::SYSTEM_VERSION.to_owned();
+    let version = SYSTEM_VERSION.to_owned();
     Ok(Answer { response, event: None, simulated: None, version })
 }
 
-fn caller(proposal: &Unpacked) -> Caller {
+fn caller(proposal: &UnpackedProposal) -> Caller {
     Caller {
         called: proposal.chaincode.clone(),
         signed: SignedData {
@@ -87,10 +87,6 @@ fn caller(proposal: &Unpacked) -> Caller {
             signature: proposal.signature.clone(),
         },
     }
-}
-
-pub(super) fn lock(simulation: &SharedSimulation) -> std::sync::MutexGuard<'_, Simulation> {
-    simulation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a chaincode gave no answer.
@@ -105,7 +101,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn to_text(&self, proposal: &Unpacked) -> String {
+    fn to_text(&self, proposal: &UnpackedProposal) -> String {
         let id = proposal.transaction_id();
         match self {
             Self::Invalid(error) => format!("failed to execute transaction {id}: invalid invocation: {error}"),
@@ -119,7 +115,7 @@ impl Failure {
 pub(super) struct Invocation<'a> {
     pub(super) peer: &'a Arc<Peer>,
     pub(super) channel: &'a Arc<PeerChannel>,
-    pub(super) proposal: &'a Arc<Unpacked>,
+    pub(super) proposal: &'a Arc<UnpackedProposal>,
     pub(super) simulation: &'a SharedSimulation,
 }
 
@@ -165,7 +161,7 @@ impl Invocation<'_> {
         self.peer.support.invoke(call).await.map_err(Failure::Execute)
     }
 
-    fn check_initialization(&self, chaincode: &str, info: &info::Info, is_init: bool) -> Result<(), Failure> {
+    fn check_initialization(&self, chaincode: &str, info: &Info, is_init: bool) -> Result<(), Failure> {
         let definition = &info.definition;
         let needs = definition.init_required && {
             let initialized = lock(self.simulation).get_state(chaincode, INITIALIZED);

@@ -4,14 +4,9 @@
 //! peers that may hold it, and what came of it is signed. The gateway calls the same functions
 //! without gRPC between.
 
-pub mod access;
-pub(crate) mod collections;
-pub(crate) mod distribution;
 mod host;
-pub(crate) mod info;
 pub(crate) mod interest;
 mod invocation;
-pub mod proposal;
 pub mod response;
 
 use std::sync::Arc;
@@ -20,26 +15,19 @@ use fabric_protos::protos::endorser_server::Endorser;
 use fabric_protos::protos::{ChaincodeEvent, ProposalResponse, Response, SignedProposal};
 use tonic::{Request, Status};
 
-use crate::discovery;
+use crate::channel::{PeerChannel, is_system};
 use crate::ledger::Simulated;
 use crate::msp::MspManager;
-use crate::peer::{Peer, PeerChannel, calls};
+use crate::peer::{Peer, access, calls};
 use crate::policy::SignedData;
+use crate::proposal::UnpackedProposal;
 use crate::system;
-use proposal::Unpacked;
 
 /// From this status on a chaincode's answer is a failure (the shim's ERRORTHRESHOLD).
 const FAILURE: i32 = 400;
 
 /// From this status on the peer tells what the failed chaincode did (the shim's ERROR).
 const ERROR: i32 = 500;
-
-/// What endorsing remembers of a channel, until a definition or the configuration changes.
-#[derive(Debug, Default)]
-pub(crate) struct Endorsing {
-    pub(crate) definitions: info::Remembered,
-    pub(crate) descriptors: discovery::Remembered,
-}
 
 /// A peer's endorser.
 #[derive(Clone, Debug)]
@@ -52,9 +40,9 @@ impl Endorser for Service {
         request: Request<SignedProposal>,
     ) -> Result<tonic::Response<ProposalResponse>, Status> {
         let signed = request.into_inner();
-        let asked = self.0.tracer.is_on().then(|| calls::proposal(Some(&signed)));
+        let asked = self.0.tracer.is_enabled().then(|| calls::proposal(Some(&signed)));
         let work = async {
-            let proposal = Unpacked::new(signed).map_err(Status::unknown)?;
+            let proposal = UnpackedProposal::new(signed).map_err(Status::unknown)?;
             let response = endorse(&self.0, &Arc::new(proposal)).await;
             response.map_err(|refusal| Status::unknown(refusal.into_text()))
         };
@@ -133,7 +121,7 @@ fn failed(message: String) -> ProposalResponse {
 /// # Errors
 ///
 /// When the proposal is refused. What goes wrong later is told in the response.
-pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<ProposalResponse, Refusal> {
+pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<ProposalResponse, Refusal> {
     let answer = match execute(peer, proposal).await? {
         Executed::Failed(message) => return Ok(failed(message)),
         Executed::Answered(answer) => *answer,
@@ -174,7 +162,7 @@ pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Resul
 /// # Errors
 ///
 /// When the proposal is refused.
-pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Result<Executed, Refusal> {
+pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Executed, Refusal> {
     proposal.check_chaincode().map_err(Refusal::Proposal)?;
     let name = proposal.channel();
     let channel = if name.is_empty() {
@@ -197,7 +185,7 @@ pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<Unpacked>) -> Resul
 }
 
 /// Everything about a proposal that is checked before its chaincode is looked for.
-fn check(peer: &Peer, channel: Option<&PeerChannel>, proposal: &Unpacked) -> Result<(), Refusal> {
+fn check(peer: &Peer, channel: Option<&PeerChannel>, proposal: &UnpackedProposal) -> Result<(), Refusal> {
     let config = channel.map(PeerChannel::config);
     let msps = config.as_ref().map_or(&peer.local_msp, |config| config.msps());
     let signed = SignedData {
@@ -212,13 +200,13 @@ fn check(peer: &Peer, channel: Option<&PeerChannel>, proposal: &Unpacked) -> Res
         let creator = hex::encode(&proposal.creator);
         return Err(Refusal::Proposal(format!("duplicate transaction found [{id}]. Creator [{creator}]")));
     }
-    if system::is_system(&proposal.chaincode) {
+    if is_system(&proposal.chaincode) {
         return Ok(());
     }
     access::check(peer, "peer/Propose", proposal.channel(), &signed).map_err(Refusal::Proposal)
 }
 
-fn check_creator(peer: &Peer, msps: &MspManager, proposal: &Unpacked) -> Result<(), Refusal> {
+fn check_creator(peer: &Peer, msps: &MspManager, proposal: &UnpackedProposal) -> Result<(), Refusal> {
     let invalid = |error: String| Refusal::Proposal(format!("error validating proposal: {error}"));
     let channel = proposal.channel();
     let identity = msps.deserialize(&proposal.creator);

@@ -9,9 +9,6 @@ use prost::Message;
 
 use crate::signer::{Signer, SignerError};
 
-/// The version that a system chaincode has in a transaction.
-pub const SYSTEM_VERSION: &str = "syscc";
-
 /// Encodes a `ProposalResponsePayload`: the outcome of a simulation, by the hash of its proposal.
 pub fn payload(
     hash: &[u8],

@@ -7,8 +7,7 @@ use fabric_protos::gateway::{CommitStatusRequest, CommitStatusResponse, SignedCo
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::endorser::access;
-use crate::peer::Peer;
+use crate::peer::{Peer, access};
 use crate::policy::SignedData;
 
 pub(super) async fn status(

@@ -16,14 +16,14 @@ use tonic::{Code, Status};
 use super::plan::{Group, PeerNumber, Plan};
 use super::registry::Registry;
 use super::status::with_details;
-use crate::endorser::proposal::Unpacked;
 use crate::peer::Peer;
+use crate::proposal::UnpackedProposal;
 
 pub(super) async fn endorse(peer: &Arc<Peer>, request: EndorseRequest) -> Result<EndorseResponse, Status> {
     let invalid = |message: String| Status::new(Code::InvalidArgument, message);
     let signed = request.proposed_transaction.filter(|signed| !signed.proposal_bytes.is_empty());
     let signed = signed.ok_or_else(|| invalid("the proposed transaction must contain a signed proposal".to_owned()))?;
-    let proposal = Arc::new(Unpacked::for_gateway(signed).map_err(invalid)?);
+    let proposal = Arc::new(UnpackedProposal::for_gateway(signed).map_err(invalid)?);
     let registry = Registry::new(peer, proposal.channel());
     let mut plan = if request.endorsing_organizations.is_empty() {
         from_first_endorser(peer, &registry, &proposal).await?
@@ -55,7 +55,7 @@ async fn collect(
     registry: &Registry<'_>,
     plan: &mut Plan,
     endorsers: Vec<PeerNumber>,
-    proposal: &Arc<Unpacked>,
+    proposal: &Arc<UnpackedProposal>,
 ) -> Vec<Group> {
     let mut exhausted = Vec::new();
     let mut asked = endorsers;
@@ -97,7 +97,7 @@ fn take(registry: &Registry<'_>, plan: &mut Plan, number: PeerNumber, response: 
 async fn from_first_endorser(
     peer: &Arc<Peer>,
     registry: &Registry<'_>,
-    proposal: &Arc<Unpacked>,
+    proposal: &Arc<UnpackedProposal>,
 ) -> Result<Plan, Status> {
     let refused = |message: String| Status::new(Code::FailedPrecondition, message);
     let call = ChaincodeCall { name: proposal.invoked.clone(), ..ChaincodeCall::default() };
@@ -124,7 +124,7 @@ async fn from_first_endorser(
 async fn first_endorsement(
     registry: &Registry<'_>,
     plan: &mut Plan,
-    proposal: &Arc<Unpacked>,
+    proposal: &Arc<UnpackedProposal>,
 ) -> Result<(PeerNumber, ProposalResponse), Status> {
     let mut details = Vec::new();
     let mut endorser = plan.endorsers().into_iter().next();
@@ -163,7 +163,7 @@ fn protected_plan(registry: &Registry<'_>, interest: &ChaincodeInterest, first: 
 }
 
 /// The transaction for the client to sign.
-fn prepare(proposal: &Unpacked, action: ChaincodeEndorsedAction) -> Envelope {
+fn prepare(proposal: &UnpackedProposal, action: ChaincodeEndorsedAction) -> Envelope {
     let action = ChaincodeActionPayload { chaincode_proposal_payload: proposal.payload.clone(), action: Some(action) };
     let action = TransactionAction { header: proposal.signature_header_bytes.clone(), payload: action.encode_to_vec() };
     let header = Header {

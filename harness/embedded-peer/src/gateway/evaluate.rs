@@ -7,15 +7,15 @@ use tonic::{Code, Status};
 
 use super::registry::Registry;
 use super::status::with_details;
-use crate::endorser::proposal::Unpacked;
 use crate::peer::Peer;
+use crate::proposal::UnpackedProposal;
 
 pub(super) async fn evaluate(peer: &Arc<Peer>, request: EvaluateRequest) -> Result<EvaluateResponse, Status> {
     let malformed =
         |error: &str| Status::new(Code::InvalidArgument, format!("failed to unpack transaction proposal: {error}"));
     let signed = request.proposed_transaction.filter(|signed| !signed.proposal_bytes.is_empty());
     let signed = signed.ok_or_else(|| malformed("a signed proposal is required"))?;
-    let proposal = Arc::new(Unpacked::for_gateway(signed).map_err(|error| malformed(&error))?);
+    let proposal = Arc::new(UnpackedProposal::for_gateway(signed).map_err(|error| malformed(&error))?);
     let (channel, chaincode) = (proposal.channel(), proposal.invoked.as_str());
     if channel.is_empty() {
         return Err(malformed("no channel id provided"));

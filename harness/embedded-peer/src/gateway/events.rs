@@ -11,9 +11,8 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
-use crate::endorser::access;
 use crate::ledger::{Ledger, StoredBlock};
-use crate::peer::Peer;
+use crate::peer::{Peer, access};
 use crate::policy::SignedData;
 
 pub(super) fn events(

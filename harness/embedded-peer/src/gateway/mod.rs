@@ -39,7 +39,7 @@ impl Gateway for Service {
         let deadline = deadline(request.metadata());
         let late = || Status::new(Code::DeadlineExceeded, "evaluate timeout expired");
         let request = request.into_inner();
-        let asked = self.0.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
+        let asked = self.0.tracer.is_enabled().then(|| calls::proposal(request.proposed_transaction.as_ref()));
         let work = within(deadline, Box::pin(evaluate::evaluate(&self.0, request)), late);
         let answered = |answer: &EvaluateResponse| {
             let result = answer.result.as_ref();
@@ -53,7 +53,7 @@ impl Gateway for Service {
         let deadline = deadline(request.metadata());
         let late = || Status::new(Code::DeadlineExceeded, "endorsement timeout expired while collecting endorsements");
         let request = request.into_inner();
-        let asked = self.0.tracer.is_on().then(|| calls::proposal(request.proposed_transaction.as_ref()));
+        let asked = self.0.tracer.is_enabled().then(|| calls::proposal(request.proposed_transaction.as_ref()));
         let work = within(deadline, Box::pin(endorse::endorse(&self.0, request)), late);
         let answered = |answer: &EndorseResponse| {
             let transaction = answer.prepared_transaction.as_ref();
@@ -68,7 +68,8 @@ impl Gateway for Service {
         let late =
             || Status::new(Code::DeadlineExceeded, "submit timeout expired while broadcasting to ordering service");
         let request = request.into_inner();
-        let asked = self.0.tracer.is_on().then(|| format!("[{}] {:?}", request.transaction_id, request.channel_id));
+        let asked =
+            self.0.tracer.is_enabled().then(|| format!("[{}] {:?}", request.transaction_id, request.channel_id));
         let work = within(deadline, Box::pin(submit::submit(&self.0, request)), late);
         let method = "gateway.Gateway/Submit";
         let answered = |_: &SubmitResponse| "ordered".to_owned();

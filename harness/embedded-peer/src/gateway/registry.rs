@@ -10,11 +10,10 @@ use tonic::Status;
 
 use super::plan::{PeerNumber, Plan};
 use super::status::{Failure, examine};
-use crate::discovery::members::{Member, members};
-use crate::discovery::{self};
-use crate::endorser::proposal::Unpacked;
+use crate::discovery;
 use crate::endorser::{self, Executed, Refusal};
-use crate::peer::Peer;
+use crate::peer::{Member, Peer, members};
+use crate::proposal::UnpackedProposal;
 
 /// The peers of a channel, as one of them sees them.
 pub(crate) struct Registry<'a> {
@@ -132,7 +131,7 @@ impl<'a> Registry<'a> {
     pub(crate) async fn endorse(
         &self,
         number: PeerNumber,
-        proposal: &Arc<Unpacked>,
+        proposal: &Arc<UnpackedProposal>,
     ) -> Result<ProposalResponse, Failure> {
         let Ok(member) = self.member(number) else { return Err(Failure::unreachable("no such peer")) };
         let answer = self.ask(member, endorser::endorse(&member.peer, proposal)).await;
@@ -140,7 +139,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Asks a peer to run a proposal; nothing is signed.
-    pub(crate) async fn run(&self, number: PeerNumber, proposal: &Arc<Unpacked>) -> Result<Response, Failure> {
+    pub(crate) async fn run(&self, number: PeerNumber, proposal: &Arc<UnpackedProposal>) -> Result<Response, Failure> {
         let Ok(member) = self.member(number) else { return Err(Failure::unreachable("no such peer")) };
         let executed = async { endorser::execute(&member.peer, proposal).await.map(Executed::unsigned) };
         let answer = self.ask(member, executed).await;

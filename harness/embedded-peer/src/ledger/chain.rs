@@ -8,7 +8,6 @@ use fabric_protos::common::{Block, BlockchainInfo};
 use fabric_protos::protos::{ChaincodeEvent, TxValidationCode};
 use fabric_protos::rwset::TxPvtReadWriteSet;
 
-use super::expiry::Expiring;
 use super::key::Key;
 use super::map::Map;
 use super::state::State;
@@ -53,6 +52,18 @@ pub enum TransactionKind {
     Config,
     /// Anything else.
     Other,
+}
+
+/// A private key, or the hash of one, that expires.
+#[derive(Debug, Clone)]
+pub(crate) struct Expiring {
+    pub(crate) namespace: String,
+    pub(crate) collection: String,
+    pub(crate) key_hash: Key,
+    /// The key itself, if this peer holds the value.
+    pub(crate) key: Option<Key>,
+    /// The block that wrote it.
+    pub(crate) written: u64,
 }
 
 /// Where a transaction is, and what came of it.

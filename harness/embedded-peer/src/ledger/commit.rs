@@ -8,7 +8,7 @@ use fabric_protos::prost::Message as _;
 use fabric_protos::prost::encoding::encode_varint;
 use fabric_protos::protos::TxValidationCode;
 
-use super::chain::{Chain, StoredBlock, StoredTransaction, number_key, purge_key};
+use super::chain::{Chain, Expiring, StoredBlock, StoredTransaction, number_key, purge_key};
 use super::conflicts;
 use super::error::LedgerError;
 use super::expiry::{expire, expires_at, schedule};
@@ -147,7 +147,7 @@ fn advance(
     next: &mut Chain,
     number: u64,
     updates: &Updates,
-    expiring: BTreeMap<u64, Vec<super::expiry::Expiring>>,
+    expiring: BTreeMap<u64, Vec<Expiring>>,
     database: StateDatabase,
 ) {
     next.state = updates.next_state(&next.state, database);

@@ -9,23 +9,11 @@ use fabric_protos::prost::Message as _;
 use fabric_protos::rwset::{CollectionPvtReadWriteSet, NsPvtReadWriteSet, TxPvtReadWriteSet};
 
 use super::CollectionRules;
-use super::chain::{Chain, StoredBlock, number_key, purge_key};
+use super::chain::{Chain, Expiring, StoredBlock, number_key, purge_key};
 use super::hash::digest;
 use super::key::Key;
 use super::updates::{Update, Updates};
 use super::version::Version;
-
-/// A private key, or the hash of one, that expires.
-#[derive(Debug, Clone)]
-pub(crate) struct Expiring {
-    pub(crate) namespace: String,
-    pub(crate) collection: String,
-    pub(crate) key_hash: Key,
-    /// The key itself, if this peer holds the value.
-    pub(crate) key: Option<Key>,
-    /// The block that wrote it.
-    pub(crate) written: u64,
-}
 
 /// The block whose commit removes what `written` wrote; none when it stays.
 pub(crate) fn expires_at(written: u64, block_to_live: u64) -> Option<u64> {

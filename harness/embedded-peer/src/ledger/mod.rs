@@ -30,6 +30,7 @@ mod state;
 mod transient;
 mod updates;
 mod version;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -53,10 +54,12 @@ pub use self::hash::{header_der, header_hash};
 pub use self::private::MissingPrivateData;
 pub use self::rows::{BATCH_SIZE, Batch, Page, Rows, TOTAL_QUERY_LIMIT};
 pub use self::sets::{CollectionSet, NamespaceSet, ReadWriteSets};
+pub(crate) use self::simulation::lock;
 pub use self::simulation::{SharedSimulation, Simulated, Simulation, WriteMetadata};
-pub use self::state::{StateView, VersionedValue};
+pub use self::state::VersionedValue;
 pub use self::transient::{TransientEntry, TransientStore};
 pub use self::version::Version;
+pub use self::view::StateView;
 
 /// For as many blocks a peer keeps private data that nobody submits (`peer.gossip.pvtData.transientstoreMaxBlockRetention`).
 const TRANSIENT_RETENTION: u64 = 1000;

@@ -8,9 +8,9 @@ use fabric_protos::prost::Message as _;
 use fabric_protos::protos::TxValidationCode;
 use fabric_protos::rwset::TxPvtReadWriteSet;
 
-use super::chain::{Chain, StoredBlock, purge_key};
+use super::chain::{Chain, Expiring, StoredBlock, purge_key};
 use super::database::StateDatabase;
-use super::expiry::{Expiring, expires_at};
+use super::expiry::expires_at;
 use super::hash::digest;
 use super::key::Key;
 use super::private::{MissingPrivateData, collect};

@@ -1,5 +1,5 @@
-//! A node's operations service (`core/operations`): health, version, and of the metrics those that tell
-//! how far it is. The log's level can't be changed here.
+//! A node's operations service (`core/operations`): health, version, and the metrics of version and ledger
+//! height. It cannot change the log level.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::Client;
+use crate::node::Client;
 use crate::orderer::Orderer;
 use crate::peer::Peer;
 
-/// The metrics of this provider can be asked for.
+/// The only metrics provider that is served.
 const PROMETHEUS: &str = "prometheus";
 const JSON: &str = "application/json";
 
-/// The node that is asked about.
+/// The node of an operations service.
 #[derive(Clone, Debug)]
 pub(super) enum Operated {
     /// A peer.
@@ -64,7 +64,7 @@ impl Operated {
         }
     }
 
-    /// How many blocks it has of each channel.
+    /// The ledger height of each channel.
     fn heights(&self) -> Vec<(String, u64)> {
         match self {
             Self::Peer(peer) => {
@@ -80,7 +80,7 @@ impl Operated {
         }
     }
 
-    /// Answers one request.
+    /// Responds to a request.
     pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let has_metrics = self.metrics() == PROMETHEUS;
@@ -96,7 +96,7 @@ impl Operated {
                 json(&Health { status: "OK", time })
             }
             "/version" => json(&Version { commit_sha: "", version: format!("v{}", self.release()) }),
-            // Only who shows a certificate may read them.
+            // Metrics require a client certificate.
             _ if request.extensions().get::<Client>().is_none_or(|client| client.certificate.is_none()) => {
                 plain(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", String::new())
             }
@@ -104,12 +104,12 @@ impl Operated {
         }
     }
 
-    /// The metrics, as Prometheus reads them.
+    /// The metrics, in Prometheus' text format.
     fn exposition(&self) -> String {
         let mut text = format!("# TYPE fabric_version gauge\nfabric_version{{version=\"v{}\"}} 1\n", self.release());
         text.push_str("# TYPE ledger_blockchain_height gauge\n");
         for (channel, height) in self.heights() {
-            // A channel's name has no character that would have to be escaped.
+            // No character of a channel's name needs escaping.
             let _ = writeln!(text, "ledger_blockchain_height{{channel=\"{channel}\"}} {height}");
         }
         text
@@ -117,7 +117,7 @@ impl Operated {
 }
 
 fn json(body: &impl Serialize) -> Response<Full<Bytes>> {
-    // Strings and their names are always JSON.
+    // Strings always serialize.
     plain(StatusCode::OK, JSON, serde_json::to_string(body).unwrap_or_default())
 }
 

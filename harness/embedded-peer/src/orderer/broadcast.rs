@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use fabric_protos::common::{ChannelHeader, Envelope, HeaderType, Payload, Status as Code};
+use fabric_protos::common::{Envelope, HeaderType, Status as Code};
 use fabric_protos::orderer::BroadcastResponse;
 use futures::Stream;
-use prost::Message as _;
 use tonic::{Status, Streaming};
 
 use super::Orderer;
 use super::chain::{Chain, Submission};
 use super::registrar::NO_CHANNEL;
 use super::resources::Refusal;
-use crate::trace::{Direction, What};
+use crate::envelope::channel_header;
+use crate::trace::{Direction, EventKind};
 
 /// Answers the messages of a stream; the first that is not taken is the last.
 pub(super) fn answers(
@@ -41,7 +41,7 @@ impl Orderer {
             Ok(()) => (Code::Success, String::new()),
             Err(refused) => refused,
         };
-        self.tell(|| What::ClientCall {
+        self.trace(|| EventKind::ClientCall {
             direction: Direction::NodeToClient,
             method: "orderer.AtomicBroadcast/Broadcast",
             detail: format!("{size} bytes: {} {info}", code.as_str_name()).trim_end().to_owned(),
@@ -89,19 +89,4 @@ impl Orderer {
             _ => Ok((chain, false)),
         }
     }
-}
-
-/// The channel header of an envelope, or what is wrong with it (`protoutil.ChannelHeader`).
-pub(crate) fn channel_header(envelope: &Envelope) -> Result<ChannelHeader, String> {
-    let payload = Payload::decode(&*envelope.payload)
-        .map_err(|_| "error unmarshalling Payload: proto: cannot parse invalid wire-format data")?;
-    let header = payload.header.ok_or("header not set")?;
-    if header.channel_header.is_empty() {
-        return Err("channel header not set".to_owned());
-    }
-    ChannelHeader::decode(&*header.channel_header).map_err(|_| {
-        "error unmarshalling channel header: error unmarshalling ChannelHeader: \
-         proto: cannot parse invalid wire-format data"
-            .to_owned()
-    })
 }

@@ -78,7 +78,7 @@ pub struct TlsSection {
 #[serde(default, rename_all = "PascalCase")]
 pub struct AuthenticationSection {
     /// How far the time of a request for blocks may be off. Default: 15 minutes.
-    #[serde(deserialize_with = "super::duration::deserialize")]
+    #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub time_window: Duration,
     /// Whether expired identities are taken. Default: no.
     pub no_expiration_checks: bool,

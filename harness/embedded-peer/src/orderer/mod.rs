@@ -5,7 +5,6 @@ mod broadcast;
 pub(crate) mod chain;
 pub mod configuration;
 mod cutter;
-pub(crate) mod duration;
 pub(crate) mod participation;
 pub(crate) mod registrar;
 mod resources;
@@ -15,17 +14,15 @@ pub(crate) mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::{Arc, RwLock};
 
 use fabric_network::release::Release;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
-use crate::network::node::{NodeError, NodeFiles};
-use crate::network::{Nodes, Parts};
+use crate::node::{NodeError, NodeFiles, Parts};
 use crate::signer::Signer;
-use crate::trace::{Tracer, What};
-pub(crate) use broadcast::channel_header;
+use crate::trace::{EventKind, Tracer};
 use configuration::OrdererConfiguration;
 use registrar::{Membership, Ordering};
 
@@ -51,14 +48,13 @@ pub struct Orderer {
     /// Its name, for the tracer.
     label: Arc<str>,
     tracer: Tracer,
-    nodes: Weak<Nodes>,
     tls_certificate: Vec<u8>,
     memberships: RwLock<BTreeMap<String, Membership>>,
     ordering: Ordering,
 }
 
 impl Orderer {
-    pub(crate) fn new(parts: &Parts<'_>) -> Result<Self, NodeError> {
+    pub(crate) fn new(parts: &Parts<'_>, ordering: &Ordering) -> Result<Self, NodeError> {
         let Parts { spec, files, .. } = parts;
         let path = Path::new(CONFIGURATION);
         let unreadable = |reason| NodeError::Configuration { path: spec.directory.join(path), reason };
@@ -73,22 +69,16 @@ impl Orderer {
             signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
             release: parts.release,
             clock: parts.clock.clone(),
-            nodes: parts.nodes.clone(),
             tls_certificate: files.bytes(&configuration.general.tls.certificate)?.to_vec(),
             memberships: RwLock::default(),
-            ordering: parts.ordering.clone(),
+            ordering: ordering.clone(),
             configuration,
         })
     }
 
     /// Tells what happens on it, if somebody listens.
-    pub(crate) fn tell(&self, what: impl FnOnce() -> What) {
-        self.tracer.tell(&self.label, what);
-    }
-
-    /// The nodes of its network; nothing once the network is gone.
-    pub fn nodes(&self) -> Option<Arc<Nodes>> {
-        self.nodes.upgrade()
+    pub(crate) fn trace(&self, kind: impl FnOnce() -> EventKind) {
+        self.tracer.emit(&self.label, kind);
     }
 
     pub(crate) fn tls(&self, files: NodeFiles<'_>) -> Result<TlsAcceptor, NodeError> {

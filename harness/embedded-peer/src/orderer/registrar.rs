@@ -14,9 +14,10 @@ use super::chain::{Chain, ChainState, Submission};
 use super::resources::{Consenters, Resources};
 use super::signatures::Signatures;
 use crate::clock::Clock;
+use crate::envelope;
 use crate::ledger::header_hash;
-use crate::network::server::Lifetime;
-use crate::trace::What;
+use crate::node::Lifetime;
+use crate::trace::EventKind;
 
 /// What Fabric says about a channel that is not there.
 pub(crate) const NO_CHANNEL: &str = "channel does not exist";
@@ -174,7 +175,7 @@ impl Orderer {
         let signatures = Signatures::new(chain.blocks().height());
         let membership = Membership { chain, number, signatures };
         let info = info(&name, &membership);
-        self.tell(|| What::Note(format!("joined the channel {name} as {}", info.relation)));
+        self.trace(|| EventKind::Note(format!("joined the channel {name} as {}", info.relation)));
         memberships.insert(name, membership);
         Ok(info)
     }
@@ -218,7 +219,7 @@ impl Orderer {
 
     /// Orders an update of a channel's configuration.
     pub(crate) async fn update(&self, envelope: Envelope) -> Result<ChannelInfo, String> {
-        let header = super::broadcast::channel_header(&envelope)
+        let header = envelope::channel_header(&envelope)
             .map_err(|reason| format!("invalid config update envelope: {reason}"))?;
         if header.r#type != HeaderType::ConfigUpdate as i32 {
             return Err("invalid config update envelope: bad type".to_owned());
@@ -266,7 +267,7 @@ fn check_join_block(block: &Block) -> Result<Resources, String> {
     let header = block.header.as_ref().ok_or("block is not a config block")?;
     let [envelope] = data else { return Err("block is not a config block".to_owned()) };
     let envelope = Envelope::decode(&**envelope).map_err(|_| "block is not a config block")?;
-    let channel_header = super::broadcast::channel_header(&envelope).map_err(|_| "block is not a config block")?;
+    let channel_header = envelope::channel_header(&envelope).map_err(|_| "block is not a config block")?;
     if channel_header.r#type != HeaderType::Config as i32 {
         return Err("block is not a config block".to_owned());
     }

@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use super::cutter::BatchSize;
 use crate::config::{ChannelConfig, ConfigError};
-use crate::deliver::{Signed, expires_at};
+use crate::deliver::expires_at;
 use crate::policy::{PolicyError, SignedData};
 use crate::signer::{Signer, SignerError};
 
@@ -129,10 +129,10 @@ impl Resources {
     }
 
     /// Whether a client may have the channel's blocks.
-    pub(crate) fn may_read(&self, signed: &Signed) -> Result<(), String> {
-        let Signed { message, identity, signature } = signed.clone();
-        let signed = SignedData { message, identity, signature };
-        self.config.evaluate(READERS, &[signed]).map_err(|error| format!("{error}: permission denied"))
+    pub(crate) fn may_read(&self, signed: &SignedData) -> Result<(), String> {
+        self.config
+            .evaluate(READERS, std::slice::from_ref(signed))
+            .map_err(|error| format!("{error}: permission denied"))
     }
 
     /// The message that configures the channel as an update asks for, signed by the orderer.

@@ -1,4 +1,4 @@
-//! The services of an orderer's gRPC port, put together.
+//! The service of an orderer's gRPC port: broadcast and deliver.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,23 +11,20 @@ use fabric_protos::orderer::{BroadcastResponse, DeliverResponse, deliver_respons
 use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
-use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Orderer;
 use super::chain::Chain;
 use crate::clock::Clock;
-use crate::deliver::{self, Content, Signed};
-use crate::network::Client;
+use crate::deliver::{self, Content};
+use crate::node::Client;
+use crate::policy::SignedData;
 
-/// Every service of an orderer.
-pub(crate) fn routes(orderer: &Arc<Orderer>) -> Routes {
-    let service = AtomicBroadcastServer::new(Service(Arc::clone(orderer)))
+/// The service of an orderer's gRPC port.
+pub(crate) fn service(orderer: &Arc<Orderer>) -> AtomicBroadcastServer<impl AtomicBroadcast> {
+    AtomicBroadcastServer::new(Service(Arc::clone(orderer)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let mut routes = RoutesBuilder::default();
-    routes.add_service(service);
-    routes.routes()
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 struct Service(Arc<Orderer>);
@@ -49,15 +46,10 @@ impl AtomicBroadcast for Service {
     type DeliverStream = Answers<DeliverResponse>;
 
     async fn deliver(&self, request: Request<Streaming<Envelope>>) -> Result<Response<Self::DeliverStream>, Status> {
-        let client = client(&request)?;
+        let client = Client::of(&request)?;
         let answers = deliver::answers(Blocks(Arc::clone(&self.0)), client, request.into_inner());
         Ok(Response::new(Box::pin(answers)))
     }
-}
-
-/// Who called.
-pub(crate) fn client<T>(request: &Request<T>) -> Result<Client, Status> {
-    request.extensions().get().cloned().ok_or_else(|| Status::internal("the connection is not known"))
 }
 
 /// An orderer as one that gives out blocks.
@@ -91,7 +83,7 @@ impl deliver::Node for Blocks {
         channel: &str,
         block: &Arc<Block>,
         content: Content,
-        _: &Signed,
+        _: &SignedData,
     ) -> Result<DeliverResponse, Status> {
         let block = match self.0.membership(channel) {
             Some(membership) => membership.signatures.on(content.of(block), &self.0.signer),
@@ -121,7 +113,7 @@ impl deliver::Chain for Readable {
         self.0.resources().sequence()
     }
 
-    fn check(&self, signed: &Signed) -> Result<(), String> {
+    fn check(&self, signed: &SignedData) -> Result<(), String> {
         self.0.resources().may_read(signed)
     }
 

@@ -4,9 +4,9 @@ use fabric_protos::protos::SignedProposal;
 use tonic::Status;
 
 use super::Peer;
-use crate::endorser::proposal::Unpacked;
 use crate::faults::Action;
-use crate::trace::{Direction, What};
+use crate::proposal::UnpackedProposal;
+use crate::trace::{Direction, EventKind};
 
 /// As much of an argument is told.
 const TOLD: usize = 64;
@@ -20,12 +20,12 @@ pub(crate) async fn call<T>(
     work: impl Future<Output = Result<T, Status>>,
     answered: impl FnOnce(&T) -> String,
 ) -> Result<T, Status> {
-    peer.tell(|| What::ClientCall { direction: Direction::ClientToNode, method, detail: asked() });
+    peer.trace(|| EventKind::ClientCall { direction: Direction::ClientToNode, method, detail: asked() });
     let answer = match meet_fault(peer, Direction::ClientToNode, method).await {
         Ok(()) => work.await,
         Err(status) => Err(status),
     };
-    peer.tell(|| What::ClientCall {
+    peer.trace(|| EventKind::ClientCall {
         direction: Direction::NodeToClient,
         method,
         detail: match &answer {
@@ -51,7 +51,9 @@ async fn meet_fault(peer: &Peer, direction: Direction, method: &str) -> Result<(
 
 /// A proposal in a few words: transaction, channel, chaincode, function and arguments.
 pub(crate) fn proposal(signed: Option<&SignedProposal>) -> String {
-    let Some(Ok(proposal)) = signed.cloned().map(Unpacked::for_gateway) else { return "no proposal".to_owned() };
+    let Some(Ok(proposal)) = signed.cloned().map(UnpackedProposal::for_gateway) else {
+        return "no proposal".to_owned();
+    };
     let argument = |argument: &Vec<u8>| {
         let text = String::from_utf8_lossy(argument);
         match text.char_indices().nth(TOLD) {

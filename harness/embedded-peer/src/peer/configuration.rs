@@ -123,7 +123,7 @@ pub struct FileNames {
 #[serde(default)]
 pub struct AuthenticationSection {
     /// How far the time of a request for blocks may be off. Default: 15 minutes.
-    #[serde(deserialize_with = "crate::orderer::duration::deserialize")]
+    #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub timewindow: Duration,
 }
 
@@ -140,10 +140,10 @@ pub struct GatewaySection {
     /// Whether it is served. Default: yes.
     pub enabled: bool,
     /// How long endorsers may take. Default: 30 s.
-    #[serde(deserialize_with = "crate::orderer::duration::deserialize")]
+    #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub endorsement_timeout: Duration,
     /// How long orderers may take. Default: 30 s.
-    #[serde(deserialize_with = "crate::orderer::duration::deserialize")]
+    #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub broadcast_timeout: Duration,
 }
 

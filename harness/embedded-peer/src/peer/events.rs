@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::{Peer, PeerChannel};
+use super::Peer;
+use crate::channel::PeerChannel;
 use crate::ledger::CheckedTransaction;
 use crate::lifecycle::{self, definitions, local_definition};
 

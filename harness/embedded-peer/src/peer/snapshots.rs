@@ -9,12 +9,13 @@ use fabric_protos::protos::{QueryPendingSnapshotsResponse, SignedSnapshotRequest
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{Peer, PeerChannel};
+use super::Peer;
+use crate::channel::PeerChannel;
 use crate::config::acl;
 use crate::policy::SignedData;
 
 /// The snapshot service of a peer.
-pub(super) fn service(peer: &Arc<Peer>) -> SnapshotServer<impl Snapshot> {
+pub(crate) fn service(peer: &Arc<Peer>) -> SnapshotServer<impl Snapshot> {
     SnapshotServer::new(Service(Arc::clone(peer)))
 }
 

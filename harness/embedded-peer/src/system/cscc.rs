@@ -9,7 +9,7 @@ use prost::Message as _;
 use std::sync::Arc;
 
 use super::{Caller, failure, success};
-use crate::endorser::proposal::decode;
+use crate::envelope::decode;
 use crate::ledger::Ledger;
 use crate::peer::Peer;
 

@@ -8,10 +8,10 @@ use fabric_protos::protos::Response;
 
 use super::{Caller, failure, success};
 use crate::chaincode::Installed;
-use crate::endorser::info;
-use crate::ledger::SharedSimulation;
+use crate::channel::PeerChannel;
+use crate::ledger::{SharedSimulation, lock};
 use crate::lifecycle::{self, Failure, InstalledPackage, LifecycleContext, PackageFailure, Packages};
-use crate::peer::{Peer, PeerChannel};
+use crate::peer::Peer;
 
 /// The name of the chaincode.
 pub(crate) const NAME: &str = lifecycle::NAMESPACE;
@@ -52,7 +52,7 @@ pub(crate) async fn invoke(
     if function == INSTALL {
         return install(peer, argument).await;
     }
-    let mut simulation = simulation.map(super::lock);
+    let mut simulation = simulation.map(lock);
     let context = LifecycleContext {
         simulation: simulation.as_deref_mut(),
         config: config.as_ref(),
@@ -91,7 +91,7 @@ impl PeerPackages<'_> {
         let mut references = BTreeMap::new();
         for name in self.0.channels() {
             let Some(channel) = self.0.channel(&name) else { continue };
-            let runs = info::all_runnable(self.0, &channel).into_iter().filter_map(|(chaincode, info)| {
+            let runs = channel.all_runnable().into_iter().filter_map(|(chaincode, info)| {
                 let is_it = info.package_id.as_deref() == Some(package_id);
                 is_it.then(|| (chaincode, info.definition.version.clone()))
             });

@@ -6,8 +6,9 @@
 use fabric_protos::protos::Response;
 
 use super::{Caller, failure, success};
-use crate::ledger::{LedgerError, SharedSimulation, Simulation};
-use crate::peer::{Peer, PeerChannel};
+use crate::channel::PeerChannel;
+use crate::ledger::{LedgerError, SharedSimulation, Simulation, lock};
+use crate::peer::Peer;
 
 /// The name of the chaincode, and the namespace of what it keeps.
 pub(crate) const NAME: &str = "lscc";
@@ -39,7 +40,7 @@ pub(crate) fn invoke(
     arguments: &[Vec<u8>],
     simulation: Option<&SharedSimulation>,
 ) -> Response {
-    let mut simulation = simulation.map(super::lock);
+    let mut simulation = simulation.map(lock);
     let name = channel.map(|channel| channel.name.as_str()).unwrap_or_default();
     let call = Call { peer, caller, channel: name, simulation: simulation.as_deref_mut() };
     call.answer(arguments).map_or_else(failure, success)

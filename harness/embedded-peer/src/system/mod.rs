@@ -9,23 +9,14 @@ mod lifecycle;
 mod lscc;
 pub(crate) mod qscc;
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use fabric_protos::protos::Response;
 
-use crate::endorser;
-use crate::endorser::response::SYSTEM_VERSION;
-use crate::ledger::{SharedSimulation, Simulation};
-use crate::peer::{Peer, PeerChannel};
+use crate::channel::{PeerChannel, SYSTEM_VERSION};
+use crate::ledger::SharedSimulation;
+use crate::peer::{Peer, access};
 use crate::policy::SignedData;
-
-/// Those that Fabric has built in, whether they are deployed or not (`internal/peer/node/start.go`).
-const SYSTEM_CHAINCODES: [&str; 4] = ["_lifecycle", "cscc", "lscc", "qscc"];
-
-/// Whether a chaincode is one of the peer's own.
-pub fn is_system(chaincode: &str) -> bool {
-    SYSTEM_CHAINCODES.contains(&chaincode)
-}
 
 /// On whose behalf a system chaincode runs.
 #[derive(Clone, Debug)]
@@ -39,7 +30,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Whether the creator of the proposal may use a resource; no channel is the peer itself.
     pub(crate) fn check(&self, peer: &Peer, resource: &str, channel: &str) -> Result<(), String> {
-        endorser::access::check(peer, resource, channel, &self.signed)
+        access::check(peer, resource, channel, &self.signed)
     }
 }
 
@@ -73,10 +64,6 @@ pub(crate) async fn invoke(
             ))
         }
     }
-}
-
-fn lock(simulation: &SharedSimulation) -> MutexGuard<'_, Simulation> {
-    simulation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn success(payload: Vec<u8>) -> Response {

@@ -1,5 +1,5 @@
-//! One message of the shim protocol as one line of text. Payloads are decoded as far as they can
-//! be; what cannot be decoded is said to be so, and nothing panics.
+//! One message of the shim protocol as one line of text, with the payload decoded. A payload that cannot
+//! be decoded is shown as such; nothing panics.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -16,7 +16,7 @@ use super::Direction;
 /// How much of an identifier is shown.
 const SHORT_ID: usize = 8;
 
-/// Writes type, transaction, channel, sizes, and the payload's contents.
+/// Writes type, transaction, channel, sizes and the decoded payload.
 pub(super) fn line(
     formatter: &mut Formatter<'_>,
     message: &ChaincodeMessage,
@@ -48,9 +48,9 @@ fn type_name(number: i32) -> String {
 pub struct Decoded<'a> {
     /// The message.
     pub message: &'a ChaincodeMessage,
-    /// From whom to whom: RESPONSE means different things in the two directions.
+    /// The direction: RESPONSE means different things in each.
     pub direction: Direction,
-    /// Every type; otherwise those only that the recordings of real peers decode.
+    /// Whether to decode every type, or only those that the recordings of real peers decode.
     pub in_full: bool,
 }
 
@@ -80,15 +80,15 @@ impl Display for Decoded<'_> {
                     _ => Ok(()),
                 }
             }),
-            Ok(known) if self.in_full => self.further(formatter, known),
+            Ok(known) if self.in_full => self.write_other(formatter, known),
             _ => Ok(()),
         }
     }
 }
 
 impl Decoded<'_> {
-    /// What the recordings of real peers leave undecoded.
-    fn further(&self, formatter: &mut Formatter<'_>, known: Type) -> fmt::Result {
+    /// Decodes the types that the recordings of real peers leave undecoded.
+    fn write_other(&self, formatter: &mut Formatter<'_>, known: Type) -> fmt::Result {
         match known {
             Type::Error => formatter.write_str(&quoted(&self.message.payload)),
             Type::GetStateMultiple => self.with(formatter, |get: &GetStateMultiple, to| {
@@ -134,7 +134,7 @@ impl Decoded<'_> {
         }
     }
 
-    /// Decodes the payload and writes it, or says that it is no such thing.
+    /// Decodes the payload and writes it, or the error.
     fn with<M: Message + Default>(
         &self,
         formatter: &mut Formatter<'_>,
@@ -174,7 +174,7 @@ fn text(text: &str) -> String {
     quoted(text.as_bytes())
 }
 
-/// Bytes in quotes, as Go's `%q` writes them: what is no printable text as an escape.
+/// Bytes in quotes, as Go's `%q` writes them: what is not printable text is escaped.
 fn quoted(bytes: &[u8]) -> String {
     let mut quoted = String::with_capacity(bytes.len() + 2);
     quoted.push('"');
@@ -214,12 +214,12 @@ mod tests {
     use fabric_protos::protos::SignedProposal;
 
     use super::*;
-    use crate::trace::{Event, What};
+    use crate::trace::{Event, EventKind};
 
     fn shown(message: ChaincodeMessage, direction: Direction) -> String {
         let total = message.encoded_len();
-        let what = What::ChaincodeMessage { stream: 1, direction, message: Arc::new(message), total };
-        Event { at: Duration::from_micros(1_166_598), node: "peer0".into(), what }.to_string()
+        let kind = EventKind::ChaincodeMessage { stream: 1, direction, message: Arc::new(message), total };
+        Event { at: Duration::from_micros(1_166_598), node: "peer0".into(), kind }.to_string()
     }
 
     fn message(r#type: Type, txid: &str, payload: Vec<u8>) -> ChaincodeMessage {
@@ -230,9 +230,9 @@ mod tests {
 
     const TXID: &str = "56836992aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-    /// The lines are those that were recorded between real peers and a chaincode.
+    /// The lines were recorded between real peers and a chaincode.
     #[test]
-    fn a_line_is_what_was_recorded_of_a_real_peer() {
+    fn lines_match_the_recording_of_a_real_peer() {
         let id = ChaincodeId {
             name: "basic_1.0:58e9d2b9a04af9a09ca9af2837e4fba8b68359f2a458611e70f152304fe144d3".to_owned(),
             ..ChaincodeId::default()
@@ -271,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_escaped_as_go_does() {
+    fn text_is_escaped_as_in_go() {
         assert_eq!(quoted(b"a\"b\\\n\x00\xff\xc3\xa9"), "\"a\\\"b\\\\\\n\\x00\\xffé\"");
         assert_eq!(text("\u{0}\u{10ffff}initialized"), "\"\\x00\\U0010ffffinitialized\"");
     }
 
     #[test]
-    fn a_payload_that_is_none_is_said_to_be_so() {
+    fn an_invalid_payload_is_shown_as_such() {
         let line = shown(message(Type::GetState, TXID, vec![0xff; 3]), Direction::ChaincodeToPeer);
         assert!(line.contains("payload=3B total=84B (cannot be decoded: "), "{line}");
         let mut unknown = message(Type::Response, TXID, Vec::new());

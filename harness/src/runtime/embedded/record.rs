@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use embedded_peer::trace::{BuilderStep, Direction, Event, Tracer, What};
+use embedded_peer::trace::{BuilderStep, Direction, Event, EventKind, Tracer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::report::messages::{Content, Journal, Message, Party, Role, decode, timestamp};
@@ -126,8 +126,8 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
         }
         Party::new(Role::Chaincode, streams.get(stream).map_or("chaincode", String::as_str))
     };
-    Some(match &event.what {
-        What::BuilderStep { command, step, .. } => match step {
+    Some(match &event.kind {
+        EventKind::BuilderStep { command, step, .. } => match step {
             BuilderStep::Started(_) => (node(), Party::builder(), content(command, step.to_string(), false)),
             BuilderStep::Skipped => return None,
             _ => {
@@ -135,11 +135,11 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
                 (Party::builder(), node(), content(command, step.to_string(), failed))
             }
         },
-        What::StreamOpened { stream, chaincode: package } => {
+        EventKind::StreamOpened { stream, chaincode: package } => {
             let to = chaincode(stream, Some(package));
             (node(), to, content("connect", String::new(), false))
         }
-        What::StreamEnded { stream, direction, reason } => {
+        EventKind::StreamEnded { stream, direction, reason } => {
             let ended = content("stream ended", reason.clone(), true);
             let chaincode = chaincode(stream, None);
             if *direction == Direction::ChaincodeToPeer {
@@ -148,16 +148,16 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
                 (node(), chaincode, ended)
             }
         }
-        What::ChaincodeMessage { stream, direction, message, .. } => {
+        EventKind::ChaincodeMessage { stream, direction, message, .. } => {
             let (chaincode, said) = (chaincode(stream, None), decode::chaincode(message, *direction));
             if *direction == Direction::ChaincodeToPeer { (chaincode, node(), said) } else { (node(), chaincode, said) }
         }
-        What::ClientCall { method, detail, .. } if orderers.contains(&&*event.node) => {
+        EventKind::ClientCall { method, detail, .. } if orderers.contains(&&*event.node) => {
             let method = method.rsplit('/').next().unwrap_or(method);
             let (caller, failed) = (Party::peer(""), !detail.contains("SUCCESS"));
             (caller, Party::new(Role::Orderer, &*event.node), content(method, detail.clone(), failed))
         }
-        What::Block { channel, number, detail } if !orderers.contains(&&*event.node) => {
+        EventKind::Block { channel, number, detail } if !orderers.contains(&&*event.node) => {
             let told = content("block", format!("{channel}: block {number} {detail}"), false);
             // It is told of after the client has heard of it, so its time does not say whose it is.
             let only = detail.strip_prefix("committed: ").filter(|ids| !ids.contains(','));
@@ -170,7 +170,7 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
 
 fn keep(kept: &Mutex<Kept>, event: Event) {
     // Clients tell of their calls by themselves.
-    if !matches!(event.what, What::ClientCall { .. }) {
+    if !matches!(event.kind, EventKind::ClientCall { .. }) {
         tracing::trace!("{event:#}");
     }
     kept.lock().unwrap_or_else(PoisonError::into_inner).keep(event);
@@ -195,7 +195,7 @@ fn logs<'a>(kept: &Kept, nodes: impl Iterator<Item = &'a str>) -> BTreeMap<Strin
     }
     for event in &kept.events {
         if let Some(log) = logs.get_mut(&*event.node) {
-            let _ = writeln!(log, "{} {:#}", timestamp(kept.began.1 + event.at), event.what);
+            let _ = writeln!(log, "{} {:#}", timestamp(kept.began.1 + event.at), event.kind);
         }
     }
     logs
@@ -204,14 +204,14 @@ fn logs<'a>(kept: &Kept, nodes: impl Iterator<Item = &'a str>) -> BTreeMap<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use embedded_peer::trace::What;
+    use embedded_peer::trace::EventKind;
 
     #[tokio::test]
     async fn what_was_told_before_is_in_the_logs() {
         let tracer = Tracer::new();
         let record = Record::begin(&tracer);
         for number in 0..100 {
-            tracer.tell(&"a".into(), || What::Note(format!("note {number}")));
+            tracer.emit(&"a".into(), || EventKind::Note(format!("note {number}")));
         }
         let logs = record.logs(["a", "b"].into_iter()).await;
         assert!(logs["a"].lines().last().is_some_and(|line| line.ends_with(" UTC note 99")), "{logs:?}");
@@ -225,7 +225,7 @@ mod tests {
         let mut events = tracer.subscribe();
         for number in 0..=LIMIT {
             let node = if number % 2 == 0 { "a" } else { "b" };
-            tracer.tell(&node.into(), || What::Note(format!("note {number}")));
+            tracer.emit(&node.into(), || EventKind::Note(format!("note {number}")));
             kept.keep(events.try_next().unwrap());
         }
         let logs = logs(&kept, ["a", "c"].into_iter());
@@ -243,15 +243,15 @@ mod tests {
         let journal = Journal::begin();
         let (peer, orderer) = ("peer0".into(), "orderer".into());
         let started = || BuilderStep::Started(vec!["/src".to_owned()]);
-        tracer.tell(&peer, || What::BuilderStep { builder: "b".into(), command: "detect", step: started() });
-        tracer.tell(&peer, || What::StreamOpened { stream: 7, chaincode: "basic_1.0:abc".into() });
+        tracer.emit(&peer, || EventKind::BuilderStep { builder: "b".into(), command: "detect", step: started() });
+        tracer.emit(&peer, || EventKind::StreamOpened { stream: 7, chaincode: "basic_1.0:abc".into() });
         let (message, direction) = (Arc::default(), Direction::ChaincodeToPeer);
-        tracer.tell(&peer, || What::ChaincodeMessage { stream: 7, direction, message, total: 0 });
+        tracer.emit(&peer, || EventKind::ChaincodeMessage { stream: 7, direction, message, total: 0 });
         let (direction, detail) = (Direction::ClientToNode, "9 bytes: SUCCESS".to_owned());
-        tracer.tell(&peer, || What::ClientCall { direction, method: "g/Evaluate", detail: detail.clone() });
-        tracer.tell(&orderer, || What::ClientCall { direction, method: "o/Broadcast", detail: detail.clone() });
+        tracer.emit(&peer, || EventKind::ClientCall { direction, method: "g/Evaluate", detail: detail.clone() });
+        tracer.emit(&orderer, || EventKind::ClientCall { direction, method: "o/Broadcast", detail: detail.clone() });
         let detail = "committed: t1 VALID".to_owned();
-        tracer.tell(&peer, || What::Block { channel: "c".into(), number: 4, detail });
+        tracer.emit(&peer, || EventKind::Block { channel: "c".into(), number: 4, detail });
         let told = record.messages(["orderer"].into_iter(), &journal).await;
         let told: Vec<String> = told
             .iter()

@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::chaincode::go;
-use crate::trace::{BuilderStep, Tracer, What};
+use crate::trace::{BuilderStep, EventKind, Tracer};
 
 /// The longest line that Fabric's scanner takes, its end included. What is longer stops it.
 const SCANNER_BUFFER: usize = 64 * 1024;
@@ -98,7 +98,11 @@ impl Programs {
     }
 
     fn tell(&self, command: &'static str, step: impl FnOnce() -> BuilderStep) {
-        self.tracer.tell(&self.node, || What::BuilderStep { builder: self.builder.clone(), command, step: step() });
+        self.tracer.emit(&self.node, || EventKind::BuilderStep {
+            builder: self.builder.clone(),
+            command,
+            step: step(),
+        });
     }
 
     /// That a program was not there and need not be.

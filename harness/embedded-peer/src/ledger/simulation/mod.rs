@@ -6,7 +6,7 @@ mod private;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use fabric_protos::rwset;
@@ -16,10 +16,16 @@ use super::builder::{Builder, Metadata};
 use super::error::LedgerError;
 use super::hash::digest;
 use super::range_reads::RangeReads;
-use super::state::{StateView, VersionedValue};
+use super::state::VersionedValue;
+use super::view::StateView;
 
 /// A simulation as those share it who work for one transaction.
 pub type SharedSimulation = Arc<Mutex<Simulation>>;
+
+/// The simulation, for one operation.
+pub(crate) fn lock(simulation: &SharedSimulation) -> MutexGuard<'_, Simulation> {
+    simulation.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The metadata that the written keys had, by chaincode, collection (empty for public data) and key. Which policies
 /// endorsers must satisfy for the keys follows from it.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use embedded_peer::chaincode::{ExternalBuilder, InstallError};
-use embedded_peer::trace::{BuilderStep, What};
+use embedded_peer::trace::{BuilderStep, EventKind};
 use tar::{EntryType, Header};
 
 use super::peer::{DETECT, Peer, append, compressed, eventually, package, package_of, program};
@@ -30,8 +30,8 @@ fn change(builder: &Path, programs: &[(&str, &str)]) {
 
 /// The programs that ran, in order.
 fn ran(events: &mut embedded_peer::trace::Subscription) -> Vec<&'static str> {
-    let started = events.drain().into_iter().filter_map(|event| match event.what {
-        What::BuilderStep { command, step: BuilderStep::Started(_), .. } => Some(command),
+    let started = events.drain().into_iter().filter_map(|event| match event.kind {
+        EventKind::BuilderStep { command, step: BuilderStep::Started(_), .. } => Some(command),
         _ => None,
     });
     started.collect()
@@ -174,8 +174,8 @@ async fn lines_of_standard_error_are_told_one_by_one() {
     let lines: Vec<String> = events
         .drain()
         .into_iter()
-        .filter_map(|event| match event.what {
-            What::BuilderStep { command: "build", step: BuilderStep::Line(line), .. } => Some(line),
+        .filter_map(|event| match event.kind {
+            EventKind::BuilderStep { command: "build", step: BuilderStep::Line(line), .. } => Some(line),
             _ => None,
         })
         .collect();
@@ -194,7 +194,7 @@ async fn a_line_that_is_too_long_stops_the_log_and_not_the_program() {
         let mut events = peer.tracer.subscribe();
         peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap();
         let too_long = "command output scanning failed: bufio.Scanner: token too long";
-        let told = events.drain().into_iter().any(|event| event.what.to_string().ends_with(too_long));
+        let told = events.drain().into_iter().any(|event| event.kind.to_string().ends_with(too_long));
         assert_eq!(told, !is_told, "{length}");
     }
 }

@@ -398,7 +398,7 @@ async fn a_server_restarted_between_calls_is_not_noticed() {
         drop(stream);
         server = ChaincodeProgram::start(address, None).await;
         super::peer::eventually("the peer noticed", || {
-            events.drain().iter().any(|event| event.what.to_string().contains(" end: "))
+            events.drain().iter().any(|event| event.kind.to_string().contains(" end: "))
         })
         .await;
     }

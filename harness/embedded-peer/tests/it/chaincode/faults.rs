@@ -97,7 +97,7 @@ async fn a_stream_is_traced_message_by_message() {
     let seen: Vec<String> = events
         .drain()
         .iter()
-        .map(|event| event.what.to_string().replace(&connected.package_id, "ID"))
+        .map(|event| event.kind.to_string().replace(&connected.package_id, "ID"))
         .filter(|line| line.starts_with('s'))
         .collect();
     assert_eq!(

@@ -1,6 +1,6 @@
-//! A client's TLS certificate that is asked for, and taken as it is.
+//! Requests a TLS certificate from clients, and accepts any.
 //!
-//! Only that the client has its key is verified. Who it is, is decided by signatures on messages.
+//! Only possession of the key is verified. Signatures on messages identify the client.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-/// Takes any client, with a certificate or without.
+/// Accepts any client, with or without a certificate.
 #[derive(Debug)]
 pub(super) struct AnyClient {
     algorithms: WebPkiSupportedAlgorithms,

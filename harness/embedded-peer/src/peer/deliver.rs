@@ -19,10 +19,12 @@ use prost::Message as _;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Chain, Content, Node, Signed, answers};
+use super::Peer;
+use crate::channel::PeerChannel;
 use crate::clock::Clock;
-use crate::orderer::service::client;
-use crate::peer::{Peer, PeerChannel};
+use crate::config::acl;
+use crate::deliver::{Chain, Content, Node, answers};
+use crate::node::Client;
 use crate::policy::SignedData;
 
 /// The Deliver services of a peer.
@@ -38,7 +40,7 @@ type Answers = Pin<Box<dyn Stream<Item = Result<DeliverResponse, Status>> + Send
 
 impl Service {
     fn answers(&self, form: Form, request: Request<Streaming<Envelope>>) -> Result<Response<Answers>, Status> {
-        let client = client(&request)?;
+        let client = Client::of(&request)?;
         let node = Blocks { peer: Arc::clone(&self.0), form };
         Ok(Response::new(Box::pin(answers(node, client, request.into_inner()))))
     }
@@ -121,7 +123,7 @@ impl Node for Blocks {
         channel: &str,
         block: &Arc<Block>,
         content: Content,
-        signed: &Signed,
+        signed: &SignedData,
     ) -> Result<DeliverResponse, Status> {
         let answer = match self.form {
             Form::Block => Type::Block(content.of(block)),
@@ -146,7 +148,7 @@ impl Blocks {
         channel: &str,
         block: &Arc<Block>,
         content: Content,
-        signed: &Signed,
+        signed: &SignedData,
     ) -> Result<BlockAndPrivateData, Status> {
         let number = block.header.as_ref().map_or(0, |header| header.number);
         let joined =
@@ -167,13 +169,13 @@ impl Blocks {
 fn readable(
     channel: &PeerChannel,
     sets: &fabric_protos::rwset::TxPvtReadWriteSet,
-    signed: &Signed,
+    signed: &SignedData,
 ) -> Result<fabric_protos::rwset::TxPvtReadWriteSet, String> {
     let mut visible = sets.clone();
     for namespace in &mut visible.ns_pvt_rwset {
         let mut kept = Vec::new();
         for collection in std::mem::take(&mut namespace.collection_pvt_rwset) {
-            if channel.may_read_collection(&namespace.namespace, &collection.collection_name, signed)? {
+            if channel.may_read_collection(&namespace.namespace, &collection.collection_name, &signed.identity)? {
                 kept.push(collection);
             }
         }
@@ -207,11 +209,9 @@ impl Chain for Readable {
         self.channel.config().sequence()
     }
 
-    fn check(&self, signed: &Signed) -> Result<(), String> {
-        let Signed { message, identity, signature } = signed.clone();
-        let signed = SignedData { message, identity, signature };
+    fn check(&self, signed: &SignedData) -> Result<(), String> {
         let config = self.channel.config();
-        crate::config::acl::check(self.form.resource(), Some(&config), &self.peer.local_msp, &signed)
+        acl::check(self.form.resource(), Some(&config), &self.peer.local_msp, signed)
     }
 }
 

@@ -1,9 +1,9 @@
-//! What passes between client, peer and chaincode, for whoever listens.
+//! Events on the nodes: messages between client, peer and chaincode, builder steps, blocks.
 //!
-//! Nodes tell a [`Tracer`]; listeners [`subscribe`](Tracer::subscribe) and get [`Event`]s, whose
-//! `Display` is one line each, with the payload decoded. While nobody listens an event costs one
-//! read of a counter and is not even made. It stores nothing: what was before a subscription, or
-//! what a listener was too slow for, is gone (and counted).
+//! Nodes emit [`Event`]s to a [`Tracer`]; a subscriber receives them from then on, and prints each with
+//! `Display` as one line with the payload decoded. Without a subscriber an event costs one read of a counter
+//! and is not created. Nothing is stored: a subscriber that is too slow loses the oldest events, which are
+//! counted.
 
 mod message;
 
@@ -17,10 +17,10 @@ use tokio::sync::broadcast;
 
 pub use message::Decoded;
 
-/// How many events a listener may be behind before it loses the oldest.
+/// How many events are buffered for a subscriber before it loses the oldest.
 const BACKLOG: usize = 16 * 1024;
 
-/// From whom a message goes to whom.
+/// The direction of a message: its sender and its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Direction {
@@ -45,64 +45,64 @@ impl fmt::Display for Direction {
     }
 }
 
-/// One thing that happened on a node.
+/// Something that happened on a node.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Since the tracer was made.
+    /// The time since the tracer was created.
     pub at: Duration,
-    /// The node that saw it.
+    /// The node.
     pub node: Arc<str>,
-    /// What it was.
-    pub what: What,
+    /// What happened.
+    pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum What {
-    /// An external builder's program was run, or wrote a line.
+pub enum EventKind {
+    /// A step of an external builder's program.
     BuilderStep {
         /// The builder's name in core.yaml.
         builder: Arc<str>,
         /// `detect`, `build`, `release` or `run`.
         command: &'static str,
-        /// What happened to it.
+        /// The step.
         step: BuilderStep,
     },
-    /// A stream to a chaincode began.
+    /// A stream to a chaincode opened.
     StreamOpened {
-        /// The stream's number, counted from 1 per tracer.
+        /// The stream's number, from 1 in each tracer.
         stream: u64,
-        /// The package ID that it was opened for, or where the chaincode came from.
+        /// The package ID, or the address of a chaincode that connected to the peer.
         chaincode: Arc<str>,
     },
     /// A stream to a chaincode ended.
     StreamEnded {
         /// The stream's number.
         stream: u64,
-        /// Who ended it: the one whose messages end.
+        /// The direction whose sender ended it.
         direction: Direction,
-        /// Why, as Fabric words it.
+        /// The reason, in Fabric's words.
         reason: String,
     },
     /// A message of the shim protocol.
     ChaincodeMessage {
         /// The stream's number.
         stream: u64,
-        /// From whom to whom.
+        /// Its direction.
         direction: Direction,
-        /// The message itself.
+        /// The message.
         message: Arc<ChaincodeMessage>,
-        /// Its encoded size in bytes, without gRPC's five.
+        /// Its encoded size in bytes, without gRPC's five-byte prefix.
         total: usize,
     },
-    /// A call of one of the node's services, or its answer.
+    /// A call of one of the node's gRPC services, or the response.
     ClientCall {
-        /// From whom to whom.
+        /// Its direction.
         direction: Direction,
         /// Service and method, such as `gateway.Gateway/Evaluate`.
         method: &'static str,
-        /// What is in it, decoded.
+        /// A summary of the contents.
         detail: String,
     },
     /// A block was cut, or appended to a ledger.
@@ -111,43 +111,43 @@ pub enum What {
         channel: Arc<str>,
         /// The block's number.
         number: u64,
-        /// What happened to it, and what is in it.
+        /// What happened to it, and its contents.
         detail: String,
     },
-    /// Anything else that helps to understand the rest.
+    /// Anything else.
     Note(String),
 }
 
-/// What happened to a builder's program.
+/// A step of a builder's program.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BuilderStep {
-    /// It was started with these arguments.
+    /// Started with these arguments.
     Started(Vec<String>),
-    /// It wrote a line to its standard error.
+    /// Wrote a line to standard error.
     Line(String),
-    /// It succeeded, after this time.
+    /// Succeeded after this time.
     Succeeded(Duration),
-    /// It failed, or could not be started.
+    /// Failed, or could not be started.
     Failed(String),
-    /// It does not exist and need not.
+    /// Skipped, since the optional program does not exist.
     Skipped,
 }
 
 impl fmt::Display for Event {
-    /// `{:#}` decodes the payloads of every type of message; without it those, and in that form,
-    /// that the recordings of real peers have.
+    /// `{:#}` decodes the payloads of every message type. `{}` decodes only those that the recordings of real
+    /// peers decode, in the same format.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:>9.3}ms ", self.at.as_secs_f64() * 1000.0)?;
         if formatter.alternate() {
-            write!(formatter, "{} {:#}", self.node, self.what)
+            write!(formatter, "{} {:#}", self.node, self.kind)
         } else {
-            write!(formatter, "{}", self.what)
+            write!(formatter, "{}", self.kind)
         }
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for EventKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BuilderStep { builder, command, step } => write!(formatter, "{builder} {command}: {step}"),
@@ -178,9 +178,7 @@ impl fmt::Display for BuilderStep {
     }
 }
 
-/// Takes events from the nodes of a network, and hands them to whoever listens.
-///
-/// Clones are the same tracer.
+/// Distributes the events of a network's nodes to subscribers. Clones share the subscribers.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     shared: Arc<Shared>,
@@ -201,41 +199,41 @@ impl Default for Tracer {
 }
 
 impl Tracer {
-    /// A tracer to which nobody listens yet. Its clock begins now.
+    /// A tracer without subscribers. Event times count from now.
     pub fn new() -> Self {
         let (events, _) = broadcast::channel(BACKLOG);
         let (listeners, streams) = (AtomicUsize::new(0), AtomicU64::new(0));
         Self { shared: Arc::new(Shared { began: Instant::now(), listeners, streams, events }) }
     }
 
-    /// Listens to everything that happens from now on.
+    /// Subscribes to all events from now on.
     pub fn subscribe(&self) -> Subscription {
         let events = self.shared.events.subscribe();
         self.shared.listeners.fetch_add(1, Ordering::Relaxed);
         Subscription { events, tracer: self.clone(), lost: 0 }
     }
 
-    /// Whether anybody listens. What costs something to find out is found out only then.
-    pub fn is_on(&self) -> bool {
+    /// Whether there is a subscriber.
+    pub fn is_enabled(&self) -> bool {
         self.shared.listeners.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells what happened on a node; `what` is called only when somebody listens.
-    pub fn tell(&self, node: &Arc<str>, what: impl FnOnce() -> What) {
-        if self.is_on() {
-            let event = Event { at: self.shared.began.elapsed(), node: node.clone(), what: what() };
-            // Nobody is there anymore: then nobody misses it.
+    /// Emits an event on a node. `kind` is called only if there is a subscriber.
+    pub fn emit(&self, node: &Arc<str>, kind: impl FnOnce() -> EventKind) {
+        if self.is_enabled() {
+            let event = Event { at: self.shared.began.elapsed(), node: node.clone(), kind: kind() };
+            // Fails only if the last subscriber has left meanwhile.
             let _ = self.shared.events.send(event);
         }
     }
 
-    /// A number for a stream, unique for this tracer.
+    /// A stream number, unique in this tracer.
     pub fn next_stream(&self) -> u64 {
         self.shared.streams.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// One who listens to a [`Tracer`]. Dropping it ends that.
+/// A subscription to a [`Tracer`]. Drop it to unsubscribe.
 #[derive(Debug)]
 pub struct Subscription {
     events: broadcast::Receiver<Event>,
@@ -244,7 +242,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next event, waiting for it; `None` when every node of the tracer is gone.
+    /// Waits for the next event; `None` once every node of the tracer is gone.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             match self.events.recv().await {
@@ -255,7 +253,7 @@ impl Subscription {
         }
     }
 
-    /// The next event that is there already.
+    /// The next event, if one is buffered.
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
             match self.events.try_recv() {
@@ -266,12 +264,12 @@ impl Subscription {
         }
     }
 
-    /// Every event that is there already.
+    /// All buffered events.
     pub fn drain(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.try_next()).collect()
     }
 
-    /// How many events this listener was too slow for.
+    /// How many events this subscriber has lost because it was too slow.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -287,35 +285,35 @@ impl Drop for Subscription {
 mod tests {
     use super::*;
 
-    fn note(text: &str) -> What {
-        What::Note(text.to_owned())
+    fn note(text: &str) -> EventKind {
+        EventKind::Note(text.to_owned())
     }
 
     #[test]
-    fn nothing_is_made_while_nobody_listens() {
+    fn no_event_is_created_without_a_subscriber() {
         let tracer = Tracer::new();
         let node: Arc<str> = "peer0".into();
-        tracer.tell(&node, || panic!("made an event for nobody"));
+        tracer.emit(&node, || panic!("created an event without a subscriber"));
 
         let mut subscription = tracer.subscribe();
-        tracer.tell(&node, || note("heard"));
-        assert_eq!(subscription.drain().iter().map(|event| event.what.to_string()).collect::<Vec<_>>(), ["heard"]);
+        tracer.emit(&node, || note("heard"));
+        assert_eq!(subscription.drain().iter().map(|event| event.kind.to_string()).collect::<Vec<_>>(), ["heard"]);
 
         drop(subscription);
-        tracer.tell(&node, || panic!("made an event for one who left"));
+        tracer.emit(&node, || panic!("created an event after the subscriber left"));
     }
 
     #[test]
-    fn a_slow_listener_is_told_how_much_it_missed() {
+    fn a_slow_subscriber_counts_what_it_lost() {
         let tracer = Tracer::new();
         let mut subscription = tracer.subscribe();
         let node: Arc<str> = "peer0".into();
         for number in 0..BACKLOG + 3 {
-            tracer.tell(&node, || note(&number.to_string()));
+            tracer.emit(&node, || note(&number.to_string()));
         }
         let kept = subscription.drain();
         assert_eq!(kept.len(), BACKLOG);
-        assert_eq!(kept[0].what.to_string(), "3");
+        assert_eq!(kept[0].kind.to_string(), "3");
         assert_eq!(subscription.lost(), 3);
     }
 }

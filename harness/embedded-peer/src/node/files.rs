@@ -1,62 +1,62 @@
-//! A node's own files, as the rendered bundle has them.
+//! A node's files in the rendered bundle.
 
 use std::path::{Component, Path, PathBuf};
 
 use fabric_network::bundle::Bundle;
 use fabric_network::node::NodeSpec;
 
-use super::server::{ClientCertificates, TlsError, tls};
+use super::tls::{ClientCertificates, TlsError, tls};
 use crate::msp::MspManager;
 use crate::signer::{Randomness, Signer};
 use tokio_rustls::TlsAcceptor;
 
-/// A file that a node's configuration names is not usable.
+/// A file or directory of a node is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// It is not in the bundle.
+    /// A file is missing.
     #[error("{} is not in the bundle", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
-    /// It is no text.
+    /// A file is not text.
     #[error("{} is not UTF-8", path.display())]
     Text {
         /// The file.
         path: PathBuf,
     },
-    /// The configuration can't be read.
-    #[error("{} can't be read: {reason}", path.display())]
+    /// The configuration is invalid.
+    #[error("invalid configuration {}: {reason}", path.display())]
     Configuration {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A certificate or key for TLS.
+    /// A TLS certificate or key is invalid.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The signing key.
+    /// The signing key is invalid.
     #[error(transparent)]
     Signer(#[from] crate::signer::SignerError),
-    /// A directory that it writes into.
-    #[error("{} can't be used", path.display())]
+    /// A directory is unusable.
+    #[error("cannot use the directory {}", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The node's MSP.
-    #[error("the MSP can't be used: {reason}")]
+    /// The node's MSP is invalid.
+    #[error("invalid MSP: {reason}")]
     Msp {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The files below a node's directory.
+/// The files in a node's directory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NodeFiles<'a> {
     bundle: &'a Bundle,
@@ -69,7 +69,7 @@ impl<'a> NodeFiles<'a> {
         Self { bundle, directory: &spec.directory, seen_at: &spec.placement.config_dir }
     }
 
-    /// The bytes of a file, by its path relative to the node's directory, or absolute within it.
+    /// The bytes of a file. `path` is relative to the node's directory, or absolute within it.
     pub(crate) fn bytes(&self, path: &Path) -> Result<&'a [u8], NodeError> {
         let path = self.in_bundle(path);
         match self.bundle.files.get(&path) {
@@ -123,7 +123,7 @@ impl<'a> NodeFiles<'a> {
         Ok(tls(self.bytes(certificate)?, self.bytes(key)?, &clients, b"http/1.1")?)
     }
 
-    /// Several PEM files as one.
+    /// The concatenation of PEM files.
     fn joined(&self, paths: &[PathBuf]) -> Result<Vec<u8>, NodeError> {
         let mut joined = Vec::new();
         for path in paths {
@@ -133,7 +133,7 @@ impl<'a> NodeFiles<'a> {
         Ok(joined)
     }
 
-    /// The identity of the MSP directory `msp`.
+    /// The signing identity in the MSP directory `msp`.
     pub(crate) fn signer(&self, msp_id: &str, msp: &Path, randomness: Randomness) -> Result<Signer, NodeError> {
         let first = |directory: &str| {
             let directory = msp.join(directory);
@@ -144,7 +144,7 @@ impl<'a> NodeFiles<'a> {
         Ok(Signer::new(msp_id, first("signcerts")?, first("keystore")?, randomness)?)
     }
 
-    /// The MSP of the directory `msp`: whom it trusts.
+    /// The MSP in the directory `msp`.
     pub(crate) fn local_msp(&self, msp_id: &str, msp: &Path) -> Result<MspManager, NodeError> {
         let directory = self.in_bundle(msp);
         let files = self.bundle.files.range(directory.clone()..);

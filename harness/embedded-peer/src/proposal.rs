@@ -13,9 +13,11 @@ use fabric_protos::protos::{
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
+use crate::envelope::decode;
+
 /// A proposal with all that it nests.
 #[derive(Clone, Debug)]
-pub struct Unpacked {
+pub struct UnpackedProposal {
     /// Name of the chaincode that the header asks for.
     pub chaincode: String,
     /// Whether the header has a chaincode's ID at all.
@@ -50,7 +52,7 @@ pub struct Unpacked {
     pub signature: Bytes,
 }
 
-impl Unpacked {
+impl UnpackedProposal {
     /// Takes a proposal apart, as an endorser does.
     ///
     /// # Errors
@@ -173,11 +175,6 @@ impl Unpacked {
     }
 }
 
-/// Decodes a message that Fabric names `name` when it can't (`protoutil/unmarshalers.go`).
-pub(crate) fn decode<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M, String> {
-    M::decode(bytes).map_err(|_| format!("error unmarshalling {name}: proto: cannot parse invalid wire-format data"))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -238,7 +235,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_proposal_comes_apart() {
-        let unpacked = Unpacked::new(proposal("ch", "basic", &["f", "a"]).signed()).unwrap();
+        let unpacked = UnpackedProposal::new(proposal("ch", "basic", &["f", "a"]).signed()).unwrap();
         unpacked.check_headers().unwrap();
         assert_eq!((unpacked.channel(), &*unpacked.chaincode, &*unpacked.invoked), ("ch", "basic", "basic"));
         assert_eq!(unpacked.input.args, [b"f", b"a"]);
@@ -249,7 +246,7 @@ pub(crate) mod tests {
     fn the_hash_leaves_the_transient_data_out() {
         let plain = proposal("ch", "basic", &["f"]);
         let secret = plain.with(|parts| parts.transient.push(("price".to_owned(), b"1".to_vec())));
-        let [plain, secret] = [plain, secret].map(|parts| Unpacked::new(parts.signed()).unwrap());
+        let [plain, secret] = [plain, secret].map(|parts| UnpackedProposal::new(parts.signed()).unwrap());
         assert!(secret.transient && !plain.transient);
         assert_eq!((secret.hash, &secret.payload), (plain.hash, &plain.payload));
         let hash = Sha256::new()
@@ -263,7 +260,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_missing_is_told_as_fabric_tells_it() {
         let good = proposal("ch", "basic", &["f"]);
-        let text = |parts: &Parts| Unpacked::new(parts.signed()).unwrap_err();
+        let text = |parts: &Parts| UnpackedProposal::new(parts.signed()).unwrap_err();
         assert_eq!(
             text(&good.with(|parts| parts.channel_header.extension.clear())),
             "ChaincodeHeaderExtension.ChaincodeId is nil"
@@ -276,9 +273,9 @@ pub(crate) mod tests {
         // A gateway passes both over, and says itself what it misses.
         for extension in [Vec::new(), nameless.encode_to_vec()] {
             let parts = good.with(|parts| parts.channel_header.extension = extension);
-            let unpacked = Unpacked::for_gateway(parts.signed()).unwrap();
+            let unpacked = UnpackedProposal::for_gateway(parts.signed()).unwrap();
             assert_eq!((&*unpacked.chaincode, &*unpacked.invoked), ("", "basic"));
-            assert_eq!(unpacked.check_chaincode(), Unpacked::new(parts.signed()).map(drop));
+            assert_eq!(unpacked.check_chaincode(), UnpackedProposal::new(parts.signed()).map(drop));
         }
         assert_eq!(
             text(&good.with(|parts| parts.invocation.chaincode_spec = None)),
@@ -290,7 +287,7 @@ pub(crate) mod tests {
         );
         let garbage = SignedProposal { proposal_bytes: b"\x0f".to_vec(), signature: Vec::new() };
         assert_eq!(
-            Unpacked::new(garbage).unwrap_err(),
+            UnpackedProposal::new(garbage).unwrap_err(),
             "error unmarshalling Proposal: proto: cannot parse invalid wire-format data"
         );
     }
@@ -298,8 +295,9 @@ pub(crate) mod tests {
     #[test]
     fn headers_are_checked_in_fabrics_order() {
         let good = proposal("ch", "basic", &["f"]);
-        let text =
-            |change: fn(&mut Parts)| Unpacked::new(good.with(change).signed()).unwrap().check_headers().unwrap_err();
+        let text = |change: fn(&mut Parts)| {
+            UnpackedProposal::new(good.with(change).signed()).unwrap().check_headers().unwrap_err()
+        };
         assert_eq!(text(|parts| parts.channel_header.r#type = 4), "invalid header type ORDERER_TRANSACTION");
         assert_eq!(text(|parts| parts.channel_header.r#type = 77), "invalid header type 77");
         assert_eq!(text(|parts| parts.channel_header.epoch = 1), "epoch is non-zero");
@@ -311,6 +309,6 @@ pub(crate) mod tests {
             format!("incorrectly computed txid 'x' -- expected '{expected}'")
         );
         let unsigned = SignedProposal { signature: Vec::new(), ..good.signed() };
-        assert_eq!(Unpacked::new(unsigned).unwrap().check_headers().unwrap_err(), "empty signature bytes");
+        assert_eq!(UnpackedProposal::new(unsigned).unwrap().check_headers().unwrap_err(), "empty signature bytes");
     }
 }

@@ -1,14 +1,18 @@
 //! A peer: who it is, what it obeys, and the channels that it has joined.
 //!
-//! Its services are made by `endorser`, `gateway`, `discovery` and `deliver`, and put together in
-//! [`services`].
+//! It serves blocks and snapshot requests itself; its other services are `endorser`, `gateway` and
+//! `discovery`.
 
+pub(crate) mod access;
+mod blocks;
 pub(crate) mod calls;
-mod channel;
 pub mod configuration;
+pub(crate) mod deliver;
+pub(crate) mod distribution;
 mod events;
-pub mod services;
-mod snapshots;
+mod members;
+mod nodes;
+pub(crate) mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,18 +24,17 @@ use fabric_protos::common::Block;
 use tokio_rustls::TlsAcceptor;
 
 use crate::chaincode::{ChaincodeConfig, ChaincodeSupport};
+use crate::channel::PeerChannel;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::msp::MspManager;
-use crate::network::node::{NodeError, NodeFiles};
-use crate::network::server::Lifetime;
-use crate::network::{Nodes, Parts};
+use crate::node::{Lifetime, NodeError, NodeFiles, Parts};
 use crate::orderer::registrar::Ordering;
 use crate::signer::Signer;
-use crate::trace::{Tracer, What};
-pub(crate) use channel::ChannelState;
-pub use channel::PeerChannel;
+use crate::trace::{EventKind, Tracer};
 use configuration::PeerConfiguration;
+pub(crate) use members::{Member, members};
+pub use nodes::Nodes;
 
 const CONFIGURATION: &str = "core.yaml";
 
@@ -68,7 +71,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(parts: &Parts<'_>) -> Result<Self, NodeError> {
+    pub(crate) fn new(parts: &Parts<'_>, ordering: &Ordering, nodes: &Weak<Nodes>) -> Result<Self, NodeError> {
         let Parts { spec, files, .. } = parts;
         let path = Path::new(CONFIGURATION);
         let unreadable = |reason| NodeError::Configuration { path: spec.directory.join(path), reason };
@@ -93,13 +96,13 @@ impl Peer {
             signer: files.signer(&spec.msp_id, msp, parts.randomness.clone())?,
             local_msp: files.local_msp(&spec.msp_id, msp)?,
             channels: RwLock::default(),
-            ordering: parts.ordering.clone(),
+            ordering: ordering.clone(),
             release: parts.release,
             clock: parts.clock.clone(),
             support,
             tracer: parts.tracer.clone(),
             faults: parts.faults.clone(),
-            nodes: parts.nodes.clone(),
+            nodes: nodes.clone(),
             life: parts.life.clone(),
             configuration,
         })
@@ -139,18 +142,18 @@ impl Peer {
                 "cannot create ledger from genesis block: ledger [{name}] already exists with state [ACTIVE]"
             ));
         }
-        let channel = PeerChannel::begin(self, genesis)
-            .map_err(|reason| format!("cannot create ledger from genesis block: {reason}"))?;
-        self.tell(|| What::Note(format!("joined the channel {name}")));
+        let channel =
+            self.begin(genesis).map_err(|reason| format!("cannot create ledger from genesis block: {reason}"))?;
+        self.trace(|| EventKind::Note(format!("joined the channel {name}")));
         let channel = Arc::new(channel);
-        self.life.spawn(Arc::clone(&channel).follow(Arc::clone(self), self.ordering.clone()));
+        self.life.spawn(Arc::clone(self).follow(Arc::clone(&channel)));
         channels.insert(name.to_owned(), channel);
         Ok(())
     }
 
     /// Tells what happens on it, if somebody listens.
-    pub fn tell(&self, what: impl FnOnce() -> What) {
-        self.tracer.tell(&self.label, what);
+    pub fn trace(&self, kind: impl FnOnce() -> EventKind) {
+        self.tracer.emit(&self.label, kind);
     }
 
     /// The nodes of its network; nothing once the network is gone.

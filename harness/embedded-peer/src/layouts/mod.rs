@@ -3,13 +3,15 @@
 //!
 //! The policies are given; which peers there are as well. Nothing here waits or signs.
 
+pub(crate) mod inquire;
+
 use std::collections::BTreeMap;
 
 use fabric_protos::common::{MspPrincipal, SignaturePolicyEnvelope};
 use fabric_protos::protos::{ChaincodeCall, ChaincodeInterest};
 
-use super::inquire::{PrincipalSet, merge, satisfied_by};
 use crate::msp::Principal;
+use inquire::{PrincipalSet, merge, satisfied_by};
 
 /// What a definition says about one chaincode of an interest.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +76,7 @@ pub(crate) fn groups(
     for set in &sets {
         let mut layout = BTreeMap::new();
         for principal in set {
-            let principal = &principal.principal;
+            let principal = &principal.encoded;
             let known = principals.iter().position(|other| other == principal);
             let group = known.unwrap_or_else(|| {
                 principals.push(principal.clone());

@@ -21,9 +21,9 @@ const DEPTH: usize = 64;
 
 /// A principal, with what tells whether it implies another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
+pub(crate) struct Principal {
     /// The principal itself.
-    pub principal: MspPrincipal,
+    pub(crate) encoded: MspPrincipal,
     msp_id: String,
     kind: Kind,
 }
@@ -36,7 +36,7 @@ enum Kind {
 }
 
 /// Signers that satisfy a policy together; a principal stands there as often as it must sign.
-pub type PrincipalSet = Vec<Arc<Principal>>;
+pub(crate) type PrincipalSet = Vec<Arc<Principal>>;
 
 impl Principal {
     /// `None` for kinds that can't be compared: anonymity, combined principals, undecodable ones.
@@ -57,7 +57,7 @@ impl Principal {
             }
             Classification::Anonymity | Classification::Combined => return None,
         };
-        Some(Self { principal: principal.clone(), msp_id, kind })
+        Some(Self { encoded: principal.clone(), msp_id, kind })
     }
 
     /// Whether everybody who satisfies this principal satisfies the other as well, as far as one
@@ -81,7 +81,7 @@ impl Principal {
 
 /// Every set of principals that satisfies the policy; none when it can't be satisfied, or names
 /// principals that can't be compared.
-pub fn satisfied_by(policy: &SignaturePolicyEnvelope) -> Vec<PrincipalSet> {
+pub(crate) fn satisfied_by(policy: &SignaturePolicyEnvelope) -> Vec<PrincipalSet> {
     let principals: Vec<_> = policy.identities.iter().map(|one| Principal::new(one).map(Arc::new)).collect();
     let Some(rule) = &policy.rule else { return Vec::new() };
     let Some(sets) = sets_of(rule, &principals, DEPTH) else { return Vec::new() };
@@ -132,7 +132,7 @@ fn choose(alternatives: &[Vec<PrincipalSet>], wanted: usize, taken: &mut Princip
 }
 
 /// Sets that satisfy both of two policies, given the sets that satisfy each.
-pub fn merge(one: Vec<PrincipalSet>, two: Vec<PrincipalSet>) -> Vec<PrincipalSet> {
+pub(crate) fn merge(one: Vec<PrincipalSet>, two: Vec<PrincipalSet>) -> Vec<PrincipalSet> {
     let one_in_two = contained(&one, &two);
     let mut merged = pairs(&one_in_two, &one, &two);
     let one_left = without(one, &one_in_two.keys().copied().collect());

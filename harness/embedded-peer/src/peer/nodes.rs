@@ -1,15 +1,15 @@
-//! The nodes of a network, as they find each other within the process.
+//! The nodes of a network, by which peers find each other and the orderers.
 
 use std::sync::Arc;
 
 use crate::orderer::Orderer;
 use crate::peer::Peer;
 
-/// Every node.
+/// The nodes of a network.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    pub(super) peers: Vec<Arc<Peer>>,
-    pub(super) orderers: Vec<Arc<Orderer>>,
+    pub(crate) peers: Vec<Arc<Peer>>,
+    pub(crate) orderers: Vec<Arc<Orderer>>,
 }
 
 impl Nodes {

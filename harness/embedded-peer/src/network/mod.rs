@@ -1,16 +1,14 @@
-//! A network of peers and orderers in this process: from a rendered bundle to services that answer.
+//! A network of peers and orderers in this process, started from a rendered bundle.
 //!
-//! What a node does is the matter of `peer` and `orderer`. Chaincode servers are started by others.
+//! The caller starts the chaincode servers.
 
-pub mod node;
-mod nodes;
 mod operations;
-pub mod server;
-mod verifier;
+mod server;
+pub(crate) mod services;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use std::{fmt, io};
@@ -22,69 +20,64 @@ use futures::future::join_all;
 use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 
-pub use node::NodeError;
-pub use nodes::Nodes;
-pub use server::Client;
-
 use crate::clock::Clock;
 use crate::faults::Faults;
+use crate::node::{Lifetime, NodeError, NodeFiles, Parts};
 use crate::orderer::registrar::Ordering;
 use crate::orderer::{Orderer, participation};
-use crate::peer::Peer;
+use crate::peer::{Nodes, Peer};
 use crate::signer::Randomness;
-use crate::trace::{Tracer, What};
-use node::NodeFiles;
+use crate::trace::{EventKind, Tracer};
 use operations::Operated;
-use server::Lifetime;
 
-/// How long a network may take to end its tasks.
+/// How long to wait for a node's tasks to stop.
 const END_BOUND: Duration = Duration::from_secs(5);
 
-/// How the network differs from a plain one.
+/// Options of a network.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// The release line that the nodes behave as. Default: the newest.
+    /// The Fabric release that the nodes behave as. Default: the newest.
     pub release: Release,
-    /// Makes what the nodes draw by lot the same in each run: nonces and signatures.
+    /// Makes random values reproducible: nonces and signatures.
     pub seed: Option<u64>,
-    /// The nodes' time. Default: the system's.
+    /// The nodes' clock. Default: the system's time.
     pub clock: Clock,
-    /// Tells what passes on the nodes.
+    /// Receives the nodes' events.
     pub tracer: Tracer,
-    /// What is to go wrong on the nodes.
+    /// Faults to inject.
     pub faults: Faults,
-    /// Where external builders work. Default: the system's directory for temporary files.
+    /// The external builders' temporary directory. Default: the system's.
     pub temporary: Option<PathBuf>,
-    /// Sockets that listen on the nodes' ports already. For other ports one is opened.
+    /// Sockets that already listen on ports of the nodes. The network opens those of other ports.
     pub listeners: Vec<TcpListener>,
 }
 
-/// A network did not start.
+/// A network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A node's files can't be used.
-    #[error("{node} can't be started")]
+    /// A node's files are unusable.
+    #[error("cannot start {node}")]
     Node {
         /// The node.
         node: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: NodeError,
     },
-    /// A port is taken.
-    #[error("{node} can't listen on {address}: {source}")]
+    /// A node cannot listen on its port.
+    #[error("{node} cannot listen on {address}: {source}")]
     Listen {
         /// The node.
         node: String,
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
-/// Nodes that serve. Dropping it ends them and frees their ports.
+/// A running network. Dropping it stops the nodes and frees their ports.
 #[derive(Debug)]
 pub struct Network {
     nodes: Arc<Nodes>,
@@ -92,12 +85,12 @@ pub struct Network {
     tracer: Tracer,
     faults: Faults,
     ordering: Ordering,
-    /// Of what goes on behind the services.
+    /// The tasks that outlive a node's listeners.
     life: Lifetime,
     serving: BTreeMap<String, Serving>,
 }
 
-/// A node's listeners, which can be closed and opened again.
+/// A node's listeners, which can be closed and reopened.
 struct Serving {
     ports: Vec<Port>,
     life: Mutex<Lifetime>,
@@ -119,12 +112,12 @@ enum Service {
 impl Network {
     /// Starts every node of the bundle.
     ///
-    /// The peers' own directories must lie where their placement says, since external builders read
-    /// files there.
+    /// The peers' directories must exist where their placement says, since external builders read files
+    /// there.
     ///
     /// # Errors
     ///
-    /// The first node that can't be started.
+    /// The first node that cannot be started.
     ///
     /// # Panics
     ///
@@ -159,7 +152,7 @@ impl Network {
         for spec in &bundle.nodes {
             let serving = network.serving(spec, NodeFiles::new(bundle, spec))?;
             serving.open(&spec.name, &mut listeners)?;
-            network.tell_start(&spec.name);
+            network.log_start(&spec.name);
             network.serving.insert(spec.name.clone(), serving);
         }
         Ok(network)
@@ -174,13 +167,13 @@ impl Network {
         };
         let mut open = Vec::new();
         if let Some(peer) = self.peer(&spec.name) {
-            open.push(port(ports.grpc, peer.tls(files), Service::Grpc(crate::peer::services::routes(peer)))?);
+            open.push(port(ports.grpc, peer.tls(files), Service::Grpc(services::of_peer(peer)))?);
             if peer.configuration.operations.tls.enabled {
                 let service = Service::Operations(Operated::Peer(Arc::clone(peer)));
                 open.push(port(ports.operations, peer.operations_tls(files), service)?);
             }
         } else if let Some(orderer) = self.orderer(&spec.name) {
-            let routes = crate::orderer::service::routes(orderer);
+            let routes = services::of_orderer(orderer);
             open.push(port(ports.grpc, orderer.tls(files), Service::Grpc(routes))?);
             if let Some(admin) = ports.admin {
                 let service = Service::Participation(Arc::clone(orderer));
@@ -194,27 +187,27 @@ impl Network {
         Ok(Serving { ports: open, life: Mutex::default() })
     }
 
-    /// Closes a node's connections and listeners, and opens its ports again. What it knows it keeps.
-    /// Of an unknown node, nothing.
+    /// Restarts a node: closes its connections and listeners, and listens again. Its state is kept. An
+    /// unknown node is ignored.
     ///
     /// # Errors
     ///
-    /// When another program has taken a port meanwhile.
+    /// Another program has taken a port meanwhile.
     pub async fn restart(&self, name: &str) -> Result<(), StartError> {
         let Some(serving) = self.serving.get(name) else { return Ok(()) };
         let life = serving.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
         life.end();
         life.ended(END_BOUND).await;
         serving.open(name, &mut BTreeMap::new())?;
-        self.tell_start(name);
+        self.log_start(name);
         Ok(())
     }
 
-    fn tell_start(&self, name: &str) {
+    fn log_start(&self, name: &str) {
         if let Some(peer) = self.peer(name) {
-            peer.tell(|| What::Note(format!("Starting peer: {name}, as Fabric {}", peer.release)));
+            peer.trace(|| EventKind::Note(format!("Starting peer: {name}, as Fabric {}", peer.release)));
         } else if let Some(orderer) = self.orderer(name) {
-            orderer.tell(|| What::Note(format!("Starting orderer: {name}, as Fabric {}", orderer.release)));
+            orderer.trace(|| EventKind::Note(format!("Starting orderer: {name}, as Fabric {}", orderer.release)));
         }
     }
 
@@ -237,27 +230,27 @@ impl Network {
         self.nodes.orderer(name)
     }
 
-    /// The nodes' time, which may be set.
+    /// The nodes' clock, which can be set at any time.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// Tells everything that passes on the nodes.
+    /// The nodes' events.
     pub fn tracer(&self) -> &Tracer {
         &self.tracer
     }
 
-    /// What is to go wrong on the nodes; rules may be added at any time.
+    /// The faults to inject, which can be added at any time.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Ends every node, and waits until their ports are free.
+    /// Stops every node, and waits until their ports are free.
     pub async fn stop(self) {
         self.end();
         let all = join_all(self.lives().map(async |life| life.ended(END_BOUND).await)).await;
         if all.contains(&false) {
-            tracing::warn!("the embedded network has not ended after {END_BOUND:?}");
+            tracing::warn!("the embedded network did not stop within {END_BOUND:?}");
         }
     }
 
@@ -282,7 +275,7 @@ impl Serving {
         self.life.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Listens on every port, by these listeners where they are, and serves.
+    /// Serves every port, on these listeners as far as there are any.
     fn open(&self, node: &str, listeners: &mut BTreeMap<u16, TcpListener>) -> Result<(), StartError> {
         let life = Lifetime::default();
         for Port { address, tls, service } in &self.ports {
@@ -320,7 +313,7 @@ fn by_port(listeners: Vec<TcpListener>) -> BTreeMap<u16, TcpListener> {
     listeners.into_iter().filter_map(|listener| Some((listener.local_addr().ok()?.port(), listener))).collect()
 }
 
-/// What nodes are started with.
+/// What the nodes are created from.
 struct Start<'a> {
     bundle: &'a Bundle,
     release: Release,
@@ -345,35 +338,24 @@ impl Start<'_> {
                 release: self.release,
                 clock: &self.clock,
                 randomness: &self.randomness,
-                ordering: &self.ordering,
                 tracer: &self.tracer,
                 faults: &self.faults,
                 temporary: self.temporary.as_deref(),
                 life: &self.life,
-                nodes,
             };
             match spec.kind {
-                NodeKind::Peer => made.peers.push(Arc::new(Peer::new(&parts).map_err(failed)?)),
-                NodeKind::Orderer => made.orderers.push(Arc::new(Orderer::new(&parts).map_err(failed)?)),
+                NodeKind::Peer => {
+                    let peer = Peer::new(&parts, &self.ordering, nodes).map_err(failed)?;
+                    made.peers.push(Arc::new(peer));
+                }
+                NodeKind::Orderer => {
+                    let orderer = Orderer::new(&parts, &self.ordering).map_err(failed)?;
+                    made.orderers.push(Arc::new(orderer));
+                }
             }
         }
         Ok(made)
     }
-}
-
-/// What one node is made of.
-pub(crate) struct Parts<'a> {
-    pub(crate) spec: &'a NodeSpec,
-    pub(crate) files: NodeFiles<'a>,
-    pub(crate) release: Release,
-    pub(crate) clock: &'a Clock,
-    pub(crate) randomness: &'a Randomness,
-    pub(crate) ordering: &'a Ordering,
-    pub(crate) tracer: &'a Tracer,
-    pub(crate) faults: &'a Faults,
-    pub(crate) temporary: Option<&'a Path>,
-    pub(crate) life: &'a Lifetime,
-    pub(crate) nodes: &'a Weak<Nodes>,
 }
 
 #[cfg(test)]

@@ -1,19 +1,17 @@
-//! What no real network can do: be as it was before.
-//!
-//! Time is set by [`Network::clock`], what goes wrong by [`Network::faults`], and what passes is told by
-//! [`Network::tracer`].
+//! Snapshots of a network: save its state, and restore it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::channel::{ChannelState, PeerChannel};
 use crate::network::Network;
 use crate::orderer::registrar::{Membership, OrderingState};
-use crate::peer::{ChannelState, PeerChannel};
 
-/// A network as it was at some time: who had joined which channel, and every ledger. It shares what did
-/// not change with the network itself, so it costs next to nothing. Of installed packages, running
-/// chaincodes, the clock and faults it knows nothing.
+/// A saved state of a network: channel memberships and ledgers.
+///
+/// It shares unchanged data with the network, so it is cheap. Installed packages, running chaincodes, the
+/// clock and faults are not part of it.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     ordering: OrderingState,
@@ -30,7 +28,7 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Network {
-    /// The network as it is now.
+    /// Saves the network's state.
     pub async fn snapshot(&self) -> Snapshot {
         let channels = self.peer_channels();
         let mut paused = Vec::new();
@@ -41,16 +39,17 @@ impl Network {
             channels.iter().map(|(name, channel)| (name.clone(), channel.state())).collect()
         };
         Snapshot {
-            // After the peers: what they have must be there when they come back.
+            // After the peers, so that the orderers have every block that a peer has.
             channels: channels.iter().map(|(peer, channels)| (peer.clone(), state(channels))).collect(),
             memberships: self.nodes().orderers().iter().map(|one| (one.name.clone(), one.memberships())).collect(),
             ordering: self.ordering().state(),
         }
     }
 
-    /// Makes the network what it was: ledgers, configurations and who is in which channel. Channels that
-    /// were left since are not joined again. Installed packages and running chaincodes stay. What is under
-    /// way meanwhile is lost.
+    /// Restores a saved state: ledgers, channel configurations and memberships.
+    ///
+    /// Channels that a node has left since are not joined again. Installed packages and running chaincodes
+    /// are kept. Transactions in progress are lost.
     pub async fn restore(&self, snapshot: &Snapshot) {
         let channels = self.peer_channels();
         let mut paused = Vec::new();
@@ -62,9 +61,9 @@ impl Network {
             orderer.restore(snapshot.memberships.get(&orderer.name).cloned().unwrap_or_default());
         }
         for peer in self.nodes().peers() {
-            let then = snapshot.channels.get(&peer.name);
+            let saved = snapshot.channels.get(&peer.name);
             for (name, channel) in channels.get(&peer.name).into_iter().flatten() {
-                match then.and_then(|then| then.get(name)) {
+                match saved.and_then(|saved| saved.get(name)) {
                     Some(state) => channel.restore(state),
                     None => peer.forget(name),
                 }
@@ -72,8 +71,8 @@ impl Network {
         }
     }
 
-    /// Makes the network what it was when it had started: no node is in any channel. Installed packages
-    /// and running chaincodes stay.
+    /// Restores the state at the start of the network: no node is in any channel. Installed packages and
+    /// running chaincodes are kept.
     pub async fn reset(&self) {
         self.restore(&Snapshot::default()).await;
     }

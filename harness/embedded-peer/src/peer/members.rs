@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::endorser::info;
-use crate::peer::{Peer, PeerChannel};
-use crate::system;
+use super::Peer;
+use crate::channel::{PeerChannel, is_system};
 
 /// A peer that has joined a channel.
 #[derive(Clone, Debug)]
@@ -36,11 +35,11 @@ impl Member {
     /// Whether it can run a chaincode: one of its own, or one that is defined, approved by its
     /// organization, and installed.
     pub(crate) fn has_chaincode(&self, chaincode: &str) -> bool {
-        system::is_system(chaincode) || self.sequence(chaincode).is_some()
+        is_system(chaincode) || self.sequence(chaincode).is_some()
     }
 
     /// The sequence of the definition by which it runs a chaincode.
     pub(crate) fn sequence(&self, chaincode: &str) -> Option<i64> {
-        info::runnable(&self.peer, &self.channel, chaincode).map(|info| info.definition.sequence)
+        self.channel.runnable(chaincode).map(|info| info.definition.sequence)
     }
 }

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use fabric_protos::protos::{StaticCollectionConfig, TxValidationCode};
 use fabric_protos::rwset::{CollectionPvtReadWriteSet, NsPvtReadWriteSet, TxPvtReadWriteSet};
 
-use super::collections::{Members, collection};
-use crate::discovery::members::{Member, members};
+use super::{Member, Peer, members};
+use crate::channel::{CollectionMembers, PeerChannel};
 use crate::ledger::{CheckedTransaction, ReadWriteSets, StateView, TransientEntry};
-use crate::peer::{Peer, PeerChannel};
 
 /// What each peer gets, by its number.
 type Parcels = BTreeMap<usize, BTreeMap<String, Vec<CollectionPvtReadWriteSet>>>;
@@ -23,7 +22,7 @@ type Parcels = BTreeMap<usize, BTreeMap<String, Vec<CollectionPvtReadWriteSet>>>
 /// # Errors
 ///
 /// Fabric's text when a collection is not defined, or too few of its members' peers are there.
-pub(super) fn distribute(
+pub(crate) fn distribute(
     peer: &Arc<Peer>,
     channel: &PeerChannel,
     transaction: &str,
@@ -37,7 +36,7 @@ pub(super) fn distribute(
     for namespace in &private.ns_pvt_rwset {
         for written in &namespace.collection_pvt_rwset {
             let (chaincode, name) = (&namespace.namespace, &written.collection_name);
-            let config = collection(peer, channel, state, chaincode, name).ok_or_else(|| {
+            let config = channel.collection(state, chaincode, name).ok_or_else(|| {
                 format!("failed to obtain collections config: no collection config for chaincode {chaincode:?}")
             })?;
             let distributed = |error| {
@@ -72,7 +71,7 @@ fn recipients(
     others: &[Member],
     chaincode: &str,
 ) -> Result<Vec<usize>, String> {
-    let holders = Members::new(config)?;
+    let holders = CollectionMembers::new(config)?;
     let channel_config = channel.config();
     let eligible: Vec<usize> = others
         .iter()

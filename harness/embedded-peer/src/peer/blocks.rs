@@ -1,0 +1,98 @@
+//! The blocks that come in on a peer's channel.
+//!
+//! They come from the ordering service of this process, in order. Each is validated, committed, and only
+//! then known to anybody.
+
+use std::sync::Arc;
+
+use fabric_protos::common::Block;
+
+use super::events::concerns_lifecycle;
+use super::{Peer, distribution};
+use crate::channel::PeerChannel;
+use crate::ledger::{Committed, LedgerError};
+use crate::lifecycle::StateRules;
+use crate::orderer::chain::Chain;
+use crate::trace::EventKind;
+use crate::validation::validate;
+
+impl Peer {
+    /// A channel that begins with this block.
+    pub(super) fn begin(&self, genesis: Block) -> Result<PeerChannel, String> {
+        let database = self.configuration.ledger.state.database();
+        let packages = Arc::clone(self.support.packages());
+        let channel = PeerChannel::new(&genesis, database, &self.msp_id, packages)?;
+        self.commit(&channel, genesis).map_err(|error| error.to_string())?;
+        Ok(channel)
+    }
+
+    /// Takes a channel's blocks from the ordering service as they come, until the channel is forgotten.
+    pub(super) async fn follow(self: Arc<Self>, channel: Arc<PeerChannel>) {
+        let forgotten = channel.forgotten();
+        forgotten.run_until_cancelled(self.take_all(channel)).await;
+    }
+
+    async fn take_all(self: Arc<Self>, channel: Arc<PeerChannel>) {
+        let Some(chain) = self.ordering.wait_for(&channel.name, channel.genesis_hash()).await else { return };
+        let (mut ordered, mut committed) = (chain.blocks().heights(), channel.ledger.heights());
+        loop {
+            // Either may also become less, when the network goes back to an earlier state.
+            ordered.mark_unchanged();
+            committed.mark_unchanged();
+            if chain.blocks().height() <= channel.ledger.height() {
+                let changed = tokio::select! {
+                    changed = ordered.changed() => changed,
+                    changed = committed.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
+                continue;
+            }
+            let taken = {
+                let (peer, channel, chain) = (Arc::clone(&self), Arc::clone(&channel), chain.clone());
+                tokio::task::spawn_blocking(move || peer.take_next(&channel, &chain)).await
+            };
+            match taken {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!("[channel: {}] a block can't be committed: {error}", channel.name);
+                    return;
+                }
+                // The runtime is ending, or a bug: either way nothing more comes.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_next(self: &Arc<Self>, channel: &PeerChannel, chain: &Chain) -> Result<(), LedgerError> {
+        let _committing = channel.committing().blocking_lock();
+        let Some(block) = chain.blocks().block(channel.ledger.height()) else { return Ok(()) };
+        if self.commit(channel, Block::clone(&block))? {
+            self.launch_runnable_on(channel);
+        }
+        Ok(())
+    }
+
+    /// Commits a block; whether it may have made a chaincode runnable.
+    fn commit(&self, channel: &PeerChannel, block: Block) -> Result<bool, LedgerError> {
+        let transactions = validate(&block, &channel.config(), &channel.ledger);
+        distribution::gather(self, channel, channel.ledger.height(), &transactions);
+        let state = channel.ledger.state();
+        let rules = StateRules { state: &state, msp_id: &self.msp_id };
+        let concerns_lifecycle = concerns_lifecycle(&transactions);
+        // Before anybody knows the block: whoever does sees the configuration that it brings.
+        channel.configure(&block, &transactions);
+        let committed = channel.ledger.commit(block, transactions, &rules)?;
+        self.trace(|| committed_event(&channel.name, &committed));
+        Ok(concerns_lifecycle)
+    }
+}
+
+fn committed_event(channel: &str, committed: &Committed) -> EventKind {
+    let transactions = committed.block.transactions.iter();
+    let codes: Vec<String> =
+        transactions.map(|transaction| format!("{} {}", transaction.id, transaction.code.as_str_name())).collect();
+    let detail = format!("committed: {}", codes.join(", "));
+    EventKind::Block { channel: channel.into(), number: committed.block.number(), detail }
+}
