@@ -1,7 +1,7 @@
-//! Who may ask for what: the policy of each resource (`core/aclmgmt`).
+//! Access control: the policy of each resource (`core/aclmgmt`).
 //!
-//! Some resources belong to the peer's own organization, whatever the channel says; for the others
-//! the channel may name another policy than the default.
+//! Some resources have a fixed policy of the peer's organization. For the others the channel may replace the
+//! default policy.
 
 use super::ChannelConfig;
 use crate::msp::{MspManager, role};
@@ -11,17 +11,17 @@ use fabric_protos::common::msp_role::MspRoleType;
 const READERS: &str = "/Channel/Application/Readers";
 const WRITERS: &str = "/Channel/Application/Writers";
 
-/// Roles in the peer's own organization.
+/// A policy of the peer's organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Local {
     /// Administrators.
     Admins,
-    /// Anyone in it.
+    /// All members.
     Members,
 }
 
 impl Local {
-    /// As Fabric names it.
+    /// Its name in Fabric.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admins => "Admins",
@@ -30,7 +30,7 @@ impl Local {
     }
 }
 
-/// The role that a resource of the peer itself asks for.
+/// The policy of a resource that belongs to the peer, not to a channel.
 pub fn local_policy(resource: &str) -> Option<Local> {
     match resource {
         "_lifecycle/InstallChaincode"
@@ -53,7 +53,7 @@ pub fn local_policy(resource: &str) -> Option<Local> {
     }
 }
 
-/// The channel's policy for a resource that it does not name.
+/// The default policy of a channel's resource.
 fn default_policy(resource: &str) -> Option<&'static str> {
     match resource {
         "_lifecycle/CommitChaincodeDefinition"
@@ -82,7 +82,7 @@ fn default_policy(resource: &str) -> Option<&'static str> {
     }
 }
 
-/// The policy that guards a channel's resource.
+/// The policy of a channel's resource.
 pub(super) fn channel_policy<'a>(config: &'a ChannelConfig, resource: &str) -> Option<&'a str> {
     if local_policy(resource).is_some() {
         return None;
@@ -90,11 +90,10 @@ pub(super) fn channel_policy<'a>(config: &'a ChannelConfig, resource: &str) -> O
     config.acls().get(resource).map(String::as_str).or_else(|| default_policy(resource))
 }
 
-/// Whether the signer of one message may use a resource of a channel, or of the peer when there is
-/// no channel.
+/// Checks that a signer may use a resource of a channel, or without a channel, of the peer.
 ///
 /// # Errors
-/// The text of Fabric's refusal, without what its callers put in front.
+/// Fabric's text, without the prefixes of its callers.
 pub fn check(
     resource: &str,
     channel: Option<&ChannelConfig>,
@@ -117,7 +116,7 @@ pub fn check(
     }
     let policy = default_policy(resource).ok_or_else(|| format!("Unmapped policy for {resource}"))?;
     let Some(config) = channel else {
-        // A channel's policy means nothing to the peer's own organization.
+        // The policy of a channel is unknown to the peer's organization.
         return Err(format!(
             "Failed getting local MSP principal during channelless check policy with policy [{policy}]: [MSP Principal role [{policy}] not recognized]"
         ));
@@ -143,10 +142,10 @@ fn check_local(policy: Local, local: &MspManager, signed: &SignedData) -> Result
     })
 }
 
-/// Whether the signer of something else than a proposal may use a resource of the peer itself.
+/// Checks that the signer of a message other than a proposal may use a resource of the peer.
 ///
 /// # Errors
-/// The text of Fabric's refusal.
+/// Fabric's text.
 pub fn check_signed(resource: &str, local: &MspManager, signed: &SignedData) -> Result<(), String> {
     let policy = local_policy(resource).ok_or_else(|| format!("Unmapped channelless policy for {resource}"))?;
     let name = policy.name();
@@ -161,7 +160,7 @@ pub fn check_signed(resource: &str, local: &MspManager, signed: &SignedData) -> 
     })
 }
 
-/// Why somebody is not who may use a resource of the peer itself.
+/// Why a signer does not satisfy a policy of the peer's organization.
 enum LocalRefusal {
     Unknown(String),
     Role(String),
@@ -180,7 +179,7 @@ fn local_member(policy: Local, local: &MspManager, signed: &SignedData) -> Resul
     identity.verify(&signed.message, &signed.signature).map_err(|error| LocalRefusal::Signature(error.to_string()))
 }
 
-/// Why an identity has not that role, as Fabric's MSP says it.
+/// Fabric's text for an identity that lacks a role.
 fn refusal(identity: &crate::msp::Identity, policy: Local) -> String {
     let msp_id = identity.msp_id();
     match (policy, identity.validate()) {

@@ -1,16 +1,15 @@
-//! Why a configuration, or an update of it, is refused.
+//! Errors of a configuration and of its updates.
 
 use crate::msp::MspError;
 use crate::policy::PolicyError;
 
-/// A configuration or an update of it is refused. The texts are Fabric's, which an orderer passes
-/// on to the client.
+/// A configuration or an update is invalid. The texts are Fabric's, which an orderer returns to the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A block without data.
     #[error("block contains no data")]
     EmptyBlock,
-    /// Bytes that are not the message that they should be.
+    /// A message cannot be decoded.
     #[error("failed to unmarshal a message of the configuration: {0}")]
     Decode(#[source] prost::DecodeError),
     /// No header.
@@ -22,33 +21,33 @@ pub enum ConfigError {
     /// An empty configuration.
     #[error("config must contain a channel group")]
     NoGroup,
-    /// A value can't be used.
+    /// A value is invalid.
     #[error("initializing channelconfig failed: {0}")]
     Value(String),
-    /// An MSP can't be used.
+    /// An MSP is invalid.
     #[error(
         "initializing channelconfig failed: could not create channel {group} sub-group config: setting up the MSP manager failed: {source}"
     )]
     Msp {
-        /// The group that its organization is in.
+        /// The group of its organization.
         group: String,
-        /// What is wrong with it.
+        /// The error.
         #[source]
         source: MspError,
     },
-    /// A policy can't be used.
+    /// A policy is invalid.
     #[error("initializing policymanager failed: {0}")]
     Policies(#[source] PolicyError),
-    /// The channel's name, or the name of an element, is not allowed.
+    /// The name of the channel or of an element is invalid.
     #[error("initializing configtx manager failed: {0}")]
     Name(String),
-    /// An update does not fit or is not allowed.
+    /// An update is invalid or unauthorized.
     #[error("{0}")]
     Update(String),
 }
 
 impl ConfigError {
-    /// The same, when it is about a value of that group.
+    /// The error of a value in this group.
     pub(super) fn in_group(self, group: &str) -> Self {
         match self {
             Self::Value(cause) => Self::Value(format!("could not create channel {group} sub-group config: {cause}")),
@@ -56,7 +55,7 @@ impl ConfigError {
         }
     }
 
-    /// As the cause of a refused value.
+    /// An invalid value.
     pub(super) fn value(cause: impl Into<String>) -> Self {
         Self::Value(cause.into())
     }

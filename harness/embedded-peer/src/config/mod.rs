@@ -1,8 +1,7 @@
-//! The channel configuration as its nodes use it, and updates of it.
+//! The channel configuration, and configuration updates.
 //!
-//! A [`ChannelConfig`] is what one configuration block says, checked as Fabric checks it, with its
-//! MSPs and policies ready to be asked. It never changes; an update makes a new one. Who is asked
-//! for what, by resource, is in [`acl`].
+//! A [`ChannelConfig`] is the content of one configuration block, validated as in Fabric, with its MSPs and
+//! policies decoded. It is immutable; an update returns a new one. [`acl`] has the policy of each resource.
 
 pub mod acl;
 mod error;
@@ -24,20 +23,20 @@ use self::tree::Tree;
 use crate::msp::MspManager;
 use crate::policy::{Endorsement, Policies, PolicyError, SignedData};
 
-/// The policy that guards definitions of chaincode, if the channel has it.
+/// The policy for chaincode definitions, if the channel has one.
 pub const LIFECYCLE_ENDORSEMENT: &str = "/Channel/Application/LifecycleEndorsement";
-/// The endorsement policy of chaincodes that name none.
+/// The endorsement policy of chaincodes that do not set one.
 pub const ENDORSEMENT: &str = "/Channel/Application/Endorsement";
-/// Whose signatures a block needs.
+/// The policy that a block's signatures must satisfy.
 pub const BLOCK_VALIDATION: &str = "/Channel/Orderer/BlockValidation";
 
-/// How many endorsement policies are remembered before all are forgotten.
-const REMEMBERED: usize = 256;
+/// The number of endorsement policies at which the cache is cleared.
+const CACHE_LIMIT: usize = 256;
 
 /// An organization of the application group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Organization {
-    /// The name of its group, which its policies' paths contain.
+    /// The name of its group, which is part of its policies' paths.
     pub name: String,
     /// Its MSP ID.
     pub msp_id: String,
@@ -52,11 +51,11 @@ pub struct OrdererOrganization {
     pub name: String,
     /// Its MSP ID.
     pub msp_id: String,
-    /// Where its orderers are, host:port.
+    /// The addresses of its orderers, `HOST:PORT`.
     pub endpoints: Vec<String>,
 }
 
-/// What a configuration block says. A clone is cheap.
+/// A channel's configuration. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ChannelConfig(Arc<Inner>);
 
@@ -67,7 +66,7 @@ struct Inner {
     tree: Tree,
     policies: Policies,
     values: values::Values,
-    /// Endorsement policies that were decoded before.
+    /// Decoded endorsement policies.
     endorsements: RwLock<HashMap<Vec<u8>, Arc<Endorsement>>>,
 }
 
@@ -75,17 +74,17 @@ impl ChannelConfig {
     /// The configuration in a configuration block.
     ///
     /// # Errors
-    /// [`ConfigError`]: the block holds none, or one that Fabric would not take.
+    /// [`ConfigError`]: the block has none, or one that Fabric would reject.
     pub fn from_block(block: &Block) -> Result<Self, ConfigError> {
         let envelope = block.data.as_ref().and_then(|data| data.data.first()).ok_or(ConfigError::EmptyBlock)?;
         let (channel, envelope) = config_envelope(envelope)?;
         Self::new(&channel, envelope.config.ok_or(ConfigError::NoConfig)?)
     }
 
-    /// A channel of that name with that configuration.
+    /// A channel's configuration.
     ///
     /// # Errors
-    /// [`ConfigError`]: Fabric would not take it.
+    /// [`ConfigError`]: Fabric would reject it.
     pub fn new(channel: &str, config: Config) -> Result<Self, ConfigError> {
         let group = config.channel_group.as_ref().ok_or(ConfigError::NoGroup)?;
         let (values, msps) = values::Values::read(group)?;
@@ -101,17 +100,17 @@ impl ChannelConfig {
         &self.0.channel
     }
 
-    /// Whether the other is a clone of this one.
+    /// Whether `other` is a clone of this configuration.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// How often it was changed.
+    /// The sequence number: how often it has been updated.
     pub fn sequence(&self) -> u64 {
         self.0.config.sequence
     }
 
-    /// The whole tree.
+    /// The configuration tree.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
@@ -129,15 +128,15 @@ impl ChannelConfig {
     /// Whether a policy, named by path (`/Channel/Application/Writers`), is satisfied.
     ///
     /// # Errors
-    /// [`PolicyError`] if not, or if there is no such policy.
+    /// [`PolicyError`]: it is not satisfied, or does not exist.
     pub fn evaluate(&self, policy: &str, signed: &[SignedData]) -> Result<(), PolicyError> {
         self.0.policies.evaluate(policy, signed)
     }
 
-    /// An endorsement policy (an encoded `ApplicationPolicy`), decoded; remembered for the next time.
+    /// Decodes an endorsement policy (an `ApplicationPolicy`), with a cache.
     ///
     /// # Errors
-    /// [`PolicyError`]: it is none.
+    /// [`PolicyError`]: it is invalid.
     pub fn endorsement(&self, policy: &[u8]) -> Result<Arc<Endorsement>, PolicyError> {
         let known = &self.0.endorsements;
         if let Some(endorsement) = known.read().unwrap_or_else(PoisonError::into_inner).get(policy) {
@@ -145,55 +144,55 @@ impl ChannelConfig {
         }
         let endorsement = Arc::new(Endorsement::decode(policy)?);
         let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
+        if known.len() >= CACHE_LIMIT {
             known.clear();
         }
         known.insert(policy.to_vec(), endorsement.clone());
         Ok(endorsement)
     }
 
-    /// The organizations with peers, by name of their group.
+    /// The organizations of the application group, sorted by group name.
     pub fn organizations(&self) -> &[Organization] {
         &self.0.values.organizations
     }
 
-    /// The organization with peers that has that MSP ID.
+    /// The organization of the application group with this MSP ID.
     pub fn organization(&self, msp_id: &str) -> Option<&Organization> {
         self.organizations().iter().find(|organization| organization.msp_id == msp_id)
     }
 
-    /// The organizations with orderers, by name of their group.
+    /// The organizations of the orderer group, sorted by group name.
     pub fn orderer_organizations(&self) -> &[OrdererOrganization] {
         &self.0.values.orderer_organizations
     }
 
-    /// Addresses of orderers that are not given for an organization, host:port.
+    /// The global orderer addresses, `HOST:PORT`.
     pub fn orderer_addresses(&self) -> &[String] {
         &self.0.values.orderer_addresses
     }
 
-    /// The policies that the channel sets for resources, by full path.
+    /// The channel's ACLs: policy paths by resource.
     pub fn acls(&self) -> &BTreeMap<String, String> {
         &self.0.values.acls
     }
 
-    /// The policy that guards a resource: the channel's own, or Fabric's default. `None` if there
-    /// is no such resource, or only the peer's own organization has a say in it.
+    /// The policy of a resource: the channel's, or Fabric's default. `None` if there is no such resource, or if
+    /// only the policy of the peer's organization applies.
     pub fn acl(&self, resource: &str) -> Option<&str> {
         acl::channel_policy(self, resource)
     }
 
-    /// What the channel's nodes must be able to do.
+    /// The capabilities of each group.
     pub fn capabilities(&self) -> &Capabilities {
         &self.0.values.capabilities
     }
 
-    /// How transactions are cut into blocks.
+    /// The limits of blocks.
     pub fn batch(&self) -> &BatchConfig {
         &self.0.values.batch
     }
 
-    /// How orderers agree.
+    /// The consensus type.
     pub fn consensus(&self) -> &Consensus {
         &self.0.values.consensus
     }
@@ -203,23 +202,22 @@ impl ChannelConfig {
         &self.0.values.consenters
     }
 
-    /// The configuration that an update (an envelope of type `CONFIG_UPDATE`) would lead to: what
-    /// an orderer does with it.
+    /// The configuration that results from an update (an envelope of type `CONFIG_UPDATE`), as an orderer
+    /// computes it.
     ///
     /// # Errors
-    /// [`ConfigError`]: the update is not against this sequence, not authorized, or leads to a
-    /// configuration that Fabric would not take.
+    /// [`ConfigError`]: the update is for another sequence, unauthorized, or leads to a configuration that
+    /// Fabric would reject.
     pub fn apply_update(&self, update: &Envelope) -> Result<ConfigEnvelope, ConfigError> {
         let envelope = update::propose(self, update)?;
         self.follow(&envelope)?;
         Ok(envelope)
     }
 
-    /// The next configuration, if the envelope in a configuration block follows from this one: what
-    /// a peer does with it.
+    /// The next configuration, from the envelope in a configuration block, as a peer validates it.
     ///
     /// # Errors
-    /// [`ConfigError`]: its last update does not lead there.
+    /// [`ConfigError`]: it does not result from its last update.
     pub fn next(&self, envelope: &ConfigEnvelope) -> Result<Self, ConfigError> {
         update::validate(self, envelope)?;
         self.follow(envelope)
@@ -237,10 +235,10 @@ impl ChannelConfig {
     }
 }
 
-/// The channel's name and the configuration in an encoded envelope of type `CONFIG`.
+/// Decodes an envelope of type `CONFIG`: the channel's name and its configuration.
 ///
 /// # Errors
-/// [`ConfigError`]: it is none.
+/// [`ConfigError`]: it is invalid.
 pub fn config_envelope(envelope: &[u8]) -> Result<(String, ConfigEnvelope), ConfigError> {
     let envelope = Envelope::decode(envelope).map_err(ConfigError::Decode)?;
     let payload = Payload::decode(&*envelope.payload).map_err(ConfigError::Decode)?;

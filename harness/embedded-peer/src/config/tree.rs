@@ -1,5 +1,4 @@
-//! The configuration tree as a flat map, which updates are compared in
-//! (`common/configtx/configmap.go`).
+//! The configuration tree as a flat map, for comparing updates (`common/configtx/configmap.go`).
 
 use std::collections::BTreeMap;
 
@@ -10,10 +9,10 @@ use super::ConfigError;
 const ROOT: &str = "Channel";
 const LONGEST_NAME: usize = 249;
 
-/// The key of every element: `[Group]  /Channel/Application` and so on.
+/// The key of an element, such as `[Group]  /Channel/Application`.
 pub(super) type Key = String;
 
-/// An element of the tree. Groups are kept with the names of what is in them.
+/// An element of the tree. A group holds the names of its members, not their contents.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Element {
     Group(ConfigGroup),
@@ -21,7 +20,7 @@ pub(super) enum Element {
     Policy(ConfigPolicy),
 }
 
-/// An element and the group whose policies a relative name in it means.
+/// An element, and the group that relative policy names in it refer to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Item {
     pub(super) element: Element,
@@ -57,7 +56,7 @@ impl Tree {
         map.map_err(|cause| ConfigError::Name(format!("error converting config to map: {cause}")))
     }
 
-    /// As `new`, with an error for the caller to wrap. No group, no elements.
+    /// Like `new`, with an error for the caller to wrap. Without a group it is empty.
     pub(super) fn map(root: Option<&ConfigGroup>) -> Result<Self, String> {
         let mut tree = Self::default();
         if let Some(root) = root {
@@ -88,7 +87,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The tree again.
+    /// Converts the map back to a tree.
     pub(super) fn to_group(&self) -> Result<ConfigGroup, String> {
         self.group_at(ROOT)
     }
@@ -123,7 +122,7 @@ impl Tree {
     }
 }
 
-/// Elements of very old channels may have no policy for changes; they get the administrators'.
+/// Elements of very old channels may lack a modification policy; it becomes `Admins`.
 fn fill_mod_policies(group: &mut ConfigGroup) {
     let values = group.values.values_mut().map(|value| &mut value.mod_policy);
     let policies = group.policies.values_mut().map(|policy| &mut policy.mod_policy);
@@ -134,7 +133,7 @@ fn fill_mod_policies(group: &mut ConfigGroup) {
     }
 }
 
-/// A group with the names of what is in it, and nothing below.
+/// A group with the names of its members, without their contents.
 fn shallow(group: &ConfigGroup) -> ConfigGroup {
     ConfigGroup {
         version: group.version,
@@ -145,7 +144,7 @@ fn shallow(group: &ConfigGroup) -> ConfigGroup {
     }
 }
 
-/// Whether an element may have that name.
+/// Checks the name of an element.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("config ID illegal, cannot be empty".to_owned());

@@ -1,5 +1,4 @@
-//! Updates of the configuration: what they read, what they write, and who allows it
-//! (`common/configtx`).
+//! Configuration updates: read set, write set and authorization (`common/configtx`).
 
 use fabric_protos::common::{
     ChannelHeader, Config, ConfigEnvelope, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload,
@@ -13,7 +12,7 @@ use crate::policy::{SignedData, signers};
 
 const LONGEST_NAME: usize = 249;
 
-/// What an orderer makes of an update.
+/// The configuration that an orderer derives from an update.
 pub(super) fn propose(current: &ChannelConfig, update: &Envelope) -> Result<ConfigEnvelope, ConfigError> {
     let content = update_envelope(update)
         .map_err(|cause| ConfigError::Update(format!("error converting envelope to config update: {cause}")))?;
@@ -26,7 +25,7 @@ pub(super) fn propose(current: &ChannelConfig, update: &Envelope) -> Result<Conf
     Ok(ConfigEnvelope { config: Some(config), last_update: Some(update.clone()) })
 }
 
-/// Whether a configuration follows from the current one by the update in it.
+/// Checks that a configuration results from the current one and the update in it.
 pub(super) fn validate(current: &ChannelConfig, envelope: &ConfigEnvelope) -> Result<(), ConfigError> {
     let wrong = |cause: String| Err(ConfigError::Update(cause));
     let Some(config) = &envelope.config else { return wrong("config envelope has nil config".to_owned()) };
@@ -152,7 +151,7 @@ fn signed_data(envelope: &ConfigUpdateEnvelope) -> Result<Vec<SignedData>, Strin
     signed.collect()
 }
 
-/// Changes that no signature allows (`Bundle.ValidateNew`).
+/// Rejects changes that no signature can authorize (`Bundle.ValidateNew`).
 pub(super) fn check_successor(current: &ChannelConfig, next: &ChannelConfig) -> Result<(), ConfigError> {
     let wrong = |cause: String| Err(ConfigError::Update(cause));
     let (old, new) = (&current.0.values, &next.0.values);

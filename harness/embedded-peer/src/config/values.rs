@@ -20,64 +20,64 @@ const APPLICATION: &str = "Application";
 const ORDERER: &str = "Orderer";
 const CAPABILITIES: &str = "Capabilities";
 
-/// What the channel's nodes must be able to do, by group.
+/// The capabilities that a channel requires, by group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Of the channel group, such as `V2_0` or `V3_0`.
+    /// Those of the channel group, such as `V2_0` or `V3_0`.
     pub channel: BTreeSet<String>,
-    /// Of the orderer group.
+    /// Those of the orderer group.
     pub orderer: BTreeSet<String>,
-    /// Of the application group.
+    /// Those of the application group.
     pub application: BTreeSet<String>,
 }
 
 impl Capabilities {
-    /// Whether the channel may be ordered by BFT, and so has no global orderer addresses.
+    /// Whether the channel supports BFT, and so has no global orderer addresses.
     pub fn bft(&self) -> bool {
         self.channel.contains("V3_0")
     }
 
-    /// Whether chaincodes are defined by `_lifecycle`.
+    /// Whether the channel uses the `_lifecycle` chaincode.
     pub fn lifecycle(&self) -> bool {
         self.application.contains("V2_0") || self.application.contains("V2_5")
     }
 
-    /// Whether the channel may name policies of its own for resources.
+    /// Whether the channel may have ACLs.
     fn acls(&self) -> bool {
         ["V1_2", "V1_3", "V1_4_2", "V2_0", "V2_5"].iter().any(|version| self.application.contains(*version))
     }
 
-    /// Whether private data may be purged.
+    /// Whether private data can be purged.
     pub fn purge_private_data(&self) -> bool {
         self.application.contains("V2_5")
     }
 }
 
-/// How transactions are cut into blocks.
+/// The limits of blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchConfig {
-    /// As many transactions are a block.
+    /// The maximum number of transactions in a block.
     pub max_message_count: u32,
-    /// No transaction is larger, in bytes.
+    /// The maximum size of a transaction, in bytes.
     pub absolute_max_bytes: u32,
-    /// A block of more bytes has one transaction.
+    /// The preferred maximum size of a block, in bytes. A larger block has a single transaction.
     pub preferred_max_bytes: u32,
-    /// So long a transaction waits for others.
+    /// How long a transaction waits for others.
     pub timeout: Duration,
 }
 
-/// How orderers agree.
+/// The consensus type and its options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consensus {
     /// `etcdraft` or `BFT`.
     pub kind: String,
-    /// Options of that kind, encoded.
+    /// The options of this type, encoded.
     pub metadata: Vec<u8>,
     /// Whether the channel is in maintenance mode.
     pub maintenance: bool,
 }
 
-/// Everything that the values of a channel say.
+/// The values of a channel's groups.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     pub(super) organizations: Vec<Organization>,
@@ -128,12 +128,12 @@ impl Values {
             match &**name {
                 APPLICATION => values.read_application(below, &mut msps).map_err(|error| error.in_group(name))?,
                 ORDERER => values.read_orderer(below, &mut msps).map_err(|error| error.in_group(name))?,
-                // Consortiums belong to the system channel, which Fabric 2.3 and later do not have.
+                // Consortiums belong to the system channel, which was removed in Fabric 2.3.
                 _ => return Err(ConfigError::value(format!("Disallowed channel group: {name}"))),
             }
         }
         let manager = MspManager::new(&msps).map_err(|source| {
-            // Groups are read in the order of their names.
+            // Groups are read in the order of their names, so those of the application group come first.
             let application = MspManager::new(&msps[..values.organizations.len()]);
             let group = if application.is_err() { APPLICATION } else { ORDERER };
             ConfigError::Msp { group: group.to_owned(), source }
@@ -225,7 +225,7 @@ fn batch(group: &ConfigGroup) -> Result<BatchConfig, ConfigError> {
     })
 }
 
-/// Notes the MSP of an organization, and returns its ID.
+/// Adds the MSP of an organization, and returns its ID.
 fn organization_msp(name: &str, organization: &ConfigGroup, msps: &mut Vec<MspConfig>) -> Result<String, ConfigError> {
     if !organization.groups.is_empty() {
         return Err(ConfigError::value("organizations do not support sub-groups"));
@@ -243,7 +243,7 @@ fn capabilities(group: &ConfigGroup) -> Result<BTreeSet<String>, ConfigError> {
     Ok(value::<CapabilitiesValue>(group, CAPABILITIES)?.capabilities.into_keys().collect())
 }
 
-/// A value, empty if it is not there.
+/// A value; the default if it is missing.
 fn value<M: Message + Default>(group: &ConfigGroup, name: &str) -> Result<M, ConfigError> {
     let Some(value) = group.values.get(name) else { return Ok(M::default()) };
     M::decode(&*value.value).map_err(ConfigError::Decode)

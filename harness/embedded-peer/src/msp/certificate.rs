@@ -1,6 +1,4 @@
-//! One X.509 certificate, as far as an MSP looks into it.
-//!
-//! Chains are the matter of `chain`.
+//! An X.509 certificate, as an MSP uses it.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,30 +11,30 @@ use x509_parser::pem::parse_x509_pem;
 
 use super::signature::{KeyKind, PublicKey, with_low_s};
 
-/// Why bytes are not a certificate.
+/// A certificate is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// No PEM.
+    /// Invalid PEM.
     #[error("could not decode the PEM structure")]
     Pem,
-    /// No X.509 certificate in the PEM.
+    /// The PEM does not contain an X.509 certificate.
     #[error("parseCertificate failed: {cause}")]
     X509 {
-        /// What the parser says.
+        /// The parser's error.
         cause: String,
     },
 }
 
-/// Why no chain may contain a certificate.
+/// Why a certificate may not be part of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// A critical extension that nobody here understands.
+    /// An unknown critical extension.
     Critical,
-    /// An extended key usage without servers, which Go asks for when nobody says otherwise.
+    /// An extended key usage without server authentication, which Go requires by default.
     Usage,
 }
 
-/// A certificate. What is compared and hashed is its DER.
+/// A certificate. Comparisons and hashes use its DER.
 #[derive(Debug)]
 pub(super) struct Certificate {
     pub(super) der: Vec<u8>,
@@ -45,9 +43,9 @@ pub(super) struct Certificate {
     pub(super) units: Vec<String>,
     pub(super) serial: Vec<u8>,
     pub(super) subject_key: Option<Vec<u8>>,
-    /// Basic constraints are there and say so.
+    /// Whether its basic constraints make it a CA.
     pub(super) is_ca: bool,
-    /// False if there is a key usage without the signing of certificates.
+    /// `false` if it has a key usage without certificate signing.
     pub(super) may_issue: bool,
     pub(super) path_length: Option<u32>,
     pub(super) obstacle: Option<Obstacle>,
@@ -58,7 +56,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// The first certificate of a PEM text.
+    /// The first certificate in a PEM text.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, CertificateError> {
         Self::from_der(pem_content(pem)?)
     }
@@ -70,9 +68,9 @@ impl Certificate {
             return Err(wrong("trailing data".to_owned()));
         }
         if parsed.signature_value.unused_bits != 0 {
-            return Err(wrong("the signature is no whole number of bytes".to_owned()));
+            return Err(wrong("the signature is not a whole number of bytes".to_owned()));
         }
-        // Signed is the one within.
+        // Only the inner identifier is signed.
         let same = outer_algorithm(&der, &parsed)
             .is_some_and(|outer| parsed.tbs_certificate.as_ref().windows(outer.len()).any(|inner| inner == outer));
         if !same || parsed.tbs_certificate.signature != parsed.signature_algorithm {
@@ -100,14 +98,14 @@ impl Certificate {
         })
     }
 
-    /// Whether the key of `issuer` signed this one.
+    /// Whether `issuer` signed it.
     pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
         let parsed = parse_x509_certificate(&self.der).ok().zip(parse_x509_certificate(&issuer.der).ok());
         parsed.is_some_and(|((_, own), (_, issuer))| own.verify_signature(Some(issuer.public_key())).is_ok())
     }
 
-    /// The same certificate with the lower S in its own signature: Fabric rewrites those with the
-    /// higher one, and hashes and compares the rewritten ones (`msp/cert.go`).
+    /// The certificate with the lower S in its signature. Fabric normalizes certificates so before it hashes
+    /// and compares them (`msp/cert.go`).
     pub(super) fn with_low_s(self, issuer_key: KeyKind) -> Result<Self, CertificateError> {
         match self.low_s_der(issuer_key) {
             Some(der) => Self::from_der(der),
@@ -138,7 +136,7 @@ impl Certificate {
     }
 }
 
-/// The algorithm that stands beside the signature, between it and what is signed.
+/// The encoded signature algorithm outside of the signed part.
 fn outer_algorithm<'a>(der: &'a [u8], parsed: &X509Certificate<'_>) -> Option<&'a [u8]> {
     let start = header_length(der)? + parsed.tbs_certificate.as_ref().len();
     let bits = der::element(der::BIT_STRING, &[&[0], &*parsed.signature_value.data].concat());
@@ -151,7 +149,7 @@ pub(super) fn pem_content(pem: &[u8]) -> Result<Vec<u8>, CertificateError> {
     Ok(block.contents)
 }
 
-/// What the extensions say.
+/// The content of the extensions.
 struct Facts {
     subject_key: Option<Vec<u8>>,
     is_ca: bool,

@@ -1,14 +1,13 @@
-//! From a certificate to the root that vouches for it.
+//! Certificate chains, from an identity to a root.
 //!
-//! The rules are those of Go's x509 with the options that Fabric sets (`msp/mspimpl.go`): the time
-//! is one second after the certificate's own beginning, so nothing here expires, and there must be
-//! exactly one chain.
+//! The rules are those of Go's x509 with Fabric's options (`msp/mspimpl.go`): the verification time is one second
+//! after the certificate's start, so that nothing is expired, and there must be exactly one chain.
 
 use std::sync::Arc;
 
 use super::certificate::{Certificate, Obstacle};
 
-/// Deeper than any real tree of authorities, and a bound for hostile ones.
+/// The maximum length of a chain, against malicious certificates.
 const LONGEST: usize = 10;
 
 /// Why there is no chain.
@@ -17,7 +16,7 @@ pub enum ChainError {
     /// No authority of the MSP signed it.
     #[error("the supplied identity is not valid: x509: certificate signed by unknown authority")]
     Unknown,
-    /// A critical extension that nobody here understands.
+    /// An unknown critical extension.
     #[error("the supplied identity is not valid: x509: unhandled critical extension")]
     Critical,
     /// More than one chain leads to a root.
@@ -33,7 +32,7 @@ pub(super) struct Authorities {
 }
 
 impl Authorities {
-    /// The authorities above `certificate`, nearest first; empty for a root itself.
+    /// The authorities of `certificate` up to the root, nearest first; empty for a root.
     pub(super) fn chain(&self, certificate: &Certificate) -> Result<Vec<Arc<Certificate>>, ChainError> {
         if certificate.obstacle == Some(Obstacle::Critical) {
             return Err(ChainError::Critical);
@@ -84,7 +83,7 @@ impl Authorities {
     }
 }
 
-/// Whether an authority may follow those already in the chain.
+/// Whether an authority may extend a chain.
 fn may_stand(authority: &Certificate, above: &[Arc<Certificate>], time: i64) -> bool {
     let below = u32::try_from(above.len()).unwrap_or(u32::MAX);
     authority.is_ca

@@ -1,4 +1,4 @@
-//! A member of an MSP: a certificate, what it may sign, and the roles it has.
+//! An identity of an MSP: its certificate, roles and signatures.
 
 use std::time::SystemTime;
 
@@ -12,52 +12,52 @@ use super::principal::Principal;
 use super::setup::{Msp, Unit, chain_hash};
 use super::signature::{BadSignature, KeyKind, PublicKey};
 
-/// Bytes are not an identity, or one that is not valid.
+/// An identity is malformed or invalid, or a signature of it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Not a `SerializedIdentity`.
     #[error("could not deserialize a SerializedIdentity")]
     Decode,
-    /// The channel has no such organization.
+    /// The channel has no such MSP.
     #[error("MSP {0} is not defined on channel")]
     UnknownMsp(String),
-    /// A node knows only its own organization.
+    /// The MSP is not the node's own.
     #[error("expected MSP ID {expected}, received {received}")]
     OtherMsp {
-        /// The node's.
+        /// The node's MSP ID.
         expected: String,
-        /// The identity's.
+        /// The identity's MSP ID.
         received: String,
     },
-    /// The certificate can't be read.
+    /// The certificate is malformed.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The certificate leads to no root of the MSP.
+    /// The certificate has no chain to a root of the MSP.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// An authority acts as a member.
+    /// The certificate is that of an authority.
     #[error(
         "An X509 certificate with Basic Constraint: Certificate Authority equals true cannot be used as an identity"
     )]
     Authority,
-    /// Issued by an authority whose work is to certify other authorities.
+    /// The issuer is an authority that issued other authorities.
     #[error("invalid validation chain. Parent certificate should be a leaf of the certification tree")]
     InnerAuthority,
-    /// RSA or another key that Fabric does not take.
+    /// The kind of key is unsupported, such as RSA.
     #[error("could not validate identity's public key algorithm: it is not supported")]
     Key,
-    /// On a revocation list.
+    /// The certificate is revoked.
     #[error("could not validate identity against certification chain: The certificate has been revoked")]
     Revoked,
-    /// The organizational units do not make it a member, or not one of one kind.
+    /// The organizational units do not make it a member with exactly one role.
     #[error("could not validate identity's OUs: {0}")]
     Units(String),
-    /// The signature is not good.
+    /// The signature is invalid.
     #[error(transparent)]
     Signature(#[from] BadSignature),
 }
 
-/// An identity whose certificate leads to its MSP's roots.
+/// An identity whose certificate has a chain to a root of its MSP.
 #[derive(Debug)]
 pub struct Identity {
     msp_id: String,
@@ -66,7 +66,7 @@ pub struct Identity {
     certificate: Certificate,
     issuer_key: KeyKind,
     certifier: Vec<u8>,
-    /// By organizational unit.
+    /// Its roles by organizational unit.
     roles: Vec<MspRoleType>,
     units_enforced: bool,
     listed_admin: bool,
@@ -74,7 +74,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Checks the chain, and finds out whether the identity is valid and what it is.
+    /// Builds the chain, and determines validity and roles.
     pub(super) fn new(msp: &Msp, pem: &[u8], certificate: Certificate) -> Result<Self, IdentityError> {
         let chain = msp.authorities.chain(&certificate)?;
         let issuer = chain.first();
@@ -116,42 +116,40 @@ impl Identity {
         })
     }
 
-    /// The MSP that it belongs to.
+    /// Its MSP ID.
     pub fn msp_id(&self) -> &str {
         &self.msp_id
     }
 
-    /// The certificate as it came, PEM.
+    /// The certificate as received, PEM.
     pub fn pem(&self) -> &[u8] {
         &self.pem
     }
 
-    /// The certificate, DER. Its own signature has the lower S, even if the one that came had not.
+    /// The certificate, DER. Its signature is normalized to the lower S.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate.der
     }
 
-    /// SHA-256 of [`certificate`](Self::certificate): with the MSP ID, what tells identities apart.
+    /// SHA-256 of [`certificate`](Self::certificate), which identifies the identity in its MSP.
     pub fn id(&self) -> &[u8; 32] {
         &self.id
     }
 
-    /// When the certificate expires. Fabric's MSPs do not look at it; services do, where they take
-    /// messages from clients.
+    /// When the certificate expires. MSPs do not check it; services do, for messages of clients.
     pub fn expires_at(&self) -> SystemTime {
         self.certificate.expires_at()
     }
 
-    /// Whether it is a member: not revoked, of exactly one kind if the MSP has `NodeOUs`.
+    /// Checks that it is a member: not revoked, and with exactly one role if the MSP has `NodeOUs`.
     ///
     /// # Errors
-    /// [`IdentityError`], the reason.
+    /// [`IdentityError`].
     pub fn validate(&self) -> Result<(), IdentityError> {
         self.valid.clone()
     }
 
-    /// Whether `signature` is its own over `message`. A good one is remembered and costs little
-    /// the second time.
+    /// Verifies its `signature` over `message`. Valid signatures are cached.
     ///
     /// # Errors
     /// [`IdentityError::Signature`].
@@ -159,12 +157,12 @@ impl Identity {
         Ok(self.certificate.key.verify(message, signature)?)
     }
 
-    /// Whether it is what the principal names.
+    /// Whether it satisfies a principal.
     pub fn satisfies(&self, principal: &MspPrincipal) -> bool {
         self.is(&Principal::new(principal))
     }
 
-    /// As [`satisfies`](Self::satisfies), for a principal that is asked for often.
+    /// Like [`satisfies`](Self::satisfies), for a decoded principal.
     pub fn is(&self, principal: &Principal) -> bool {
         match principal {
             Principal::Role { msp_id, role } => *msp_id == self.msp_id && self.has_role(*role),
@@ -200,12 +198,12 @@ impl Identity {
         other.is_ok_and(|other| other.der == self.certificate.der)
     }
 
-    /// Whether its MSP tells roles apart by organizational unit.
+    /// Whether its MSP assigns roles by organizational unit.
     pub fn has_node_units(&self) -> bool {
         self.units_enforced
     }
 
-    /// What a listed administrator must be.
+    /// Checks the roles of a listed administrator.
     pub(super) fn is_client_or_admin(&self) -> Result<(), IdentityError> {
         if self.units_enforced && self.roles.iter().any(|role| matches!(role, MspRoleType::Client | MspRoleType::Admin))
         {
@@ -240,7 +238,7 @@ fn check_units(msp: &Msp, certificate: &Certificate, certifier: &[u8]) -> Result
     let nodes = [&msp.units.orderer, &msp.units.admin, &msp.units.peer, &msp.units.client];
     let mut kinds = 0;
     for unit in units {
-        // Of two roles with the same unit, the one that Fabric looks up last counts.
+        // If two roles have the same unit, the one that Fabric looks up last applies.
         let Some(node) = nodes.iter().copied().flatten().find(|node| node.name == *unit) else { continue };
         if !node.certifier.is_empty() && node.certifier != certifier {
             return Err(format!("certifiersIdentifier does not match: {}, MSP: [{}]", listed(), msp.id));

@@ -9,19 +9,19 @@ use serde::Deserialize;
 use super::MspManager;
 use super::setup::MspError;
 
-/// A node's own MSP can't be read.
+/// A node's own MSP is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalMspError {
-    /// The file that names the roles is no such YAML.
+    /// `config.yaml` is malformed.
     #[error("failed unmarshalling configuration file config.yaml: {cause}")]
     Configuration {
-        /// What the parser says.
+        /// The parser's error.
         cause: String,
     },
-    /// The file that names the roles names a certificate that is not there.
+    /// A certificate that `config.yaml` refers to is missing.
     #[error("failed loading OrganizationalUnit certificate at [{}]", .0.display())]
     MissingCertificate(PathBuf),
-    /// What the files say can't be used.
+    /// The MSP is invalid.
     #[error(transparent)]
     Msp(#[from] MspError),
 }
@@ -58,8 +58,7 @@ struct NodeUnits {
 }
 
 impl MspManager {
-    /// A node's own MSP from the files of its `msp` directory: paths relative to it, and contents.
-    /// Files that have nothing to say about whom to trust are left alone.
+    /// A node's own MSP from the files of its `msp` directory, by relative path. Other files are ignored.
     ///
     /// # Errors
     /// [`LocalMspError`].
@@ -99,7 +98,7 @@ impl MspManager {
 fn node_units(units: NodeUnits, files: &BTreeMap<PathBuf, Vec<u8>>) -> FabricNodeOUs {
     let unit = |unit: Option<Unit>| {
         let unit = unit.filter(|unit| !unit.organizational_unit_identifier.is_empty())?;
-        // A certificate that is not there is as good as none; Fabric only warns.
+        // A missing certificate is ignored; Fabric only logs a warning.
         let certificate = files.get(&unit.certificate).cloned().unwrap_or_default();
         Some(FabricOuIdentifier { certificate, organizational_unit_identifier: unit.organizational_unit_identifier })
     };
@@ -112,7 +111,7 @@ fn node_units(units: NodeUnits, files: &BTreeMap<PathBuf, Vec<u8>>) -> FabricNod
     }
 }
 
-/// The PEM files of one directory, in the order of their names.
+/// The PEM files of a directory, sorted by name.
 fn pem_files(files: &BTreeMap<PathBuf, Vec<u8>>, directory: &str) -> Vec<Vec<u8>> {
     let inside = files.iter().filter(|(path, _)| path.parent() == Some(Path::new(directory)));
     let pem = inside.filter(|(_, content)| super::certificate::pem_content(content).is_ok());

@@ -1,9 +1,8 @@
-//! Whose signature is it: identities, certificates and the roles they have.
+//! Membership service providers: identities, certificates and roles.
 //!
-//! An [`MspManager`] knows the MSPs of a channel, or a node's own alone, and turns the bytes in a
-//! header into an [`Identity`]. The rules are those of Fabric's X.509 MSPs of version 1.4.3 and
-//! later; Idemix is not there. Nothing here knows policies: what several signatures amount to is
-//! decided in `policy`.
+//! An [`MspManager`] has the MSPs of a channel, or only a node's own, and deserializes the [`Identity`] in a
+//! message's header. The rules are those of Fabric's X.509 MSPs, version 1.4.3 and later; Idemix is not
+//! supported. `policy` decides which signatures are sufficient.
 
 mod certificate;
 mod chain;
@@ -36,17 +35,17 @@ pub fn low_s(signature: &[u8]) -> Vec<u8> {
 
 /// Fabric's number of an X.509 MSP (`msp/msp.go`).
 const FABRIC: i32 = 0;
-/// How many identities are remembered before all are forgotten.
-const REMEMBERED: usize = 2_048;
+/// The number of identities at which the cache is cleared.
+const CACHE_LIMIT: usize = 2_048;
 
-/// The MSPs of a channel, or a node's own. A clone is the same manager.
+/// The MSPs of a channel, or a node's own. Clones share the MSPs.
 #[derive(Clone, Debug)]
 pub struct MspManager(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     msps: BTreeMap<String, Msp>,
-    /// True for a node's own MSP, which says so when it is asked for another's identity.
+    /// Whether it is a node's own MSP, which has another error for identities of other MSPs.
     local: bool,
     identities: RwLock<HashMap<Vec<u8>, Arc<Identity>>>,
 }
@@ -55,7 +54,7 @@ impl MspManager {
     /// The MSPs of a channel, from the values `MSP` of its organizations.
     ///
     /// # Errors
-    /// [`MspError`] if one of them can't be used, or two contradict each other.
+    /// [`MspError`]: one is invalid, or two with the same ID differ.
     pub fn new<'a>(configs: impl IntoIterator<Item = &'a MspConfig>) -> Result<Self, MspError> {
         let mut msps: BTreeMap<String, Msp> = BTreeMap::new();
         for config in configs {
@@ -77,7 +76,7 @@ impl MspManager {
     /// A node's own MSP.
     ///
     /// # Errors
-    /// [`MspError`] if it can't be used.
+    /// [`MspError`]: it is invalid.
     pub fn local(config: FabricMspConfig) -> Result<Self, MspError> {
         let msp = Msp::new(config)?;
         Ok(Self::of(BTreeMap::from([(msp.id.clone(), msp)]), true))
@@ -87,32 +86,32 @@ impl MspManager {
         Self(Arc::new(Inner { msps, local, identities: RwLock::default() }))
     }
 
-    /// Every MSP, in the order of their IDs.
+    /// The MSPs, sorted by ID.
     pub fn msps(&self) -> impl Iterator<Item = &Msp> {
         self.0.msps.values()
     }
 
-    /// The MSP of that ID.
+    /// The MSP with this ID.
     pub fn msp(&self, id: &str) -> Option<&Msp> {
         self.0.msps.get(id)
     }
 
-    /// The identity that those bytes (`msp.SerializedIdentity`) stand for, valid as a member.
+    /// Deserializes a `msp.SerializedIdentity`, and validates it as a member.
     ///
     /// # Errors
-    /// [`IdentityError`]: the MSP is unknown, no root vouches for the certificate, it is revoked,
-    /// or its organizational units make it no member.
+    /// [`IdentityError`]: the MSP is unknown, the certificate has no chain to a root, it is revoked, or its
+    /// organizational units do not make it a member.
     pub fn identity(&self, serialized: &[u8]) -> Result<Arc<Identity>, IdentityError> {
         let identity = self.deserialize(serialized)?;
         identity.validate()?;
         Ok(identity)
     }
 
-    /// As [`identity`](Self::identity), but revoked identities and those without a role are let
-    /// through: [`Identity::validate`] tells them.
+    /// Like [`identity`](Self::identity), but accepts revoked identities and those without a role;
+    /// [`Identity::validate`] rejects them.
     ///
     /// # Errors
-    /// [`IdentityError`]: the MSP is unknown, or no root vouches for the certificate.
+    /// [`IdentityError`]: the MSP is unknown, or the certificate has no chain to a root.
     pub fn deserialize(&self, serialized: &[u8]) -> Result<Arc<Identity>, IdentityError> {
         let known = self.0.identities.read().unwrap_or_else(PoisonError::into_inner).get(serialized).cloned();
         if let Some(identity) = known {
@@ -120,7 +119,7 @@ impl MspManager {
         }
         let identity = Arc::new(self.parse(serialized)?);
         let mut identities = self.0.identities.write().unwrap_or_else(PoisonError::into_inner);
-        if identities.len() >= REMEMBERED {
+        if identities.len() >= CACHE_LIMIT {
             identities.clear();
         }
         identities.insert(serialized.to_vec(), identity.clone());

@@ -1,4 +1,4 @@
-//! Who a policy means: principals, decoded once.
+//! The principals of policies, decoded.
 
 use fabric_protos::common::msp_identity_anonymity::MspIdentityAnonymityType;
 use fabric_protos::common::msp_principal::Classification;
@@ -9,10 +9,10 @@ use prost::Message;
 
 use super::certificate::pem_content;
 
-/// Principals within principals within principals: Fabric has no bound, we have.
+/// How deep combined principals may nest. Fabric has no limit.
 const DEEPEST: usize = 16;
 
-/// A principal, ready to be compared with identities.
+/// A decoded principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// A role in an MSP.
@@ -22,7 +22,7 @@ pub enum Principal {
         /// The role.
         role: MspRoleType,
     },
-    /// An organizational unit, certified by that chain of CAs.
+    /// An organizational unit with its certifier.
     Unit {
         /// The MSP.
         msp_id: String,
@@ -38,21 +38,21 @@ pub enum Principal {
         /// Its certificate, DER.
         certificate: Vec<u8>,
     },
-    /// Anyone who is not anonymous, so anyone with a certificate.
+    /// Anyone who is not anonymous: any identity with a certificate.
     Nominal,
-    /// All of these at once.
+    /// All of these.
     All(Vec<Principal>),
-    /// Anonymous, of a kind that nobody knows, or not decodable: nobody.
+    /// Nobody: anonymous, of an unknown kind, or malformed.
     Nobody,
 }
 
 impl Principal {
-    /// Decodes a principal. What can't be decoded is satisfied by nobody, as in Fabric.
+    /// Decodes a principal. Nobody satisfies a malformed one, as in Fabric.
     pub fn new(principal: &MspPrincipal) -> Self {
         Self::decode(principal, DEEPEST).unwrap_or(Self::Nobody)
     }
 
-    /// The MSP that it names, if it names one.
+    /// The MSP ID in it, if any.
     pub fn msp_id(&self) -> Option<&str> {
         match self {
             Self::Role { msp_id, .. } | Self::Unit { msp_id, .. } | Self::Identity { msp_id, .. } => Some(msp_id),
@@ -97,7 +97,7 @@ impl Principal {
     }
 }
 
-/// A role in an MSP, as a principal on the wire.
+/// A role in an MSP, as an encoded principal.
 pub fn role(msp_id: &str, role: MspRoleType) -> MspPrincipal {
     let principal = MspRole { msp_identifier: msp_id.to_owned(), role: role.into() };
     MspPrincipal { principal_classification: Classification::Role.into(), principal: principal.encode_to_vec() }

@@ -1,7 +1,7 @@
-//! Certificate revocation lists of an MSP.
+//! The certificate revocation lists of an MSP.
 //!
-//! Revocation holds from the moment the list is in the configuration; the time in it does not
-//! matter (`msp/mspimplvalidate.go`).
+//! Revocation applies as soon as the list is in the configuration, whatever the time in it
+//! (`msp/mspimplvalidate.go`).
 
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::parse_x509_certificate;
@@ -10,7 +10,7 @@ use x509_parser::parse_x509_crl;
 use super::certificate::{Certificate, pem_content};
 use super::setup::MspError;
 
-/// One list: who issued it, and what it names.
+/// A list: its issuer and its serial numbers.
 #[derive(Debug)]
 struct List {
     der: Vec<u8>,
@@ -28,7 +28,7 @@ impl Revocations {
         lists.iter().map(|list| read(list).ok_or(MspError::RevocationList)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a list of `issuer`, signed by it, names `certificate`.
+    /// Whether a list that `issuer` has signed contains `certificate`.
     pub(super) fn revokes(&self, certificate: &Certificate, issuer: &Certificate) -> bool {
         self.0.iter().any(|list| {
             issuer.subject_key.as_deref() == Some(&*list.authority_key)
@@ -55,7 +55,7 @@ fn is_signed_by(list: &[u8], issuer: &Certificate) -> bool {
     parsed.is_some_and(|((_, list), (_, issuer))| list.verify_signature(issuer.public_key()).is_ok())
 }
 
-/// A number without leading zeros.
+/// Strips leading zeros.
 fn significant(serial: &[u8]) -> &[u8] {
     &serial[serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len())..]
 }

@@ -1,7 +1,7 @@
-//! An MSP from its configuration: who is trusted, who is revoked, which units are roles.
+//! An MSP from its configuration: authorities, revocations, and organizational units with roles.
 //!
-//! The checks are those of an MSP of version 1.4.3 and later (`msp/mspimplsetup.go`), which every
-//! channel of Fabric 2 and 3 has. Older versions are not told apart.
+//! The checks are those of MSP version 1.4.3 and later (`msp/mspimplsetup.go`), which every channel of Fabric 2
+//! and 3 has. Older versions are treated the same.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,48 +14,48 @@ use super::chain::{Authorities, ChainError};
 use super::identity::{Identity, IdentityError};
 use super::revocation::Revocations;
 
-/// An MSP's configuration can't be used.
+/// An MSP's configuration is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum MspError {
     /// Not a `FabricMSPConfig`.
     #[error("failed unmarshalling fabric msp config")]
     Decode(#[from] prost::DecodeError),
-    /// Idemix or something unknown.
+    /// Idemix, or an unknown type.
     #[error("Setup error: unsupported msp type {0}")]
     Kind(i32),
-    /// Signatures are over another hash than this crate makes.
+    /// The hash family of signatures is unsupported.
     #[error("signature hash family '{0}' is not supported by these nodes: use SHA2")]
     HashFamily(String),
-    /// Nobody is trusted.
+    /// There is no root certificate.
     #[error("expected at least one CA certificate")]
     NoRoots,
-    /// A CA's certificate is none.
-    #[error("CA certificate of MSP {msp_id} can't be read")]
+    /// A CA's certificate is invalid.
+    #[error("invalid CA certificate of MSP {msp_id}")]
     Certificate {
         /// The MSP.
         msp_id: String,
-        /// What is wrong with it.
+        /// The error.
         #[source]
         source: CertificateError,
     },
-    /// A CA's certificate does not allow to issue certificates.
+    /// A CA's certificate does not have the CA attribute.
     #[error("CA Certificate did not have the CA attribute, (SN: {serial})")]
     NotCa {
         /// Its serial number, in hex.
         serial: String,
     },
-    /// A CA's certificate does not name its key.
+    /// A CA's certificate has no subject key identifier.
     #[error("CA Certificate problem with Subject Key Identifier extension, (SN: {serial})")]
     NoKeyIdentifier {
         /// Its serial number, in hex.
         serial: String,
     },
-    /// A CA's certificate leads to no root.
+    /// A CA's certificate has no chain to a root.
     #[error("CA Certificate is not valid, (SN: {serial})")]
     Chain {
         /// Its serial number, in hex.
         serial: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: ChainError,
     },
@@ -65,28 +65,28 @@ pub enum MspError {
         /// Its serial number, in hex.
         serial: String,
     },
-    /// A revocation list is none.
+    /// A revocation list is invalid.
     #[error("could not parse RevocationList")]
     RevocationList,
-    /// A unit is certified by a CA that is not trusted.
+    /// A unit's certifier is not a CA of the MSP.
     #[error("Failed adding OU. Certificate of unit {unit} not in root or intermediate certs.")]
     UnitCertifier {
         /// The organizational unit.
         unit: String,
     },
-    /// Nobody can administer the MSP.
+    /// The MSP has no administrators.
     #[error("administrators must be declared when no admin ou classification is set")]
     NoAdministrators,
-    /// An administrator is no member.
+    /// An administrator is not a member.
     #[error("admin {index} is invalid")]
     Administrator {
-        /// Which, from 0.
+        /// Its index, from 0.
         index: usize,
-        /// Why not.
+        /// The reason.
         #[source]
         source: IdentityError,
     },
-    /// Two organizations claim the same MSP ID with different certificates.
+    /// Two organizations have the same MSP ID and different certificates.
     #[error("Attempted to define two different versions of MSP: {0}")]
     TwoVersions(String),
     /// The MSP has no name.
@@ -94,15 +94,15 @@ pub enum MspError {
     Unnamed(String),
 }
 
-/// A role that `NodeOUs` gives to an organizational unit.
+/// An organizational unit that `NodeOUs` maps to a role.
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) name: String,
-    /// The hash of the chain that must have certified it; empty if any may.
+    /// The hash of its certifier's chain; empty if any certifier may issue it.
     pub(super) certifier: Vec<u8>,
 }
 
-/// The units that stand for roles, if they do.
+/// The organizational units of roles, and whether they are enforced.
 #[derive(Debug, Default)]
 pub(super) struct NodeUnits {
     pub(super) enforced: bool,
@@ -112,27 +112,27 @@ pub(super) struct NodeUnits {
     pub(super) orderer: Option<Unit>,
 }
 
-/// A membership service provider: one organization's identities.
+/// A membership service provider: the identities of one organization.
 #[derive(Debug)]
 pub struct Msp {
     pub(super) id: String,
     pub(super) config: FabricMspConfig,
     pub(super) authorities: Authorities,
-    /// Authorities that certified other authorities, and so may certify nobody else.
+    /// The authorities that issued other authorities, which may not issue identities.
     pub(super) inner: HashSet<Vec<u8>>,
     pub(super) revocations: Revocations,
     pub(super) units: NodeUnits,
-    /// Units of which a member must have at least one, with their certifiers. Empty: no such rule.
+    /// Units of which a member must have at least one, with their certifiers. Empty: none required.
     pub(super) required_units: BTreeMap<String, Vec<Vec<u8>>>,
-    /// The certificates of administrators that are listed by name.
+    /// The certificates of the listed administrators.
     pub(super) administrators: HashSet<Vec<u8>>,
 }
 
 impl Msp {
-    /// Reads and checks a configuration.
+    /// Validates a configuration.
     ///
     /// # Errors
-    /// [`MspError`], as Fabric refuses it.
+    /// [`MspError`], as in Fabric.
     pub fn new(config: FabricMspConfig) -> Result<Self, MspError> {
         if config.root_certs.is_empty() {
             return Err(MspError::NoRoots);
@@ -164,7 +164,7 @@ impl Msp {
         &self.id
     }
 
-    /// The configuration that it was made from.
+    /// The configuration.
     pub fn config(&self) -> &FabricMspConfig {
         &self.config
     }
@@ -197,7 +197,7 @@ impl Msp {
         Ok(Some(Unit { name: unit.organizational_unit_identifier, certifier }))
     }
 
-    /// The hash over the chain from the CA of a unit upwards.
+    /// The hash of the chain from a unit's CA to the root.
     fn certifier(&self, unit: &FabricOuIdentifier) -> Result<Vec<u8>, MspError> {
         let unknown = || MspError::UnitCertifier { unit: unit.organizational_unit_identifier.clone() };
         let certificate = Certificate::from_pem(&unit.certificate)
@@ -226,7 +226,7 @@ impl Msp {
     }
 }
 
-/// SHA-256 over the certificates of a chain, which is how Fabric names it.
+/// SHA-256 over the certificates of a chain, by which Fabric identifies it.
 pub(super) fn chain_hash<'a>(chain: impl IntoIterator<Item = &'a Arc<Certificate>>) -> Vec<u8> {
     let mut context = Context::new(&SHA256);
     for certificate in chain {
@@ -235,7 +235,7 @@ pub(super) fn chain_hash<'a>(chain: impl IntoIterator<Item = &'a Arc<Certificate
     context.finish().as_ref().to_vec()
 }
 
-/// Whether two certificates are the same but for which S their signatures have.
+/// Whether two certificates are the same except for the S of their signatures.
 fn same(known: &Certificate, given: &Certificate) -> bool {
     known.der == given.der
         || (known.subject == given.subject && known.serial == given.serial && known.issuer == given.issuer)
@@ -265,7 +265,7 @@ fn authorities(config: &FabricMspConfig) -> Result<Authorities, MspError> {
     Ok(found)
 }
 
-/// Checks every authority, and returns those that certified other authorities.
+/// Validates every authority, and returns those that issued other authorities.
 fn check_authorities(authorities: &Authorities, revocations: &Revocations) -> Result<HashSet<Vec<u8>>, MspError> {
     let mut inner = HashSet::new();
     for authority in authorities.roots.iter().chain(&authorities.intermediates) {

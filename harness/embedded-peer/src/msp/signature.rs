@@ -1,8 +1,7 @@
-//! Public keys, and whether a signature is good.
+//! Public keys and signature verification.
 //!
-//! Fabric takes ECDSA over P-256 or P-384 with SHA-256, with the lower of the two possible S
-//! (`bccsp/sw/ecdsa.go`), and Ed25519. A good signature is good for ever, whoever asks: so the ones
-//! that were verified are remembered, up to a bound, for all nodes of the process.
+//! Fabric accepts ECDSA over P-256 or P-384 with SHA-256 and the lower of the two possible S
+//! (`bccsp/sw/ecdsa.go`), and Ed25519. All nodes of the process share a bounded cache of valid signatures.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -16,12 +15,12 @@ use ring::signature::{
 use x509_parser::oid_registry::{OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_SIG_ED25519};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// How many good signatures a generation of the memo holds; there are two.
-const REMEMBERED: usize = 16_384;
+/// The size of each of the two generations of the cache.
+const CACHE_LIMIT: usize = 16_384;
 
-static VERIFIED: LazyLock<Mutex<Memo>> = LazyLock::new(Mutex::default);
+static VERIFIED: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
 
-/// What a key is made of.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
     /// ECDSA over P-256.
@@ -30,7 +29,7 @@ pub(super) enum KeyKind {
     P384,
     /// Ed25519.
     Ed25519,
-    /// RSA and the rest, which Fabric does not take for identities.
+    /// RSA and others, which Fabric rejects for identities.
     Other,
 }
 
@@ -45,7 +44,7 @@ impl KeyKind {
     }
 }
 
-/// A public key as it stands in a certificate.
+/// A public key from a certificate.
 #[derive(Clone, Debug)]
 pub(super) struct PublicKey {
     kind: KeyKind,
@@ -73,7 +72,7 @@ impl PublicKey {
         self.kind
     }
 
-    /// Whether `signature` is this key's over `message`, by Fabric's rules.
+    /// Verifies `signature` over `message` by Fabric's rules.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         let algorithm: &dyn VerificationAlgorithm = match self.kind {
             KeyKind::P256 => &ECDSA_P256_SHA256_ASN1,
@@ -99,13 +98,13 @@ impl PublicKey {
     }
 }
 
-/// Remembers a signature over P-256 that a node of this process has just made.
+/// Caches a P-256 signature that a node of this process has made.
 pub(crate) fn remember_own(public_key: &[u8], message: &[u8], signature: &[u8]) {
     let proof = proof(KeyKind::P256, public_key, message, signature);
     VERIFIED.lock().unwrap_or_else(PoisonError::into_inner).insert(proof);
 }
 
-/// Stands for a key, a message and its signature.
+/// The cache key of a valid signature.
 fn proof(kind: KeyKind, key: &[u8], message: &[u8], signature: &[u8]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(&[kind as u8]);
@@ -117,37 +116,37 @@ fn proof(kind: KeyKind, key: &[u8], message: &[u8], signature: &[u8]) -> [u8; 32
     proof
 }
 
-/// Why a signature is not accepted. The texts are Fabric's where a client can see them.
+/// A signature is invalid. The texts are Fabric's where a client can see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// Not ASN.1 of two positive numbers.
+    /// Not the ASN.1 encoding of two positive integers.
     #[error("could not determine the validity of the signature: failed unmarshalling it")]
     Encoding,
     /// The higher of the two possible S.
     #[error("could not determine the validity of the signature: Invalid S. Must be smaller than half the order")]
     HighS,
-    /// A kind of key that signs nothing in Fabric.
+    /// An unsupported kind of key.
     #[error("could not determine the validity of the signature: unsupported kind of key")]
     Key,
-    /// Another key's, or over another message.
+    /// Of another key or message.
     #[error("The signature is invalid")]
     Wrong,
 }
 
-/// Good signatures in two generations: when the younger is full, the older is forgotten.
+/// A cache of valid signatures in two generations: when the younger is full, the older is dropped.
 #[derive(Default)]
-struct Memo {
+struct Cache {
     young: HashSet<[u8; 32]>,
     old: HashSet<[u8; 32]>,
 }
 
-impl Memo {
+impl Cache {
     fn contains(&self, proof: &[u8; 32]) -> bool {
         self.young.contains(proof) || self.old.contains(proof)
     }
 
     fn insert(&mut self, proof: [u8; 32]) {
-        if self.young.len() >= REMEMBERED {
+        if self.young.len() >= CACHE_LIMIT {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(proof);

@@ -9,10 +9,10 @@ use serde::de::Error as _;
 /// Reads `2s`, `1m30s`, `10ms`, `1.5h`; a number without a unit counts nanoseconds.
 pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no duration")))
+    parse(&text).ok_or_else(|| D::Error::custom(format!("invalid duration `{text}`")))
 }
 
-/// Nothing for a negative duration.
+/// `None` for a negative duration.
 fn parse(text: &str) -> Option<Duration> {
     let nanoseconds = duration::parse_setting(text).ok()?;
     u64::try_from(nanoseconds).ok().map(Duration::from_nanos)

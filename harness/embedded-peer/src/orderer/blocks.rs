@@ -1,11 +1,11 @@
-//! The chain of blocks that an ordering service keeps, and who waits for the next.
+//! The blocks of a chain, and notifications of new ones.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fabric_protos::common::Block;
 use tokio::sync::watch;
 
-/// Blocks from the first one on. Clones are the same chain.
+/// The blocks of a chain, from the first one. Clones share the blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocks {
     blocks: Arc<RwLock<Vec<Arc<Block>>>>,
@@ -13,12 +13,12 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// A chain that begins with this block, whose number is 0.
-    pub(crate) fn beginning(genesis: Block) -> Self {
+    /// A chain with only a genesis block.
+    pub(crate) fn new(genesis: Block) -> Self {
         Self { blocks: Arc::new(RwLock::new(vec![Arc::new(genesis)])), height: Arc::new(watch::Sender::new(1)) }
     }
 
-    /// Adds a block and wakes whoever waits.
+    /// Appends a block and notifies the waiting tasks.
     pub(crate) fn append(&self, block: Block) {
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
         blocks.push(Arc::new(block));
@@ -27,28 +27,28 @@ impl Blocks {
         self.height.send_replace(height);
     }
 
-    /// How many blocks there are.
+    /// The number of blocks.
     pub(crate) fn height(&self) -> u64 {
         *self.height.borrow()
     }
 
-    /// Tells each new height.
+    /// Watches the height.
     pub(crate) fn heights(&self) -> watch::Receiver<u64> {
         self.height.subscribe()
     }
 
-    /// A block by its number.
+    /// The block with this number.
     pub(crate) fn block(&self, number: u64) -> Option<Arc<Block>> {
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
         blocks.get(usize::try_from(number).ok()?).cloned()
     }
 
-    /// The newest block. There always is one.
+    /// The newest block.
     pub(crate) fn newest(&self) -> Option<Arc<Block>> {
         self.block(self.height().checked_sub(1)?)
     }
 
-    /// Forgets every block from `height` on.
+    /// Removes the blocks from number `height` on.
     pub(crate) fn truncate(&self, height: u64) {
         let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
         blocks.truncate(usize::try_from(height).unwrap_or(usize::MAX));

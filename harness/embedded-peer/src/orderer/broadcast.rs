@@ -1,4 +1,4 @@
-//! Takes messages for ordering, or says why not (`orderer/common/broadcast`).
+//! The broadcast service: accepts messages for ordering (`orderer/common/broadcast`).
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::resources::Refusal;
 use crate::envelope::channel_header;
 use crate::trace::{Direction, EventKind};
 
-/// Answers the messages of a stream; the first that is not taken is the last.
+/// Responds to the messages of a stream, up to the first rejected one.
 pub(super) fn answers(
     orderer: Arc<Orderer>,
     messages: Streaming<Envelope>,
@@ -34,7 +34,7 @@ pub(super) fn answers(
 }
 
 impl Orderer {
-    /// Takes a message for ordering, or says why not.
+    /// Accepts a message for ordering, or rejects it.
     pub async fn broadcast(&self, envelope: Envelope) -> BroadcastResponse {
         let size = envelope.payload.len() + envelope.signature.len();
         let (code, info) = match self.take(envelope).await {

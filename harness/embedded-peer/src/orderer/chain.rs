@@ -1,7 +1,7 @@
 //! The ordering service of one channel, shared by the channel's orderers in this process.
 //!
-//! One task takes messages in order, cuts batches and writes blocks. There is no consensus to reach
-//! among the orderers of one process, but there is none either before enough of them have joined.
+//! One task receives messages in order, cuts batches and writes blocks. The orderers of one process need no
+//! consensus protocol, but a quorum of them must have joined.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,10 +18,10 @@ use super::writer::{self, Signatories};
 use crate::clock::Clock;
 use crate::signer::Signer;
 
-/// How many messages may wait for the task.
+/// The capacity of the message queue.
 const QUEUE: usize = 10_000;
 
-/// The ordering service of a channel. Clones are the same one.
+/// The ordering service of a channel. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain(Arc<Inner>);
 
@@ -32,12 +32,12 @@ struct Inner {
     blocks: Blocks,
     resources: RwLock<Resources>,
     last_config: Mutex<u64>,
-    /// The signers of the orderers that have joined, by their number among the consenters.
+    /// The signers of the joined orderers, by consenter ID.
     joined: watch::Sender<BTreeMap<u32, Signer>>,
-    queue: mpsc::Sender<Order>,
+    queue: mpsc::Sender<Command>,
 }
 
-/// A chain as it was at some time.
+/// A saved state of a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct ChainState {
     height: u64,
@@ -46,54 +46,54 @@ pub(crate) struct ChainState {
     joined: BTreeMap<u32, Signer>,
 }
 
-/// What the task of a chain is told, in order.
+/// A command to the task of a chain.
 #[derive(Debug)]
-enum Order {
-    Take(Submission),
-    /// Go back to how it was, and tell when that is done.
-    Return(Box<ChainState>, oneshot::Sender<()>),
-    /// There is no such channel any more.
-    End,
+enum Command {
+    Order(Submission),
+    /// Restore a saved state, and confirm it.
+    Restore(Box<ChainState>, oneshot::Sender<()>),
+    /// Stop: the channel no longer exists.
+    Stop,
 }
 
-/// A message that was checked, on its way into a block.
+/// A checked message, on its way into a block.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) envelope: Envelope,
-    /// The sequence of the configuration that it was checked against.
+    /// The sequence of the configuration with which it was checked.
     pub(crate) sequence: u64,
-    /// Whether it configures the channel.
+    /// Whether it is a configuration message.
     pub(crate) is_config: bool,
 }
 
 impl Chain {
-    /// An ordering service that begins with a genesis block, and the task that must be run.
+    /// The ordering service of a genesis block, and its task, which the caller must run.
     pub(crate) fn new(
         channel: &str,
         clock: Clock,
         genesis: Block,
         resources: Resources,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, orders) = mpsc::channel(QUEUE);
+        let (queue, commands) = mpsc::channel(QUEUE);
         let chain = Self(Arc::new(Inner {
             channel: channel.to_owned(),
             clock,
-            blocks: Blocks::beginning(genesis),
+            blocks: Blocks::new(genesis),
             resources: RwLock::new(resources),
             last_config: Mutex::default(),
             joined: watch::Sender::default(),
             queue,
         }));
         let worker = chain.clone();
-        (chain, async move { worker.work(orders).await })
+        (chain, async move { worker.work(commands).await })
     }
 
-    /// The blocks so far.
+    /// The blocks.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.0.blocks
     }
 
-    /// The channel's present configuration.
+    /// The channel's current configuration.
     pub(crate) fn resources(&self) -> Resources {
         self.0.resources.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -103,46 +103,46 @@ impl Chain {
         *self.0.last_config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An orderer takes part from now on.
+    /// Adds an orderer.
     pub(crate) fn join(&self, number: u32, signer: Signer) {
         self.0.joined.send_modify(|joined| {
             joined.insert(number, signer);
         });
     }
 
-    /// An orderer takes part no longer.
+    /// Removes an orderer.
     pub(crate) fn leave(&self, number: u32) {
         self.0.joined.send_modify(|joined| {
             joined.remove(&number);
         });
     }
 
-    /// Whether enough orderers have joined to agree on anything.
+    /// Whether a quorum of orderers has joined.
     pub(crate) fn has_quorum(&self) -> bool {
         let resources = self.resources();
         let joined = self.0.joined.borrow();
         has_quorum(&resources, &joined)
     }
 
-    /// Returns when there are too few orderers.
+    /// Returns once there is no quorum.
     pub(crate) async fn quorum_lost(&self) {
         let mut joined = self.0.joined.subscribe();
         let _ = joined.wait_for(|joined| !has_quorum(&self.resources(), joined)).await;
     }
 
-    /// Takes a message for ordering.
+    /// Queues a message for ordering.
     ///
     /// # Errors
     ///
-    /// Why it can't be taken now.
+    /// It cannot be accepted now, in Fabric's words.
     pub(crate) async fn order(&self, submission: Submission) -> Result<(), &'static str> {
         if matches!(self.resources().consenters(), Consenters::Raft(_)) && !self.has_quorum() {
             return Err("no Raft leader");
         }
-        self.0.queue.send(Order::Take(submission)).await.map_err(|_| "chain is stopped")
+        self.0.queue.send(Command::Order(submission)).await.map_err(|_| "chain is stopped")
     }
 
-    async fn work(self, mut orders: mpsc::Receiver<Order>) {
+    async fn work(self, mut commands: mpsc::Receiver<Command>) {
         let mut cutter = Cutter::default();
         let mut pending = VecDeque::new();
         let mut deadline: Option<Instant> = None;
@@ -161,19 +161,19 @@ impl Chain {
                         self.write(batch);
                     }
                 }
-                order = orders.recv() => match order {
-                    Some(Order::Take(submission)) => pending.push_back(submission),
-                    Some(Order::Return(state, done)) => {
+                command = commands.recv() => match command {
+                    Some(Command::Order(submission)) => pending.push_back(submission),
+                    Some(Command::Restore(state, done)) => {
                         cutter.cut();
                         pending.clear();
-                        self.return_to(*state);
+                        self.apply(*state);
                         let _ = done.send(());
                     }
-                    Some(Order::End) | None => return,
+                    Some(Command::Stop) | None => return,
                 },
                 _ = joined.changed() => {}
             }
-            // With BFT, what comes before there is a quorum waits for it.
+            // With BFT, messages wait for a quorum.
             if !pending.is_empty() && self.has_quorum() {
                 while let Some(submission) = pending.pop_front() {
                     self.take(submission, &mut cutter);
@@ -181,7 +181,7 @@ impl Chain {
             }
             deadline = match (cutter.is_pending(), deadline) {
                 (false, _) => None,
-                // The time runs from the first message, whatever was cut since (`etcdraft.Chain.run`).
+                // The timer starts with the first message, and is not reset by a cut (`etcdraft.Chain.run`).
                 (true, Some(deadline)) => Some(deadline),
                 (true, None) => Some(Instant::now() + self.resources().batch_timeout()),
             };
@@ -192,11 +192,11 @@ impl Chain {
         let resources = self.resources();
         let Submission { mut envelope, sequence, is_config } = submission;
         if sequence < resources.sequence() {
-            // The configuration has changed since it was checked.
+            // The configuration has changed since the check.
             match self.check_again(envelope, is_config, &resources) {
                 Ok(checked) => envelope = checked,
                 Err(reason) => {
-                    tracing::warn!("[channel: {}] a message is dropped: {reason}", self.0.channel);
+                    tracing::warn!("[channel: {}] dropped a message: {reason}", self.0.channel);
                     return;
                 }
             }
@@ -240,7 +240,7 @@ impl Chain {
                 *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = resources;
                 self.write(vec![envelope.encode_to_vec()]);
             }
-            Err(reason) => tracing::warn!("[channel: {}] a configuration is dropped: {reason}", self.0.channel),
+            Err(reason) => tracing::warn!("[channel: {}] dropped a configuration: {reason}", self.0.channel),
         }
     }
 
@@ -260,11 +260,11 @@ impl Chain {
         let Some(signatories) = signatories else { return };
         match writer::sign(&mut block, self.last_config(), &signatories) {
             Ok(()) => self.0.blocks.append(block),
-            Err(error) => tracing::error!("[channel: {}] a block is lost: {error}", self.0.channel),
+            Err(error) => tracing::error!("[channel: {}] cannot sign a block: {error}", self.0.channel),
         }
     }
 
-    /// The chain as it is now.
+    /// Saves the chain's state.
     pub(crate) fn state(&self) -> ChainState {
         ChainState {
             height: self.0.blocks.height(),
@@ -274,20 +274,20 @@ impl Chain {
         }
     }
 
-    /// Goes back to an earlier state; messages that wait are forgotten.
+    /// Restores a saved state, and drops pending messages.
     pub(crate) async fn restore(&self, state: &ChainState) {
         let (done, is_done) = oneshot::channel();
-        if self.0.queue.send(Order::Return(Box::new(state.clone()), done)).await.is_ok() {
+        if self.0.queue.send(Command::Restore(Box::new(state.clone()), done)).await.is_ok() {
             let _ = is_done.await;
         }
     }
 
-    /// Ends the task.
+    /// Stops the task.
     pub(crate) async fn end(&self) {
-        let _ = self.0.queue.send(Order::End).await;
+        let _ = self.0.queue.send(Command::Stop).await;
     }
 
-    fn return_to(&self, state: ChainState) {
+    fn apply(&self, state: ChainState) {
         *self.0.last_config.lock().unwrap_or_else(PoisonError::into_inner) = state.last_config;
         *self.0.resources.write().unwrap_or_else(PoisonError::into_inner) = state.resources;
         self.0.blocks.truncate(state.height);
@@ -302,7 +302,7 @@ fn has_quorum(resources: &Resources, joined: &BTreeMap<u32, Signer>) -> bool {
     }
 }
 
-/// How many of `total` must sign, of which a third may be malicious (`common/policies/bft.go`).
+/// The size of a BFT quorum of `total` consenters (`common/policies/bft.go`).
 fn quorum_of_bft(total: usize) -> usize {
     let faulty = total.saturating_sub(1) / 3;
     (total + faulty + 1).div_ceil(2)

@@ -1,4 +1,4 @@
-//! What an orderer obeys of its orderer.yaml. Everything else in it is read and passed over.
+//! The settings of orderer.yaml that an orderer supports. Others are ignored.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::Error as _;
 
-/// The part of orderer.yaml that this orderer obeys.
+/// The supported settings of orderer.yaml.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct OrdererConfiguration {
@@ -26,7 +26,7 @@ pub struct OrdererConfiguration {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct OperationsSection {
-    /// Its TLS. Without it, there is no operations service.
+    /// Its TLS. The operations service is served only with TLS.
     #[serde(rename = "TLS")]
     pub tls: TlsSection,
 }
@@ -35,7 +35,7 @@ pub struct OperationsSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct MetricsSection {
-    /// `prometheus`, or none are told.
+    /// The metrics provider; only `prometheus` is supported.
     pub provider: String,
 }
 
@@ -46,13 +46,13 @@ pub struct GeneralSection {
     /// MSP ID of its organization.
     #[serde(rename = "LocalMSPID")]
     pub local_msp_id: String,
-    /// Directory of its MSP, relative to the configuration.
+    /// The directory of its MSP, relative to the configuration.
     #[serde(rename = "LocalMSPDir")]
     pub local_msp_dir: PathBuf,
     /// TLS of its services.
     #[serde(rename = "TLS")]
     pub tls: TlsSection,
-    /// How far a client's clock may be off.
+    /// How far a client's clock may differ.
     pub authentication: AuthenticationSection,
 }
 
@@ -60,15 +60,15 @@ pub struct GeneralSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct TlsSection {
-    /// Whether there is TLS. Obeyed by the operations service; the others always have it.
+    /// Whether TLS is enabled. Only the operations service reads it; the others always use TLS.
     pub enabled: bool,
     /// Certificate.
     pub certificate: PathBuf,
     /// Key.
     pub private_key: PathBuf,
-    /// Whether clients must show a certificate.
+    /// Whether clients must present a certificate.
     pub client_auth_required: bool,
-    /// Root certificates of those.
+    /// The root certificates of clients.
     #[serde(rename = "ClientRootCAs")]
     pub client_root_cas: Vec<PathBuf>,
 }
@@ -77,7 +77,7 @@ pub struct TlsSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct AuthenticationSection {
-    /// How far the time of a request for blocks may be off. Default: 15 minutes.
+    /// How far the timestamp of a deliver request may differ. Default: 15 minutes.
     #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub time_window: Duration,
     /// Whether expired identities are taken. Default: no.
@@ -96,7 +96,7 @@ impl Default for AuthenticationSection {
 pub struct ParticipationSection {
     /// Whether it is served.
     pub enabled: bool,
-    /// The longest request, in bytes. Default: 0, which takes none, as Fabric's own.
+    /// The maximum size of a request's body, in bytes. Default: 0, which rejects every request, as in Fabric.
     #[serde(deserialize_with = "size")]
     pub max_request_body_size: u64,
 }
@@ -115,7 +115,7 @@ impl OrdererConfiguration {
     ///
     /// # Errors
     ///
-    /// What in it can't be read.
+    /// What is invalid in it.
     pub fn from_orderer_yaml(text: &str) -> Result<Self, String> {
         serde_saphyr::from_str(text).map_err(|error| error.to_string())
     }
@@ -124,7 +124,7 @@ impl OrdererConfiguration {
 /// `1 MB`, `512k`, `1048576`; a kilobyte has 1024 bytes (`orderer/common/localconfig`).
 fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_size(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no size")))
+    parse_size(&text).ok_or_else(|| D::Error::custom(format!("invalid size `{text}`")))
 }
 
 fn parse_size(text: &str) -> Option<u64> {
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_is_obeyed() {
+    fn settings_are_read() {
         let text = "General:\n  LocalMSPID: OrdererMSP\n  ListenPort: 7050\n  TLS: {Certificate: tls/server.crt}\n  \
                     Authentication: {TimeWindow: 1m}\nChannelParticipation: {Enabled: true, MaxRequestBodySize: 1 MB}\n\
                     Admin:\n  TLS: {ClientAuthRequired: true, ClientRootCAs: [tls/ca.crt]}\n";

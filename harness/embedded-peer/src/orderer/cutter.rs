@@ -1,6 +1,6 @@
-//! Gathers messages into batches, by the limits of the channel (`orderer/common/blockcutter`).
+//! Cuts messages into batches by the channel's limits (`orderer/common/blockcutter`).
 //!
-//! Pure: who waits for the batch timeout is not known here.
+//! The caller applies the batch timeout.
 
 /// The limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,11 @@ pub(crate) struct BatchSize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) envelope: Vec<u8>,
-    /// Of payload and signature, as the limits count.
+    /// The size that the limits apply to: payload and signature.
     pub(crate) size: usize,
 }
 
-/// What is gathered so far.
+/// The pending batch.
 #[derive(Debug, Default)]
 pub(crate) struct Cutter {
     pending: Vec<Message>,
@@ -25,12 +25,12 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// Takes a message in order; gives the batches that are full, in order.
+    /// Adds a message, and returns the batches that it completes, in order.
     pub(crate) fn ordered(&mut self, message: Message, limits: BatchSize) -> Vec<Vec<Vec<u8>>> {
         let preferred = limits.preferred_max_bytes as usize;
         let mut batches = Vec::new();
         if message.size > preferred {
-            // Larger than a block should be: one of its own.
+            // A message above the preferred size is a batch by itself.
             batches.extend(self.cut());
             batches.push(vec![message.envelope]);
             return batches;
@@ -46,12 +46,12 @@ impl Cutter {
         batches
     }
 
-    /// Whether messages wait for their block.
+    /// Whether there are pending messages.
     pub(crate) fn is_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// What is gathered so far, and begins anew. Nothing if there is nothing.
+    /// Cuts the pending messages into a batch; `None` if there are none.
     pub(crate) fn cut(&mut self) -> Option<Vec<Vec<u8>>> {
         self.bytes = 0;
         let batch = std::mem::take(&mut self.pending);
@@ -79,27 +79,27 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_messages_fills_a_batch() {
+    fn the_message_count_completes_a_batch() {
         assert_eq!(batches(&[1, 1]), (vec![], true));
         assert_eq!(batches(&[1, 1, 1]), (vec![vec![0, 1, 2]], false));
     }
 
     #[test]
-    fn a_message_that_does_not_fit_begins_the_next_batch() {
+    fn a_message_that_does_not_fit_starts_the_next_batch() {
         assert_eq!(batches(&[6, 4]), (vec![], true));
         assert_eq!(batches(&[6, 5]), (vec![vec![0]], true));
-        // The bytes of the second batch are counted anew.
+        // The byte count starts again with the second batch.
         assert_eq!(batches(&[6, 5, 5]), (vec![vec![0]], true));
     }
 
     #[test]
-    fn a_message_that_is_too_large_is_a_batch_of_its_own() {
+    fn a_message_above_the_preferred_size_is_a_batch_by_itself() {
         assert_eq!(batches(&[11]), (vec![vec![0]], false));
         assert_eq!(batches(&[1, 11, 1]), (vec![vec![0], vec![1]], true));
     }
 
     #[test]
-    fn what_is_cut_is_gone() {
+    fn cutting_removes_the_pending_messages() {
         let mut cutter = Cutter::default();
         assert_eq!(cutter.cut(), None);
         cutter.ordered(message(7, 1), LIMITS);

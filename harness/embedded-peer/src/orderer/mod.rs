@@ -1,4 +1,4 @@
-//! An orderer: takes transactions, cuts blocks, gives them out.
+//! An orderer: accepts transactions, cuts blocks and delivers them.
 
 mod blocks;
 mod broadcast;
@@ -28,24 +28,24 @@ use registrar::{Membership, Ordering};
 
 const CONFIGURATION: &str = "orderer.yaml";
 
-/// One orderer.
+/// An orderer.
 #[derive(Debug)]
 pub struct Orderer {
     /// Its full name, such as `orderer.example.com`.
     pub name: String,
     /// The MSP ID of its organization.
     pub msp_id: String,
-    /// `HOST:PORT` under which others reach it.
+    /// Its address for others, `HOST:PORT`.
     pub endpoint: String,
     /// Its identity and key.
     pub signer: Signer,
-    /// What it obeys of its orderer.yaml.
+    /// Its settings from orderer.yaml.
     pub configuration: OrdererConfiguration,
-    /// The release line that it behaves as.
+    /// The Fabric release that it behaves as.
     pub release: Release,
-    /// Its time.
+    /// Its clock.
     pub clock: Clock,
-    /// Its name, for the tracer.
+    /// Its name in events.
     label: Arc<str>,
     tracer: Tracer,
     tls_certificate: Vec<u8>,
@@ -76,7 +76,7 @@ impl Orderer {
         })
     }
 
-    /// Tells what happens on it, if somebody listens.
+    /// Emits an event.
     pub(crate) fn trace(&self, kind: impl FnOnce() -> EventKind) {
         self.tracer.emit(&self.label, kind);
     }

@@ -1,5 +1,4 @@
-//! The channels of an orderer: joining, leaving, looking at them
-//! (`orderer/common/multichannel/registrar.go`).
+//! The channels of an orderer: join, leave, query (`orderer/common/multichannel/registrar.go`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -19,13 +18,13 @@ use crate::ledger::header_hash;
 use crate::node::Lifetime;
 use crate::trace::EventKind;
 
-/// What Fabric says about a channel that is not there.
+/// Fabric's text for an unknown channel.
 pub(crate) const NO_CHANNEL: &str = "channel does not exist";
 
-/// A channel, by its name and the hash of its first block's header.
+/// Identifies a channel: its name and the hash of its genesis block's header.
 pub(crate) type Key = (String, Vec<u8>);
 
-/// The ordering services of a network's channels, each shared by its orderers.
+/// The ordering services of a network, by channel. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Ordering {
     chains: Arc<watch::Sender<BTreeMap<Key, Chain>>>,
@@ -38,7 +37,7 @@ impl Ordering {
         Self { chains: Arc::default(), clock, life }
     }
 
-    /// The ordering service that begins with this block, which is started if need be.
+    /// The ordering service of this genesis block, which is started if necessary.
     fn begin(&self, genesis: &Block, resources: &Resources) -> Chain {
         let key = (
             resources.channel().to_owned(),
@@ -58,7 +57,7 @@ impl Ordering {
         found.unwrap_or_else(|| Chain::new(&key.0, self.clock.clone(), genesis.clone(), resources.clone()).0)
     }
 
-    /// The ordering service whose chain has this configuration block.
+    /// The ordering service whose chain contains this configuration block.
     fn with_block(&self, channel: &str, block: &Block) -> Option<Chain> {
         let header = block.header.as_ref()?;
         let chains = self.chains.borrow();
@@ -71,7 +70,7 @@ impl Ordering {
             .map(|(_, chain)| chain.clone())
     }
 
-    /// Waits for the ordering service that begins with the header of this hash.
+    /// Waits for the ordering service whose genesis block's header has this hash.
     pub(crate) async fn wait_for(&self, channel: &str, genesis: &[u8]) -> Option<Chain> {
         let key = (channel.to_owned(), genesis.to_vec());
         let mut chains = self.chains.subscribe();
@@ -79,12 +78,12 @@ impl Ordering {
         chains.get(&key).cloned()
     }
 
-    /// Every ordering service as it is now.
+    /// Saves the state of every ordering service.
     pub(crate) fn state(&self) -> OrderingState {
         self.chains.borrow().iter().map(|(key, chain)| (key.clone(), chain.state())).collect()
     }
 
-    /// Goes back to an earlier state. Channels that were not there then are forgotten.
+    /// Restores a saved state. Ordering services that are not in it are stopped.
     pub(crate) async fn restore(&self, state: &OrderingState) {
         let chains = self.chains.borrow().clone();
         for (key, chain) in &chains {
@@ -97,20 +96,20 @@ impl Ordering {
     }
 }
 
-/// The ordering services of a network as they were at some time.
+/// A saved state of the ordering services.
 pub(crate) type OrderingState = BTreeMap<Key, ChainState>;
 
-/// An orderer's part in a channel.
+/// An orderer's membership in a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Membership {
     pub(crate) chain: Chain,
-    /// Its number among the consenters; nothing for a follower.
+    /// Its consenter ID; `None` for a follower.
     pub(crate) number: Option<u32>,
-    /// The signatures that it has of raft blocks.
+    /// Its signatures of raft blocks.
     pub(crate) signatures: Signatures,
 }
 
-/// What the channel participation API tells of a channel.
+/// A channel in the channel participation API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelInfo {
     pub(crate) name: String,
@@ -119,24 +118,24 @@ pub(crate) struct ChannelInfo {
     pub(crate) height: u64,
 }
 
-/// An orderer does not join.
+/// An orderer cannot join a channel.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum JoinError {
-    /// It has joined already.
+    /// It has already joined.
     AlreadyExists,
-    /// The block is none to join with.
+    /// The join block is invalid.
     Invalid(String),
-    /// It can't.
+    /// Another reason.
     Refused(String),
 }
 
 impl Orderer {
-    /// The names of the channels that it has joined.
+    /// The names of the joined channels.
     pub(crate) fn channels(&self) -> Vec<String> {
         self.memberships.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Its relation to a channel.
+    /// A joined channel.
     pub(crate) fn channel(&self, name: &str) -> Option<ChannelInfo> {
         Some(info(name, &self.membership(name)?))
     }
@@ -145,7 +144,7 @@ impl Orderer {
         self.memberships.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The ordering service of a channel that it is a consenter of.
+    /// The ordering service of a channel, if the orderer is a consenter.
     pub(crate) fn chain(&self, name: &str) -> Option<Chain> {
         self.membership(name).filter(|membership| membership.number.is_some()).map(|membership| membership.chain)
     }
@@ -180,17 +179,17 @@ impl Orderer {
         Ok(info)
     }
 
-    /// Its part in every channel.
+    /// Its memberships, by channel.
     pub(crate) fn memberships(&self) -> BTreeMap<String, Membership> {
         self.memberships.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Goes back to its earlier part in every channel.
+    /// Restores its memberships.
     pub(crate) fn restore(&self, memberships: BTreeMap<String, Membership>) {
         *self.memberships.write().unwrap_or_else(PoisonError::into_inner) = memberships;
     }
 
-    /// Leaves a channel; whether it was there.
+    /// Leaves a channel; `false` if it had not joined.
     pub(crate) fn leave(&self, name: &str) -> bool {
         let removed = self.memberships.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         let Some(Membership { chain, number, .. }) = removed else { return false };
@@ -217,7 +216,7 @@ impl Orderer {
         Ok(membership.signatures.on(Block::clone(&block), &self.signer))
     }
 
-    /// Orders an update of a channel's configuration.
+    /// Orders a configuration update.
     pub(crate) async fn update(&self, envelope: Envelope) -> Result<ChannelInfo, String> {
         let header = envelope::channel_header(&envelope)
             .map_err(|reason| format!("invalid config update envelope: {reason}"))?;
@@ -237,7 +236,7 @@ impl Orderer {
         self.channel(&name).ok_or_else(|| NO_CHANNEL.to_owned())
     }
 
-    /// Its number among the consenters, from 1.
+    /// Its consenter ID.
     fn number_in(&self, resources: &Resources) -> Option<u32> {
         match resources.consenters() {
             Consenters::Raft(consenters) => {
@@ -261,7 +260,7 @@ fn info(name: &str, membership: &Membership) -> ChannelInfo {
     ChannelInfo { name: name.to_owned(), relation, status: "active", height: membership.chain.blocks().height() }
 }
 
-/// Whether a block can be joined with (`orderer/common/channelparticipation/validator.go`).
+/// Validates a join block (`orderer/common/channelparticipation/validator.go`).
 fn check_join_block(block: &Block) -> Result<Resources, String> {
     let data = block.data.as_ref().map(|data| &*data.data).unwrap_or_default();
     let header = block.header.as_ref().ok_or("block is not a config block")?;

@@ -1,4 +1,4 @@
-//! A channel's configuration as its ordering service uses it: limits, checks, updates
+//! A channel's configuration in its ordering service: limits, message checks and updates
 //! (`orderer/common/msgprocessor`).
 
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::signer::{Signer, SignerError};
 const WRITERS: &str = "/Channel/Writers";
 const READERS: &str = "/Channel/Readers";
 
-/// A message is not taken; the text is Fabric's.
+/// A message is rejected. The texts are Fabric's.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("Message was empty")]
@@ -44,7 +44,7 @@ impl Refusal {
         Self::Within { what, refusal: Box::new(self) }
     }
 
-    /// Whether it is the client who may not.
+    /// Whether the client lacks permission.
     pub(crate) fn is_forbidden(&self) -> bool {
         match self {
             Self::Forbidden(_) => true,
@@ -54,16 +54,16 @@ impl Refusal {
     }
 }
 
-/// Who orders the channel, in the order of the configuration.
+/// The consenters of a channel, in the order of the configuration.
 #[derive(Clone, Debug)]
 pub(crate) enum Consenters {
-    /// The TLS certificates of each, PEM.
+    /// The server and client TLS certificate of each, PEM.
     Raft(Vec<[Vec<u8>; 2]>),
-    /// The number and the identity's certificate of each, PEM.
+    /// The ID and the identity's certificate of each, PEM.
     Bft(Vec<(u32, Vec<u8>)>),
 }
 
-/// A channel's configuration. A clone is cheap.
+/// A channel's configuration. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Resources {
     config: ChannelConfig,
@@ -71,7 +71,7 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    /// The configuration of a configuration block.
+    /// The configuration in a configuration block.
     pub(crate) fn from_block(block: &Block) -> Result<Self, String> {
         Self::new(ChannelConfig::from_block(block).map_err(|error| error.to_string())?)
     }
@@ -111,7 +111,7 @@ impl Resources {
         self.config.batch().timeout
     }
 
-    /// Whether a message may be ordered.
+    /// Checks that a message may be ordered.
     pub(crate) fn check(&self, envelope: &Envelope, now: SystemTime) -> Result<(), Refusal> {
         if envelope.payload.is_empty() {
             return Err(Refusal::Empty);
@@ -128,14 +128,14 @@ impl Resources {
         self.config.evaluate(WRITERS, &[signed]).map_err(Refusal::Forbidden)
     }
 
-    /// Whether a client may have the channel's blocks.
+    /// Checks that a client may read the channel's blocks.
     pub(crate) fn may_read(&self, signed: &SignedData) -> Result<(), String> {
         self.config
             .evaluate(READERS, std::slice::from_ref(signed))
             .map_err(|error| format!("{error}: permission denied"))
     }
 
-    /// The message that configures the channel as an update asks for, signed by the orderer.
+    /// The configuration message that results from an update, signed by the orderer.
     pub(crate) fn configure(&self, update: &Envelope, signer: &Signer, now: SystemTime) -> Result<Envelope, Refusal> {
         let failed = |source| Refusal::Update { channel: self.channel().to_owned(), source };
         let config = self.config.apply_update(update).map_err(failed)?;
@@ -167,7 +167,7 @@ impl Resources {
         Ok(Envelope { payload, signature })
     }
 
-    /// The configuration after a message that configures.
+    /// The configuration after a configuration message.
     pub(crate) fn configured(&self, envelope: &Envelope) -> Result<Self, String> {
         let payload = Payload::decode(&*envelope.payload).map_err(|error| error.to_string())?;
         let config = ConfigEnvelope::decode(&*payload.data).map_err(|error| error.to_string())?;

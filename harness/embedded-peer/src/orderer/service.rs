@@ -52,7 +52,7 @@ impl AtomicBroadcast for Service {
     }
 }
 
-/// An orderer as one that gives out blocks.
+/// An orderer as a source of blocks.
 struct Blocks(Arc<Orderer>);
 
 impl deliver::Node for Blocks {
@@ -93,7 +93,7 @@ impl deliver::Node for Blocks {
     }
 }
 
-/// A channel whose blocks are read.
+/// A channel as a source of blocks.
 struct Readable(Chain);
 
 impl deliver::Chain for Readable {

@@ -1,6 +1,7 @@
-//! Each raft orderer signs the blocks of its own ledger: what it gives out has its own signature, not
-//! the leader's (`orderer/common/multichannel/blockwriter.go`). Blocks from before it joined keep the
-//! signature with which it got them.
+//! An orderer's own signatures of raft blocks.
+//!
+//! Each raft orderer signs the blocks of its ledger, so it delivers them with its own signature and not the
+//! leader's (`orderer/common/multichannel/blockwriter.go`). Blocks from before it joined keep their signature.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +12,12 @@ use super::writer;
 use crate::ledger::header_hash;
 use crate::signer::Signer;
 
-/// The signatures of one orderer for one channel, made when they are asked for.
+/// The signatures of one orderer in one channel, created on demand.
 #[derive(Clone, Debug)]
 pub(crate) struct Signatures {
-    /// The number of the first block that it signs itself.
+    /// The number of the first block that it signs.
     since: u64,
-    /// The block's entry for signatures, by the hash of its header.
+    /// Signature metadata by the hash of the block's header.
     made: Arc<Mutex<HashMap<[u8; 32], Vec<u8>>>>,
 }
 
@@ -25,7 +26,7 @@ impl Signatures {
         Self { since, made: Arc::default() }
     }
 
-    /// The block as this orderer has it.
+    /// The block with this orderer's signature.
     pub(crate) fn on(&self, mut block: Block, signer: &Signer) -> Block {
         let Some(header) = block.header.as_ref().filter(|header| header.number >= self.since) else { return block };
         let key = header_hash(header);
@@ -35,7 +36,7 @@ impl Signatures {
             None => match writer::sign_as(&block, signer) {
                 Ok(own) => own.inspect(|own| drop(made.insert(key, own.clone()))),
                 Err(error) => {
-                    tracing::error!("a block keeps another orderer's signature: {error}");
+                    tracing::error!("cannot sign a block again, which keeps another orderer's signature: {error}");
                     None
                 }
             },

@@ -1,5 +1,5 @@
-//! Makes the next block of a chain, with the metadata and the signatures that Fabric's ordering
-//! services write (`orderer/common/multichannel/blockwriter.go`, `orderer/consensus/smartbft`).
+//! Creates the next block of a chain, with metadata and signatures as in Fabric
+//! (`orderer/common/multichannel/blockwriter.go`, `orderer/consensus/smartbft`).
 
 use fabric_primitives::block::data_hash;
 use fabric_protos::common::{
@@ -11,15 +11,15 @@ use prost::Message as _;
 use crate::ledger::{header_der, header_hash};
 use crate::signer::{Signer, SignerError};
 
-/// How many entries a block's metadata has.
+/// The number of entries in a block's metadata.
 const ENTRIES: usize = 5;
 
-/// Who signs a block.
+/// The signers of a block.
 #[derive(Debug)]
 pub(crate) enum Signatories<'a> {
-    /// The orderer that leads.
+    /// The leader.
     Raft { leader: &'a Signer, consenters: u64 },
-    /// A quorum, each with its number in the channel's configuration.
+    /// A quorum, each with its consenter ID.
     Bft(Vec<(u32, &'a Signer)>),
 }
 
@@ -45,7 +45,7 @@ struct ViewMetadata {
     decisions_in_view: u64,
 }
 
-/// A block with these envelopes after the block of `previous`, without metadata.
+/// The block that follows `previous`, with these envelopes and empty metadata.
 pub(crate) fn next(previous: &BlockHeader, envelopes: Vec<Vec<u8>>) -> Block {
     let header = BlockHeader {
         number: previous.number + 1,
@@ -56,7 +56,7 @@ pub(crate) fn next(previous: &BlockHeader, envelopes: Vec<Vec<u8>>) -> Block {
     Block { header: Some(header), data: Some(BlockData { data: envelopes }), metadata: Some(metadata) }
 }
 
-/// Writes the metadata of a block and signs it.
+/// Sets the metadata of a block and signs it.
 pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatories<'_>) -> Result<(), SignerError> {
     let Some(header) = &block.header else { return Ok(()) };
     let header_bytes = header_der(header);
@@ -68,7 +68,7 @@ pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatorie
             let metadata = RaftMetadata {
                 consenter_ids: (1..=*consenters).collect(),
                 next_consenter_id: consenters + 1,
-                // The index counts what raft agreed upon: the elections' entries and the blocks.
+                // The index counts raft's entries: those of the elections and the blocks.
                 raft_index: header.number + consenters + 1,
             };
             let metadata = Metadata { value: metadata.encode_to_vec(), signatures: Vec::new() };
@@ -100,8 +100,8 @@ pub(crate) fn sign(block: &mut Block, last_config: u64, signatories: &Signatorie
     Ok(())
 }
 
-/// The entry for signatures of a raft block, signed by another orderer than it is; nothing when it is
-/// this one's, or has no signature, or those of a quorum.
+/// The signature metadata of a raft block, signed by `signer` instead. `None` if `signer` has signed it already,
+/// or if it has no signature or those of a BFT quorum.
 pub(crate) fn sign_as(block: &Block, signer: &Signer) -> Result<Option<Vec<u8>>, SignerError> {
     let (Some(header), Some(metadata)) = (&block.header, &block.metadata) else { return Ok(None) };
     let entry = metadata.metadata.get(BlockMetadataIndex::Signatures as usize);
@@ -120,7 +120,7 @@ pub(crate) fn sign_as(block: &Block, signer: &Signer) -> Result<Option<Vec<u8>>,
     Ok(Some(Metadata { value, signatures }.encode_to_vec()))
 }
 
-/// Replaces a block's entry for signatures.
+/// Replaces a block's signature metadata.
 pub(crate) fn set_signatures(block: &mut Block, entry: Vec<u8>) {
     let metadata = &mut block.metadata.get_or_insert_default().metadata;
     metadata.resize(metadata.len().max(ENTRIES), Vec::new());

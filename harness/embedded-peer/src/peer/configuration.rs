@@ -1,6 +1,6 @@
-//! What a peer obeys of its core.yaml. Everything else in it is read and passed over.
+//! The settings of core.yaml that a peer supports. Others are ignored.
 //!
-//! Chaincode's part is read by `chaincode`.
+//! `chaincode` reads the chaincode settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::ledger::StateDatabase;
 
-/// The part of core.yaml that this peer obeys.
+/// The supported settings of core.yaml.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PeerConfiguration {
@@ -27,7 +27,7 @@ pub struct PeerConfiguration {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct OperationsSection {
-    /// Its TLS. Without it, there is no operations service.
+    /// Its TLS. The operations service is served only with TLS.
     pub tls: TlsSection,
 }
 
@@ -35,7 +35,7 @@ pub struct OperationsSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct MetricsSection {
-    /// `prometheus`, or none are told.
+    /// The metrics provider; only `prometheus` is supported.
     pub provider: String,
 }
 
@@ -47,15 +47,15 @@ pub struct PeerSection {
     pub id: String,
     /// MSP ID of its organization.
     pub local_msp_id: String,
-    /// Directory of its MSP, relative to the configuration. Default: `msp`.
+    /// The directory of its MSP, relative to the configuration. Default: `msp`.
     pub msp_config_path: PathBuf,
-    /// Where it keeps what it writes, relative to the configuration.
+    /// The directory of its data, relative to the configuration.
     pub file_system_path: PathBuf,
-    /// `HOST:PORT` under which others reach it.
+    /// Its address for others, `HOST:PORT`.
     pub address: String,
     /// TLS of its services.
     pub tls: TlsSection,
-    /// How far a client's clock may be off.
+    /// How far a client's clock may differ.
     pub authentication: AuthenticationSection,
     /// The gateway service.
     pub gateway: GatewaySection,
@@ -86,7 +86,7 @@ impl Default for PeerSection {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TlsSection {
-    /// Whether there is TLS. Obeyed by the operations service; the others always have it.
+    /// Whether TLS is enabled. Only the operations service reads it; the others always use TLS.
     pub enabled: bool,
     /// Certificate.
     pub cert: FileName,
@@ -95,9 +95,9 @@ pub struct TlsSection {
     /// Root certificate.
     #[serde(rename = "rootcert")]
     pub root_cert: FileName,
-    /// Whether clients must show a certificate.
+    /// Whether clients must present a certificate.
     pub client_auth_required: bool,
-    /// Root certificates of those.
+    /// The root certificates of clients.
     #[serde(rename = "clientRootCAs")]
     pub client_root_cas: FileNames,
 }
@@ -122,7 +122,7 @@ pub struct FileNames {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct AuthenticationSection {
-    /// How far the time of a request for blocks may be off. Default: 15 minutes.
+    /// How far the timestamp of a deliver request may differ. Default: 15 minutes.
     #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub timewindow: Duration,
 }
@@ -137,12 +137,12 @@ impl Default for AuthenticationSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct GatewaySection {
-    /// Whether it is served. Default: yes.
+    /// Whether it is served. Default: `true`.
     pub enabled: bool,
-    /// How long endorsers may take. Default: 30 s.
+    /// The timeout of endorsers. Default: 30 s.
     #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub endorsement_timeout: Duration,
-    /// How long orderers may take. Default: 30 s.
+    /// The timeout of orderers. Default: 30 s.
     #[serde(deserialize_with = "crate::node::duration::deserialize")]
     pub broadcast_timeout: Duration,
 }
@@ -158,9 +158,9 @@ impl Default for GatewaySection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct DiscoverySection {
-    /// Whether it is served. Default: yes.
+    /// Whether it is served. Default: `true`.
     pub enabled: bool,
-    /// Whether members that are no administrators may ask about the peer's organization.
+    /// Whether members without the admin role may query the peer's organization.
     pub org_members_allowed_access: bool,
 }
 
@@ -182,7 +182,7 @@ pub struct GossipSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PrivateDataSection {
-    /// How many blocks private data waits for its transaction. Default: 1000.
+    /// For how many blocks the transient store keeps private data. Default: 1000.
     #[serde(rename = "transientstoreMaxBlockRetention")]
     pub transient_store_max_block_retention: u64,
 }
@@ -205,14 +205,14 @@ pub struct LedgerSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct StateSection {
-    /// The most rows that a query gives. Default: 100,000.
+    /// The maximum number of rows in a query's result. Default: 100,000.
     pub total_query_limit: usize,
-    /// `goleveldb` or `CouchDB`. Default: the former.
+    /// `goleveldb` or `CouchDB`. Default: `goleveldb`.
     pub state_database: String,
 }
 
 impl StateSection {
-    /// What the world state can be asked for. It is in memory, whatever it behaves as.
+    /// The database whose queries the world state supports. The state is in memory with either.
     pub fn database(&self) -> StateDatabase {
         if self.state_database == "CouchDB" { StateDatabase::CouchDb } else { StateDatabase::LevelDb }
     }
@@ -229,7 +229,7 @@ impl PeerConfiguration {
     ///
     /// # Errors
     ///
-    /// What in it can't be read.
+    /// What is invalid in it.
     pub fn from_core_yaml(text: &str) -> Result<Self, String> {
         serde_saphyr::from_str(text).map_err(|error| error.to_string())
     }
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_is_obeyed_and_the_rest_has_fabrics_defaults() {
+    fn settings_are_read_and_have_fabrics_defaults() {
         let text = "peer:\n  id: peer0\n  localMspId: Org1MSP\n  tls:\n    cert: {file: tls/server.crt}\n  \
                     gateway: {endorsementTimeout: 1m30s}\n  authentication: {timewindow: 5m}\nvm: {endpoint: ''}\n\
                     ledger: {state: {totalQueryLimit: 7}}\n";

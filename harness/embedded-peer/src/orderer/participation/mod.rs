@@ -1,7 +1,7 @@
 //! The channel participation API of an orderer's admin port
 //! (`orderer/common/channelparticipation/restapi.go`).
 //!
-//! What joining and leaving does is the orderer's matter; here are the paths, the JSON, the errors.
+//! Paths, JSON and errors are here; `registrar` joins and leaves channels.
 
 mod form;
 
@@ -23,7 +23,7 @@ const CHANNELS: &str = "/participation/v1/channels";
 const CONFIG_BLOCK: &str = "config-block";
 const JSON: &str = "application/json";
 
-/// The longest name of a channel.
+/// The maximum length of a channel's name.
 const MAX_NAME: usize = 249;
 
 type Answer = Response<Full<Bytes>>;
@@ -63,7 +63,7 @@ impl From<ChannelInfo> for InfoBody {
     }
 }
 
-/// Answers one request.
+/// Responds to a request.
 pub(crate) async fn answer(orderer: Arc<Orderer>, request: Request<Incoming>) -> Answer {
     if !orderer.configuration.channel_participation.enabled {
         return error(StatusCode::SERVICE_UNAVAILABLE, "channel participation API is disabled");
@@ -222,7 +222,7 @@ fn fetch(orderer: &Arc<Orderer>, request: &Request<Incoming>, name: &str, id: &s
     }
 }
 
-/// A refusal when the client does not take JSON.
+/// The error for a client that does not accept JSON.
 fn acceptable<T>(request: &Request<T>) -> Option<Answer> {
     let accepted = request.headers().get(header::ACCEPT)?.to_str().unwrap_or_default();
     let takes = |kind: &str| accepted.contains(kind);
@@ -232,7 +232,7 @@ fn acceptable<T>(request: &Request<T>) -> Option<Answer> {
     Some(error(StatusCode::NOT_ACCEPTABLE, "response Content-Type is application/json only"))
 }
 
-/// A refusal when no channel can have this name (`common/configtx/validator.go`).
+/// The error for an invalid channel name (`common/configtx/validator.go`).
 fn illegal(name: &str) -> Option<Answer> {
     let reason = illegal_name(name)?;
     Some(error(StatusCode::BAD_REQUEST, &format!("invalid channel ID: {reason}")))
@@ -251,7 +251,7 @@ fn illegal_name(name: &str) -> Option<String> {
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Answer {
-    // Go's encoder ends what it writes with a line feed.
+    // Go's encoder writes a trailing line feed.
     let text = escaped(&serde_json::to_string(body).unwrap_or_default()) + "\n";
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
@@ -259,7 +259,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     answer
 }
 
-/// As Go's encoder writes what HTML would take for its own; in JSON these stand in texts alone.
+/// Escapes HTML's special characters as Go's encoder does. In JSON they occur only in strings.
 fn escaped(json: &str) -> String {
     json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
 }
@@ -281,7 +281,7 @@ fn not_allowed(reason: &str, allowed: &'static str) -> Answer {
     answer
 }
 
-/// What Go's router says about a path that it does not know.
+/// Go's response to an unknown path.
 fn not_found() -> Answer {
     let mut answer = Response::new(Full::from("404 page not found\n"));
     *answer.status_mut() = StatusCode::NOT_FOUND;
@@ -291,7 +291,7 @@ fn not_found() -> Answer {
     answer
 }
 
-/// Above the channels there is only the way to them.
+/// The base path redirects to the channels.
 fn base(method: &Method) -> Answer {
     if method != Method::GET {
         let mut answer = Response::new(Full::default());
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn above_the_channels_and_beside_them_it_answers_as_go_s_router_does() {
+    fn other_paths_are_answered_as_by_gos_router() {
         let header =
             |answer: &Answer, name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let found = base(&Method::GET);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_html_would_take_is_escaped() {
+    fn html_is_escaped() {
         assert_eq!(escaped(r#"{"error":"<a & b>"}"#), r#"{"error":"\u003ca \u0026 b\u003e"}"#);
     }
 
