@@ -4,8 +4,8 @@
 
 use crate::check::Client;
 use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Seed, Signer, SignerError};
-use crate::report::messages::Journal;
-use crate::report::timeline::Timeline;
+use crate::console::timeline::Timeline;
+use crate::journal::Journal;
 use crate::runtime::RunningNode;
 use fabric_network::bundle::Bundle;
 use fabric_network::identity::{Credential, OrganizationIdentities};

@@ -57,6 +57,13 @@ impl Evidence {
         logs.map(|(path, bytes)| (path.as_path(), bytes.as_slice()))
     }
 
+    /// Prints the logs to stderr.
+    pub fn print_logs(&self) {
+        for (path, text) in self.logs() {
+            eprintln!("\n==> {}\n{}", path.display(), String::from_utf8_lossy(text));
+        }
+    }
+
     /// Writes everything into a new directory below `parent`, named after the time and the runtime.
     ///
     /// # Errors

@@ -12,6 +12,12 @@ use std::path::PathBuf;
 const DEFAULT_TOPOLOGY: &str = "solo";
 const DEFAULT_TIMEOUT: u64 = 60;
 
+/// From how many `-v` on the messages of a failed case are shown.
+pub const MESSAGES_OF_FAILURES: u8 = 3;
+
+/// From how many `-v` on the messages of every case are shown.
+pub const MESSAGES_OF_ALL: u8 = 4;
+
 /// Runs a Hyperledger Fabric network and checks chaincode on it.
 #[derive(Debug, Parser)]
 #[command(name = "fabric-harness", version, about, max_term_width = 100, disable_help_flag = true)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ccaas_builder::report::{LEVEL_VARIABLE, Report};
 use ccaas_builder::{Exit, commands};
 
-use crate::report::ExitCode;
+use crate::console::ExitCode;
 
 /// The options of `package`.
 #[derive(Debug, Clone, clap::Args)]

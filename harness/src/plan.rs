@@ -3,8 +3,9 @@
 
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
+use crate::console::{error_text, read_text};
 use crate::network::builder::on_this_machine;
-use crate::options::{E2eOptions, FabricOptions, Keep, NetworkOptions, RuntimeChoice, TlsMode};
+use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions, RuntimeChoice, TlsMode};
 use crate::runtime::kubernetes::KubernetesOptions;
 use crate::runtime::{REACHED, ServerSource};
 use crate::server::{Address, Server};
@@ -12,8 +13,6 @@ use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
 use fabric_network::topology::{Consensus, NodeKind, Topology};
 use fabric_primitives::program;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -163,10 +162,10 @@ pub enum OptionError {
         reason: &'static str,
     },
     /// The cases can't be used.
-    #[error("--cases: {}", crate::report::error_text(.0))]
+    #[error("--cases: {}", error_text(.0))]
     Cases(#[source] CaseFileError),
     /// The chaincode file can't be used.
-    #[error("--chaincode: {}", crate::report::error_text(.0))]
+    #[error("--chaincode: {}", error_text(.0))]
     ChaincodeFile(#[source] CaseFileError),
     /// The chaincode server can't run so.
     #[error("{origin}: {reason}")]
@@ -255,7 +254,7 @@ impl NetworkPlan {
                     builder,
                     server: file.server.take().unwrap_or_default(),
                     chaincode: std::mem::take(&mut file.chaincode),
-                    tap: options.verbose >= crate::report::text::OF_FAILURES,
+                    tap: options.verbose >= MESSAGES_OF_FAILURES,
                 };
                 Ok((plan, file))
             }
@@ -354,19 +353,6 @@ fn resolve_couchdb(urls: &[Secret], topology: Option<&Topology>) -> Result<Vec<C
         }
     }
     if mistakes.is_empty() { Ok(found) } else { Err(mistakes) }
-}
-
-/// The most bytes of a file that a user writes.
-const TEXT_LIMIT: u64 = 1024 * 1024;
-
-/// Reads a text file of at most a megabyte.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(TEXT_LIMIT + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > TEXT_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MB"));
-    }
-    Ok(text)
 }
 
 fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {

@@ -7,11 +7,10 @@ use fabric_network::couchdb::CouchDb;
 use fabric_primitives::program;
 
 use crate::cleanup::cluster::Cluster;
+use crate::console::{ExitCode, could_not_run, error_text, say};
 use crate::network::choice::{DEFAULT_FABRIC, describe, process};
 use crate::options::FabricOptions;
 use crate::plan::resolve_fabric;
-use crate::program::could_not_run;
-use crate::report::{ExitCode, error_text, say};
 use crate::runtime::RuntimeOptions;
 use crate::runtime::docker::is_obtainable;
 

@@ -1,17 +1,17 @@
 //! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
 
 use crate::cleanup::{Reaper, reaper};
+use crate::console::progress::Live;
+use crate::console::timeline::{Step, Timeline, table};
+use crate::console::{self, ExitCode, Paint, could_not_run, error_text, say};
+use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::choice::{Choice, choose, describe};
 use crate::network::error::RunError;
 use crate::options::{Cli, Command, E2eOptions, Keep};
 use crate::plan::{NetworkPlan, Plan};
 use crate::report::document::Document;
-use crate::report::evidence::Evidence;
-use crate::report::progress::Live;
-use crate::report::text::{self, Paint};
-use crate::report::timeline::{Step, Timeline, table};
-use crate::report::{self, ExitCode, error_text, html, junit, say};
+use crate::report::{html, junit, text};
 use crate::run::{Finished, run};
 use crate::runtime::Runtime;
 use crate::stay;
@@ -23,7 +23,7 @@ use std::time::Duration;
 pub async fn program(cli: Cli) -> ExitCode {
     match cli.command {
         Command::E2e(options) => {
-            crate::report::log(options.network.verbose);
+            console::log(options.network.verbose);
             e2e(&options).await
         }
         Command::Probe(options) => crate::probe::probe(&options).await,
@@ -71,11 +71,6 @@ async fn e2e(options: &E2eOptions) -> ExitCode {
         Ok(interrupt) => repeat(&plan, &interrupt).await,
         Err(error) => could_not_run(&format!("signals can't be awaited: {error}")),
     }
-}
-
-pub(crate) fn could_not_run(reason: &str) -> ExitCode {
-    eprintln!("error: {reason}");
-    ExitCode::CouldNotRun
 }
 
 /// Runs the plan as often as it says, and ends with the worst of the outcomes.
@@ -182,7 +177,7 @@ async fn once(
 
 /// Tells what came of a run. Of a quiet one only what failed, and of one of many only those that did.
 fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence: &Evidence) {
-    let paint = report::paint();
+    let paint = Paint::for_stdout();
     let passed = document.outcome == "passed";
     if let Some(finished) = finished
         && !plan.quiet
@@ -196,7 +191,7 @@ fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence:
         eprintln!("error: {error}");
     }
     if !passed && plan.verbosity > 0 {
-        print_logs(evidence);
+        evidence.print_logs();
     }
     let failures = text::failures(document, plan.verbosity, paint);
     if !failures.is_empty() {
@@ -221,11 +216,5 @@ fn keep(plan: &Plan, runtime: &Runtime, document: &Document, code: ExitCode, evi
         Ok(directory) if !plan.quiet || !passed => say(text::places(&directory, all)),
         Ok(_) => {}
         Err(error) => eprintln!("warning: {}", error_text(&error)),
-    }
-}
-
-pub(crate) fn print_logs(evidence: &Evidence) {
-    for (path, text) in evidence.logs() {
-        eprintln!("\n==> {}\n{}", path.display(), String::from_utf8_lossy(text));
     }
 }

@@ -1,17 +1,42 @@
 //! The whole way through, from a plan to a report, and nothing left behind.
 
-use crate::check;
 use crate::check::cases::Before;
+use crate::check::{self, CaseReport, Outcome};
+use crate::console::timeline::Timeline;
+use crate::console::{ExitCode, error_text};
 use crate::deploy::DeployError;
+use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::error::{RunError, unless, warn_of};
 use crate::network::nodes::{Ended, FIRST_QUERY, Nodes};
 use crate::plan::Plan;
-use crate::report::evidence::Evidence;
-use crate::report::timeline::Timeline;
-use crate::report::{Report, error_text};
-use crate::runtime::Runtime;
+use crate::runtime::{Death, Runtime};
 use std::time::Duration;
+
+/// What came of every case, in their order.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The cases.
+    pub cases: Vec<CaseReport>,
+    /// Nodes and servers that ended by themselves meanwhile.
+    pub deaths: Vec<Death>,
+    /// What of the run could not be removed, and what to do about it.
+    pub left: Vec<String>,
+}
+
+impl Report {
+    /// [`ExitCode::Failed`] when a case failed, none passed, a node ended by itself, or something is
+    /// left behind.
+    pub fn exit_code(&self) -> ExitCode {
+        let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
+        let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
+        if passed && !failed && self.deaths.is_empty() && self.left.is_empty() {
+            ExitCode::Passed
+        } else {
+            ExitCode::Failed
+        }
+    }
+}
 
 /// What came of a run that was finished.
 #[derive(Debug)]
@@ -64,4 +89,38 @@ async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Re
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
     Ok(Finished { report: Report { cases, ..Report::default() }, to_first_query })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn case(name: &str, outcome: Outcome) -> CaseReport {
+        CaseReport {
+            name: name.to_owned(),
+            outcome,
+            begin: tokio::time::Instant::now(),
+            time: Duration::from_millis(12),
+        }
+    }
+
+    fn report(cases: Vec<CaseReport>) -> Report {
+        Report { cases, ..Report::default() }
+    }
+
+    #[test]
+    fn one_failure_fails_the_run_and_a_case_that_did_not_run_is_no_pass() {
+        let failed = Outcome::Failed { expected: "a".to_owned(), seen: "b\nc".to_owned() };
+        let not_run = || Outcome::NotRun { reason: "needs two organizations".to_owned() };
+        let mixed = report(vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())]);
+        assert_eq!(mixed.exit_code(), ExitCode::Failed);
+        assert_eq!(report(vec![case("three", not_run())]).exit_code(), ExitCode::Failed);
+        assert_eq!(report(Vec::new()).exit_code(), ExitCode::Failed);
+        let mut passed = report(vec![case("one", Outcome::Passed), case("three", not_run())]);
+        assert_eq!(passed.exit_code(), ExitCode::Passed);
+        let (how, log) = ("exit status: 2".to_owned(), "panic".to_owned());
+        passed.deaths.push(Death { name: "peer0".to_owned(), how, cause: None, log });
+        assert_eq!(passed.exit_code(), ExitCode::Failed);
+    }
 }

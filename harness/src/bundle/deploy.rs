@@ -17,9 +17,8 @@ use tokio::time::Instant;
 use crate::client::{
     self, ClientError, Definition, Installation, Invocation, Node, Participation, PeerClient, Signer, SignerError,
 };
-use crate::plan::read_text;
-use crate::report::say;
-use crate::report::timeline::Timeline;
+use crate::console::timeline::Timeline;
+use crate::console::{read_text, say};
 use crate::runtime::Endpoint;
 use crate::wait::{Poll, TimedOut, WaitError, until};
 
@@ -179,7 +178,7 @@ impl Network {
                 Ok(connection) => Ok(Poll::Ready(connection)),
                 Err(error) => {
                     tokio::time::sleep(PAUSE).await;
-                    Ok::<_, std::convert::Infallible>(Poll::NotYet(crate::report::error_text(&error)))
+                    Ok::<_, std::convert::Infallible>(Poll::NotYet(crate::console::error_text(&error)))
                 }
             }
         };

@@ -28,9 +28,9 @@ pub use install::InstallOptions;
 pub use output::OutputError;
 pub use ready::ReadyOptions;
 
+use crate::console::{ExitCode, error_text, say};
 use crate::options::{FabricOptions, TlsMode};
 use crate::plan::{OptionError, is_label, resolve_fabric, resolve_topology};
-use crate::report::{ExitCode, error_text, say};
 
 /// The options of `bundle`.
 #[derive(Debug, Clone, clap::Args)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::{ClientError, Node, answers};
-use crate::plan::read_text;
+use crate::console::read_text;
 use crate::runtime::Endpoint;
 
 /// The options of `ready`.

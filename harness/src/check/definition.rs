@@ -4,7 +4,7 @@
 use super::own_package::{Content, OwnPackage, Values};
 use super::policy::{is_disjunction, signature_policy};
 use crate::client::{Definition, EndorsementPolicy};
-use crate::report::error_text;
+use crate::console::error_text;
 use ccaas_builder::indexes;
 use ccaas_builder::package::Contents;
 use fabric_protos::common::SignaturePolicyEnvelope;

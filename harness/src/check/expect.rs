@@ -46,7 +46,7 @@ pub(super) async fn submitted(
         (Some(code), Err(ClientError::Invalid { code: seen, .. })) if seen == code.0.as_str_name() => Ok(()),
         (Some(code), committed) => Err(Difference {
             expected: format!("a transaction that is committed as invalid: {}", code.0.as_str_name()),
-            seen: committed.map_or_else(|error| crate::report::error_text(&error), |_| "a valid one".to_owned()),
+            seen: committed.map_or_else(|error| crate::console::error_text(&error), |_| "a valid one".to_owned()),
         }),
     }
 }
@@ -91,7 +91,7 @@ async fn event(
 }
 
 fn failure(expected: &str, error: &(impl std::error::Error + ?Sized)) -> Difference {
-    Difference { expected: expected.to_owned(), seen: crate::report::error_text(error) }
+    Difference { expected: expected.to_owned(), seen: crate::console::error_text(error) }
 }
 
 /// Compares a response, or the error in its place, with what the case expects.
@@ -115,7 +115,7 @@ pub(super) fn answer(case: &Case, answer: Result<&Response, &ClientError>) -> Re
 }
 
 fn refusal(case: &Case, error: &ClientError) -> Result<(), Difference> {
-    let seen = crate::report::error_text(error);
+    let seen = crate::console::error_text(error);
     if case.error.as_ref().is_some_and(|expected| !seen.contains(expected.as_str())) {
         return Err(Difference { expected: error_expected(case), seen });
     }

@@ -10,9 +10,9 @@
 use super::cases::Case;
 use super::definition::{ChaincodeSection, Collections, Indexes};
 use super::own_package::OwnPackage;
+use crate::console::read_text;
 use crate::network::nodes::CHAINCODE;
 use crate::options::TlsMode;
-use crate::plan::read_text;
 use crate::server::{Server, ServerSection};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

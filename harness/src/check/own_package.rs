@@ -3,7 +3,7 @@
 //! instead. Installs nothing.
 
 use super::data::Json;
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::server::{self, Template};
 use ccaas_builder::connection::{Connection, Draft, FILE, Field};
 use ccaas_builder::package::{self, MAX_PACKAGE, Opened};

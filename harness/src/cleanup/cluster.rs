@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::containers::RUN_LABEL;
 use super::workspace::{Owner, Workspace};
-use crate::report::error_text;
+use crate::console::error_text;
 
 /// How long a cluster may take to answer at all.
 pub const ANSWER: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOpt
 use futures::future::join_all;
 
 use super::workspace::{self, Owner, Workspace};
-use crate::report::error_text;
+use crate::console::error_text;
 
 /// Label with the run's name, on everything that a run makes in an engine.
 pub const RUN_LABEL: &str = "fabric-harness.run";

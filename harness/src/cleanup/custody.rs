@@ -16,7 +16,7 @@ use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
 use super::workspace::{Owner, Record, Workspace, WorkspaceError, id_of};
 use super::{Leftover, Run, end_run};
-use crate::report::error_text;
+use crate::console::error_text;
 
 /// Why a run can't be taken into custody.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use super::error::ClientError;
 use super::proposal::{Invocation, Proposal, Transaction};
 use super::signer::Signer;
 use super::transport::Node;
-use crate::report::messages::{Content, Journal, Party, decode};
+use crate::journal::{Content, Journal, Party, decode};
 
 /// A connected peer and the identity that asks. Cheap to clone.
 #[derive(Debug, Clone)]

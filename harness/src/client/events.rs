@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::endorser::PeerClient;
 use super::error::ClientError;
 use super::transport::{Node, until};
-use crate::report::messages::Content;
+use crate::journal::Content;
 
 const OPERATION: &str = "read chaincode events";
 

@@ -22,7 +22,7 @@ use super::endorser::PeerClient;
 use super::error::ClientError;
 use super::proposal::{Invocation, Proposal, Transaction};
 use super::transport::timed_out;
-use crate::report::messages::decode;
+use crate::journal::decode;
 use crate::wait::{self, Poll};
 
 /// When a submitted transaction that is not committed is submitted again, for the first time.

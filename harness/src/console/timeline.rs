@@ -1,7 +1,7 @@
 //! The steps of a run, shown while they run and printed as they end, and their times.
 
-use crate::report::messages::Journal;
-use crate::report::progress;
+use super::{progress, say};
+use crate::journal::Journal;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ impl Timeline {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { name, begin, time, failed });
         if !self.quiet {
             let mark = if failed { '!' } else { ' ' };
-            super::say(format_args!("{mark} {:>6} ms  {name}", time.as_millis()));
+            say(format_args!("{mark} {:>6} ms  {name}", time.as_millis()));
         }
         result
     }
@@ -66,7 +66,7 @@ impl Timeline {
     /// Prints a line of its own among the steps.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            super::say(format_args!("  {text}"));
+            say(format_args!("  {text}"));
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Unfit;
-use crate::report::error_text;
+use crate::console::error_text;
 
 /// More than the names of as many databases as a test leaves; a larger answer is refused.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::cleanup::cluster::{Cluster, ClusterError};
-use crate::report::error_text;
+use crate::console::error_text;
 
 pub(super) async fn look() -> Vec<Finding> {
     let without = "without it there is no kubernetes runtime";

@@ -7,7 +7,7 @@ use fabric_network::identity::Validity;
 
 use super::Finding;
 use crate::cleanup::containers::Engine;
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::runtime::docker::{ORDERER, PEER, is_obtainable};
 
 pub(super) async fn look(tag: String) -> Vec<Finding> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Finding;
 use crate::cleanup::containers::{self, Engine};
 use crate::cleanup::{dead_runs, sweep};
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::stay::{is_dead, remove_dead};
 
 pub(super) async fn look(runs: PathBuf, state: PathBuf, clean: bool) -> Vec<Finding> {

@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 
+use crate::console::{ExitCode, could_not_run, say};
 use crate::network::builder::on_this_machine;
 use crate::network::choice::DEFAULT_FABRIC;
 use crate::options::FabricOptions;
 use crate::plan::resolve_fabric;
-use crate::program::could_not_run;
-use crate::report::{ExitCode, say};
 use crate::stay::options::StateOptions;
 
 /// How long one check may take: an engine asks a registry, a cold disk reads programs.

@@ -8,7 +8,7 @@ use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader as _};
 
 use super::{Finding, blocking};
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::runtime::RuntimeOptions;
 use crate::runtime::process::{ProcessRuntime, version_of};
 

@@ -1,7 +1,7 @@
 //! `explain [LOG…]`: reads logs, and prints the causes and cures of the failures in them.
 
 use super::{Finding, find};
-use crate::report::{ExitCode, say};
+use crate::console::{ExitCode, say};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! Which runtime a plan gets: the one that it names, or the first possible one.
 
 use crate::cleanup::Reaper;
+use crate::console::error_text;
 use crate::options::RuntimeChoice;
 use crate::plan::{FabricTag, NetworkPlan};
-use crate::report::error_text;
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::embedded::EmbeddedRuntime;
 use crate::runtime::kubernetes::KubernetesRuntime;

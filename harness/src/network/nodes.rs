@@ -5,13 +5,13 @@ use crate::check::cases::Case;
 use crate::check::own_package::{self, Values};
 use crate::check::{self, Target};
 use crate::client::Definition;
+use crate::console::timeline::Timeline;
 use crate::couchdb::Databases;
 use crate::deploy::{Administration, DeployError, Package};
+use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::options::TlsMode;
 use crate::plan::NetworkPlan;
-use crate::report::evidence::Evidence;
-use crate::report::timeline::Timeline;
 use crate::runtime::{
     ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError, ServerSource, VARIABLES_FILE,
 };
@@ -161,7 +161,7 @@ impl Nodes {
         let logs = self.running.logs().await;
         self.running.tell_messages(&logs, timeline.journal()).await;
         let left = timeline.step("stop, and remove everything", self.running.stop()).await.err().unwrap_or_default();
-        let mut left: Vec<String> = left.iter().map(crate::report::error_text).collect();
+        let mut left: Vec<String> = left.iter().map(crate::console::error_text).collect();
         left.extend(release(self.databases, timeline).await);
         Ended { deaths, logs, left }
     }
@@ -171,7 +171,7 @@ impl Nodes {
 async fn release(databases: Option<Databases>, timeline: &Timeline) -> Vec<String> {
     let Some(databases) = databases else { return Vec::new() };
     let removed = timeline.step("remove the channels' databases", databases.release()).await;
-    removed.err().unwrap_or_default().iter().map(crate::report::error_text).collect()
+    removed.err().unwrap_or_default().iter().map(crate::console::error_text).collect()
 }
 
 async fn bring_up(

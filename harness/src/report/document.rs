@@ -2,16 +2,16 @@
 //!
 //! The members are described in docs/report.md.
 
-use super::{ExitCode, Report, error_text};
 use crate::check::Outcome;
+use crate::console::timeline::Timeline;
+use crate::console::{ExitCode, error_text};
+use crate::evidence::Evidence;
 use crate::explain::{Finding, find};
+use crate::journal::{CASE_LIMIT, Message, Party, by_case, time_of};
 use crate::network::error::RunError;
 use crate::network::nodes::server_names;
 use crate::plan::Plan;
-use crate::report::evidence::Evidence;
-use crate::report::messages::{CASE_LIMIT, Message, Party, by_case, time_of};
-use crate::report::timeline::Timeline;
-use crate::run::Finished;
+use crate::run::{Finished, Report};
 use crate::runtime::Runtime;
 use fabric_network::topology::{Channel, NodeKind};
 use schemars::JsonSchema;
@@ -336,7 +336,7 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::report::messages::Role;
+    use crate::journal::Role;
 
     /// A run that failed in every way, with this text wherever a text can be.
     pub(crate) fn hostile(text: &str) -> Document {
@@ -394,8 +394,7 @@ pub(crate) mod tests {
         document.error = None;
         document.deaths.clear();
         // The case began after 10 ms and took 20.
-        let at =
-            |milliseconds| crate::report::messages::timestamp(document.clock + Duration::from_millis(milliseconds));
+        let at = |milliseconds| crate::journal::timestamp(document.clock + Duration::from_millis(milliseconds));
         let log = format!("{} early\n{} meanwhile\nmore\n{} late", at(0), at(1020), at(2000));
         document.cases[0].begin = 1000;
         assert_eq!(document.around_failures(&log), format!("\n{} meanwhile\nmore\n", at(1020)));

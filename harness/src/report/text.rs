@@ -3,22 +3,18 @@
 //! Everything here is made from the [`Document`]; nothing is printed here.
 
 use super::document::{CaseRecord, Document, MessageRecord};
-use super::messages::{short, short_id};
+use crate::console::Paint;
+use crate::journal::{short, short_id};
+use crate::options::{MESSAGES_OF_ALL, MESSAGES_OF_FAILURES};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// From how many `-v` on the messages of a failed case are shown.
-pub const OF_FAILURES: u8 = 3;
-
-/// From how many `-v` on the messages of every case are shown.
-pub const OF_ALL: u8 = 4;
-
 const SINCE: &str = "what passed, in ms since the run began, with the transaction";
 
-/// A line for each case, and from [`OF_ALL`] on its messages.
+/// A line for each case, and from [`MESSAGES_OF_ALL`] on its messages.
 pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
-    if verbosity >= OF_ALL {
+    if verbosity >= MESSAGES_OF_ALL {
         write_messages(&mut text, "before the cases", &document.before);
     }
     for case in &document.cases {
@@ -32,11 +28,11 @@ pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
                 writeln!(text, "  {}            {name}: {reason}", paint.faint("not run"))
             }
         };
-        if verbosity >= OF_ALL && case.outcome == "passed" {
+        if verbosity >= MESSAGES_OF_ALL && case.outcome == "passed" {
             write_messages(&mut text, "", &case.messages);
         }
     }
-    if verbosity >= OF_ALL {
+    if verbosity >= MESSAGES_OF_ALL {
         write_source(&mut text, document);
     }
     text
@@ -49,7 +45,7 @@ pub fn counts(document: &Document) -> String {
 }
 
 /// What ended by itself or was left behind; each failed case: what was expected, what was seen, and from
-/// [`OF_FAILURES`] on its messages; then the likely causes.
+/// [`MESSAGES_OF_FAILURES`] on its messages; then the likely causes.
 pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     for death in &document.deaths {
@@ -64,15 +60,15 @@ pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
             let said = said.as_deref().unwrap_or_default();
             let _ = writeln!(text, "{}", labelled(label, said));
         }
-        if verbosity >= OF_FAILURES {
+        if verbosity >= MESSAGES_OF_FAILURES {
             write_messages(&mut text, SINCE, &case.messages);
         }
     }
-    if document.error.is_some() && verbosity >= OF_FAILURES {
+    if document.error.is_some() && verbosity >= MESSAGES_OF_FAILURES {
         write_messages(&mut text, SINCE, &document.before);
     }
     let has_messages = document.cases.iter().any(|case| case.outcome == "failed") || document.error.is_some();
-    if has_messages && verbosity == OF_FAILURES {
+    if has_messages && verbosity == MESSAGES_OF_FAILURES {
         write_source(&mut text, document);
     }
     for finding in &document.findings {
@@ -119,30 +115,4 @@ fn labelled(label: &str, text: &str) -> String {
         let _ = write!(labelled, "\n{:14}{line}", "");
     }
     labelled
-}
-
-/// Colors, for a terminal that wants them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Paint(pub bool);
-
-impl Paint {
-    fn with(self, code: u8, text: &str) -> String {
-        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    fn good(self, text: &str) -> String {
-        self.with(32, text)
-    }
-
-    fn bad(self, text: &str) -> String {
-        self.with(31, text)
-    }
-
-    fn faint(self, text: &str) -> String {
-        self.with(2, text)
-    }
-
-    fn strong(self, text: &str) -> String {
-        self.with(1, text)
-    }
 }

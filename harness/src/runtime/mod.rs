@@ -43,8 +43,8 @@ pub(crate) use log::last_lines;
 pub use options::{ReadinessCheck, RuntimeOptions};
 
 use crate::cleanup::{Custody, Leftover, Swept};
-use crate::report::error_text;
-use crate::report::messages::{self, Journal};
+use crate::console::error_text;
+use crate::journal::{self, Journal};
 use crate::tap::{self, Tap};
 use docker::DockerRuntime;
 use embedded::EmbeddedRuntime;
@@ -398,7 +398,7 @@ impl Running {
     pub async fn tell_messages(&self, logs: &BTreeMap<String, String>, journal: &Journal) {
         let told = match &self.inner {
             RunningIn::Docker(_) | RunningIn::Kubernetes(_) | RunningIn::Process(_) => {
-                messages::from_logs(logs, journal)
+                journal::from_logs(logs, journal)
             }
             RunningIn::Embedded(network) => network.messages(journal).await,
         };

@@ -10,8 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::control::{Answer, Answers, Request, Status, ask};
 use super::directory::{ended, keeper, lives, remove_dead};
 use super::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions};
-use crate::program::could_not_run;
-use crate::report::{ExitCode, say};
+use crate::console::{ExitCode, could_not_run, say};
 
 /// How long the keeper may take to answer: a restart waits for a node, which may take a minute.
 const ANSWER_BOUND: Duration = Duration::from_mins(5);

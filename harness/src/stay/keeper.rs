@@ -21,14 +21,14 @@ use super::directory::StateDirectory;
 use super::files;
 use super::kept::Kept;
 use super::options::UpOptions;
+use crate::console::timeline::Timeline;
+use crate::console::{self, ExitCode, could_not_run, error_text, say};
+use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
 use crate::network::error::RunError;
 use crate::plan::NetworkPlan;
-use crate::program::{chosen, could_not_run};
-use crate::report::evidence::Evidence;
-use crate::report::timeline::Timeline;
-use crate::report::{ExitCode, error_text, say};
+use crate::program::chosen;
 use crate::runtime::Runtime;
 
 /// What is said to who waits when the network is up.
@@ -48,7 +48,7 @@ pub async fn keep(options: &UpOptions) -> ExitCode {
     // Ctrl-C is for the command in front, which tells us; and the terminal may close. A leader of a
     // group can't, and has been started by hand.
     let _ = rustix::process::setsid();
-    crate::report::log(options.network.verbose);
+    console::log(options.network.verbose);
     let waiting = match who_waits() {
         Ok(waiting) => waiting,
         Err(error) => return could_not_run(&format!("this is started by `up`: {error}")),
@@ -146,7 +146,7 @@ async fn start(plan: &NetworkPlan, runtime: &Runtime, verbosity: u8, interrupt: 
     }
     started.map_err(|error| {
         if verbosity > 0 {
-            crate::program::print_logs(&evidence);
+            evidence.print_logs();
         }
         let logs: Vec<(String, String)> = evidence
             .logs()

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::control::{Answer, Member, Request, Status, send};
 use super::description::Description;
 use crate::client::readiness::answers;
+use crate::console::error_text;
 use crate::network::Network;
-use crate::report::error_text;
 use crate::runtime::{Death, RunningNode, ServerSource};
 
 /// What stands for every chaincode server.

@@ -14,9 +14,8 @@ use tokio::process::{Child, Command};
 use super::description::Description;
 use super::keeper::{DESCRIPTION, UP};
 use super::options::UpOptions;
+use crate::console::{ExitCode, could_not_run, say};
 use crate::interrupt::Interrupt;
-use crate::program::could_not_run;
-use crate::report::{ExitCode, say};
 
 /// How long the keeper may take to end everything after a signal.
 const END_BOUND: Duration = Duration::from_mins(2);

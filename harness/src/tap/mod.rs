@@ -14,7 +14,7 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-use crate::report::messages::{Journal, Party, Role};
+use crate::journal::{Journal, Party, Role};
 use fabric_network::bundle::Bundle;
 use fabric_network::identity::TlsPair;
 use relay::Relay;

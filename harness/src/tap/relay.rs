@@ -2,7 +2,7 @@
 
 use super::Keys;
 use super::http2::{Seen, Watcher};
-use crate::report::messages::{Content, Journal, Party, decode};
+use crate::journal::{Content, Journal, Party, decode};
 use embedded_peer::trace::Direction;
 use fabric_protos::protos::ChaincodeMessage;
 use prost::Message as _;

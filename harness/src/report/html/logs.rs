@@ -1,9 +1,9 @@
 //! The nodes' logs: around each failure, and the end of each.
 
 use super::escape;
+use crate::evidence::Evidence;
+use crate::journal::time_of;
 use crate::report::document::{CaseRecord, Document};
-use crate::report::evidence::Evidence;
-use crate::report::messages::time_of;
 use std::fmt::{self, Write};
 use std::ops::RangeInclusive;
 use std::time::SystemTime;

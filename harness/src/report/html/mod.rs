@@ -8,7 +8,7 @@ mod steps;
 
 use super::document::{CaseRecord, Document};
 use super::text::counts;
-use crate::report::evidence::Evidence;
+use crate::evidence::Evidence;
 use std::fmt::Write as _;
 
 const STYLE: &str = include_str!("style.css");

@@ -1,8 +1,8 @@
 //! The messages of a case as a drawing: who sent what to whom, from top to bottom.
 
 use super::escape;
+use crate::journal::{Party, Role, short, short_id};
 use crate::report::document::MessageRecord;
-use crate::report::messages::{Party, Role, short, short_id};
 use std::fmt::{self, Write};
 
 const TIME: usize = 70;

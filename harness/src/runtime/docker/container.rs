@@ -25,7 +25,7 @@ use testcontainers::{GenericImage, ImageExt as _};
 use super::DockerRuntime;
 use crate::cleanup::Custody;
 use crate::cleanup::containers::{Engine, EngineError, find_run};
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::runtime::{Death, RuntimeError, log};
 
 /// Between SIGTERM and SIGKILL, when it is ended for good.

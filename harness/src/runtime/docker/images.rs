@@ -13,7 +13,7 @@ use testcontainers::runners::AsyncRunner as _;
 use super::container::Image;
 use super::{EVERYWHERE, LOOPBACK};
 use crate::cleanup::containers::{Engine, EngineError};
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::runtime::{RuntimeError, Unavailable};
 
 /// How long a pull may take. The images have about 170 MB together.

@@ -53,7 +53,7 @@ async fn look(runtime: DockerRuntime, pod: String, port: u16) -> Result<(), Stri
         cmd: Some(command),
         ..CreateExecOptions::default()
     };
-    let text = |error: EngineError| crate::report::error_text(&error);
+    let text = |error: EngineError| crate::console::error_text(&error);
     let engine = &runtime.engine;
     let create = runtime.docker.create_exec(&pod, options);
     let id = engine.ask("prepare a look into a container", create).await.map_err(text)?.id;

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::pod::Pod;
 use super::{ChaincodePlacement, DockerRuntime, RuntimeError, Taps, chaincode};
 use crate::cleanup::containers::EngineError;
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::tap;
 
 /// How long a connection from a container to here may take. A firewall in between drops it silently.

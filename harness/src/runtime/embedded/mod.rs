@@ -23,7 +23,7 @@ use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode
 use super::loopback::{self, Ports, Surroundings, reached};
 use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
 use crate::cleanup::Custody;
-use crate::report::messages::{Journal, Message};
+use crate::journal::{Journal, Message};
 use record::Record;
 
 /// What a pass on this runtime does not prove.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use embedded_peer::trace::{BuilderStep, Direction, Event, EventKind, Tracer};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::report::messages::{Content, Journal, Message, Party, Role, decode, timestamp};
+use crate::journal::{Content, Journal, Message, Party, Role, decode, timestamp};
 
 /// How many events are kept, the newest. Those of a transaction hold what the chaincode was sent: some
 /// kilobytes.

@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::space::Space;
-use crate::report::error_text;
+use crate::console::error_text;
 
 /// Before a connection ends that led nowhere: whoever wants in asks again and again, and the server
 /// has much to do for each.

@@ -14,7 +14,7 @@ use super::space::Space;
 use super::state;
 use super::watch::{Seen, Watched};
 use crate::cleanup::cluster::ClusterError;
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::runtime::{Death, RuntimeError, log};
 use crate::wait::TimedOut;
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::space::Space;
-use crate::report::error_text;
+use crate::console::error_text;
 use crate::runtime::files::BUILDER_PROGRAMS;
 
 /// How long one upload may take: some megabytes, perhaps to the other end of the world.

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::space::Space;
 use super::state;
-use crate::report::error_text;
+use crate::console::error_text;
 
 /// Before the cluster is asked again that did not answer.
 const AGAIN: Duration = Duration::from_millis(300);

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use ccaas_builder::package::package_id;
 use fabric_harness::client::{Definition, Invocation, PeerClient};
+use fabric_harness::console::timeline::Timeline;
 use fabric_harness::deploy::{Administration, DeployError, Package};
 use fabric_harness::explain::find;
-use fabric_harness::report::timeline::Timeline;
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
 use fabric_harness::runtime::{Running, Runtime, RuntimeOptions, StartError};
