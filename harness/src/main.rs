@@ -1,7 +1,7 @@
 //! The `fabric-harness` program: the command line in front of the library.
 
 use clap::Parser;
-use fabric_harness::options::Cli;
+use fabric_harness::program::cli::Cli;
 use fabric_harness::program::program;
 
 /// The nodes of an embedded network make and free much on different threads: the system's allocator

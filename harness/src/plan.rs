@@ -4,15 +4,15 @@
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
 use crate::console::{error_text, read_text};
-use crate::network::builder::on_this_machine;
-use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions, RuntimeChoice, TlsMode};
+use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions, RuntimeChoice};
+use crate::runtime::REACHED;
 use crate::runtime::kubernetes::KubernetesOptions;
-use crate::runtime::{REACHED, ServerSource};
-use crate::server::{Address, Server};
+use crate::server::{Address, Server, ServerSource, TlsMode};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
 use fabric_network::topology::{Consensus, NodeKind, Topology};
 use fabric_primitives::program;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -193,6 +193,11 @@ impl NetworkPlan {
         Self::resolve_with(options, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
     }
 
+    /// The name of each chaincode server, which is that of its definition.
+    pub(crate) fn server_names(&self) -> Vec<String> {
+        self.chaincode.definitions().into_iter().map(|definition| definition.name).collect()
+    }
+
     /// With the chaincode file, which also has cases.
     fn resolve_with(
         options: &NetworkOptions,
@@ -363,9 +368,22 @@ fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
     })
 }
 
+/// Variable with the path of the external builder.
+const BUILDER_VARIABLE: &str = "CCAAS_BUILDER";
+
+/// The external builder's program.
+const BUILDER: &str = "ccaas-builder";
+
+/// The external builder that `CCAAS_BUILDER` names, or that is on PATH.
+pub(crate) fn builder_on_this_machine() -> Option<PathBuf> {
+    let on_path = || program::find(BUILDER, &program::directories("PATH"), Path::is_file);
+    let named = env::var_os(BUILDER_VARIABLE).filter(|value| !value.is_empty());
+    named.map(PathBuf::from).or_else(on_path)
+}
+
 /// The external builder that is given, or that this machine has.
 fn resolve_builder(options: &NetworkOptions) -> Result<PathBuf, OptionError> {
-    let path = options.builder.clone().or_else(on_this_machine).ok_or(OptionError::NoBuilder)?;
+    let path = options.builder.clone().or_else(builder_on_this_machine).ok_or(OptionError::NoBuilder)?;
     check_program("--builder", &path).map(|()| path)
 }
 
@@ -385,7 +403,7 @@ fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFil
         None => check_program(OPTION, path).map(|()| ServerSource::Program(path.to_owned()))?,
     };
     let server = Server::new(source, &format!("{OPTION} {}", path.display()));
-    let checked = server.check(&chaincode);
+    let checked = chaincode.check_server(&server);
     checked.map_err(|reason| OptionError::Server { origin: server.origin.clone(), reason: reason.to_owned() })?;
     Ok(CaseFile::without_cases(chaincode, server))
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use fabric_harness::client::Endpoint;
 use fabric_harness::client::{Invocation, Node, PeerClient, Signer};
-use fabric_harness::runtime::Endpoint;
 
 use crate::network::{CHAINCODE, View};
 use crate::{IN_FLIGHT, Result};

@@ -14,12 +14,12 @@ use fabric_network::topology::{Channel, NodeKind, Topology, TopologyError};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
+use crate::client::Endpoint;
 use crate::client::{
     self, ClientError, Definition, Installation, Invocation, Node, Participation, PeerClient, Signer, SignerError,
 };
 use crate::console::timeline::Timeline;
 use crate::console::{read_text, say};
-use crate::runtime::Endpoint;
 use crate::wait::{Poll, TimedOut, WaitError, until};
 
 /// A block of a channel with many organizations has some hundred kilobytes.

@@ -29,8 +29,9 @@ pub use output::OutputError;
 pub use ready::ReadyOptions;
 
 use crate::console::{ExitCode, error_text, say};
-use crate::options::{FabricOptions, TlsMode};
+use crate::options::FabricOptions;
 use crate::plan::{OptionError, is_label, resolve_fabric, resolve_topology};
+use crate::server::TlsMode;
 
 /// The options of `bundle`.
 #[derive(Debug, Clone, clap::Args)]

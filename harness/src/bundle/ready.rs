@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::client::Endpoint;
 use crate::client::{ClientError, Node, answers};
 use crate::console::read_text;
-use crate::runtime::Endpoint;
 
 /// The options of `ready`.
 #[derive(Debug, Clone, clap::Args)]

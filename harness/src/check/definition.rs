@@ -5,6 +5,7 @@ use super::own_package::{Content, OwnPackage, Values};
 use super::policy::{is_disjunction, signature_policy};
 use crate::client::{Definition, EndorsementPolicy};
 use crate::console::error_text;
+use crate::server::Server;
 use ccaas_builder::indexes;
 use ccaas_builder::package::Contents;
 use fabric_protos::common::SignaturePolicyEnvelope;
@@ -45,10 +46,31 @@ pub struct ChaincodeSection {
     pub values: Values,
 }
 
+/// The name in the definition unless it is given.
+const DEFAULT_NAME: &str = "asset-transfer";
+
 impl ChaincodeSection {
+    /// The name in the definition.
+    pub fn name(&self) -> &str {
+        self.name.as_ref().map_or(DEFAULT_NAME, |name| &name.0)
+    }
+
+    /// Whether this server can serve it.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(crate) fn check_server(&self, server: &Server) -> Result<(), &'static str> {
+        if server.source.is_ours() || self.also_named.is_empty() {
+            return Ok(());
+        }
+        Err("the definition has further names (`also_named`), each of which needs a server of its own, and an \
+             `address` is one server; give a `program`, `command` or `image`")
+    }
+
     /// A name that is given to two definitions.
-    pub(super) fn name_twice(&self, default_name: &str) -> Option<&str> {
-        let mut names = BTreeSet::from([self.name.as_ref().map_or(default_name, |name| &name.0)]);
+    pub(super) fn name_twice(&self) -> Option<&str> {
+        let mut names = BTreeSet::from([self.name()]);
         self.also_named.iter().map(|name| name.0.as_str()).find(|name| !names.insert(name))
     }
 
@@ -79,9 +101,8 @@ impl ChaincodeSection {
     }
 
     /// The definitions to commit, the first of them that of the chaincode under test.
-    pub fn definitions(&self, default_name: &str) -> Vec<Definition> {
-        let first = self.name.as_ref().map_or(default_name, |name| &name.0);
-        let names = std::iter::once(first).chain(self.also_named.iter().map(|name| name.0.as_str()));
+    pub fn definitions(&self) -> Vec<Definition> {
+        let names = std::iter::once(self.name()).chain(self.also_named.iter().map(|name| name.0.as_str()));
         let version = self.version.as_ref().map_or("1.0", |version| &version.0);
         names
             .map(|name| Definition {
@@ -406,7 +427,7 @@ mod tests {
              [[collections]]\nname = 'c'\npolicy = \"OR('A.member')\"\nmember_only_read = true\n\
              endorsement_policy = '/Channel/X'\n",
         );
-        let definitions = section.unwrap().definitions("other");
+        let definitions = section.unwrap().definitions();
         let names: Vec<_> = definitions.iter().map(|definition| definition.name.as_str()).collect();
         assert_eq!(names, ["basic", "basic_2"]);
         for definition in definitions {
@@ -423,8 +444,8 @@ mod tests {
                 matches!(policy, application_policy::Type::ChannelConfigPolicyReference(path) if path == "/Channel/X")
             );
         }
-        let default = ChaincodeSection::default().definitions("other").remove(0);
-        assert_eq!(default, Definition::new("other", "1.0"));
+        let default = ChaincodeSection::default().definitions().remove(0);
+        assert_eq!(default, Definition::new("asset-transfer", "1.0"));
     }
 
     #[test]

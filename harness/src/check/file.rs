@@ -11,9 +11,7 @@ use super::cases::Case;
 use super::definition::{ChaincodeSection, Collections, Indexes};
 use super::own_package::OwnPackage;
 use crate::console::read_text;
-use crate::network::nodes::CHAINCODE;
-use crate::options::TlsMode;
-use crate::server::{Server, ServerSection};
+use crate::server::{Server, ServerSection, TlsMode};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -247,7 +245,7 @@ impl Source {
     fn chaincode(&self, section: Spanned<ChaincodeSection>) -> Result<ChaincodeSection, CaseFileError> {
         let at = section.span().start;
         let mut chaincode = section.into_inner();
-        if let Some(name) = chaincode.name_twice(CHAINCODE) {
+        if let Some(name) = chaincode.name_twice() {
             let reason =
                 format!("the chaincode's name {name} is there twice; give different ones in `name` and `also_named`");
             return Err(self.mistake(at, reason));
@@ -281,7 +279,7 @@ impl Source {
         let (mut server, at) = resolved.map_err(|mistake| self.mistake(mistake.at, mistake.what))?;
         let (line, column) = self.place(at);
         server.origin = format!("{} at line {line}, column {column}", self.file);
-        server.check(chaincode).map_err(|reason| self.mistake(at, reason))?;
+        chaincode.check_server(&server).map_err(|reason| self.mistake(at, reason))?;
         Ok(server)
     }
 }
@@ -442,7 +440,7 @@ mod tests {
         let wrong = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
         assert!(wrong.contains("c.json: invalid type: integer `5`") && wrong.contains("line 2"), "{wrong}");
         std::fs::write(path("c.json"), r#"[{"name": "c", "policy": "OR('A.member')"}]"#).unwrap();
-        let definition = CaseFile::read(&path("my.toml")).unwrap().chaincode.definitions("x").remove(0);
+        let definition = CaseFile::read(&path("my.toml")).unwrap().chaincode.definitions().remove(0);
         assert_eq!(definition.collections.unwrap().config.len(), 1);
     }
 }

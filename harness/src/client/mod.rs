@@ -26,7 +26,7 @@ pub use participation::{ChannelInfo, Participation};
 pub use proposal::{Invocation, Proposal, Transaction};
 pub use readiness::answers;
 pub use signer::{Seed, Signer, SignerError};
-pub use transport::{Node, connect};
+pub use transport::{Endpoint, Node, connect};
 
 #[cfg(test)]
 mod tests;

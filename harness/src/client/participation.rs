@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::error::{ClientError, cause};
+use super::transport::Endpoint;
 use super::transport::{connect_error, root_certificates, until};
-use crate::runtime::Endpoint;
 
 const CHANNELS: &str = "/participation/v1/channels";
 

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 use super::error::{ClientError, cause};
-use crate::runtime::Endpoint;
 use crate::wait::{TimedOut, WaitError};
 
 /// How long TCP and TLS together may take.
@@ -29,6 +28,17 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// measures with pings, and Fabric's servers count those as well.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Where a client finds one of a node's services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `https://HOST:PORT`.
+    pub uri: String,
+    /// The name that its certificate is verified against.
+    pub server_name: String,
+    /// The root certificate of its TLS certificate.
+    pub tls_ca_pem: String,
+}
 
 /// A node that can be called, under the name that errors call it.
 #[derive(Debug, Clone)]

@@ -17,10 +17,9 @@ use std::time::Duration;
 use futures::future::{BoxFuture, join_all};
 
 use crate::console::{ExitCode, could_not_run, say};
-use crate::network::builder::on_this_machine;
 use crate::network::choice::DEFAULT_FABRIC;
 use crate::options::FabricOptions;
-use crate::plan::resolve_fabric;
+use crate::plan::{builder_on_this_machine, resolve_fabric};
 use crate::stay::options::StateOptions;
 
 /// How long one check may take: an engine asks a registry, a cold disk reads programs.
@@ -105,7 +104,7 @@ pub async fn doctor(options: &DoctorOptions) -> ExitCode {
         Err(error) => return could_not_run(&error.to_string()),
     };
     let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag).to_owned();
-    let builder = options.builder.clone().or_else(on_this_machine);
+    let builder = options.builder.clone().or_else(builder_on_this_machine);
     let state = options.state.state.clone();
     let certificates = options.certificates.clone();
     let chaincode = options.chaincode.clone();

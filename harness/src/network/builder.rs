@@ -7,17 +7,11 @@ use crate::cleanup::Reaper;
 use crate::console::timeline::Timeline;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
-use crate::options::{NetworkOptions, RuntimeChoice, TlsMode};
-use crate::plan::NetworkPlan;
-use fabric_primitives::program;
-use std::env;
-use std::path::{Path, PathBuf};
+use crate::options::{NetworkOptions, RuntimeChoice};
+use crate::plan::{NetworkPlan, builder_on_this_machine};
+use crate::server::TlsMode;
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// Variable with the path of the external builder.
-const BUILDER_VARIABLE: &str = "CCAAS_BUILDER";
-/// The external builder's program.
-const BUILDER: &str = "ccaas-builder";
 
 /// What a network shall be. Defaults: those of `e2e`, on the first possible runtime.
 #[derive(Debug, Clone)]
@@ -94,7 +88,8 @@ impl NetworkBuilder {
     ///
     /// [`NetworkError`]; by then everything that was started is gone.
     pub async fn start(mut self) -> Result<Network, NetworkError> {
-        self.options.builder = Some(self.options.builder.or_else(on_this_machine).ok_or(NetworkError::NoBuilder)?);
+        self.options.builder =
+            Some(self.options.builder.or_else(builder_on_this_machine).ok_or(NetworkError::NoBuilder)?);
         let plan = NetworkPlan::resolve(&self.options, self.chaincode)?;
         let choice = choose(&plan, Reaper::default()).await.map_err(NetworkError::Runtime)?;
         let (timeline, mut evidence) = (Timeline::begin(true), Evidence::default());
@@ -102,11 +97,4 @@ impl NetworkBuilder {
         let started = Network::start(&plan, &choice.runtime, &timeline, &mut evidence, &never);
         Box::pin(started).await.map_err(|error| not_up(error, &evidence))
     }
-}
-
-/// The program that `CCAAS_BUILDER` names, or that is on PATH.
-pub(crate) fn on_this_machine() -> Option<PathBuf> {
-    let on_path = || program::find(BUILDER, &program::directories("PATH"), Path::is_file);
-    let named = env::var_os(BUILDER_VARIABLE).filter(|value| !value.is_empty());
-    named.map(PathBuf::from).or_else(on_path)
 }

@@ -1,15 +1,18 @@
 //! Which runtime a plan gets: the one that it names, or the first possible one.
 
 use crate::cleanup::Reaper;
-use crate::console::error_text;
+use crate::console::{error_text, say};
+use crate::interrupt::Interrupt;
 use crate::options::RuntimeChoice;
 use crate::plan::{FabricTag, NetworkPlan};
 use crate::runtime::docker::DockerRuntime;
 use crate::runtime::embedded::EmbeddedRuntime;
 use crate::runtime::kubernetes::KubernetesRuntime;
 use crate::runtime::process::ProcessRuntime;
-use crate::runtime::{Runtime, RuntimeOptions, ServerSource};
+use crate::runtime::{Runtime, RuntimeOptions};
+use crate::server::ServerSource;
 use fabric_network::release::Release;
+use std::ffi::OsStr;
 use std::path::Path;
 
 /// The version of the images when none was asked for.
@@ -131,6 +134,38 @@ fn is_version(version: &str, asked: &str) -> bool {
     let plain = |text: &str| text.trim_start_matches('v').to_owned();
     let (version, asked) = (plain(version), plain(asked));
     version == asked || version.starts_with(&format!("{asked}."))
+}
+
+/// The runtime of the plan, whose reaper is this program with these arguments. Which it is, and what it
+/// does not cover, is said.
+pub(crate) async fn chosen(
+    plan: &NetworkPlan,
+    quiet: bool,
+    interrupt: &Interrupt,
+    reap: &[&OsStr],
+) -> Result<Runtime, String> {
+    let reaper = Reaper::this_program(reap).map_err(|error| format!("this program can't be found: {error}"))?;
+    let Choice { runtime, passed_over } = tokio::select! {
+        choice = choose(plan, reaper) => choice?,
+        signal = interrupt.came() => return Err(format!("ended by {signal}")),
+    };
+    if quiet {
+        return Ok(runtime);
+    }
+    for (name, reason) in passed_over {
+        say(format_args!("runtime {name} passed over: {reason}"));
+    }
+    say(format_args!(
+        "runtime {}, {}, topology {}, chaincode TLS {}",
+        runtime.name(),
+        describe(&runtime),
+        plan.topology_name,
+        plan.tls
+    ));
+    if let Some(not_covered) = runtime.not_covered() {
+        say(format_args!("not covered: {not_covered}"));
+    }
+    Ok(runtime)
 }
 
 #[cfg(test)]

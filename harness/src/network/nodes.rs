@@ -10,12 +10,11 @@ use crate::couchdb::Databases;
 use crate::deploy::{Administration, DeployError, Package};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
-use crate::options::TlsMode;
 use crate::plan::NetworkPlan;
 use crate::runtime::{
     ChaincodePlacement, ChaincodeSpec, Death, Placed, Running, Runtime, RuntimeError, ServerSource, VARIABLES_FILE,
 };
-use crate::server::{self, Server};
+use crate::server::{self, Server, ServerSource, TlsMode};
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
 use ccaas_builder::{config, template};
@@ -28,8 +27,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Name of the chaincode unless the plan says otherwise.
-pub const CHAINCODE: &str = "asset-transfer";
 /// The name of the step that ends with the first query's answer.
 pub const FIRST_QUERY: &str = "first query";
 
@@ -181,7 +178,7 @@ async fn bring_up(
     evidence: &mut Evidence,
     interrupt: &Interrupt,
 ) -> Result<(Bundle, Vec<Deployment>, Running), RunError> {
-    let definitions = plan.chaincode.definitions(CHAINCODE);
+    let definitions = plan.chaincode.definitions();
     // A server has the name of its definition.
     let servers: Vec<_> = definitions.iter().map(|one| (one.name.as_str(), &plan.server.source)).collect();
     let place = timeline.step("place the nodes", runtime.place(&plan.topology, &servers));
@@ -232,11 +229,6 @@ struct Deployment {
     server: ChaincodeSpec,
 }
 
-/// The name of each chaincode server, which is that of its definition.
-pub(crate) fn server_names(plan: &NetworkPlan) -> Vec<String> {
-    plan.chaincode.definitions(CHAINCODE).into_iter().map(|definition| definition.name).collect()
-}
-
 /// Everything that is known before anything runs: the network's files, the packages, the servers.
 fn prepare(plan: &NetworkPlan, runtime: &Runtime, placed: &Placed) -> Result<(Bundle, Vec<Deployment>), RunError> {
     let seed = runtime.seed();
@@ -245,7 +237,7 @@ fn prepare(plan: &NetworkPlan, runtime: &Runtime, placed: &Placed) -> Result<(Bu
     let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
     let options = RenderOptions { couchdb, seed, ..RenderOptions::new(runtime.release(), validity) };
     let mut bundle = render(&plan.topology, &placed.placement, &options)?;
-    let definitions = plan.chaincode.definitions(CHAINCODE);
+    let definitions = plan.chaincode.definitions();
     let deployments = definitions.into_iter().map(|definition| {
         let name = &definition.name;
         let place = placed.chaincodes.get(name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
@@ -304,7 +296,7 @@ fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) 
     };
     Ok(Target {
         channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
-        chaincode: plan.chaincode.name.as_ref().map_or(CHAINCODE, |name| &name.0).to_owned(),
+        chaincode: plan.chaincode.name().to_owned(),
         couchdb: !plan.couchdb.is_empty(),
         can_restart: plan.server.source.is_ours(),
         timeout: plan.timeout,

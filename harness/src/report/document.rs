@@ -9,7 +9,6 @@ use crate::evidence::Evidence;
 use crate::explain::{Finding, find};
 use crate::journal::{CASE_LIMIT, Message, Party, by_case, time_of};
 use crate::network::error::RunError;
-use crate::network::nodes::server_names;
 use crate::plan::Plan;
 use crate::run::{Finished, Report};
 use crate::runtime::Runtime;
@@ -187,7 +186,7 @@ impl Document {
             topology: plan.network.topology_name.clone(),
             organizations: organizations(plan),
             channels: channels(plan),
-            chaincodes: server_names(&plan.network),
+            chaincodes: plan.network.server_names(),
             couchdb: !plan.network.couchdb.is_empty(),
             chaincode_tls: plan.network.tls.to_string(),
             first_query: result.as_ref().ok().map(|finished| milliseconds(finished.to_first_query)),

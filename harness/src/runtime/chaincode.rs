@@ -1,7 +1,6 @@
 //! Chaincode servers: what is asked for, where they are, and a handle to stop and start them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use fabric_network::bundle::File;
 
 use super::elsewhere::Elsewhere;
 use super::{Death, RuntimeError, RuntimeOptions, docker, kubernetes, log, loopback};
-use crate::server::Address;
+use crate::server::ServerSource;
 
 /// How long a static program may take to listen. Everything is started at once, so on two cores the
 /// last of many waits for all others.
@@ -34,53 +33,6 @@ impl ChaincodePlacement {
     pub(super) fn found_at(&self) -> Option<SocketAddr> {
         let found: Vec<SocketAddr> = self.dial.as_ref()?.to_socket_addrs().ok()?.collect();
         found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
-    }
-}
-
-/// What a chaincode server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServerSource {
-    /// A program of this machine. Static, so that it also runs in a container, where the nodes do.
-    Program(PathBuf),
-    /// A program of this machine, which runs on it in this directory, wherever the nodes run.
-    Command {
-        /// The program.
-        program: PathBuf,
-        /// Its working directory.
-        directory: PathBuf,
-    },
-    /// An image of the Docker engine or of the cluster, with the entry point that it has. Not without
-    /// containers.
-    Image(String),
-    /// A server that somebody else starts: nothing is started, and nothing ended.
-    Address {
-        /// Where it is found from this machine.
-        address: Address,
-        /// Where its files are put. Default: in the run's directory.
-        directory: Option<PathBuf>,
-    },
-}
-
-impl ServerSource {
-    /// Whether it is started and ended here.
-    pub fn is_ours(&self) -> bool {
-        !matches!(self, Self::Address { .. })
-    }
-}
-
-impl Default for ServerSource {
-    fn default() -> Self {
-        Self::Program(PathBuf::new())
-    }
-}
-
-impl fmt::Display for ServerSource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Program(program) | Self::Command { program, .. } => program.display().fmt(formatter),
-            Self::Image(image) => write!(formatter, "the image {image}"),
-            Self::Address { address, .. } => write!(formatter, "started by its user, at {address}"),
-        }
     }
 }
 

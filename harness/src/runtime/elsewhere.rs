@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::chaincode::{ChaincodePlacement, ChaincodeSpec, ServerSource};
+use super::chaincode::{ChaincodePlacement, ChaincodeSpec};
 use super::ready::wait_error;
 use super::{RuntimeError, files};
+use crate::server::ServerSource;
 use crate::wait::{Poll, until};
 
 /// The file of the variables, a line each.

@@ -34,7 +34,7 @@ use fabric_network::placement::Placement;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 
-pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+pub use chaincode::{ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 pub use death::{Cause, Death};
 pub use elsewhere::VARIABLES_FILE;
 pub(crate) use error::REACHED;
@@ -43,8 +43,10 @@ pub(crate) use log::last_lines;
 pub use options::{ReadinessCheck, RuntimeOptions};
 
 use crate::cleanup::{Custody, Leftover, Swept};
+use crate::client::Endpoint;
 use crate::console::error_text;
 use crate::journal::{self, Journal};
+use crate::server::ServerSource;
 use crate::tap::{self, Tap};
 use docker::DockerRuntime;
 use embedded::EmbeddedRuntime;
@@ -56,17 +58,6 @@ const SWEEP_BOUND: Duration = Duration::from_secs(1);
 
 /// Between SIGTERM and SIGKILL of a node that goes on afterwards: its data must survive.
 const RESTART_GRACE: Duration = Duration::from_secs(10);
-
-/// Where a client finds one of a node's services.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `https://HOST:PORT`.
-    pub uri: String,
-    /// The name that its certificate is verified against.
-    pub server_name: String,
-    /// The root certificate of its TLS certificate.
-    pub tls_ca_pem: String,
-}
 
 /// A node that answers.
 #[derive(Debug, Clone)]

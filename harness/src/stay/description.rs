@@ -164,7 +164,7 @@ then:             status, logs -f, restart chaincode, down"
 
 impl Node {
     fn new(node: &crate::runtime::RunningNode) -> Self {
-        let plain = |endpoint: &crate::runtime::Endpoint| endpoint.uri.trim_start_matches("https://").to_owned();
+        let plain = |endpoint: &crate::client::Endpoint| endpoint.uri.trim_start_matches("https://").to_owned();
         let kind = match node.kind {
             NodeKind::Peer => "peer",
             NodeKind::Orderer => "orderer",
@@ -180,7 +180,7 @@ impl Node {
 }
 
 fn chaincodes(plan: &NetworkPlan, network: &Network) -> Vec<Chaincode> {
-    let definitions = plan.chaincode.definitions(crate::network::nodes::CHAINCODE);
+    let definitions = plan.chaincode.definitions();
     let packages = network.nodes().packages();
     let chaincodes = definitions.into_iter().zip(packages).map(|(definition, package)| {
         let connection: serde_json::Value = serde_json::from_str(&package.connection).unwrap_or_default();

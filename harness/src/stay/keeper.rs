@@ -26,9 +26,9 @@ use crate::console::{self, ExitCode, could_not_run, error_text, say};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
+use crate::network::choice::chosen;
 use crate::network::error::RunError;
 use crate::plan::NetworkPlan;
-use crate::program::chosen;
 use crate::runtime::Runtime;
 
 /// What is said to who waits when the network is up.

@@ -15,7 +15,8 @@ use super::description::Description;
 use crate::client::readiness::answers;
 use crate::console::error_text;
 use crate::network::Network;
-use crate::runtime::{Death, RunningNode, ServerSource};
+use crate::runtime::{Death, RunningNode};
+use crate::server::ServerSource;
 
 /// What stands for every chaincode server.
 const EVERY_SERVER: &str = "chaincode";

@@ -20,7 +20,8 @@ use fabric_harness::console::timeline::Timeline;
 use fabric_harness::couchdb::Databases;
 use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions, ServerSource};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::server::ServerSource;
 use fabric_network::couchdb::CouchDb;
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderOptions, render};
@@ -186,8 +187,9 @@ async fn needs_couchdb_the_indexes_of_a_package_are_made_and_used() {
 const COLLECTION: &str = "assets";
 
 fn with_collection() -> Definition {
-    let section = format!("[[collections]]\nname = '{COLLECTION}'\npolicy = \"OR('Org1MSP.member')\"\n");
-    toml::from_str::<ChaincodeSection>(&section).unwrap().definitions("basic").remove(0)
+    let section =
+        format!("name = 'basic'\n[[collections]]\nname = '{COLLECTION}'\npolicy = \"OR('Org1MSP.member')\"\n");
+    toml::from_str::<ChaincodeSection>(&section).unwrap().definitions().remove(0)
 }
 
 fn with_indexes(place: &ChaincodePlacement) -> (Package, ChaincodeSpec) {

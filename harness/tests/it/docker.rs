@@ -12,7 +12,8 @@ use fabric_harness::cleanup::Custody;
 use fabric_harness::cleanup::containers::{Engine, RUN_LABEL};
 use fabric_harness::cleanup::{Reaper, sweep};
 use fabric_harness::runtime::docker::DockerRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions, ServerSource};
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::server::ServerSource;
 use fabric_network::bundle::File;
 use fabric_network::topology::Topology;
 

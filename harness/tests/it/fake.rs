@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{Placed, Runtime, RuntimeOptions, ServerSource};
+use fabric_harness::runtime::{Placed, Runtime, RuntimeOptions};
+use fabric_harness::server::ServerSource;
 use fabric_network::bundle::Bundle;
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderOptions, render};

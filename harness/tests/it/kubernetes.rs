@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use fabric_harness::cleanup::cluster::Cluster;
 use fabric_harness::cleanup::sweep;
 use fabric_harness::runtime::kubernetes::{KubernetesOptions, KubernetesRuntime};
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions, ServerSource};
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::server::ServerSource;
 use fabric_network::topology::Topology;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{

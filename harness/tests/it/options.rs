@@ -12,7 +12,7 @@ fn harness(arguments: &[&str]) -> (Option<i32>, String) {
 
 /// Every command that is told of.
 fn commands() -> Vec<String> {
-    let command = <fabric_harness::options::Cli as clap::CommandFactory>::command();
+    let command = <fabric_harness::program::cli::Cli as clap::CommandFactory>::command();
     command.get_subcommands().filter(|it| !it.is_hide_set()).map(|it| it.get_name().to_owned()).collect()
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use fabric_harness::cleanup::sweep;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeError, RuntimeOptions, ServerSource, Unavailable};
+use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeError, RuntimeOptions, Unavailable};
+use fabric_harness::server::ServerSource;
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::Topology;
 

@@ -17,7 +17,8 @@ use fabric_harness::runtime::docker::DockerRuntime;
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
 use fabric_harness::runtime::kubernetes::KubernetesRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions, ServerSource};
+use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions};
+use fabric_harness::server::ServerSource;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 

@@ -11,8 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric_harness::client::Endpoint;
 use fabric_harness::client::{ClientError, Invocation, Node, PeerClient, Signer};
-use fabric_harness::runtime::Endpoint;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

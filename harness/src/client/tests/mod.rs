@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tonic::transport::{Identity, ServerTlsConfig};
 
 use super::signer::Signer;
-use crate::runtime::Endpoint;
+use crate::client::Endpoint;
 
 pub(super) const SERVER_NAME: &str = "peer0.org1.example.com";
 

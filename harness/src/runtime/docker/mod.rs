@@ -25,7 +25,7 @@ use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::loopback::{self, Ports as FreePorts, Surroundings};
 use super::ready::ready;
 use super::{
@@ -34,6 +34,7 @@ use super::{
 };
 use crate::cleanup::containers::Engine;
 use crate::cleanup::{Custody, sweep};
+use crate::server::ServerSource;
 use crate::wait::TimedOut;
 use container::{Container, Image, Request};
 use images::Reach;

@@ -9,7 +9,8 @@ use fabric_network::placement::{NodePlacement, Ports};
 use fabric_network::topology::Topology;
 
 use super::images::{self, Machine};
-use super::{ChaincodePlacement, DockerRuntime, EVERYWHERE, FreePorts, HERE, LOOPBACK, RuntimeError, ServerSource};
+use super::{ChaincodePlacement, DockerRuntime, EVERYWHERE, FreePorts, HERE, LOOPBACK, RuntimeError};
+use crate::server::ServerSource;
 
 /// A node's ports follow from its number among the nodes of its kind: the first of each has those
 /// that Fabric's documentation uses, the others this much more each.

@@ -19,11 +19,12 @@ use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::loopback::{self, Ports, Surroundings, reached};
 use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
 use crate::cleanup::Custody;
 use crate::journal::{Journal, Message};
+use crate::server::ServerSource;
 use record::Record;
 
 /// What a pass on this runtime does not prove.

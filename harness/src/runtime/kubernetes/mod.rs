@@ -28,7 +28,7 @@ use fabric_network::topology::Topology;
 use futures::future::join_all;
 use kube::{Api, Client, ResourceExt as _};
 
-use super::chaincode::{self, ChaincodePlacement, RunningChaincode, ServerSource};
+use super::chaincode::{self, ChaincodePlacement, RunningChaincode};
 use super::docker::{ORDERER, PEER};
 use super::ready::ready;
 use super::{
@@ -37,6 +37,7 @@ use super::{
 };
 use crate::cleanup::cluster::Cluster;
 use crate::cleanup::{Custody, sweep};
+use crate::server::ServerSource;
 use forward::Forward;
 use member::Member;
 use places::place_chaincode;

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use fabric_network::render::operator::kubernetes::objects::CHAINCODE_DIRECTORY;
 
-use crate::runtime::chaincode::{ChaincodePlacement, ServerSource};
+use crate::runtime::chaincode::ChaincodePlacement;
 use crate::runtime::error::RuntimeError;
+use crate::server::ServerSource;
 
 /// Where each chaincode server listens, in a pod of its own.
 pub(super) const CHAINCODE_PORT: u16 = 9999;

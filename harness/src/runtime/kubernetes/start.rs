@@ -25,10 +25,11 @@ use super::upload::Archive;
 use super::watch::Watched;
 use super::{KubernetesRuntime, Network, logs};
 use crate::cleanup::Custody;
-use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use crate::runtime::elsewhere::Elsewhere;
 use crate::runtime::ready::ready;
 use crate::runtime::{RunningNode, RuntimeError, RuntimeOptions, StartError, running_node};
+use crate::server::ServerSource;
 
 /// A namespace, ready for the nodes.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
 use fabric_network::topology::Topology;
 
 use super::{
-    ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, ServerSource, Taps,
-    running_node,
+    ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Taps, running_node,
 };
 use crate::cleanup::{Custody, sweep};
 use crate::server::Address;
+use crate::server::ServerSource;
 use crate::tap;
 
 pub(super) use child::{Child, Program};

@@ -10,10 +10,11 @@ use super::child::{self, Child, Program};
 use super::{HOST, Ports};
 use crate::cleanup::Custody;
 use crate::cleanup::processes::{SERVER_VARIABLE, end_server};
-use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use crate::runtime::elsewhere::Elsewhere;
 use crate::runtime::ready::wait_error;
 use crate::runtime::{RuntimeError, RuntimeOptions, files, log};
+use crate::server::ServerSource;
 use crate::wait::{Poll, until_with_log};
 
 /// A chaincode server as a process.

@@ -13,7 +13,7 @@ use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode, ServerSource};
+use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::loopback::{self, Child, Ports, Program, Surroundings, reached};
 use super::ready::ready;
 use super::{
@@ -21,6 +21,7 @@ use super::{
     log, no_such_node,
 };
 use crate::cleanup::Custody;
+use crate::server::ServerSource;
 use binaries::Binaries;
 
 pub(crate) use binaries::version_of;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, ServerSource};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec};
+use fabric_harness::server::ServerSource;
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::release::Release;
 use fabric_primitives::program::{directories, find};

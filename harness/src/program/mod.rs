@@ -1,22 +1,25 @@
 //! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
 
-use crate::cleanup::{Reaper, reaper};
+pub mod cli;
+
+use cli::{Cli, Command};
+
+use crate::cleanup::reaper;
 use crate::console::progress::Live;
 use crate::console::timeline::{Step, Timeline, table};
 use crate::console::{self, ExitCode, Paint, could_not_run, error_text, say};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
-use crate::network::choice::{Choice, choose, describe};
+use crate::network::choice::chosen;
 use crate::network::error::RunError;
-use crate::options::{Cli, Command, E2eOptions, Keep};
-use crate::plan::{NetworkPlan, Plan};
+use crate::options::{E2eOptions, Keep};
+use crate::plan::Plan;
 use crate::report::document::Document;
 use crate::report::{html, junit, text};
 use crate::run::{Finished, run};
 use crate::runtime::Runtime;
 use crate::stay;
 use clap::CommandFactory as _;
-use std::ffi::OsStr;
 use std::time::Duration;
 
 /// Does what the command line says, to its exit code.
@@ -103,38 +106,6 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
         say(format_args!("\n{}", table(&runs, &to_first_query).trim_end()));
     }
     worst
-}
-
-/// The runtime of the plan, whose reaper is this program with these arguments. Which it is, and what it
-/// does not cover, is said.
-pub(crate) async fn chosen(
-    plan: &NetworkPlan,
-    quiet: bool,
-    interrupt: &Interrupt,
-    reap: &[&OsStr],
-) -> Result<Runtime, String> {
-    let reaper = Reaper::this_program(reap).map_err(|error| format!("this program can't be found: {error}"))?;
-    let Choice { runtime, passed_over } = tokio::select! {
-        choice = choose(plan, reaper) => choice?,
-        signal = interrupt.came() => return Err(format!("ended by {signal}")),
-    };
-    if quiet {
-        return Ok(runtime);
-    }
-    for (name, reason) in passed_over {
-        say(format_args!("runtime {name} passed over: {reason}"));
-    }
-    say(format_args!(
-        "runtime {}, {}, topology {}, chaincode TLS {}",
-        runtime.name(),
-        describe(&runtime),
-        plan.topology_name,
-        plan.tls
-    ));
-    if let Some(not_covered) = runtime.not_covered() {
-        say(format_args!("not covered: {not_covered}"));
-    }
-    Ok(runtime)
 }
 
 /// One run, told about, its evidence kept as the plan says.
