@@ -36,11 +36,11 @@ pub mod network;
 
 // The commands.
 pub mod bundle;
+pub mod daemon;
 pub mod doctor;
 pub mod packaging;
 mod probe;
 pub mod run;
-pub mod stay;
 
 pub mod report;
 

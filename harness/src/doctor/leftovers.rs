@@ -6,7 +6,7 @@ use super::Finding;
 use crate::cleanup::containers::{self, Engine};
 use crate::cleanup::{dead_runs, sweep};
 use crate::console::error_text;
-use crate::stay::{is_dead, remove_dead};
+use crate::daemon::{is_dead, remove_dead};
 
 pub(super) async fn look(runs: PathBuf, state: PathBuf, clean: bool) -> Vec<Finding> {
     let engine = Engine::from_environment();

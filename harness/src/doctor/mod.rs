@@ -17,10 +17,10 @@ use std::time::Duration;
 use futures::future::{BoxFuture, join_all};
 
 use crate::console::{ExitCode, could_not_run, say};
+use crate::daemon::options::StateOptions;
 use crate::network::choice::DEFAULT_FABRIC;
 use crate::options::FabricOptions;
 use crate::plan::{builder_on_this_machine, resolve_fabric};
-use crate::stay::options::StateOptions;
 
 /// How long one check may take: an engine asks a registry, a cold disk reads programs.
 const BOUND: Duration = Duration::from_secs(20);

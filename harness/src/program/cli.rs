@@ -1,11 +1,11 @@
 //! The command line: every command, with its options.
 
 use crate::bundle::{BundleOptions, DeployOptions, InstallOptions, ReadyOptions};
+use crate::daemon::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions, UpOptions};
 use crate::doctor::DoctorOptions;
 use crate::explain::ExplainOptions;
 use crate::options::{E2eOptions, FabricOptions};
 use crate::packaging::{InspectOptions, PackageOptions};
-use crate::stay::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions, UpOptions};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -48,9 +48,9 @@ pub enum Command {
     /// Start a network with a chaincode on it, and leave it running.
     #[command(after_help = "Exit codes: 0, it is up; 2, it can't be.")]
     Up(Box<UpOptions>),
-    /// Keep a network, for `up`.
+    /// Run the daemon of a persistent network, for `up`.
     #[command(hide = true)]
-    Keep(Box<UpOptions>),
+    Daemon(Box<UpOptions>),
     /// End the network that `up` started, and remove all of it.
     #[command(
         after_help = "Exit codes: 0, none is up any more; 1, something of it is left behind; 2, it does not end."

@@ -8,6 +8,7 @@ use crate::cleanup::reaper;
 use crate::console::progress::Live;
 use crate::console::timeline::{Step, Timeline, table};
 use crate::console::{self, ExitCode, Paint, could_not_run, error_text, say};
+use crate::daemon;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::choice::chosen;
@@ -18,7 +19,6 @@ use crate::report::document::Document;
 use crate::report::{html, junit, text};
 use crate::run::{Finished, run};
 use crate::runtime::Runtime;
-use crate::stay;
 use clap::CommandFactory as _;
 use std::time::Duration;
 
@@ -35,14 +35,14 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Deploy(options) => crate::bundle::deploy(&options).await,
         Command::Ready(options) => crate::bundle::ready(&options).await,
         Command::Install(options) => crate::bundle::install(&options),
-        Command::Up(options) => stay::up(&options).await,
-        Command::Keep(options) => Box::pin(stay::keep(&options)).await,
-        Command::Down(options) => stay::down(&options).await,
-        Command::Status(options) => stay::status(&options).await,
-        Command::Logs(options) => stay::logs(&options).await,
-        Command::Restart(options) => stay::restart(&options).await,
-        Command::Snapshot(options) => stay::snapshot(&options).await,
-        Command::Restore(options) => stay::restore(&options).await,
+        Command::Up(options) => daemon::up(&options).await,
+        Command::Daemon(options) => Box::pin(daemon::run(&options)).await,
+        Command::Down(options) => daemon::down(&options).await,
+        Command::Status(options) => daemon::status(&options).await,
+        Command::Logs(options) => daemon::logs(&options).await,
+        Command::Restart(options) => daemon::restart(&options).await,
+        Command::Snapshot(options) => daemon::snapshot(&options).await,
+        Command::Restore(options) => daemon::restore(&options).await,
         Command::Doctor(options) => crate::doctor::doctor(&options).await,
         Command::Package(options) => crate::packaging::package(&options),
         Command::Inspect(options) => crate::packaging::inspect(&options),
@@ -55,7 +55,7 @@ pub async fn program(cli: Cli) -> ExitCode {
         // The reaper blocks, and needs none of what runs here.
         Command::Reap { directory, state } => {
             // What can't be removed now is taken over by the next network there.
-            let then = move || drop(state.map(|state| stay::remove_dead(&state)));
+            let then = move || drop(state.map(|state| daemon::remove_dead(&state)));
             if reaper::main(&directory, then) == std::process::ExitCode::SUCCESS {
                 ExitCode::Passed
             } else {

@@ -58,7 +58,7 @@ fn leftovers_of_a_dead_run_are_told_and_removed_when_asked() {
     fs::write(run.join("lock"), "").unwrap();
     let state = fake.runs().join("network");
     fs::DirBuilder::new().mode(0o700).create(&state).unwrap();
-    for name in ["lock", "keeper.json", "peer.env"] {
+    for name in ["lock", "daemon.json", "peer.env"] {
         fs::write(state.join(name), "").unwrap();
     }
     let (code, text) = doctor(&fake.runs(), &[]);

@@ -26,9 +26,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::daemon::{Daemon, send};
 use crate::e2e::E2e;
 use crate::fake::{marked, place, soon};
-use crate::stay::{Stay, send};
 
 const PEER: &str = "peer0.org1.example.com";
 
@@ -246,28 +246,28 @@ async fn needs_kubernetes_a_quota_and_a_want_of_room_are_told_before_the_time_is
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
-async fn needs_kubernetes_a_network_stays_and_is_gone_with_its_keeper() {
+async fn needs_kubernetes_a_network_stays_and_is_gone_with_its_daemon() {
     for killed in [false, true] {
-        let stay = Stay::new();
-        stay.is_up(&["--runtime", "kubernetes", "--kube-context", &context()]);
-        let runs = stay.path("runs");
-        let client = stay.client().await;
-        stay.create(&client, "a1").await;
-        stay.done(&["restart", "chaincode"]);
-        stay.done(&["restart", PEER]);
-        assert!(stay.done(&["status"]).contains(&format!("{PEER}  answers")));
+        let daemon = Daemon::new();
+        daemon.is_up(&["--runtime", "kubernetes", "--kube-context", &context()]);
+        let runs = daemon.path("runs");
+        let client = daemon.client().await;
+        daemon.create(&client, "a1").await;
+        daemon.done(&["restart", "chaincode"]);
+        daemon.done(&["restart", PEER]);
+        assert!(daemon.done(&["status"]).contains(&format!("{PEER}  answers")));
         // As Fabric's `peer` tool does it, which takes no other name than the one it dials.
-        let by_address = stay.client_of("127.0.0.1").await;
-        assert!(stay.exists(&by_address, "a1").await, "the ledger stays");
-        assert!(stay.done(&["logs", "chaincode"]).contains("listening on "));
+        let by_address = daemon.client_of("127.0.0.1").await;
+        assert!(daemon.exists(&by_address, "a1").await, "the ledger stays");
+        assert!(daemon.done(&["logs", "chaincode"]).contains("listening on "));
         assert_eq!(below(&runs).await.len(), 1);
         if killed {
-            send(stay.keeper(), Signal::KILL);
+            send(daemon.process(), Signal::KILL);
         } else {
-            stay.done(&["down"]);
+            daemon.done(&["down"]);
         }
         assert_nothing_left(&runs).await;
-        stay.assert_nothing_left();
+        daemon.assert_nothing_left();
     }
 }
 

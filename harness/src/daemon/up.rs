@@ -1,4 +1,4 @@
-//! `up`: starts the keeper, lets it write to our own output until the network is up, and says how to go
+//! `up`: starts the daemon, lets it write to our own output until the network is up, and says how to go
 //! on.
 
 use std::io::{self, Read as _};
@@ -12,16 +12,16 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 
 use super::description::Description;
-use super::keeper::{DESCRIPTION, UP};
 use super::options::UpOptions;
+use super::process::{DESCRIPTION, UP};
 use crate::console::{ExitCode, could_not_run, say};
 use crate::interrupt::Interrupt;
 
-/// How long the keeper may take to end everything after a signal.
+/// How long the daemon may take to end everything after a signal.
 const END_BOUND: Duration = Duration::from_mins(2);
 
-/// The subcommand that the keeper runs.
-pub(crate) const KEEP: &str = "keep";
+/// The subcommand that the daemon runs.
+pub(super) const DAEMON: &str = "daemon";
 
 /// Brings a network up that stays.
 pub async fn up(options: &UpOptions) -> ExitCode {
@@ -53,7 +53,7 @@ pub async fn up(options: &UpOptions) -> ExitCode {
     }
 }
 
-/// This program as the keeper, with our own options, and the socket by which it tells that it is up.
+/// This program as the daemon, with our own options, and the socket by which it tells that it is up.
 fn start() -> io::Result<(Child, tokio::net::UnixStream)> {
     let (ours, its) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -63,7 +63,7 @@ fn start() -> io::Result<(Child, tokio::net::UnixStream)> {
     let arguments = std::env::args_os().skip(1).map(|argument| {
         if !is_given && argument == "up" {
             is_given = true;
-            return KEEP.into();
+            return DAEMON.into();
         }
         argument
     });

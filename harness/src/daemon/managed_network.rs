@@ -32,7 +32,7 @@ const MOST_SNAPSHOTS: usize = 1000;
 
 /// The network, and what it is asked.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct ManagedNetwork {
     pub(super) network: Network,
     pub(super) description: Description,
     /// How often each had ended by itself when it was last restarted.
@@ -42,7 +42,7 @@ pub(super) struct Kept {
     changing: tokio::sync::Mutex<()>,
 }
 
-impl Kept {
+impl ManagedNetwork {
     pub(super) fn new(network: Network, description: Description) -> Self {
         Self {
             network,

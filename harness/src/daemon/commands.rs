@@ -8,14 +8,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Answer, Answers, Request, Status, ask};
-use super::directory::{ended, keeper, lives, remove_dead};
+use super::directory::{daemon_of, ended, lives, remove_dead};
 use super::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions};
 use crate::console::{ExitCode, could_not_run, say};
 
-/// How long the keeper may take to answer: a restart waits for a node, which may take a minute.
+/// How long the daemon may take to answer: a restart waits for a node, which may take a minute.
 const ANSWER_BOUND: Duration = Duration::from_mins(5);
 
-/// How long the keeper may take to end everything.
+/// How long the daemon may take to end everything.
 const END_BOUND: Duration = Duration::from_mins(1);
 
 /// After SIGKILL.
@@ -60,8 +60,8 @@ async fn asked_to_end(state: &Path) -> io::Result<Vec<String>> {
 }
 
 fn signal(state: &Path, signal: Signal) {
-    let keeper = keeper(state).filter(|keeper| !keeper.is_known_dead());
-    let number = keeper.and_then(|keeper| i32::try_from(keeper.process).ok()).and_then(Pid::from_raw);
+    let daemon = daemon_of(state).filter(|daemon| !daemon.is_known_dead());
+    let number = daemon.and_then(|daemon| i32::try_from(daemon.process).ok()).and_then(Pid::from_raw);
     if let Some(number) = number {
         // Fails only when it has ended.
         let _ = kill_process(number, signal);
@@ -109,7 +109,7 @@ fn told(status: &Status) -> String {
         _ => format!("{} h", age / 3600),
     };
     let mut text = format!(
-        "up since {} ({age}): {}, {}, topology {}, kept by process {}\n{}",
+        "up since {} ({age}): {}, {}, topology {}, owned by process {}\n{}",
         network.since,
         network.runtime,
         network.fabric,

@@ -1,6 +1,6 @@
 //! The state directory of a network that stays: whose it is, whether that one lives, and its removal.
 //!
-//! The kernel's lock on a file in it tells whether the network's keeper lives, as it does for a run's
+//! The kernel's lock on a file in it tells whether the network's daemon lives, as it does for a run's
 //! own directory. What else is in it is not known here.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -13,10 +13,10 @@ use crate::cleanup::Owner;
 use crate::wait::{Poll, until};
 
 const LOCK: &str = "lock";
-const KEEPER: &str = "keeper.json";
+const DAEMON: &str = "daemon.json";
 
 /// What is in a state directory before anything else is.
-const OWN: [&str; 2] = [LOCK, KEEPER];
+const OWN: [&str; 2] = [LOCK, DAEMON];
 
 /// How often a directory that vanishes under our hands is made again.
 const ATTEMPTS: usize = 10;
@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 10;
 /// Why a state directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
-    /// Its keeper lives.
+    /// Its daemon lives.
     #[error(
         "--state {}: a network is up there already; end it by `down`, or give another directory by --state",
         path.display()
@@ -42,7 +42,7 @@ pub(super) enum StateError {
     },
 }
 
-/// The state directory of a network whose keeper this process is. Dropping it frees it and removes
+/// The state directory of a network whose daemon this process is. Dropping it frees it and removes
 /// nothing.
 #[derive(Debug)]
 pub(super) struct StateDirectory {
@@ -77,7 +77,7 @@ impl StateDirectory {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
             empty(&path).map_err(failed)?;
             let owner = serde_json::to_vec(&Owner::this()).map_err(io::Error::other);
-            owner.and_then(|owner| fs::write(path.join(KEEPER), owner)).map_err(failed)?;
+            owner.and_then(|owner| fs::write(path.join(DAEMON), owner)).map_err(failed)?;
             // As the system writes it: others compare, and shells quote.
             let path = path.canonicalize().map_err(failed)?;
             return Ok(Self { path, _lock: lock });
@@ -95,17 +95,17 @@ impl StateDirectory {
     }
 }
 
-/// Whether a keeper lives, and has this directory.
+/// Whether a daemon lives, and has this directory.
 pub(super) fn lives(path: &Path) -> bool {
     File::open(path.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err())
 }
 
-/// The keeper, if it wrote down who it is.
-pub(super) fn keeper(path: &Path) -> Option<Owner> {
-    serde_json::from_slice(&fs::read(path.join(KEEPER)).ok()?).ok()
+/// The daemon, if it wrote down who it is.
+pub(super) fn daemon_of(path: &Path) -> Option<Owner> {
+    serde_json::from_slice(&fs::read(path.join(DAEMON)).ok()?).ok()
 }
 
-/// Waits until the keeper has ended.
+/// Waits until the daemon has ended.
 pub(super) async fn ended(path: &Path, bound: Duration) -> bool {
     let ask = || async {
         let answer = if lives(path) { Poll::NotYet("it runs".to_owned()) } else { Poll::Ready(()) };
@@ -114,13 +114,13 @@ pub(super) async fn ended(path: &Path, bound: Duration) -> bool {
     until("the network has ended", bound, ask).await.is_ok()
 }
 
-/// Whether this is the state of a network whose keeper has ended.
+/// Whether this is the state of a network whose daemon has ended.
 pub(crate) fn is_dead(path: &Path) -> bool {
     path.join(LOCK).is_file() && is_ours(path).unwrap_or_default() && !lives(path)
 }
 
-/// Removes the state of a network whose keeper has ended; whether there was any. It is spared when a
-/// keeper lives, or it is not a state directory.
+/// Removes the state of a network whose daemon has ended; whether there was any. It is spared when a
+/// daemon lives, or it is not a state directory.
 pub(crate) fn remove_dead(path: &Path) -> io::Result<bool> {
     let lock = match File::open(path.join(LOCK)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -181,7 +181,7 @@ mod tests {
         let path = scratch.path().join("a/network");
         let state = StateDirectory::claim(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
-        assert!(lives(&path) && !keeper(&path).unwrap().is_known_dead());
+        assert!(lives(&path) && !daemon_of(&path).unwrap().is_known_dead());
         assert!(matches!(StateDirectory::claim(&path), Err(StateError::InUse { .. })));
         assert!(!remove_dead(&path).unwrap(), "it lives");
         fs::create_dir(path.join("sub")).unwrap();

@@ -22,11 +22,11 @@ use crate::fake::{Fake, LIVE, marked, soon};
 const EMBEDDED: &[&str] = &["--runtime", "embedded"];
 
 /// The program with its own place for runs, and a state directory.
-pub(crate) struct Stay {
+pub(crate) struct Daemon {
     scratch: tempfile::TempDir,
 }
 
-impl Stay {
+impl Daemon {
     pub(crate) fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(scratch.path().join("runs")).unwrap();
@@ -135,8 +135,8 @@ impl Stay {
         marked(&self.path("runs")).into_iter().filter(|number| !is_reaper(number)).collect()
     }
 
-    pub(crate) fn keeper(&self) -> u32 {
-        u32::try_from(self.json("keeper.json")["process"].as_u64().unwrap()).unwrap()
+    pub(crate) fn process(&self) -> u32 {
+        u32::try_from(self.json("daemon.json")["process"].as_u64().unwrap()).unwrap()
     }
 
     #[track_caller]
@@ -148,7 +148,7 @@ impl Stay {
     }
 }
 
-impl Drop for Stay {
+impl Drop for Daemon {
     /// A test that failed leaves no network.
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -197,109 +197,109 @@ fn files(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 
 #[tokio::test]
 async fn a_network_stays_until_it_is_told_to_end() {
-    let stay = Stay::new();
-    let told = stay.is_up(EMBEDDED);
+    let daemon = Daemon::new();
+    let told = daemon.is_up(EMBEDDED);
     for expected in ["runtime embedded", "first query", "peer0.org1.example.com", "Org1MSP", "User1@org1", "peer.env"] {
         assert!(told.contains(expected), "no {expected} in:\n{told}");
     }
-    let package = stay.json("network.json")["chaincodes"][0]["package_id"].as_str().unwrap().to_owned();
+    let package = daemon.json("network.json")["chaincodes"][0]["package_id"].as_str().unwrap().to_owned();
     assert!(told.contains(&package), "{told}");
-    let client = stay.client().await;
-    stay.create(&client, "a1").await;
+    let client = daemon.client().await;
+    daemon.create(&client, "a1").await;
 
-    let status = stay.done(&["status"]);
+    let status = daemon.done(&["status"]);
     assert!(status.contains("up since ") && status.contains("peer0.org1.example.com  answers"), "{status}");
-    let status: Value = serde_json::from_str(&stay.done(&["status", "--json"])).unwrap();
+    let status: Value = serde_json::from_str(&daemon.done(&["status", "--json"])).unwrap();
     assert_eq!((&status["up"], &status["members"]["asset-transfer"]["alive"]), (&true.into(), &true.into()));
 
-    let (code, text) = said(&stay.up(EMBEDDED).output().unwrap());
+    let (code, text) = said(&daemon.up(EMBEDDED).output().unwrap());
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("a network is up there already"), "{text}");
-    assert!(stay.exists(&client, "a1").await, "the other one must not touch it");
+    assert!(daemon.exists(&client, "a1").await, "the other one must not touch it");
 
-    assert_eq!(stay.done(&["down"]), "the network is down, and nothing of it is left\n");
-    assert!(!stay.state().exists());
-    stay.assert_nothing_left();
-    assert!(stay.done(&["down"]).starts_with("no network is up in "));
-    let (code, text) = stay.says(&["status"]);
+    assert_eq!(daemon.done(&["down"]), "the network is down, and nothing of it is left\n");
+    assert!(!daemon.state().exists());
+    daemon.assert_nothing_left();
+    assert!(daemon.done(&["down"]).starts_with("no network is up in "));
+    let (code, text) = daemon.says(&["status"]);
     assert_eq!((code, text.contains("no network is up in ")), (Some(2), true), "{text}");
 }
 
 #[tokio::test]
 async fn what_died_is_told_and_restarted_with_the_same_package() {
-    let stay = Stay::new();
-    stay.is_up(EMBEDDED);
-    let client = stay.client().await;
-    stay.create(&client, "a1").await;
-    let package = stay.json("network.json")["chaincodes"][0]["package_id"].as_str().unwrap().to_owned();
-    let before = stay.servers();
+    let daemon = Daemon::new();
+    daemon.is_up(EMBEDDED);
+    let client = daemon.client().await;
+    daemon.create(&client, "a1").await;
+    let package = daemon.json("network.json")["chaincodes"][0]["package_id"].as_str().unwrap().to_owned();
+    let before = daemon.servers();
     assert_eq!(before.len(), 1, "the chaincode server");
     send(before[0], Signal::KILL);
-    soon("its death is told", || stay.says(&["status"]).0 == Some(1));
-    let (_, text) = stay.says(&["status"]);
+    soon("its death is told", || daemon.says(&["status"]).0 == Some(1));
+    let (_, text) = daemon.says(&["status"]);
     assert!(text.contains("! asset-transfer") && text.contains("signal: 9"), "{text}");
 
-    let text = stay.done(&["restart", "chaincode"]);
+    let text = daemon.done(&["restart", "chaincode"]);
     assert!(text.contains(&format!("restarted asset-transfer; the package stays {package}")), "{text}");
-    stay.done(&["status"]);
-    assert_ne!(stay.servers(), before);
-    stay.done(&["restart", "peer0.org1.example.com"]);
-    let client = stay.client().await;
-    assert!(stay.exists(&client, "a1").await, "the ledger stays");
-    let (code, text) = stay.says(&["restart", "peer9"]);
+    daemon.done(&["status"]);
+    assert_ne!(daemon.servers(), before);
+    daemon.done(&["restart", "peer0.org1.example.com"]);
+    let client = daemon.client().await;
+    assert!(daemon.exists(&client, "a1").await, "the ledger stays");
+    let (code, text) = daemon.says(&["restart", "peer9"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("there is no node peer9; there are orderer.example.com, peer0"), "{text}");
-    stay.done(&["down"]);
-    stay.assert_nothing_left();
+    daemon.done(&["down"]);
+    daemon.assert_nothing_left();
 }
 
 #[tokio::test]
 async fn embedded_nodes_go_back_to_a_snapshot() {
-    let stay = Stay::new();
-    stay.is_up(EMBEDDED);
-    let client = stay.client().await;
-    stay.create(&client, "a1").await;
-    let (code, text) = stay.says(&["restore"]);
+    let daemon = Daemon::new();
+    daemon.is_up(EMBEDDED);
+    let client = daemon.client().await;
+    daemon.create(&client, "a1").await;
+    let (code, text) = daemon.says(&["restore"]);
     assert_eq!((code, text.contains("there is no snapshot; make one")), (Some(1), true), "{text}");
-    stay.done(&["snapshot", "one"]);
-    stay.create(&client, "a2").await;
-    assert!(stay.exists(&client, "a2").await);
-    assert_eq!(stay.done(&["restore", "one"]), "restored one\n");
-    assert!(stay.exists(&client, "a1").await && !stay.exists(&client, "a2").await);
-    let (code, text) = stay.says(&["restore", "two"]);
+    daemon.done(&["snapshot", "one"]);
+    daemon.create(&client, "a2").await;
+    assert!(daemon.exists(&client, "a2").await);
+    assert_eq!(daemon.done(&["restore", "one"]), "restored one\n");
+    assert!(daemon.exists(&client, "a1").await && !daemon.exists(&client, "a2").await);
+    let (code, text) = daemon.says(&["restore", "two"]);
     assert_eq!((code, text.contains("there is no snapshot two; there are one")), (Some(1), true), "{text}");
-    stay.done(&["down"]);
+    daemon.done(&["down"]);
 }
 
 #[test]
 fn logs_are_printed_and_followed() {
-    let stay = Stay::new();
-    stay.is_up(EMBEDDED);
-    let all = stay.done(&["logs"]);
+    let daemon = Daemon::new();
+    daemon.is_up(EMBEDDED);
+    let all = daemon.done(&["logs"]);
     for name in ["asset-transfer", "orderer.example.com", "peer0.org1.example.com"] {
         assert!(all.contains(&format!("==> {name}\n")), "{all}");
     }
-    let server = stay.done(&["logs", "chaincode"]);
+    let server = daemon.done(&["logs", "chaincode"]);
     assert!(server.contains("listening on ") && !server.contains("==>"), "{server}");
-    assert_eq!(stay.done(&["logs", "asset-transfer", "-n", "1"]).lines().count(), 1);
-    let (code, text) = stay.says(&["logs", "peer9"]);
+    assert_eq!(daemon.done(&["logs", "asset-transfer", "-n", "1"]).lines().count(), 1);
+    let (code, text) = daemon.says(&["logs", "peer9"]);
     assert_eq!((code, text.contains("there is no log of peer9; there are those of asset-")), (Some(1), true), "{text}");
 
-    let mut following = stay.command(&["logs", "-f", "-n", "1", "chaincode"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut following = daemon.command(&["logs", "-f", "-n", "1", "chaincode"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(following.stdout.take().unwrap()));
     // What there was; from here on it follows.
     lines.next().unwrap().unwrap();
-    stay.done(&["restart", "chaincode"]);
+    daemon.done(&["restart", "chaincode"]);
     assert!(lines.any(|line| line.unwrap().contains("listening on ")), "what came after is followed");
-    stay.done(&["down"]);
+    daemon.done(&["down"]);
     assert!(following.wait().unwrap().success(), "it ends with the network");
 }
 
 #[tokio::test]
 async fn the_files_are_whole_and_keys_are_their_owners_alone() {
-    let stay = Stay::new();
-    stay.is_up(&[EMBEDDED, &["--topology", "duo"]].concat());
-    let state = stay.state();
+    let daemon = Daemon::new();
+    daemon.is_up(&[EMBEDDED, &["--topology", "duo"]].concat());
+    let state = daemon.state();
     assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
     let files = files(&state);
     let mut keys = 0;
@@ -323,13 +323,13 @@ async fn the_files_are_whole_and_keys_are_their_owners_alone() {
         "type": "X.509",
         "version": 1,
     });
-    assert_eq!(stay.json("wallet/User1@org2.example.com.id"), expected);
+    assert_eq!(daemon.json("wallet/User1@org2.example.com.id"), expected);
 
-    let profile = stay.json("connection-Org2.json");
+    let profile = daemon.json("connection-Org2.json");
     assert_eq!(profile["organizations"]["Org2"]["mspid"], "Org2MSP");
     let peers = profile["organizations"]["Org2"]["peers"].as_array().unwrap();
     assert_eq!(peers.len(), 2);
-    let nodes = stay.json("network.json")["nodes"].clone();
+    let nodes = daemon.json("network.json")["nodes"].clone();
     let node = nodes.as_array().unwrap().iter().find(|node| node["name"] == peers[0]).unwrap().clone();
     let peer = &profile["peers"][peers[0].as_str().unwrap()];
     assert_eq!(peer["url"], format!("grpcs://{}", node["address"].as_str().unwrap()));
@@ -339,40 +339,40 @@ async fn the_files_are_whole_and_keys_are_their_owners_alone() {
 
     // Every path of an environment is there, and the server's files are those that it was given.
     for name in ["peer.env", "peer-Org2.env", "gateway.env", "gateway-Org2.env", "chaincode.env"] {
-        for (variable, value) in stay.environment(name) {
+        for (variable, value) in daemon.environment(name) {
             let is_path = value.starts_with('/') && variable != "PATH" && variable != "PWD";
             assert!(!is_path || Path::new(&value).exists(), "{name}: {variable}={value}");
         }
     }
-    assert_eq!(stay.environment("peer-Org2.env")["CORE_PEER_LOCALMSPID"], "Org2MSP");
-    assert_eq!(stay.environment("peer.env")["ENDORSERS"].matches("--peerAddresses").count(), 2);
-    let server = stay.environment("chaincode.env");
+    assert_eq!(daemon.environment("peer-Org2.env")["CORE_PEER_LOCALMSPID"], "Org2MSP");
+    assert_eq!(daemon.environment("peer.env")["ENDORSERS"].matches("--peerAddresses").count(), 2);
+    let server = daemon.environment("chaincode.env");
     assert!(server["CHAINCODE_ID"].starts_with("asset-transfer_1.0:"), "{server:?}");
     assert!(server["CHAINCODE_TLS_KEY"].starts_with(state.to_str().unwrap()), "{server:?}");
-    stay.done(&["down"]);
+    daemon.done(&["down"]);
 }
 
 #[test]
-fn a_signal_or_a_crash_of_the_keeper_leaves_nothing() {
+fn a_signal_or_a_crash_of_the_daemon_leaves_nothing() {
     for signal in [Signal::TERM, Signal::KILL] {
-        let stay = Stay::new();
-        stay.is_up(EMBEDDED);
-        assert_eq!(stay.servers().len(), 1);
-        send(stay.keeper(), signal);
-        stay.assert_nothing_left();
+        let daemon = Daemon::new();
+        daemon.is_up(EMBEDDED);
+        assert_eq!(daemon.servers().len(), 1);
+        send(daemon.process(), signal);
+        daemon.assert_nothing_left();
         // The place is free for the next one.
-        stay.is_up(EMBEDDED);
-        stay.done(&["down"]);
+        daemon.is_up(EMBEDDED);
+        daemon.done(&["down"]);
     }
 }
 
 /// `up` with nodes that run and never answer.
-fn up_for_ever(stay: &Stay, fake: &Fake) -> Child {
-    let mut command = stay.command(&["up", "--runtime", "process"]);
+fn up_for_ever(daemon: &Daemon, fake: &Fake) -> Child {
+    let mut command = daemon.command(&["up", "--runtime", "process"]);
     command.arg("--fabric-bin").arg(fake.fabric()).arg("--builder").arg(fake.builder());
     command.arg("--chaincode").arg(fake.program("chaincode", LIVE));
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    soon("two nodes, a chaincode server and a reaper run", || marked(&stay.path("runs")).len() == 4);
+    soon("two nodes, a chaincode server and a reaper run", || marked(&daemon.path("runs")).len() == 4);
     child
 }
 
@@ -380,43 +380,43 @@ fn up_for_ever(stay: &Stay, fake: &Fake) -> Child {
 fn an_up_that_is_ended_half_way_leaves_nothing() {
     let fake = Fake::new(LIVE, LIVE);
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
-        let stay = Stay::new();
-        let mut up = up_for_ever(&stay, &fake);
-        let (code, text) = stay.says(&["status"]);
+        let daemon = Daemon::new();
+        let mut up = up_for_ever(&daemon, &fake);
+        let (code, text) = daemon.says(&["status"]);
         assert_eq!((code, text.contains("is not up yet")), (Some(2), true), "{text}");
         send(up.id(), signal);
         let code = up.wait().unwrap().code();
         assert_eq!(code, if signal == Signal::KILL { None } else { Some(2) });
-        stay.assert_nothing_left();
+        daemon.assert_nothing_left();
     }
-    let stay = Stay::new();
-    let mut up = up_for_ever(&stay, &fake);
-    stay.done(&["down"]);
+    let daemon = Daemon::new();
+    let mut up = up_for_ever(&daemon, &fake);
+    daemon.done(&["down"]);
     assert_eq!(up.wait().unwrap().code(), Some(2));
-    stay.assert_nothing_left();
+    daemon.assert_nothing_left();
 }
 
 #[test]
 fn an_up_that_can_not_be_says_why_and_leaves_nothing() {
-    let stay = Stay::new();
-    let up = |arguments: &[&str]| said(&stay.command(&[&["up"], arguments].concat()).output().unwrap());
+    let daemon = Daemon::new();
+    let up = |arguments: &[&str]| said(&daemon.command(&[&["up"], arguments].concat()).output().unwrap());
     let builder = std::env::var("CCAAS_BUILDER").expect("CCAAS_BUILDER");
     let programs = ["--runtime", "embedded", "--builder", &builder, "--chaincode", "/bin/false"];
     let (code, text) = up(&programs);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("asset-transfer ended"), "{text}");
-    stay.assert_nothing_left();
+    daemon.assert_nothing_left();
     let (code, text) = up(&["--builder", "no-builder", "--chaincode", "/", "--topology", "trio"]);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("--builder no-builder") && text.contains("--topology trio"), "{text}");
-    assert!(!stay.state().exists());
+    assert!(!daemon.state().exists());
 
-    fs::create_dir_all(stay.state()).unwrap();
-    fs::write(stay.state().join("thesis"), "").unwrap();
+    fs::create_dir_all(daemon.state()).unwrap();
+    fs::write(daemon.state().join("thesis"), "").unwrap();
     let (code, text) = up(&programs);
     assert_eq!((code, text.contains("not empty, and no network's state")), (Some(2), true), "{text}");
-    stay.done(&["down"]);
-    assert!(stay.state().join("thesis").exists());
+    daemon.done(&["down"]);
+    assert!(daemon.state().join("thesis").exists());
 }
 
 /// A free port of the loopback.
@@ -432,64 +432,64 @@ fn by_hand(environment: &BTreeMap<String, String>) -> Child {
 
 #[tokio::test]
 async fn a_server_that_its_user_starts_keeps_its_package_when_it_is_restarted() {
-    let stay = Stay::new();
+    let daemon = Daemon::new();
     let address = format!("127.0.0.1:{}", free_port());
     let builder = std::env::var("CCAAS_BUILDER").expect("CCAAS_BUILDER");
-    let mut command = stay.command(&["up", "--builder", &builder, "--chaincode", &address]);
+    let mut command = daemon.command(&["up", "--builder", &builder, "--chaincode", &address]);
     let mut up = command.args(EMBEDDED).stdout(Stdio::null()).spawn().unwrap();
     // It waits for the server, and has written what the server needs.
     let handed_over = || {
-        let mut written = files(&stay.path("runs")).into_iter().map(|(path, _, _)| path);
+        let mut written = files(&daemon.path("runs")).into_iter().map(|(path, _, _)| path);
         written.find(|path| path.ends_with("chaincode.env"))
     };
     soon("the server's variables are written", || handed_over().is_some());
     let mut server = by_hand(&variables(&handed_over().unwrap()));
     assert!(up.wait().unwrap().success());
-    let client = stay.client().await;
-    stay.create(&client, "a1").await;
-    assert!(stay.done(&["status"]).contains(&format!("yours, listens at {address}")));
-    let (code, text) = stay.says(&["restart", "chaincode"]);
+    let client = daemon.client().await;
+    daemon.create(&client, "a1").await;
+    assert!(daemon.done(&["status"]).contains(&format!("yours, listens at {address}")));
+    let (code, text) = daemon.says(&["restart", "chaincode"]);
     assert_eq!((code, text.contains("the chaincode server is yours")), (Some(1), true), "{text}");
 
     server.kill().unwrap();
     server.wait().unwrap();
-    let (code, text) = stay.says(&["status"]);
+    let (code, text) = daemon.says(&["status"]);
     assert_eq!((code, text.contains("yours, does not listen at ")), (Some(1), true), "{text}");
     // As a debugger starts it: with the file in the state directory.
-    let mut server = by_hand(&stay.environment("chaincode.env"));
-    soon("it is back", || stay.says(&["status"]).0 == Some(0));
+    let mut server = by_hand(&daemon.environment("chaincode.env"));
+    soon("it is back", || daemon.says(&["status"]).0 == Some(0));
     let late = deadline();
-    while !stay.call(&client, "a1").await.is_ok_and(|answer| answer == b"true") {
+    while !daemon.call(&client, "a1").await.is_ok_and(|answer| answer == b"true") {
         assert!(tokio::time::Instant::now() < late, "the peer does not reach the new server");
     }
-    stay.done(&["down"]);
+    daemon.done(&["down"]);
     let lives = server.try_wait().unwrap().is_none();
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(lives, "it is not ours to end");
-    stay.assert_nothing_left();
+    daemon.assert_nothing_left();
 }
 
 /// Fabric's `peer`, with nothing but what `peer.env` sets.
-fn peer(stay: &Stay, line: &str) -> String {
+fn peer(daemon: &Daemon, line: &str) -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     let path = std::env::var("FABRIC_BIN").map_or(path.clone(), |directory| format!("{directory}:{path}"));
-    let script = format!(". {}; exec {line}", stay.state().join("peer.env").display());
+    let script = format!(". {}; exec {line}", daemon.state().join("peer.env").display());
     let output = Command::new("/bin/sh").args(["-c", &script]).env_clear().env("PATH", path).output().unwrap();
     let (code, text) = said(&output);
     assert_eq!(code, Some(0), "{line}: {text}");
     text
 }
 
-fn drive_by_the_peer_tool(stay: &Stay) {
-    let info = peer(stay, "peer channel getinfo -c $CHANNEL_NAME");
+fn drive_by_the_peer_tool(daemon: &Daemon) {
+    let info = peer(daemon, "peer channel getinfo -c $CHANNEL_NAME");
     assert!(info.contains("\"height\":"), "{info}");
     let invoke = "peer chaincode invoke -o $ORDERER_ADDRESS --tls --cafile $ORDERER_CA $ENDORSERS -C $CHANNEL_NAME \
          -n $CHAINCODE_NAME --waitForEvent -c '{\"Args\":[\"CreateAsset\",\"p1\",\"blue\",\"5\",\"Tom\",\"300\"]}'";
-    let invoked = peer(stay, invoke);
+    let invoked = peer(daemon, invoke);
     assert!(invoked.contains("committed with status (VALID)"), "{invoked}");
     let query = "peer chaincode query -C $CHANNEL_NAME -n $CHAINCODE_NAME -c '{\"Args\":[\"ReadAsset\",\"p1\"]}'";
-    let asset = peer(stay, query);
+    let asset = peer(daemon, query);
     assert!(asset.contains("\"Owner\":\"Tom\""), "{asset}");
 }
 
@@ -503,70 +503,70 @@ fn on_processes(arguments: &[&str]) -> Vec<String> {
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 async fn needs_fabric_processes_stay_and_the_peer_tool_drives_them() {
     for topology in ["solo", "duo"] {
-        let stay = Stay::new();
+        let daemon = Daemon::new();
         let arguments = on_processes(&["--topology", topology]);
-        stay.is_up(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        drive_by_the_peer_tool(&stay);
-        let client = stay.client().await;
-        assert!(stay.exists(&client, "p1").await);
-        stay.done(&["restart", "chaincode"]);
-        stay.done(&["restart", "peer0.org1.example.com"]);
-        stay.done(&["status"]);
-        let client = stay.client().await;
-        assert!(stay.exists(&client, "p1").await, "the ledger stays");
-        let (code, text) = stay.says(&["snapshot"]);
+        daemon.is_up(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        drive_by_the_peer_tool(&daemon);
+        let client = daemon.client().await;
+        assert!(daemon.exists(&client, "p1").await);
+        daemon.done(&["restart", "chaincode"]);
+        daemon.done(&["restart", "peer0.org1.example.com"]);
+        daemon.done(&["status"]);
+        let client = daemon.client().await;
+        assert!(daemon.exists(&client, "p1").await, "the ledger stays");
+        let (code, text) = daemon.says(&["snapshot"]);
         assert_eq!((code, text.contains("only embedded nodes can go back in time")), (Some(1), true), "{text}");
-        stay.done(&["down"]);
-        stay.assert_nothing_left();
+        daemon.done(&["down"]);
+        daemon.assert_nothing_left();
     }
 }
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_the_peer_tool_drives_embedded_nodes_that_stay() {
-    let stay = Stay::new();
-    stay.is_up(&[EMBEDDED, &["--topology", "duo"]].concat());
-    drive_by_the_peer_tool(&stay);
-    stay.done(&["down"]);
-    stay.assert_nothing_left();
+    let daemon = Daemon::new();
+    daemon.is_up(&[EMBEDDED, &["--topology", "duo"]].concat());
+    drive_by_the_peer_tool(&daemon);
+    daemon.done(&["down"]);
+    daemon.assert_nothing_left();
 }
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-fn needs_fabric_processes_end_with_a_keeper_that_is_killed() {
-    let stay = Stay::new();
+fn needs_fabric_processes_end_with_a_daemon_that_is_killed() {
+    let daemon = Daemon::new();
     let arguments = on_processes(&[]);
-    stay.is_up(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(stay.servers().len(), 3);
-    send(stay.keeper(), Signal::KILL);
-    stay.assert_nothing_left();
+    daemon.is_up(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(daemon.servers().len(), 3);
+    send(daemon.process(), Signal::KILL);
+    daemon.assert_nothing_left();
 }
 
 /// In a thread, since it starts an asynchronous runtime of its own.
-fn containers(stay: &Stay) -> Vec<String> {
-    let runs = stay.path("runs");
+fn containers(daemon: &Daemon) -> Vec<String> {
+    let runs = daemon.path("runs");
     std::thread::spawn(move || containers_below(&runs)).join().unwrap()
 }
 
 #[tokio::test]
 #[ignore = "needs a Docker engine with Fabric's images"]
-async fn needs_docker_containers_stay_and_are_gone_with_their_keeper() {
+async fn needs_docker_containers_stay_and_are_gone_with_their_daemon() {
     for killed in [false, true] {
-        let stay = Stay::new();
-        stay.is_up(&["--runtime", "docker"]);
-        let client = stay.client().await;
-        stay.create(&client, "a1").await;
-        stay.done(&["restart", "chaincode"]);
-        stay.done(&["status"]);
-        assert!(stay.exists(&client, "a1").await);
-        assert!(stay.done(&["logs", "chaincode"]).contains("listening on "));
-        assert!(!containers(&stay).is_empty());
+        let daemon = Daemon::new();
+        daemon.is_up(&["--runtime", "docker"]);
+        let client = daemon.client().await;
+        daemon.create(&client, "a1").await;
+        daemon.done(&["restart", "chaincode"]);
+        daemon.done(&["status"]);
+        assert!(daemon.exists(&client, "a1").await);
+        assert!(daemon.done(&["logs", "chaincode"]).contains("listening on "));
+        assert!(!containers(&daemon).is_empty());
         if killed {
-            send(stay.keeper(), Signal::KILL);
+            send(daemon.process(), Signal::KILL);
         } else {
-            stay.done(&["down"]);
+            daemon.done(&["down"]);
         }
-        stay.assert_nothing_left();
-        assert_eq!(containers(&stay), Vec::<String>::new());
+        daemon.assert_nothing_left();
+        assert_eq!(containers(&daemon), Vec::<String>::new());
     }
 }

@@ -19,7 +19,7 @@ use super::control::{self, Answer, Request};
 use super::description::Description;
 use super::directory::StateDirectory;
 use super::files;
-use super::kept::Kept;
+use super::managed_network::ManagedNetwork;
 use super::options::UpOptions;
 use crate::console::timeline::Timeline;
 use crate::console::{self, ExitCode, could_not_run, error_text, say};
@@ -37,14 +37,14 @@ pub(super) const UP: &str = "up\n";
 /// The description of the network in its state directory. It is there once the network is up.
 pub(super) const DESCRIPTION: &str = "network.json";
 
-/// Where the keeper's own log goes when nobody waits for it any more.
+/// Where the daemon's own log goes when nobody waits for it any more.
 const LOG: &str = "network.log";
 
 /// The most commands that are answered at once.
 const MOST_CLIENTS: usize = 100;
 
 /// Brings the network up and keeps it until it is told to end.
-pub async fn keep(options: &UpOptions) -> ExitCode {
+pub async fn run(options: &UpOptions) -> ExitCode {
     // Ctrl-C is for the command in front, which tells us; and the terminal may close. A leader of a
     // group can't, and has been started by hand.
     let _ = rustix::process::setsid();
@@ -61,7 +61,7 @@ pub async fn keep(options: &UpOptions) -> ExitCode {
         Ok(state) => state,
         Err(error) => return could_not_run(&error_text(&error)),
     };
-    let ended = Box::pin(keep_in(&plan, options.network.verbose, &state, waiting)).await;
+    let ended = Box::pin(run_in(&plan, options.network.verbose, &state, waiting)).await;
     let removed = state.remove().map_err(|error| format!("the state directory can't be removed: {error}"));
     match ended {
         Ok(Farewell { asked, mut left }) => {
@@ -91,7 +91,7 @@ fn who_waits() -> io::Result<UnixStream> {
     UnixStream::from_std(socket)
 }
 
-async fn keep_in(
+async fn run_in(
     plan: &NetworkPlan,
     verbosity: u8,
     state: &StateDirectory,
@@ -104,27 +104,27 @@ async fn keep_in(
         let runtime = chosen(plan, false, &interrupt, &reap).await?;
         let network = Box::pin(start(plan, &runtime, verbosity, &interrupt)).await?;
         let description = Description::new(plan, &runtime, &network, state.path());
-        Ok::<_, String>(Kept::new(network, description))
+        Ok::<_, String>(ManagedNetwork::new(network, description))
     };
-    let kept = tokio::select! {
+    let network = tokio::select! {
         up = up => up?,
         () = gone(&mut waiting) => return Err("nobody waits for the network any more".to_owned()),
     };
-    let listener = match write(&kept, state.path()).and_then(|()| control::listen(state.path())) {
+    let listener = match write(&network, state.path()).and_then(|()| control::listen(state.path())) {
         Ok(listener) => listener,
         Err(error) => {
-            stop(kept).await;
+            stop(network).await;
             return Err(in_state(error));
         }
     };
     if let Err(error) = detach(state.path()) {
-        stop(kept).await;
+        stop(network).await;
         return Err(in_state(error));
     }
     // From here on the network does not depend on who waited.
     let _ = waiting.write_all(UP.as_bytes()).await;
     drop(waiting);
-    Ok(Box::pin(serve(kept, &listener, &interrupt)).await)
+    Ok(Box::pin(serve(network, &listener, &interrupt)).await)
 }
 
 /// Waits until the other side has closed the socket.
@@ -160,11 +160,11 @@ async fn start(plan: &NetworkPlan, runtime: &Runtime, verbosity: u8, interrupt: 
 }
 
 /// Everything that tools and people need, the description last.
-fn write(kept: &Kept, state: &Path) -> io::Result<()> {
-    kept.network.nodes().bundle.write_to(state).map_err(|error| io::Error::other(error_text(&error)))?;
-    files::write(&files::files(&kept.network, &kept.description), state)?;
+fn write(network: &ManagedNetwork, state: &Path) -> io::Result<()> {
+    network.network.nodes().bundle.write_to(state).map_err(|error| io::Error::other(error_text(&error)))?;
+    files::write(&files::files(&network.network, &network.description), state)?;
     let mut file = tempfile::NamedTempFile::new_in(state)?;
-    file.write_all(&serde_json::to_vec_pretty(&kept.description)?)?;
+    file.write_all(&serde_json::to_vec_pretty(&network.description)?)?;
     file.persist(state.join(DESCRIPTION))?;
     Ok(())
 }
@@ -181,8 +181,8 @@ fn detach(state: &Path) -> io::Result<()> {
 }
 
 /// Answers until it is told to end, and ends everything.
-async fn serve(kept: Kept, listener: &UnixListener, interrupt: &Interrupt) -> Farewell {
-    let kept = Arc::new(kept);
+async fn serve(network: ManagedNetwork, listener: &UnixListener, interrupt: &Interrupt) -> Farewell {
+    let network = Arc::new(network);
     let (end, mut ending) = mpsc::channel(1);
     let mut clients = JoinSet::new();
     let asked = loop {
@@ -195,26 +195,26 @@ async fn serve(kept: Kept, listener: &UnixListener, interrupt: &Interrupt) -> Fa
             Some(_) = clients.join_next() => {}
             connected = listener.accept(), if clients.len() < MOST_CLIENTS => {
                 if let Ok((stream, _)) = connected {
-                    clients.spawn(answer(Arc::clone(&kept), stream, end.clone()));
+                    clients.spawn(answer(Arc::clone(&network), stream, end.clone()));
                 }
             }
         }
     };
     clients.shutdown().await;
-    let left = match Arc::into_inner(kept) {
-        Some(kept) => stop(kept).await,
+    let left = match Arc::into_inner(network) {
+        Some(network) => stop(network).await,
         None => Vec::new(),
     };
     Farewell { asked, left }
 }
 
-async fn answer(kept: Arc<Kept>, mut stream: UnixStream, end: mpsc::Sender<UnixStream>) {
+async fn answer(network: Arc<ManagedNetwork>, mut stream: UnixStream, end: mpsc::Sender<UnixStream>) {
     let answered = match control::receive(&mut stream).await {
         Ok(Some(Request::Down)) => {
             let _ = end.send(stream).await;
             return;
         }
-        Ok(Some(request)) => kept.answer(request, &mut stream).await,
+        Ok(Some(request)) => network.answer(request, &mut stream).await,
         Ok(None) => Ok(()),
         Err(error) => control::send(&mut stream, &Answer::Refused(format!("not understood: {error}"))).await,
     };
@@ -224,8 +224,8 @@ async fn answer(kept: Arc<Kept>, mut stream: UnixStream, end: mpsc::Sender<UnixS
 }
 
 /// Ends everything; what could not be removed.
-async fn stop(kept: Kept) -> Vec<String> {
-    let left = kept.network.stop().await.err().unwrap_or_default();
+async fn stop(network: ManagedNetwork) -> Vec<String> {
+    let left = network.network.stop().await.err().unwrap_or_default();
     crate::network::error::warn_of(&left);
     left
 }

@@ -1,4 +1,4 @@
-//! How the commands talk to the keeper of a network: over a Unix socket in the state directory, one
+//! How the commands talk to the daemon of a network: over a Unix socket in the state directory, one
 //! line of JSON each way; `logs` gets a line for each piece of text.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ const ANSWER_LIMIT: u64 = 1024 * 1024 * 1024;
 /// How long the other side may take for a request.
 const REQUEST_BOUND: Duration = Duration::from_secs(5);
 
-/// What the keeper is asked to do.
+/// What the daemon is asked to do.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Request {
@@ -50,7 +50,7 @@ pub(super) enum Request {
     Down,
 }
 
-/// What the keeper says.
+/// What the daemon says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Answer {
@@ -102,7 +102,7 @@ pub(super) fn listen(state: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-/// Asks the keeper; the answers are read from what is returned.
+/// Asks the daemon; the answers are read from what is returned.
 pub(super) async fn ask(state: &Path, request: &Request) -> io::Result<Answers> {
     let (path, _directory) = socket(state)?;
     let mut stream = UnixStream::connect(path).await?;
@@ -110,7 +110,7 @@ pub(super) async fn ask(state: &Path, request: &Request) -> io::Result<Answers> 
     Ok(Answers(BufReader::new(stream)))
 }
 
-/// Answers of the keeper.
+/// Answers of the daemon.
 #[derive(Debug)]
 pub(super) struct Answers(BufReader<UnixStream>);
 

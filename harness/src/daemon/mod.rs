@@ -2,21 +2,21 @@
 //! changed.
 //!
 //! Nodes of this very program need a process to be in, and so does the clean-up of all others. So `up`
-//! starts this program once more, in the background, as the network's [`keeper`](keep). Its state
+//! starts this program once more, in the background, as the network's [daemon](run). Its state
 //! directory holds what tools need to use the network, and the socket by which the other commands reach
-//! the keeper. When the keeper ends, by whatever, its reaper ends the network and removes the directory.
+//! the daemon. When the daemon ends, by whatever, its reaper ends the network and removes the directory.
 
 mod commands;
 mod control;
 mod description;
 mod directory;
 mod files;
-mod keeper;
-mod kept;
+mod managed_network;
 pub mod options;
+mod process;
 mod up;
 
 pub use commands::{down, logs, restart, restore, snapshot, status};
 pub(crate) use directory::{is_dead, remove_dead};
-pub use keeper::keep;
+pub use process::run;
 pub use up::up;
