@@ -1,6 +1,6 @@
 //! The whole way through, from a plan to a report, and nothing left behind.
 
-use crate::check::cases::Before;
+use crate::check::cases::Setup;
 use crate::check::{self, CaseReport, Outcome};
 use crate::console::timeline::Timeline;
 use crate::console::{ExitCode, error_text};
@@ -79,9 +79,9 @@ async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Re
     let probe = plan.cases.first().ok_or(DeployError::Nothing { what: "case" })?;
     let target = nodes.deploy(probe, timeline).await?;
     let to_first_query = timeline.end_of(FIRST_QUERY);
-    let cases = check::run(&plan.cases, &target, async |before| match before {
-        Before::RestartChaincode => nodes.restart_chaincodes().await.map_err(|error| error_text(&error)),
-        Before::RestartPeers => {
+    let cases = check::run(&plan.cases, &target, async |setup| match setup {
+        Setup::RestartChaincode => nodes.restart_chaincodes().await.map_err(|error| error_text(&error)),
+        Setup::RestartPeers => {
             nodes.restart_peers().await.map_err(|error| error_text(&error))?;
             target.answers_again().await.map_err(|error| error_text(&error))?;
             target.endorsers_are_known(probe).await.map_err(|error| error_text(&error))

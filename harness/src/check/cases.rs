@@ -53,8 +53,9 @@ pub struct Case {
     pub event: Option<ExpectedEvent>,
     /// How many organizations must have endorsed.
     pub endorsed_by: Option<usize>,
-    /// What is done before the call.
-    pub after: Option<Before>,
+    /// What is done before the call. In a file also as `after`, its former name.
+    #[serde(alias = "after")]
+    pub setup: Option<Setup>,
     /// What the network must have for the case to mean anything. Default: nothing.
     #[serde(default)]
     pub needs: Needs,
@@ -122,14 +123,14 @@ pub struct ExpectedEvent {
 /// What a case does before its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Before {
+pub enum Setup {
     /// Stop the chaincode server and start it again at the same address.
     RestartChaincode,
     /// Stop every peer and start it again, with its data.
     RestartPeers,
 }
 
-impl fmt::Display for Before {
+impl fmt::Display for Setup {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::RestartChaincode => "restart-chaincode",

@@ -290,7 +290,7 @@ fn text_of(path: &Path, file: &str) -> Result<String, CaseFileError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cases::Needs;
+    use super::super::cases::{Needs, Setup};
     use super::*;
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
             invalid,
             event,
             endorsed_by,
-            after,
+            setup,
             needs: Needs { organizations, channels, couchdb },
         } = case;
         [
@@ -382,11 +382,23 @@ mod tests {
             ("invalid", invalid.is_some()),
             ("event", event.as_ref().is_some_and(|event| event.payload.is_some())),
             ("endorsed_by", endorsed_by.is_some()),
-            ("after", after.is_some()),
+            ("setup", setup.is_some()),
             ("needs.organizations", *organizations > 0),
             ("needs.channels", *channels > 0),
             ("needs.couchdb", couchdb.is_some()),
         ]
+    }
+
+    #[test]
+    fn the_former_name_of_setup_is_accepted() {
+        let case = "[[case]]\nname = 'a'\nevaluate = ['F']\n";
+        for key in ["setup", "after"] {
+            let file = CaseFile::from_toml("my.toml", &format!("{case}{key} = 'restart-peers'\n")).unwrap();
+            assert_eq!(file.cases[0].setup, Some(Setup::RestartPeers), "{key}");
+        }
+        let both = CaseFile::from_toml("my.toml", &format!("{case}setup = 'restart-peers'\nafter = 'restart-peers'\n"));
+        let both = both.unwrap_err().to_string();
+        assert!(both.contains("my.toml") && both.contains("duplicate field `setup`"), "{both}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod target;
 
 pub use target::{Channel, Client, Target};
 
-use cases::{Before, Call, Case};
+use cases::{Call, Case, Setup};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -60,29 +60,29 @@ pub struct Difference {
     pub seen: String,
 }
 
-/// Runs the cases in their order. `before` does what a case wants done before its call.
+/// Runs the cases in their order. `set_up` does what a case wants done before its call.
 pub async fn run(
     cases: &[Case],
     target: &Target,
-    mut before: impl AsyncFnMut(Before) -> Result<(), String>,
+    mut set_up: impl AsyncFnMut(Setup) -> Result<(), String>,
 ) -> Vec<CaseReport> {
     let mut reports = Vec::with_capacity(cases.len());
     for case in cases {
         let begin = Instant::now();
-        let outcome = outcome(case, target, &mut before).await;
+        let outcome = outcome(case, target, &mut set_up).await;
         reports.push(CaseReport { name: case.name.clone(), outcome, begin, time: begin.elapsed() });
     }
     reports
 }
 
-async fn outcome(case: &Case, target: &Target, before: &mut impl AsyncFnMut(Before) -> Result<(), String>) -> Outcome {
+async fn outcome(case: &Case, target: &Target, set_up: &mut impl AsyncFnMut(Setup) -> Result<(), String>) -> Outcome {
     if let Some(reason) = target.lacks(case) {
         return Outcome::NotRun { reason };
     }
-    if let Some(what) = case.after
-        && let Err(seen) = before(what).await
+    if let Some(setup) = case.setup
+        && let Err(seen) = set_up(setup).await
     {
-        return Outcome::Failed { expected: format!("{what} succeeds"), seen };
+        return Outcome::Failed { expected: format!("{setup} succeeds"), seen };
     }
     match check(case, target).await {
         Ok(()) => Outcome::Passed,

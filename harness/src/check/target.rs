@@ -1,7 +1,7 @@
 //! Whom the cases call: channels, the clients of their organizations, and what the network has.
 
 use super::Difference;
-use super::cases::{Before, Case, IdentityName};
+use super::cases::{Case, IdentityName, Setup};
 use crate::client::readiness::answers_again;
 use crate::client::{ClientError, Invocation, PeerClient};
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Target {
         if self.channels.len() < case.needs.channels {
             return Some(format!("needs {} channels, the network has {}", case.needs.channels, self.channels.len()));
         }
-        if case.after == Some(Before::RestartChaincode) && !self.can_restart {
+        if case.setup == Some(Setup::RestartChaincode) && !self.can_restart {
             return Some("the chaincode server is not the harness's to restart".to_owned());
         }
         let database = if self.couchdb { "CouchDB" } else { "LevelDB" };
@@ -224,8 +224,8 @@ mod tests {
             ("needs = { couchdb = true }", true, None),
             ("needs = { couchdb = false }", false, None),
             ("needs = { couchdb = true }", false, Some("needs CouchDB as the state database, the peers have LevelDB")),
-            ("after = 'restart-chaincode'", false, None),
-            ("after = 'restart-chaincode'", true, Some("the chaincode server is not the harness's to restart")),
+            ("setup = 'restart-chaincode'", false, None),
+            ("setup = 'restart-chaincode'", true, Some("the chaincode server is not the harness's to restart")),
             ("needs = { couchdb = false }", true, Some("needs LevelDB as the state database, the peers have CouchDB")),
         ] {
             assert_eq!(target(couchdb).lacks(&case(needs)).as_deref(), expected, "{needs}");

@@ -112,7 +112,7 @@ async fn needs_images_builder_and_server_are_those_of_their_images() {
         "[chaincode]\nname = 'assets'\n[server]\nimage = '{server}'\n\
          [[case]]\nname = 'writes'\nsubmit = ['InitLedger']\n\
          [[case]]\nname = 'reads'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n\
-         [[case]]\nname = 'reads again'\nafter = 'restart-chaincode'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n"
+         [[case]]\nname = 'reads again'\nsetup = 'restart-chaincode'\nevaluate = ['AssetExists', 'asset1']\npayload = true\n"
     );
     e2e.chaincode = Some(e2e.file("chaincode.toml", &file));
     let (output, text) = e2e.output();

@@ -16,7 +16,7 @@ use crate::e2e::E2e;
 use crate::fake::soon;
 
 const CASES: &str = "[[case]]\nname = 'it is created'\nsubmit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']\n\
-                     [[case]]\nname = 'it is there after a restart'\nafter = 'restart-chaincode'\n\
+                     [[case]]\nname = 'it is there after a restart'\nsetup = 'restart-chaincode'\n\
                      evaluate = ['AssetExists', 'a1']\npayload = true\n";
 
 fn sample() -> String {

@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::e2e::E2e;
 
 const CASES: &str = "[[case]]\nname = 'it is created'\nsubmit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']\n\
-                     [[case]]\nname = 'it is there'\nafter = 'restart-peers'\n\
+                     [[case]]\nname = 'it is there'\nsetup = 'restart-peers'\n\
                      evaluate = ['AssetExists', 'a1']\npayload = true\n";
 /// As documented for CCaaS, with an address of production, a name for its certificate, and a field that
 /// Fabric does not know.
