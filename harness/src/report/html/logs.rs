@@ -1,11 +1,11 @@
 //! The nodes' logs: around each failure, and the end of each.
 
-use super::escape;
 use crate::evidence::Evidence;
 use crate::journal::time_of;
 use crate::report::document::{CaseRecord, Document};
-use std::fmt::{self, Write};
+use maud::{Markup, html};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::SystemTime;
 
 /// The last lines of each log that are shown.
@@ -15,28 +15,19 @@ const LAST: usize = 200;
 const AROUND: usize = 100;
 
 /// What each node logged while the case ran.
-pub(super) fn write_around(
-    page: &mut String,
-    document: &Document,
-    case: &CaseRecord,
-    evidence: &Evidence,
-) -> fmt::Result {
+pub(super) fn around(document: &Document, case: &CaseRecord, evidence: &Evidence) -> Markup {
     let meanwhile = document.meanwhile(case);
-    let mut is_first = true;
-    for (path, bytes) in evidence.logs() {
-        let text = String::from_utf8_lossy(bytes);
-        let lines = between(&text, &meanwhile);
-        if lines.is_empty() {
-            continue;
+    let logs = evidence.logs().map(|(path, bytes)| (path, String::from_utf8_lossy(bytes)));
+    let logs: Vec<_> = logs.filter(|(_, text)| !between(text, &meanwhile).is_empty()).collect();
+    html! {
+        @if !logs.is_empty() {
+            h3 { "Logs meanwhile" }
         }
-        if is_first {
-            page.push_str("<h3>Logs meanwhile</h3>");
-            is_first = false;
+        @for (path, text) in &logs {
+            @let lines = between(text, &meanwhile);
+            (log(path, &format!("{} lines", lines.len()), &lines[lines.len().saturating_sub(AROUND)..], false))
         }
-        let shown = &lines[lines.len().saturating_sub(AROUND)..];
-        write_log(page, &path.display().to_string(), &format!("{} lines", lines.len()), shown, false)?;
     }
-    Ok(())
 }
 
 /// The lines of a log that were written in this time. One without a time belongs to the line before.
@@ -52,27 +43,27 @@ fn between<'a>(text: &'a str, times: &RangeInclusive<SystemTime>) -> Vec<&'a str
 }
 
 /// The end of each log; open are those that `about` names.
-pub(super) fn write_ends(page: &mut String, evidence: &Evidence, about: &str) -> fmt::Result {
-    page.push_str("<h2>Logs</h2>");
-    for (path, bytes) in evidence.logs() {
+pub(super) fn ends(evidence: &Evidence, about: &str) -> Markup {
+    let end = |(path, bytes): (&Path, &[u8])| {
         let text = String::from_utf8_lossy(bytes);
         let lines: Vec<&str> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(LAST)..];
         let count = format!("the last {} of {} lines", last.len(), lines.len());
         let name = path.file_stem().map(|name| name.to_string_lossy()).unwrap_or_default();
-        write_log(page, &path.display().to_string(), &count, last, !name.is_empty() && about.contains(&*name))?;
+        log(path, &count, last, !name.is_empty() && about.contains(&*name))
+    };
+    html! {
+        @for log in evidence.logs().map(end) { (log) }
     }
-    Ok(())
 }
 
-fn write_log(page: &mut String, name: &str, count: &str, lines: &[&str], open: bool) -> fmt::Result {
-    write!(
-        page,
-        "<details{}><summary>{} <span class=\"faint\">{count}</span></summary><div class=\"inside\"><pre>{}</pre></div></details>",
-        if open { " open" } else { "" },
-        escape(name),
-        escape(&lines.join("\n"))
-    )
+fn log(path: &Path, count: &str, lines: &[&str], open: bool) -> Markup {
+    html! {
+        details open[open] {
+            summary { (path.display()) " " span.faint { (count) } }
+            div.inside { pre { (lines.join("\n")) } }
+        }
+    }
 }
 
 #[cfg(test)]

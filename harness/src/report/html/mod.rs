@@ -9,7 +9,7 @@ mod steps;
 use super::document::{CaseRecord, Document};
 use super::text::counts;
 use crate::evidence::Evidence;
-use std::fmt::Write as _;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -18,167 +18,135 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// The page. The logs of `evidence` are shown when the run did not pass.
 pub fn to_html(document: &Document, evidence: &Evidence) -> String {
-    let mut page = String::new();
-    // Writing to a string can't fail.
-    let _ = write_page(&mut page, document, evidence);
-    page
+    // Terminal escapes and other controls mean nothing here.
+    let is_shown = |character: char| !character.is_control() || matches!(character, '\n' | '\t');
+    let page = page(document, evidence).into_string();
+    page.chars().map(|character| if is_shown(character) { character } else { '\u{fffd}' }).collect()
 }
 
-fn write_page(page: &mut String, document: &Document, evidence: &Evidence) -> std::fmt::Result {
-    let outcome = document.outcome;
-    write_head(page, document)?;
-    write_problems(page, document)?;
-    write_cases(page, document, evidence)?;
-    page.push_str("<h2>Steps, in ms</h2>");
-    steps::write(page, document)?;
-    write_network(page, document)?;
-    if !document.before.is_empty() {
-        page.push_str("<h2>Before the cases</h2>");
-        let (open, count) = (if document.cases.is_empty() { " open" } else { "" }, document.before.len());
-        write!(page, "<details{open}><summary>{count} messages</summary><div class=\"inside\">")?;
-        sequence::write(page, &document.before, 0.0)?;
-        page.push_str("</div></details>");
+fn page(document: &Document, evidence: &Evidence) -> Markup {
+    let Document { outcome, topology, runtime, cases, before, .. } = document;
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (outcome) ": " (topology) " on " (runtime) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { span class=(class(outcome)) { (outcome) } ": " (topology) " on " (runtime) }
+                (facts(document))
+                (problems(document))
+                @if !cases.is_empty() {
+                    h2 { "Cases" }
+                    @if !document.chaincode_messages.is_empty() {
+                        p.faint { "Messages between peers and chaincode: " (document.chaincode_messages) "." }
+                    }
+                    @for case in cases {
+                        (case_details(document, case, evidence))
+                    }
+                }
+                h2 { "Steps, in ms" }
+                (steps::drawing(document))
+                (network_section(document))
+                @if !before.is_empty() {
+                    h2 { "Before the cases" }
+                    details open[cases.is_empty()] {
+                        summary { (before.len()) " messages" }
+                        div.inside { (sequence::drawing(before, 0.0)) }
+                    }
+                }
+                @if *outcome != "passed" {
+                    h2 { "Logs" }
+                    (logs::ends(evidence, document.error.as_deref().unwrap_or_default()))
+                }
+            }
+        }
     }
-    if outcome != "passed" {
-        logs::write_ends(page, evidence, document.error.as_deref().unwrap_or_default())?;
-    }
-    page.push_str("</body></html>\n");
-    Ok(())
 }
 
-fn write_head(page: &mut String, document: &Document) -> std::fmt::Result {
-    let Document { outcome, topology, runtime, fabric, ended, chaincode_tls, .. } = document;
-    let (topology, fabric) = (escape(topology), escape(fabric));
-    write!(
-        page,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{outcome}: {topology} on {runtime}</title><style>{STYLE}</style></head><body>\
-         <h1><span class=\"{}\">{outcome}</span>: {topology} on {runtime}</h1><div class=\"facts\">",
-        class(outcome),
-    )?;
+fn facts(document: &Document) -> Markup {
     let whole = document.steps.iter().map(|step| step.begin + step.time).max().unwrap_or_default();
-    let first = document.first_query.map(|time| format!("{time} ms")).unwrap_or_default();
     let facts = [
         ("cases", if document.cases.is_empty() { String::new() } else { counts(document) }),
-        ("Fabric", fabric),
-        ("chaincode TLS", escape(chaincode_tls)),
-        ("first query's answer after", first),
+        ("Fabric", document.fabric.clone()),
+        ("chaincode TLS", document.chaincode_tls.clone()),
+        ("first query's answer after", document.first_query.map(|time| format!("{time} ms")).unwrap_or_default()),
         ("whole run", format!("{whole} ms")),
-        ("ended", escape(ended)),
+        ("ended", document.ended.clone()),
     ];
-    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        write!(page, "<span>{name} <b>{value}</b></span>")?;
+    html! {
+        div.facts {
+            @for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+                span { (name) " " b { (value) } }
+            }
+        }
     }
-    page.push_str("</div>");
-    Ok(())
 }
 
-fn write_problems(page: &mut String, document: &Document) -> std::fmt::Result {
-    for text in document.error.iter().chain(&document.deaths).chain(&document.left) {
-        write!(page, "<pre class=\"problem\">{}</pre>", escape(text))?;
+fn problems(document: &Document) -> Markup {
+    html! {
+        @for text in document.error.iter().chain(&document.deaths).chain(&document.left) {
+            pre.problem { (text) }
+        }
+        @if !document.findings.is_empty() {
+            h2 { "Likely causes" }
+        }
+        @for finding in &document.findings {
+            div.finding {
+                p { b { (finding.cause) } }
+                p { b { "What to do:" } " " (finding.cure) }
+                p.faint { (finding.name) ", seen in " (finding.place) ":" (finding.line) }
+                pre { (finding.excerpt) }
+            }
+        }
     }
-    if !document.findings.is_empty() {
-        page.push_str("<h2>Likely causes</h2>");
-    }
-    for finding in &document.findings {
-        write!(
-            page,
-            "<div class=\"finding\"><p><b>{}</b></p><p><b>What to do:</b> {}</p>\
-             <p class=\"faint\">{}, seen in {}:{}</p><pre>{}</pre></div>",
-            escape(&finding.cause),
-            escape(&finding.cure),
-            escape(&finding.name),
-            escape(&finding.place),
-            finding.line,
-            escape(&finding.excerpt),
-        )?;
-    }
-    Ok(())
 }
 
-fn write_cases(page: &mut String, document: &Document, evidence: &Evidence) -> std::fmt::Result {
-    if document.cases.is_empty() {
-        return Ok(());
-    }
-    page.push_str("<h2>Cases</h2>");
-    if !document.chaincode_messages.is_empty() {
-        write!(
-            page,
-            "<p class=\"faint\">Messages between peers and chaincode: {}.</p>",
-            escape(&document.chaincode_messages)
-        )?;
-    }
-    document.cases.iter().try_for_each(|case| write_case(page, document, case, evidence))
-}
-
-fn write_case(page: &mut String, document: &Document, case: &CaseRecord, evidence: &Evidence) -> std::fmt::Result {
+fn case_details(document: &Document, case: &CaseRecord, evidence: &Evidence) -> Markup {
     let failed = case.outcome == "failed";
-    let time = if case.outcome == "not run" { String::new() } else { format!("{} ms", case.time) };
-    write!(
-        page,
-        "<details{}><summary><span class=\"outcome {}\">{}</span><span class=\"time\">{time}</span>{}{}</summary><div class=\"inside\">",
-        if failed { " open" } else { "" },
-        class(case.outcome),
-        case.outcome,
-        escape(&case.name),
-        case.reason
-            .as_ref()
-            .map(|reason| format!(" <span class=\"faint\">{}</span>", escape(reason)))
-            .unwrap_or_default(),
-    )?;
-    if let (Some(expected), Some(seen)) = (&case.expected, &case.seen) {
-        write!(
-            page,
-            "<div class=\"pair\"><div><h3>Expected</h3><pre>{}</pre></div><div><h3>Seen</h3><pre>{}</pre></div></div>",
-            escape(expected),
-            escape(seen)
-        )?;
+    #[allow(clippy::cast_precision_loss, reason = "a run's milliseconds are far from 52 bits")]
+    let begin = case.begin as f64;
+    html! {
+        details open[failed] {
+            summary {
+                span class={ "outcome " (class(case.outcome)) } { (case.outcome) }
+                span.time { @if case.outcome != "not run" { (case.time) " ms" } }
+                (case.name)
+                @if let Some(reason) = &case.reason { " " span.faint { (reason) } }
+            }
+            div.inside {
+                @if let (Some(expected), Some(seen)) = (&case.expected, &case.seen) {
+                    div.pair {
+                        div { h3 { "Expected" } pre { (expected) } }
+                        div { h3 { "Seen" } pre { (seen) } }
+                    }
+                }
+                @if !case.messages.is_empty() { (sequence::drawing(&case.messages, begin)) }
+                @if failed { (logs::around(document, case, evidence)) }
+            }
+        }
     }
-    if !case.messages.is_empty() {
-        #[allow(clippy::cast_precision_loss, reason = "a run's milliseconds are far from 52 bits")]
-        sequence::write(page, &case.messages, case.begin as f64)?;
-    }
-    if failed {
-        logs::write_around(page, document, case, evidence)?;
-    }
-    page.push_str("</div></details>");
-    Ok(())
 }
 
-fn write_network(page: &mut String, document: &Document) -> std::fmt::Result {
-    page.push_str("<h2>Network</h2>");
-    network::write(page, document)?;
-    for channel in &document.channels {
-        let members = channel.organizations.join(", ");
-        write!(page, "<div class=\"faint\">channel <b>{}</b>: {}</div>", escape(&channel.name), escape(&members))?;
+fn network_section(document: &Document) -> Markup {
+    html! {
+        h2 { "Network" }
+        (network::drawing(document))
+        @for channel in &document.channels {
+            div.faint { "channel " b { (channel.name) } ": " (channel.organizations.join(", ")) }
+        }
+        @if document.couchdb {
+            div.faint { "The world state of each peer is in a CouchDB." }
+        }
     }
-    if document.couchdb {
-        page.push_str("<div class=\"faint\">The world state of each peer is in a CouchDB.</div>");
-    }
-    Ok(())
 }
 
 fn class(outcome: &str) -> String {
     outcome.replace(' ', "-")
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            // Terminal escapes and other controls mean nothing here.
-            control if control.is_control() && control != '\n' && control != '\t' => escaped.push('\u{fffd}'),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -197,7 +165,7 @@ mod tests {
         }
         assert_eq!(page.matches("</style>").count(), 1);
         assert_eq!(page.matches("</pre>").count(), page.matches("<pre").count());
-        let expected = "&lt;/style&gt;&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;\u{fffd}";
+        let expected = "&lt;/style&gt;&lt;script&gt;alert('&quot;&amp;')&lt;/script&gt;\u{fffd}";
         assert!(page.matches(expected).count() > 10, "{page}");
         assert!(page.contains("default-src 'none'"));
     }

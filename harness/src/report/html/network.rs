@@ -1,8 +1,8 @@
 //! The network as a drawing: who is there, and who calls whom.
 
-use super::escape;
+use super::sequence::fitting;
 use crate::report::document::{Document, Organization};
-use std::fmt::{self, Write};
+use maud::{Markup, html};
 
 const NODE_HEIGHT: usize = 28;
 const PAD: usize = 14;
@@ -45,32 +45,18 @@ impl<'a> Group<'a> {
         self.x + self.width() / 2
     }
 
-    fn write(&self, page: &mut String) -> fmt::Result {
+    fn drawing(&self) -> Markup {
         let (x, y) = (self.x, self.y);
-        write!(
-            page,
-            "<rect class=\"group\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" rx=\"8\"/>\
-             <text class=\"title\" x=\"{}\" y=\"{}\">{}</text>",
-            self.width(),
-            self.height(),
-            x + PAD,
-            y + 18,
-            escape(&self.title),
-        )?;
-        for (index, node) in self.nodes.iter().enumerate() {
-            let x = x + PAD + index % self.columns * (self.node_width + PAD);
-            let y = y + TITLE + 4 + index / self.columns * (NODE_HEIGHT + PAD);
-            write!(
-                page,
-                "<rect class=\"box\" x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{NODE_HEIGHT}\" rx=\"5\"/>\
-                 <text class=\"mono\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                self.node_width,
-                x + self.node_width / 2,
-                y + 18,
-                escape(&super::sequence::fitting(node, 60)),
-            )?;
+        html! {
+            rect.group x=(x) y=(y) width=(self.width()) height=(self.height()) rx="8" {}
+            text.title x=(x + PAD) y=(y + 18) { (self.title) }
+            @for (index, node) in self.nodes.iter().enumerate() {
+                @let x = x + PAD + index % self.columns * (self.node_width + PAD);
+                @let y = y + TITLE + 4 + index / self.columns * (NODE_HEIGHT + PAD);
+                rect.box x=(x) y=(y) width=(self.node_width) height=(NODE_HEIGHT) rx="5" {}
+                text.mono x=(x + self.node_width / 2) y=(y + 18) text-anchor="middle" { (fitting(node, 60)) }
+            }
         }
-        Ok(())
     }
 }
 
@@ -80,7 +66,7 @@ fn group(organization: &Organization) -> Group<'_> {
 }
 
 /// Draws client, organizations, chaincode servers and orderers from top to bottom.
-pub(super) fn write(page: &mut String, document: &Document) -> fmt::Result {
+pub(super) fn drawing(document: &Document) -> Markup {
     let of_kind = |kind| document.organizations.iter().filter(move |one| one.kind == kind && !one.nodes.is_empty());
     let mut peers: Vec<Group<'_>> = of_kind("peer").map(group).collect();
     let servers = document.chaincodes.iter().map(String::as_str).collect();
@@ -92,40 +78,56 @@ pub(super) fn write(page: &mut String, document: &Document) -> fmt::Result {
     place(&mut peers, width, first + GAP);
     place(&mut below, width, first + second + 4 * GAP);
     let height = first + second + 4 * GAP + row_height(&below) + 4;
-    write!(
-        page,
-        "<div class=\"drawing\"><svg width=\"{}\" height=\"{height}\" viewBox=\"0 0 {} {height}\" role=\"img\" \
-         aria-label=\"the network\">",
-        width + 2,
-        width + 2
-    )?;
     let client = peers.first().map_or(width / 2, Group::middle);
-    let mut labels = String::new();
+    let edges = edges(client, &peers, &below, &document.chaincode_tls);
+    let width = width + 2;
+    html! {
+        div.drawing {
+            svg width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="img"
+                aria-label="the network" {
+                @for edge in &edges {
+                    line.edge x1=(edge.from.0) y1=(edge.from.1) x2=(edge.to.0) y2=(edge.to.1) {}
+                }
+                rect.box x=(client.saturating_sub(45)) y="4" width="90" height="30" rx="5" {}
+                text.title x=(client) y="23" text-anchor="middle" { "client" }
+                @for group in peers.iter().chain(&below) { (group.drawing()) }
+                // The last, so that nothing covers them.
+                @for edge in edges.iter().filter(|edge| !edge.label.is_empty()) {
+                    text.on.faint x=(usize::midpoint(edge.from.0, edge.to.0))
+                        y=(usize::midpoint(edge.from.1, edge.to.1) + 4) text-anchor="middle" { (edge.label) }
+                }
+            }
+        }
+    }
+}
+
+/// A line from one point to another, and what is said about it.
+struct Edge {
+    from: (usize, usize),
+    to: (usize, usize),
+    label: String,
+}
+
+/// The client calls the first organization's peers; all peers call chaincode servers and orderers.
+fn edges(client: usize, peers: &[Group<'_>], below: &[Group<'_>], chaincode_tls: &str) -> Vec<Edge> {
+    let mut edges = Vec::new();
     if let Some(gateway) = peers.first() {
-        edge(page, &mut labels, (client, 34), (client, gateway.y), "gateway, TLS")?;
+        edges.push(Edge { from: (client, 34), to: (client, gateway.y), label: "gateway, TLS".to_owned() });
     }
     for (index, organization) in peers.iter().enumerate() {
         let bottom = organization.y + organization.height();
         for (number, other) in below.iter().enumerate() {
-            let what = match (index, number) {
-                (0, 0) => format!("chaincode, {}", tls(&document.chaincode_tls)),
+            let label = match (index, number) {
+                (0, 0) => format!("chaincode, {}", tls(chaincode_tls)),
                 (_, 1) if index + 1 == peers.len() => "transactions and blocks, TLS".to_owned(),
                 _ => String::new(),
             };
             let from = organization.x + organization.width() * (number + 1) / (below.len() + 1);
             let to = other.x + other.width() * (index + 1) / (peers.len() + 1);
-            edge(page, &mut labels, (from, bottom), (to, other.y), &what)?;
+            edges.push(Edge { from: (from, bottom), to: (to, other.y), label });
         }
     }
-    write!(
-        page,
-        "<rect class=\"box\" x=\"{}\" y=\"4\" width=\"90\" height=\"30\" rx=\"5\"/>\
-         <text class=\"title\" x=\"{client}\" y=\"23\" text-anchor=\"middle\">client</text>",
-        client.saturating_sub(45),
-    )?;
-    peers.iter().chain(&below).try_for_each(|group| group.write(page))?;
-    page.push_str(&labels);
-    page.write_str("</svg></div>")
+    edges
 }
 
 fn tls(mode: &str) -> &'static str {
@@ -134,22 +136,6 @@ fn tls(mode: &str) -> &'static str {
         "tls" => "TLS",
         _ => "mutual TLS",
     }
-}
-
-/// A line, and what is said about it, which is drawn last.
-fn edge(
-    page: &mut String,
-    labels: &mut String,
-    (x1, y1): (usize, usize),
-    (x2, y2): (usize, usize),
-    what: &str,
-) -> fmt::Result {
-    write!(page, "<line class=\"edge\" x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>")?;
-    if what.is_empty() {
-        return Ok(());
-    }
-    let (x, y) = (usize::midpoint(x1, x2), usize::midpoint(y1, y2) + 4);
-    write!(labels, "<text class=\"on faint\" x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{}</text>", escape(what))
 }
 
 fn row_width(groups: &[Group<'_>]) -> usize {

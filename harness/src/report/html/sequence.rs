@@ -1,9 +1,8 @@
 //! The messages of a case as a drawing: who sent what to whom, from top to bottom.
 
-use super::escape;
 use crate::journal::{Party, Role, short, short_id};
 use crate::report::document::MessageRecord;
-use std::fmt::{self, Write};
+use maud::{Markup, html};
 
 const TIME: usize = 70;
 const ROW: usize = 26;
@@ -53,70 +52,54 @@ fn lane(party: &Party) -> Party {
 }
 
 /// Draws messages; `begin` is when the time on the left begins, in milliseconds since the run began.
-pub(super) fn write(page: &mut String, messages: &[MessageRecord], begin: f64) -> fmt::Result {
+pub(super) fn drawing(messages: &[MessageRecord], begin: f64) -> Markup {
     let lanes = Lanes::of(messages);
     let longest = messages.iter().map(|message| message.text.chars().count().min(TEXT)).max().unwrap_or_default();
-    let (width, height) =
-        ((lanes.end() + longest * CHARACTER).max(lanes.end() + lanes.width / 2), HEAD + messages.len() * ROW + 12);
-    write!(
-        page,
-        "<div class=\"drawing\"><svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-         aria-label=\"{} messages\">",
-        messages.len()
-    )?;
-    for row in (0..messages.len()).step_by(2) {
-        let y = HEAD + row * ROW;
-        write!(page, "<rect class=\"stripe\" x=\"0\" y=\"{y}\" width=\"{width}\" height=\"{ROW}\"/>")?;
+    let width = (lanes.end() + longest * CHARACTER).max(lanes.end() + lanes.width / 2);
+    let height = HEAD + messages.len() * ROW + 12;
+    let box_width = lanes.width - 8;
+    html! {
+        div.drawing {
+            svg width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="img"
+                aria-label={ (messages.len()) " messages" } {
+                @for row in (0..messages.len()).step_by(2) {
+                    rect.stripe x="0" y=(HEAD + row * ROW) width=(width) height=(ROW) {}
+                }
+                @for party in &lanes.parties {
+                    @let x = lanes.middle(party);
+                    line.life x1=(x) y1="34" x2=(x) y2=(height) {}
+                    rect.box x=(x - box_width / 2) y="4" width=(box_width) height="30" rx="5" {}
+                    text.title x=(x) y="23" text-anchor="middle" {
+                        (fitting(&short(party), box_width / CHARACTER))
+                        title { (party.name) }
+                    }
+                }
+                @for (row, message) in messages.iter().enumerate() {
+                    (arrow(message, &lanes, HEAD + row * ROW, begin))
+                }
+            }
+        }
     }
-    for party in &lanes.parties {
-        let (x, box_width) = (lanes.middle(party), lanes.width - 8);
-        write!(
-            page,
-            "<line class=\"life\" x1=\"{x}\" y1=\"34\" x2=\"{x}\" y2=\"{height}\"/>\
-             <rect class=\"box\" x=\"{}\" y=\"4\" width=\"{box_width}\" height=\"30\" rx=\"5\"/>\
-             <text x=\"{x}\" y=\"23\" text-anchor=\"middle\" class=\"title\">{}<title>{}</title></text>",
-            x - box_width / 2,
-            escape(&fitting(&short(party), box_width / CHARACTER)),
-            escape(&party.name),
-        )?;
-    }
-    for (row, message) in messages.iter().enumerate() {
-        write_message(page, message, &lanes, HEAD + row * ROW, begin)?;
-    }
-    page.write_str("</svg></div>")
 }
 
-fn write_message(page: &mut String, message: &MessageRecord, lanes: &Lanes, y: usize, begin: f64) -> fmt::Result {
+fn arrow(message: &MessageRecord, lanes: &Lanes, y: usize, begin: f64) -> Markup {
     let (from, to) = (lanes.middle(&message.from), lanes.middle(&message.to));
     let (line, baseline) = (y + 20, y + 17);
     let is_answer = lane(&message.from).role != Role::Client && from > to;
-    let class = if message.failed { "wrong" } else { "" };
-    let answer = if is_answer { " answer" } else { "" };
-    write!(
-        page,
-        "<g class=\"{class}\"><title>{}</title><text class=\"mono faint\" x=\"{}\" y=\"{baseline}\" text-anchor=\"end\">{:.1}</text>",
-        escape(&title(message)),
-        TIME - 12,
-        message.at - begin,
-    )?;
     let tip = if to > from { to.saturating_sub(8) } else { to + 8 };
-    write!(
-        page,
-        "<path class=\"arrow{answer}\" d=\"M{from} {line}H{tip}\"/>\
-         <path class=\"head\" d=\"M{to} {line}L{tip} {}V{}Z\"/>\
-         <text class=\"mono on\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        line - 4,
-        line + 4,
-        usize::midpoint(from, to),
-        y + 14,
-        escape(&fitting(&message.kind, from.abs_diff(to).max(lanes.width) / CHARACTER)),
-    )?;
-    write!(
-        page,
-        "<text class=\"mono\" x=\"{}\" y=\"{baseline}\">{}</text></g>",
-        lanes.end(),
-        escape(&fitting(&message.text, TEXT))
-    )
+    let kind_width = from.abs_diff(to).max(lanes.width) / CHARACTER;
+    html! {
+        g.wrong[message.failed] {
+            title { (title(message)) }
+            text.mono.faint x=(TIME - 12) y=(baseline) text-anchor="end" { (format_args!("{:.1}", message.at - begin)) }
+            path.arrow.answer[is_answer] d={ "M" (from) " " (line) "H" (tip) } {}
+            path.head d={ "M" (to) " " (line) "L" (tip) " " (line - 4) "V" (line + 4) "Z" } {}
+            text.mono.on x=(usize::midpoint(from, to)) y=(y + 14) text-anchor="middle" {
+                (fitting(&message.kind, kind_width))
+            }
+            text.mono x=(lanes.end()) y=(baseline) { (fitting(&message.text, TEXT)) }
+        }
+    }
 }
 
 /// What is shown to whoever points at a message.

@@ -1,8 +1,7 @@
 //! The steps as a drawing: a bar for each, from when it began to when it ended.
 
-use super::escape;
-use crate::report::document::Document;
-use std::fmt::{self, Write};
+use crate::report::document::{Document, StepRecord};
+use maud::{Markup, html};
 
 const LABEL: usize = 280;
 const BARS: usize = 820;
@@ -10,46 +9,40 @@ const ROW: usize = 22;
 const HEAD: usize = 26;
 
 /// Draws the steps in the order of their beginnings.
-pub(super) fn write(page: &mut String, document: &Document) -> fmt::Result {
+pub(super) fn drawing(document: &Document) -> Markup {
     let mut steps: Vec<_> = document.steps.iter().collect();
     steps.sort_by_key(|step| step.begin);
     let whole = steps.iter().map(|step| step.begin + step.time).max().unwrap_or_default().max(1);
     let (width, height) = (LABEL + BARS + 90, HEAD + steps.len() * ROW + 6);
-    write!(
-        page,
-        "<div class=\"drawing\"><svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-         aria-label=\"the steps and their times\">"
-    )?;
-    for tick in (0..=whole).step_by(usize::try_from(interval(whole)).unwrap_or(usize::MAX)) {
-        let x = at(tick, whole);
-        write!(
-            page,
-            "<line class=\"grid\" x1=\"{x}\" y1=\"{}\" x2=\"{x}\" y2=\"{height}\"/>\
-             <text class=\"mono faint\" x=\"{x}\" y=\"14\" text-anchor=\"middle\">{tick}</text>",
-            HEAD - 6
-        )?;
+    html! {
+        div.drawing {
+            svg width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="img"
+                aria-label="the steps and their times" {
+                @for tick in (0..=whole).step_by(usize::try_from(interval(whole)).unwrap_or(usize::MAX)) {
+                    @let x = at(tick, whole);
+                    line.grid x1=(x) y1=(HEAD - 6) x2=(x) y2=(height) {}
+                    text.mono.faint x=(x) y="14" text-anchor="middle" { (tick) }
+                }
+                @for (row, step) in steps.iter().enumerate() {
+                    (bar(step, HEAD + row * ROW, whole))
+                }
+            }
+        }
     }
-    for (row, step) in steps.iter().enumerate() {
-        let y = HEAD + row * ROW;
-        let (begin, end) = (at(step.begin, whole), at(step.begin + step.time, whole));
-        write!(
-            page,
-            "<g class=\"{}\"><text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
-             <rect class=\"bar\" x=\"{begin}\" y=\"{}\" width=\"{}\" height=\"12\" rx=\"2\"/>\
-             <text class=\"mono on faint\" x=\"{}\" y=\"{}\">{} ms{}</text></g>",
-            if step.failed { "wrong" } else { "" },
-            LABEL - 12,
-            y + 15,
-            escape(step.name),
-            y + 5,
-            (end - begin).max(2),
-            end.max(begin + 2) + 6,
-            y + 15,
-            step.time,
-            if step.failed { ", failed" } else { "" },
-        )?;
+}
+
+fn bar(step: &StepRecord, y: usize, whole: u64) -> Markup {
+    let (begin, end) = (at(step.begin, whole), at(step.begin + step.time, whole));
+    html! {
+        g.wrong[step.failed] {
+            text x=(LABEL - 12) y=(y + 15) text-anchor="end" { (step.name) }
+            rect.bar x=(begin) y=(y + 5) width=((end - begin).max(2)) height="12" rx="2" {}
+            text.mono.on.faint x=(end.max(begin + 2) + 6) y=(y + 15) {
+                (step.time) " ms"
+                @if step.failed { ", failed" }
+            }
+        }
     }
-    page.write_str("</svg></div>")
 }
 
 fn at(time: u64, whole: u64) -> u64 {
