@@ -86,7 +86,7 @@ impl Server {
 fn needs_couchdb_a_run_passes_leaves_no_database_and_shows_no_password() {
     let server = Server::new();
     let before = server.databases();
-    server.e2e(&[]).assert_passes();
+    server.e2e(&[]).assert_passes(19, 1);
     assert_eq!(server.databases(), before);
 
     let e2e = server.e2e(&["-vv", "--keep", "always"]);
@@ -112,16 +112,15 @@ fn needs_couchdb_an_interrupted_run_leaves_no_database_and_what_a_killed_one_lef
     let server = Server::new();
     let before = server.databases();
     let came = || -> Vec<String> { server.databases().into_iter().filter(|name| !before.contains(name)).collect() };
-    // The line that names the runtime, then one for each step up to the commit.
     let interrupted = server.e2e(&["--keep", "never"]);
-    assert_eq!(interrupted.end_after_lines(11, Signal::INT), Some(2));
+    assert_eq!(interrupted.end_after("commit", Signal::INT), Some(2));
     assert_eq!(came(), Vec::<String>::new());
 
     let killed = server.e2e(&["--keep", "never"]);
-    assert_eq!(killed.end_after_lines(11, Signal::KILL), None);
+    assert_eq!(killed.end_after("commit", Signal::KILL), None);
     killed.assert_nothing_left();
     assert!(came().contains(&"mychannel_".to_owned()), "{:?}", came());
-    server.e2e(&[]).assert_passes();
+    server.e2e(&[]).assert_passes(19, 1);
     assert_eq!(came(), Vec::<String>::new());
 }
 

@@ -13,6 +13,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::docker::containers_below;
 use crate::fake::{marked, soon};
 
+/// What a run prints up to the cases: the line that names the runtime, then one for each step.
+pub(crate) const UNTIL_THE_CASES: [&str; 12] = [
+    "runtime ",
+    "place the nodes",
+    "render the network and the package",
+    "start the nodes and the chaincode server",
+    "connect to the nodes",
+    "join the orderers to the channel",
+    "install the package on every peer",
+    "join the peers to the channel",
+    "approve for each organization",
+    "check the commit readiness",
+    "commit",
+    "first query",
+];
+
 /// The program with its own place for runs and evidence.
 pub(crate) struct E2e {
     scratch: tempfile::TempDir,
@@ -77,10 +93,12 @@ impl E2e {
         text
     }
 
-    pub(crate) fn assert_passes(&self) {
+    /// Every case passes, but for those that are not run: exactly this many of each.
+    pub(crate) fn assert_passes(&self, passed: usize, not_run: usize) {
         let (output, text) = self.output();
         assert_eq!(output.status.code(), Some(0), "{:?}\n{text}", self.arguments);
-        assert!(text.contains(" passed, 0 failed, "), "{text}");
+        let counts = format!("{passed} passed, 0 failed, {not_run} not run");
+        assert!(text.lines().any(|line| line == counts), "not {counts}:\n{text}");
         self.assert_keeps_its_report_alone();
         self.assert_nothing_left();
     }
@@ -130,17 +148,11 @@ impl E2e {
         files
     }
 
-    /// Starts the program, and sends it the signal when it has printed this many lines. Its exit
-    /// code, and whether it was still at work.
-    pub(crate) fn end_after_lines(&self, mut lines: usize, signal: Signal) -> Option<i32> {
-        self.end_after(signal, |_| {
-            lines -= 1;
-            lines == 0
-        })
-    }
-
-    /// The same after the first line that is the last one wanted.
-    fn end_after(&self, signal: Signal, is_last: impl FnMut(&String) -> bool) -> Option<i32> {
+    /// Starts the program, and sends it the signal when it has printed that this was done: a line that
+    /// begins so, or a step of this name. Its exit code.
+    pub(crate) fn end_after(&self, done: &str, signal: Signal) -> Option<i32> {
+        let step = format!(" ms  {done}");
+        let is_last = |line: &String| line.starts_with(done) || line.ends_with(&step);
         let mut child = self.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         output.by_ref().map(Result::unwrap).find(is_last).expect("it ended before");
@@ -164,11 +176,11 @@ fn is_bft_possible() -> bool {
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_every_topology_passes() {
-    E2e::process(&["--topology", "solo"]).assert_passes();
-    E2e::process(&["--topology", "duo"]).assert_passes();
+    E2e::process(&["--topology", "solo"]).assert_passes(19, 1);
+    E2e::process(&["--topology", "duo"]).assert_passes(20, 0);
     let bft = E2e::process(&["--topology", "bft"]);
     if is_bft_possible() {
-        bft.assert_passes();
+        bft.assert_passes(19, 1);
     } else {
         let (output, text) = bft.output();
         assert_eq!(output.status.code(), Some(2), "{text}");
@@ -181,7 +193,7 @@ fn needs_fabric_every_topology_passes() {
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_every_tls_mode_passes() {
     for mode in ["off", "tls", "mtls"] {
-        E2e::process(&["--tls", mode]).assert_passes();
+        E2e::process(&["--tls", mode]).assert_passes(19, 1);
     }
 }
 
@@ -246,15 +258,14 @@ fn needs_fabric_a_slow_batch_and_a_chaincode_of_other_functions_pass() {
     let topology = e2e.file("topology.yaml", topology);
     let cases = e2e.file("cases.toml", "[[case]]\nname = 'told'\nevaluate = ['Unheard']\nerror = 'Unheard'\n");
     e2e.arguments.extend(["--topology", &topology, "--cases", &cases].map(str::to_owned));
-    e2e.assert_passes();
+    e2e.assert_passes(1, 0);
 }
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_an_interrupted_run_keeps_its_logs() {
     let e2e = E2e::process(&[]);
-    // How many lines come before depends on whether another program takes a port.
-    assert_eq!(e2e.end_after(Signal::INT, |line| line.contains("join the peers to the channel")), Some(2));
+    assert_eq!(e2e.end_after("join the peers to the channel", Signal::INT), Some(2));
     e2e.assert_nothing_left();
     let evidence = e2e.evidence();
     let text = |name: &str| {
@@ -269,12 +280,11 @@ fn needs_fabric_an_interrupted_run_keeps_its_logs() {
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_whenever_it_is_ended_nothing_is_left() {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
-        // The line that names the runtime, then one for each step up to the cases.
-        for lines in 1..=12 {
+        for done in UNTIL_THE_CASES {
             let e2e = E2e::process(&["--keep", "never"]);
-            let code = e2e.end_after_lines(lines, signal);
+            let code = e2e.end_after(done, signal);
             let expected = if signal == Signal::KILL { None } else { Some(2) };
-            assert_eq!(code, expected, "{signal:?} after {lines} lines");
+            assert_eq!(code, expected, "{signal:?} after {done}");
             e2e.assert_nothing_left();
         }
     }
@@ -284,15 +294,15 @@ fn needs_fabric_whenever_it_is_ended_nothing_is_left() {
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_both_releases_pass() {
     for fabric in ["2.5", "3.1"] {
-        for topology in ["solo", "duo"] {
+        for (topology, passed, not_run) in [("solo", 19, 1), ("duo", 20, 0)] {
             let e2e = E2e::new(&["--runtime", "docker", "--fabric", fabric, "--topology", topology]);
-            e2e.assert_passes();
+            e2e.assert_passes(passed, not_run);
             assert_eq!(containers_below(&e2e.path("runs")), Vec::<String>::new());
         }
     }
-    E2e::new(&["--runtime", "docker", "--topology", "bft"]).assert_passes();
+    E2e::new(&["--runtime", "docker", "--topology", "bft"]).assert_passes(19, 1);
     for mode in ["off", "tls"] {
-        E2e::new(&["--runtime", "docker", "--tls", mode]).assert_passes();
+        E2e::new(&["--runtime", "docker", "--tls", mode]).assert_passes(19, 1);
     }
 }
 
@@ -300,11 +310,11 @@ fn needs_docker_both_releases_pass() {
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_whenever_it_is_ended_nothing_is_left() {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
-        for lines in [1, 2, 3, 5, 7, 12] {
+        for done in [0, 1, 2, 4, 6, 11].map(|index| UNTIL_THE_CASES[index]) {
             let e2e = E2e::new(&["--runtime", "docker", "--keep", "never"]);
-            let code = e2e.end_after_lines(lines, signal);
+            let code = e2e.end_after(done, signal);
             let expected = if signal == Signal::KILL { None } else { Some(2) };
-            assert_eq!(code, expected, "{signal:?} after {lines} lines");
+            assert_eq!(code, expected, "{signal:?} after {done}");
             e2e.assert_nothing_left();
             soon("every container is gone", || containers_below(&e2e.path("runs")).is_empty());
         }

@@ -79,8 +79,13 @@ impl Fake {
 
     /// The directories of runs that are there.
     pub(crate) fn left(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.runs()).unwrap().map(|entry| entry.unwrap().path()).collect()
+        entries(&self.runs())
     }
+}
+
+/// What is in a directory.
+pub(crate) fn entries(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 fn write_script(path: &Path, body: &str) {

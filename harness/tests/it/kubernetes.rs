@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::daemon::{Daemon, send};
-use crate::e2e::E2e;
+use crate::e2e::{E2e, UNTIL_THE_CASES};
 use crate::fake::{marked, place, soon};
 
 const PEER: &str = "peer0.org1.example.com";
@@ -72,34 +72,34 @@ async fn assert_nothing_left(runs: &Path) {
     soon("every process has ended", || marked(runs).is_empty());
 }
 
-async fn passes(arguments: &[&str]) {
+async fn passes(arguments: &[&str], passed: usize, not_run: usize) {
     let e2e = e2e(arguments);
-    e2e.assert_passes();
+    e2e.assert_passes(passed, not_run);
     assert_eq!(below(&e2e.runs()).await, Vec::<String>::new());
 }
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
 async fn needs_kubernetes_every_case_passes_on_3_1() {
-    passes(&["--fabric", "3.1", "--topology", "duo"]).await;
+    passes(&["--fabric", "3.1", "--topology", "duo"], 20, 0).await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
 async fn needs_kubernetes_every_case_passes_on_2_5() {
-    passes(&["--fabric", "2.5", "--topology", "duo"]).await;
+    passes(&["--fabric", "2.5", "--topology", "duo"], 20, 0).await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
 async fn needs_kubernetes_every_case_passes_with_bft() {
-    passes(&["--fabric", "3.1", "--topology", "bft", "--tls", "tls"]).await;
+    passes(&["--fabric", "3.1", "--topology", "bft", "--tls", "tls"], 19, 1).await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
 async fn needs_kubernetes_every_case_passes_without_tls_for_the_chaincode() {
-    passes(&["--fabric", "3.1", "--tls", "off"]).await;
+    passes(&["--fabric", "3.1", "--tls", "off"], 19, 1).await;
 }
 
 #[tokio::test]
@@ -128,18 +128,17 @@ async fn needs_images_builder_and_server_are_those_of_their_images() {
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
 async fn needs_kubernetes_whenever_it_is_ended_nothing_is_left() {
-    // The line that names the runtime, then one for each step up to the cases.
-    for (signal, lines) in [
+    for (signal, index) in [
+        (Signal::KILL, 0),
         (Signal::KILL, 1),
         (Signal::KILL, 2),
         (Signal::KILL, 3),
-        (Signal::KILL, 4),
-        (Signal::KILL, 12),
-        (Signal::TERM, 3),
+        (Signal::KILL, 11),
+        (Signal::TERM, 2),
     ] {
-        let e2e = e2e(&["--keep", "never"]);
-        let code = e2e.end_after_lines(lines, signal);
-        assert_eq!(code, (signal == Signal::TERM).then_some(2), "{signal:?} after {lines} lines");
+        let (e2e, done) = (e2e(&["--keep", "never"]), UNTIL_THE_CASES[index]);
+        let code = e2e.end_after(done, signal);
+        assert_eq!(code, (signal == Signal::TERM).then_some(2), "{signal:?} after {done}");
         assert_nothing_left(&e2e.runs()).await;
     }
 }

@@ -78,12 +78,12 @@ fn every_message_is_shown_when_asked_for() {
 fn needs_fabric_a_tap_shows_the_messages_of_processes() {
     assert_shows_messages(E2e::process(&[]), "seen by a tap");
     assert_shows_messages(E2e::process(&["--tls", "off"]), "seen by a tap");
-    E2e::process(&["--topology", "duo", "-vvv"]).assert_passes();
+    E2e::process(&["--topology", "duo", "-vvv"]).assert_passes(20, 0);
 }
 
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_a_tap_shows_the_messages_of_containers() {
     assert_shows_messages(E2e::new(&["--runtime", "docker"]), "seen by a tap");
-    E2e::new(&["--runtime", "docker", "--fabric", "2.5", "--topology", "duo", "-vvv"]).assert_passes();
+    E2e::new(&["--runtime", "docker", "--fabric", "2.5", "--topology", "duo", "-vvv"]).assert_passes(20, 0);
 }

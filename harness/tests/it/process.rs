@@ -4,16 +4,18 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fabric_harness::cleanup::sweep;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeError, RuntimeOptions, Unavailable};
+use fabric_harness::runtime::{ChaincodeSpec, ReadinessCheck, Runtime, RuntimeError, RuntimeOptions, Unavailable};
 use fabric_harness::server::ServerSource;
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::Topology;
+use tokio::sync::Notify;
 
-use crate::fake::{Fake, LIVE, marked, place, soon};
+use crate::fake::{Fake, LIVE, entries, marked, place, soon};
 
 fn assert_nothing_left(fake: &Fake) {
     assert_eq!(marked(&fake.runs()), Vec::<u32>::new(), "processes are left");
@@ -76,24 +78,32 @@ async fn dropping_places_gives_them_up() {
 #[tokio::test]
 async fn a_start_that_is_dropped_half_way_ends_what_it_began() {
     let fake = Fake::new(LIVE, LIVE);
-    let (placed, bundle) = fake.place(fake.options_of_silence()).await;
-    let start = placed.start(&bundle, &[]);
-    assert!(tokio::time::timeout(Duration::from_millis(300), start).await.is_err());
+    let asked = Arc::new(Notify::new());
+    let ask = Arc::clone(&asked);
+    let readiness: ReadinessCheck = Arc::new(move |_| {
+        ask.notify_one();
+        Box::pin(std::future::pending())
+    });
+    let (placed, bundle) = fake.place(RuntimeOptions { readiness, ..fake.options() }).await;
+    tokio::select! {
+        started = placed.start(&bundle, &[]) => panic!("no node is ready, and it has started: {started:?}"),
+        () = asked.notified() => {}
+    }
     assert_nothing_left(&fake);
 }
 
 #[tokio::test]
 async fn a_node_that_ignores_sigterm_is_killed() {
-    let deaf = "trap '' TERM; echo up; while :; do sleep 0.05; done";
-    let fake = Fake::new(deaf, LIVE);
+    let scratch = tempfile::tempdir().unwrap();
+    let asked = scratch.path().join("asked");
+    let deaf = format!("trap 'echo >{}' TERM; echo up; while :; do sleep 0.05; done", asked.display());
+    let fake = Fake::new(&deaf, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;
     let running = placed.start(&bundle, &[]).await.unwrap();
     let log = running.directory().join("logs/peer0.org1.example.com.log");
     soon("it is deaf", || fs::read_to_string(&log).is_ok_and(|text| text == "up\n"));
-    let started = Instant::now();
     running.stop().await.unwrap();
-    let took = started.elapsed();
-    assert!(took > Duration::from_secs(1) && took < Duration::from_secs(8), "{took:?}");
+    assert!(asked.exists(), "it had no SIGTERM before it was killed");
     assert_nothing_left(&fake);
 }
 
@@ -135,7 +145,14 @@ async fn a_node_whose_port_is_taken_is_told_as_such() {
 #[tokio::test]
 async fn a_node_that_stays_silent_is_told_with_what_was_seen() {
     let fake = Fake::new(LIVE, LIVE);
-    let options = RuntimeOptions { timeout: Duration::from_millis(300), ..fake.options_of_silence() };
+    let runs = fake.runs();
+    let readiness: ReadinessCheck = Arc::new(move |node| {
+        // It blocks, so that the time is not up before the node has written its log.
+        let log = |run: PathBuf| fs::read_to_string(run.join(format!("logs/{}.log", node.name))).unwrap_or_default();
+        soon("the node has started", || entries(&runs).into_iter().any(|run| log(run) == "up\n"));
+        Box::pin(async { Err("silence".to_owned()) })
+    });
+    let options = RuntimeOptions { timeout: Duration::from_millis(300), readiness, ..fake.options() };
     let (placed, bundle) = fake.place(options).await;
     let error = placed.start(&bundle, &[]).await.unwrap_err();
     assert_eq!(error.logs["peer0.org1.example.com"], "up\n");

@@ -337,24 +337,24 @@ async fn what_registers_after_the_startup_time_serves_the_next_launch() {
 #[tokio::test]
 async fn who_waits_for_a_launch_of_others_is_told_that_registration_failed() {
     let peer = Peer::new();
-    let authority = Authority::new();
-    let plain = ChaincodeProgram::plain().await;
-    let id = peer.connected_to(&with_tls(plain.address, &authority).to_string()).await;
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let id = peer.connected_to(&json!({"address": address.to_string(), "dial_timeout": "10s"}).to_string()).await;
     let first = {
         let (support, id) = (peer.support.clone(), id.clone());
         tokio::spawn(async move { support.launch(&id).await })
     };
-    tokio::task::yield_now().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let second = peer.execute(&id, "tx1").await.unwrap_err();
-    let second = told(second, &id, plain.address);
+    // The launch is under way. It fails once the second caller waits for it as well.
+    let (stream, _) = listener.accept().await.unwrap();
+    let (second, ()) = tokio::join!(biased; peer.execute(&id, "tx1"), async { drop((stream, listener)) });
+    let second = told(second.unwrap_err(), &id, address);
     assert!(
         second.starts_with(
             "failed to execute transaction tx1: could not launch chaincode ID: chaincode registration failed: connection to ID failed: "
         ),
         "{second}"
     );
-    let first = told(first.await.unwrap().unwrap_err(), &id, plain.address);
+    let first = told(first.await.unwrap().unwrap_err(), &id, address);
     assert!(first.starts_with("could not launch chaincode ID: connection to ID failed: "), "{first}");
 }
 
