@@ -1,5 +1,5 @@
-//! What is kept of a run: the nodes' logs, their configuration, the package, and the report.
-//! Private keys are never among it.
+//! The evidence of a run: the nodes' logs and configuration, the package and the report, as files.
+//! Private keys are never part of it.
 
 use fabric_network::bundle::Bundle;
 use std::collections::BTreeMap;
@@ -8,20 +8,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The evidence of one run, gathered before the network is stopped.
+/// The evidence of a run, collected before the network is stopped.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    /// Paths within the evidence, and what is written there.
+    /// Relative paths and contents.
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Evidence that could not be written.
+/// An error while writing evidence.
 #[derive(Debug, thiserror::Error)]
-#[error("the evidence can't be written to {}", path.display())]
+#[error("cannot write the evidence to {}", path.display())]
 pub struct EvidenceError {
-    /// The file or directory in question.
+    /// The file or directory.
     path: PathBuf,
-    /// Why not.
+    /// The cause.
     #[source]
     source: io::Error,
 }
@@ -32,26 +32,26 @@ impl Evidence {
         self.files.push((path.into(), bytes.into()));
     }
 
-    /// Adds the files of another.
+    /// Adds all files of `other`.
     pub fn append(&mut self, other: Self) {
         self.files.extend(other.files);
     }
 
-    /// Adds every file of the bundle that is no secret: those that others than their owner may read.
+    /// Adds the bundle's files, except secrets: files that only their owner may read.
     pub fn add_configuration(&mut self, bundle: &Bundle) {
         for (path, file) in bundle.files.iter().filter(|(_, file)| file.mode & 0o044 != 0) {
             self.add(path, file.bytes.clone());
         }
     }
 
-    /// Adds the log of each node and server, under its name.
+    /// Adds the log of each node and server, as `logs/NAME.log`.
     pub fn add_logs(&mut self, logs: BTreeMap<String, String>) {
         for (name, text) in logs {
             self.add(format!("logs/{name}.log"), text);
         }
     }
 
-    /// The logs among it, by file name.
+    /// The logs: paths and contents.
     pub fn logs(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         let logs = self.files.iter().filter(|(path, _)| path.starts_with("logs"));
         logs.map(|(path, bytes)| (path.as_path(), bytes.as_slice()))
@@ -64,11 +64,11 @@ impl Evidence {
         }
     }
 
-    /// Writes everything into a new directory below `parent`, named after the time and the runtime.
+    /// Writes all files to a new directory in `parent`, named after the time and the runtime.
     ///
     /// # Errors
     ///
-    /// When a file or directory can't be made.
+    /// A file or directory that cannot be created.
     pub fn write_to(&self, parent: &Path, runtime: &str) -> Result<PathBuf, EvidenceError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -86,7 +86,7 @@ impl Evidence {
     }
 }
 
-/// `2026-01-31T12-00-00-process`, or with `-2`, `-3` … when two runs begin within a second.
+/// Creates `2026-01-31T12-00-00-process`, with a suffix `-2`, `-3` … if it already exists.
 fn new_directory(parent: &Path, runtime: &str) -> io::Result<PathBuf> {
     let now = time::OffsetDateTime::from(SystemTime::now());
     let format = time::macros::format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]");

@@ -1,19 +1,19 @@
-//! SIGINT and SIGTERM, as something that can be awaited in several places. Ends nothing by itself.
+//! SIGINT and SIGTERM as a value that can be awaited in several places.
 
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Whether a signal has asked the program to end. Cheap to clone.
+/// Whether a signal has asked the program to end. Clones are cheap.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<Option<&'static str>>);
 
 impl Interrupt {
-    /// Begins to listen; from now on these signals do not end the program any more.
+    /// Handles the signals from now on. They no longer end the program.
     ///
     /// # Errors
     ///
-    /// When the system refuses to tell of signals.
+    /// The signal handlers cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let (sender, receiver) = watch::channel(None);
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -23,19 +23,19 @@ impl Interrupt {
                 _ = terminate.recv() => "SIGTERM",
             };
             sender.send_replace(Some(name));
-            // Whoever asks later is told as well.
+            // Keeps the value for later callers.
             sender.closed().await;
         });
         Ok(Self(receiver))
     }
 
-    /// One that never comes, for who handles signals elsewhere.
+    /// An interrupt that never happens, for callers that handle signals themselves.
     pub fn never() -> Self {
         Self(watch::channel(None).1)
     }
 
-    /// Waits for the first signal, and tells its name.
-    pub async fn came(&self) -> &'static str {
+    /// Waits for the first signal and returns its name.
+    pub async fn received(&self) -> &'static str {
         let mut receiver = self.0.clone();
         let name = receiver.wait_for(Option::is_some).await.ok().and_then(|name| *name);
         match name {

@@ -7,7 +7,7 @@ use fabric_network::couchdb::CouchDb;
 use fabric_primitives::program;
 
 use crate::cleanup::cluster::Cluster;
-use crate::console::{ExitCode, could_not_run, error_text, say};
+use crate::console::{ExitCode, could_not_run, error_text, print};
 use crate::network::choice::{DEFAULT_FABRIC, describe, process};
 use crate::options::FabricOptions;
 use crate::plan::resolve_fabric;
@@ -53,8 +53,8 @@ pub(crate) async fn probe(options: &FabricOptions) -> ExitCode {
     ];
     for (name, possible) in possibilities {
         match possible {
-            Ok(what) => say(format_args!("{name}\tyes\t{what}")),
-            Err(reason) => say(format_args!("{name}\tno\t{reason}")),
+            Ok(what) => print(format_args!("{name}\tyes\t{what}")),
+            Err(reason) => print(format_args!("{name}\tno\t{reason}")),
         }
     }
     ExitCode::Passed

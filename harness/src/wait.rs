@@ -1,53 +1,52 @@
-//! Waiting with a bound: asks again and again until something is so, and says what was last seen.
+//! Bounded waits: polls a condition until it holds, and reports the last observed state on timeout.
 //!
-//! There is no waiting without a bound here, and nothing that sleeps a guessed time in the hope that
-//! something will be ready by then. What is asked, and what the answer means, is the caller's.
+//! Every wait has a timeout, and no wait guesses a time to sleep. The caller defines the condition.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// Pause after the first answer that was "not yet"; it doubles up to [`LONGEST_PAUSE`].
+/// Pause after the first poll. It doubles with each poll, up to [`LONGEST_PAUSE`].
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 
-/// Longest pause between two questions.
+/// Longest pause between two polls.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The answer to one question.
+/// The result of one poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Poll<T> {
-    /// It is so, and this came of it.
+    /// The condition holds, with this result.
     Ready(T),
-    /// Not yet; the text is what was seen instead.
+    /// The condition does not hold yet. The text is the observed state.
     NotYet(String),
 }
 
-/// Why a wait ended without its result.
+/// Why a wait failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WaitError<E> {
-    /// The bound was reached.
+    /// The timeout was reached.
     #[error("{0}")]
     TimedOut(TimedOut),
-    /// Waiting on is pointless: the question itself failed for good.
+    /// The poll itself failed, so waiting is pointless.
     #[error(transparent)]
     Failed(E),
 }
 
-/// What a wait that reached its bound has to say.
+/// A wait that timed out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: not so within {after:.1?}; last seen: {last}{}", log_lines(log))]
+#[error("{what}: timed out after {after:.1?}; last seen: {last}{}", log_lines(log))]
 pub struct TimedOut {
-    /// What was waited for, such as `orderer.example.com answers`.
+    /// The condition, such as `orderer.example.com answers`.
     pub what: String,
-    /// The bound.
+    /// The timeout.
     pub after: Duration,
-    /// What the last question saw.
+    /// The last observed state.
     pub last: String,
-    /// The end of the log of what was waited for; empty when there is none.
+    /// The last lines of the log of what was waited for; empty if there is none.
     pub log: String,
 }
 
-/// A log's last lines as the end of an error's message, indented; nothing when there are none.
+/// A log's last lines as the end of an error message, indented; empty if there are none.
 pub(crate) fn log_lines(log: &str) -> String {
     if log.trim().is_empty() {
         return String::new();
@@ -56,22 +55,22 @@ pub(crate) fn log_lines(log: &str) -> String {
     format!("\n  last lines of its log:\n    {}", lines.join("\n    "))
 }
 
-/// Asks until the answer is [`Poll::Ready`], for at most `bound` in all.
+/// Polls until the result is [`Poll::Ready`], for at most `bound` in total.
 ///
-/// A question that takes longer than what is left of the bound is dropped, so it must be safe to
-/// drop. Between questions there is a pause of 2 ms that grows to 10 ms.
+/// A poll that takes longer than the remaining time is dropped, so it must be safe to drop. Between
+/// polls there is a pause of 2 ms that grows to 10 ms.
 ///
 /// # Errors
 ///
-/// [`WaitError::TimedOut`] with what was last seen; [`WaitError::Failed`] when the question failed.
-pub async fn until<T, E, F>(what: &str, bound: Duration, question: impl FnMut() -> F) -> Result<T, WaitError<E>>
+/// [`WaitError::TimedOut`] with the last observed state; [`WaitError::Failed`] if the poll failed.
+pub async fn until<T, E, F>(what: &str, bound: Duration, poll: impl FnMut() -> F) -> Result<T, WaitError<E>>
 where
     F: Future<Output = Result<Poll<T>, E>>,
 {
-    until_with_log(what, bound, question, || std::future::ready(String::new())).await
+    until_with_log(what, bound, poll, || std::future::ready(String::new())).await
 }
 
-/// As [`until`], with the end of a log in the error. `log` is asked only when the bound is reached.
+/// As [`until`], with the last lines of a log in the error. `log` is called only on timeout.
 ///
 /// # Errors
 ///
@@ -79,7 +78,7 @@ where
 pub async fn until_with_log<T, E, F, L>(
     what: &str,
     bound: Duration,
-    mut question: impl FnMut() -> F,
+    mut poll: impl FnMut() -> F,
     log: impl FnOnce() -> L,
 ) -> Result<T, WaitError<E>>
 where
@@ -90,7 +89,7 @@ where
     let mut last = "no answer".to_owned();
     let mut pause = SHORTEST_PAUSE;
     loop {
-        match timeout_at(deadline, question()).await {
+        match timeout_at(deadline, poll()).await {
             Ok(Ok(Poll::Ready(value))) => return Ok(value),
             Ok(Ok(Poll::NotYet(seen))) => last = seen,
             Ok(Err(error)) => return Err(WaitError::Failed(error)),
@@ -112,7 +111,7 @@ mod tests {
     use std::convert::Infallible;
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_ready_answer_ends_the_wait() {
+    async fn the_first_ready_result_ends_the_wait() {
         let mut asked = 0;
         let value = until::<_, Infallible, _>("three", Duration::from_secs(1), || {
             asked += 1;
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_bound_ends_in_an_error_with_what_was_last_seen_and_the_log() {
+    async fn a_timeout_reports_the_last_observed_state_and_the_log() {
         let mut asked = 0;
         let error = until_with_log::<(), Infallible, _, _>(
             "peer0 answers",
@@ -140,12 +139,12 @@ mod tests {
         .await
         .unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("peer0 answers: not so within 3.0s; last seen: refused "), "{text}");
+        assert!(text.starts_with("peer0 answers: timed out after 3.0s; last seen: refused "), "{text}");
         assert!(text.ends_with("\n  last lines of its log:\n    one\n    two"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_that_never_answers_is_bounded_too() {
+    async fn a_poll_that_never_returns_is_bounded() {
         let started = Instant::now();
         let error =
             until::<(), Infallible, _>("silence", Duration::from_secs(2), std::future::pending).await.unwrap_err();
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_question_ends_the_wait_at_once() {
+    async fn a_failed_poll_ends_the_wait_immediately() {
         let started = Instant::now();
         let error = until::<(), _, _>("x", Duration::from_secs(9), || async { Err("broken") }).await;
         assert!(matches!(error, Err(WaitError::Failed("broken"))));

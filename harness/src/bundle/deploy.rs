@@ -19,7 +19,7 @@ use crate::client::{
     self, ClientError, Definition, Installation, Invocation, Node, Participation, PeerClient, Signer, SignerError,
 };
 use crate::console::timeline::Timeline;
-use crate::console::{read_text, say};
+use crate::console::{print, read_text};
 use crate::wait::{Poll, TimedOut, WaitError, until};
 
 /// A block of a channel with many organizations has some hundred kilobytes.
@@ -103,7 +103,7 @@ pub(super) async fn deploy(options: &DeployOptions) -> Result<(), DeployError> {
     let definition = Definition::new(&network.description.chaincode.name, &network.description.chaincode.version);
     for channel in &network.topology.channels {
         if network.is_committed(channel, &definition).await? {
-            say(format_args!("{} is committed to {} already", definition.name, channel.name));
+            print(format_args!("{} is committed to {} already", definition.name, channel.name));
             continue;
         }
         timeline.step("approve for each organization", network.approve(channel, &definition)).await?;
@@ -115,7 +115,7 @@ pub(super) async fn deploy(options: &DeployOptions) -> Result<(), DeployError> {
     }
     let peers = network.organizations.iter().map(|organization| organization.peers.len()).sum::<usize>();
     let id = &network.description.chaincode.package_id;
-    say(format_args!("deployed: {id} answers on {peers} peers"));
+    print(format_args!("deployed: {id} answers on {peers} peers"));
     Ok(())
 }
 
@@ -241,7 +241,7 @@ impl Network {
                 return Err(DeployError::Installed { peer, expected: expected.clone(), seen });
             }
             if matches!(installation, Installation::AlreadyInstalled { .. }) {
-                say(format_args!("{} has the package already", peer.name()));
+                print(format_args!("{} has the package already", peer.name()));
             }
             Ok(())
         }))

@@ -28,7 +28,7 @@ pub use install::InstallOptions;
 pub use output::OutputError;
 pub use ready::ReadyOptions;
 
-use crate::console::{ExitCode, error_text, say};
+use crate::console::{ExitCode, error_text, print};
 use crate::options::FabricOptions;
 use crate::plan::{OptionError, is_label, resolve_fabric, resolve_topology};
 use crate::server::TlsMode;
@@ -139,9 +139,9 @@ pub fn bundle(options: &BundleOptions) -> ExitCode {
         Ok(rendered) => {
             let (nodes, files) = (rendered.bundle.nodes.len(), rendered.files.len());
             let out = options.out.display();
-            say(format_args!("{out}: {files} files, {nodes} nodes. Go on with {out}/README.md"));
+            print(format_args!("{out}: {files} files, {nodes} nodes. Go on with {out}/README.md"));
             if std::env::current_dir().is_err() {
-                say("this directory was replaced by a new one: enter it again, cd \"$PWD\"");
+                print("this directory was replaced by a new one: enter it again, cd \"$PWD\"");
             }
             ExitCode::Passed
         }
@@ -172,7 +172,7 @@ pub async fn ready(options: &ReadyOptions) -> ExitCode {
 pub fn install(options: &InstallOptions) -> ExitCode {
     match install::install(options) {
         Ok(path) => {
-            say(format_args!("install: {}", path.display()));
+            print(format_args!("install: {}", path.display()));
             ExitCode::Passed
         }
         Err(error) => failed(&error),

@@ -242,6 +242,6 @@ mod tests {
         let filled = values(text).unwrap()["v"].of_server("[::1]:7", "own_1:00");
         assert_eq!(filled, json!({"a": "[::1]:7", "l": [1, "p7"], "t": {"h": "::1", "b": true, "d": "$"}}));
         assert!(values("v = 5").unwrap_err().contains("give a table"));
-        assert!(values("v = { a = '${HOME}' }").unwrap_err().contains("there is no variable ${HOME}"));
+        assert!(values("v = { a = '${HOME}' }").unwrap_err().contains("unknown variable ${HOME}"));
     }
 }

@@ -1,6 +1,6 @@
-//! What the program has to do with a terminal: lines, colors, its log, errors as text, exit codes.
+//! The terminal: output lines, colors, the program's log, errors as text, exit codes.
 //!
-//! Decides nothing about a run.
+//! Contains nothing about networks or chaincode.
 
 pub mod progress;
 pub mod timeline;
@@ -13,15 +13,15 @@ use std::path::Path;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How the program ends.
+/// The program's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
     /// Every case that applies passed.
     Passed = 0,
     /// At least one case failed.
     Failed = 1,
-    /// The cases could not be run: a mistake in the options, a missing need, a network that did
-    /// not start, an interruption.
+    /// The cases could not be run: invalid options, a missing requirement, a network that did not
+    /// start, an interruption.
     CouldNotRun = 2,
 }
 
@@ -31,25 +31,25 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// Prints an error.
+/// Prints an error to stderr and returns its exit code.
 pub(crate) fn could_not_run(reason: &str) -> ExitCode {
     eprintln!("error: {reason}");
     ExitCode::CouldNotRun
 }
 
-/// Prints a line to stdout. A reader who has gone, such as `head`, is no reason to end.
-pub fn say(text: impl fmt::Display) {
-    progress::aside(|| {
+/// Prints a line to stdout. A closed pipe, such as that of `head`, is not an error.
+pub fn print(text: impl fmt::Display) {
+    progress::above_list(|| {
         let _ = writeln!(io::stdout().lock(), "{text}");
     });
 }
 
-/// Colors, for a terminal that wants them.
+/// ANSI colors, or none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Paint(bool);
 
 impl Paint {
-    /// Colors when stdout is a terminal that wants them.
+    /// Colors if stdout is a terminal that supports them.
     pub fn for_stdout() -> Self {
         Self(io::stdout().is_terminal() && wants_colors())
     }
@@ -75,14 +75,14 @@ impl Paint {
     }
 }
 
-/// Whether the user has not said otherwise, by `NO_COLOR` or `TERM=dumb`.
+/// Whether colors are enabled: neither `NO_COLOR` nor `TERM=dumb` is set.
 fn wants_colors() -> bool {
     let is_plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     !is_plain && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Prints the program's own log to stderr: warnings; from `-vv` on, what it does to the nodes;
-/// from `-vvvv` on, every message as it passes.
+/// Enables the program's log on stderr: warnings; with `-vv` also what is done to the nodes; with
+/// `-vvvv` also every message.
 pub fn log(verbosity: u8) {
     use tracing_subscriber::filter::LevelFilter;
     let level = match verbosity {
@@ -97,11 +97,11 @@ pub fn log(verbosity: u8) {
         .with_target(false)
         .with_ansi(colors)
         .with_writer(|| progress::Stderr);
-    // A second subscriber, as in a test, is refused; the first one stays.
+    // A second call, as in a test, fails; the first subscriber remains.
     let _ = tracing_subscriber::registry().with(own).with(format).try_init();
 }
 
-/// An error and what caused it, each part once.
+/// An error with its causes, without repetitions.
 pub fn error_text<E: std::error::Error + ?Sized>(error: &E) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -115,10 +115,10 @@ pub fn error_text<E: std::error::Error + ?Sized>(error: &E) -> String {
     text
 }
 
-/// The most bytes of a file that a user writes.
+/// Largest text file that is read, in bytes.
 const TEXT_LIMIT: u64 = 1024 * 1024;
 
-/// Reads a text file of at most a megabyte.
+/// Reads a text file of at most 1 MiB.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(TEXT_LIMIT + 1).read_to_string(&mut text)?;

@@ -1,6 +1,6 @@
-//! The live list: on a terminal, the steps that run at the moment, below whatever was said.
+//! The live list of running steps, below the printed lines.
 //!
-//! Elsewhere (a pipe, CI, `NO_COLOR`, `TERM=dumb`) there is none, and nothing but lines is printed.
+//! It is shown on a terminal only: not in a pipe, in CI, or with `NO_COLOR` or `TERM=dumb`.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt;
@@ -8,19 +8,19 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often it is drawn.
+/// How often the list is drawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The one that is shown. There is one terminal.
+/// The list that is shown. There is one terminal, so there is one list.
 static LIVE: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
-/// The live list, as long as this is kept.
+/// Shows the live list until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Live(());
 
 impl Live {
-    /// Begins to show it, where that is possible and nobody has asked for more or less to be said.
+    /// Shows the list if `wanted` and if stdout is a suitable terminal.
     pub fn begin(wanted: bool) -> Self {
         let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         if wanted && io::stdout().is_terminal() && super::wants_colors() && !in_ci {
@@ -39,11 +39,11 @@ impl Drop for Live {
     }
 }
 
-/// Shows a step until this is dropped.
+/// Shows a step until it is dropped.
 #[derive(Debug)]
 pub(super) struct Shown(Option<ProgressBar>);
 
-/// Shows a step that has begun.
+/// Adds a step to the list.
 pub(super) fn step(name: &'static str) -> Shown {
     let list = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
     Shown(list.as_ref().map(|list| {
@@ -69,8 +69,8 @@ impl Drop for Shown {
     }
 }
 
-/// Lets others write to the terminal, above the list.
-pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
+/// Writes to the terminal above the list.
+pub(super) fn above_list<T>(write: impl FnOnce() -> T) -> T {
     let list = LIVE.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match list {
         Some(list) => list.suspend(write),
@@ -78,13 +78,13 @@ pub(super) fn aside<T>(write: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Stderr, for the program's own log.
+/// Stderr, for the program's log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        aside(|| io::stderr().write(bytes))
+        above_list(|| io::stderr().write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {

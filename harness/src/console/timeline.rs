@@ -1,17 +1,17 @@
-//! The steps of a run, shown while they run and printed as they end, and their times.
+//! The steps of a run and their times: shown while they run, printed when they end.
 
-use super::{progress, say};
+use super::{print, progress};
 use crate::journal::Journal;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A step that ended.
+/// A finished step.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// What was done.
     pub name: &'static str,
-    /// When it began, since the run began.
+    /// When it began, relative to the start of the run.
     pub begin: Duration,
     /// How long it took.
     pub time: Duration,
@@ -19,7 +19,7 @@ pub struct Step {
     pub failed: bool,
 }
 
-/// Collects the steps of one run. Steps may overlap.
+/// Collects the steps of a run. Steps may overlap.
 #[derive(Debug)]
 pub struct Timeline {
     begin: Instant,
@@ -29,22 +29,22 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Begins a run; a quiet one prints nothing.
+    /// Starts a timeline. A quiet one prints nothing.
     pub fn begin(quiet: bool) -> Self {
         Self { begin: Instant::now(), journal: Journal::begin(), steps: Mutex::default(), quiet }
     }
 
-    /// Runs a step to its end, and notes and prints its time.
+    /// Runs a step, then records and prints its time.
     ///
     /// # Errors
     ///
-    /// The step's own.
+    /// The error of `work`.
     pub fn step<T, E>(
         &self,
         name: &'static str,
         work: impl Future<Output = Result<T, E>>,
     ) -> impl Future<Output = Result<T, E>> {
-        // On the heap, or the futures of all steps would add up to that of the run.
+        // Boxed, because the run's future would otherwise contain the futures of all steps.
         self.run(name, Box::pin(work))
     }
 
@@ -58,36 +58,36 @@ impl Timeline {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { name, begin, time, failed });
         if !self.quiet {
             let mark = if failed { '!' } else { ' ' };
-            say(format_args!("{mark} {:>6} ms  {name}", time.as_millis()));
+            print(format_args!("{mark} {:>6} ms  {name}", time.as_millis()));
         }
         result
     }
 
-    /// Prints a line of its own among the steps.
-    pub fn say(&self, text: &str) {
+    /// Prints a line between the steps.
+    pub fn print(&self, text: &str) {
         if !self.quiet {
-            say(format_args!("  {text}"));
+            print(format_args!("  {text}"));
         }
     }
 
-    /// What passes between client, peers and chaincode, on the same clock.
+    /// The journal of messages, with the same start.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// When the last step of this name ended, since the run began; zero if none has.
+    /// When the last step of this name ended, relative to the start of the run; zero if none has ended.
     pub fn end_of(&self, name: &str) -> Duration {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         steps.iter().rfind(|step| step.name == name).map(|step| step.begin + step.time).unwrap_or_default()
     }
 
-    /// The steps that ended, in the order of their ends.
+    /// The finished steps, in the order in which they ended.
     pub fn steps(&self) -> Vec<Step> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A table of several runs: for each step the median, the fastest and the slowest time.
+/// A table of several runs: the median, minimum and maximum time of each step.
 pub fn table(runs: &[Vec<Step>], to_first_query: &[Duration]) -> String {
     let mut text = String::from("  median    min    max  ms\n");
     let mut line = |name: &str, mut times: Vec<Duration>| {

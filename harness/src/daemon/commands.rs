@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::control::{Answer, Answers, Request, Status, ask};
 use super::directory::{daemon_of, ended, lives, remove_dead};
 use super::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions};
-use crate::console::{ExitCode, could_not_run, say};
+use crate::console::{ExitCode, could_not_run, print};
 
 /// How long the daemon may take to answer: a restart waits for a node, which may take a minute.
 const ANSWER_BOUND: Duration = Duration::from_mins(5);
@@ -69,7 +69,7 @@ fn signal(state: &Path, signal: Signal) {
 }
 
 fn passed(text: &str) -> ExitCode {
-    say(text);
+    print(text);
     ExitCode::Passed
 }
 
@@ -81,7 +81,7 @@ pub async fn status(options: &StatusOptions) -> ExitCode {
         Ok(Answer::Status(status)) => status,
         Ok(other) => return unexpected(&other),
         Err(reason) if options.json => {
-            say(serde_json::json!({"up": false, "reason": reason}));
+            print(serde_json::json!({"up": false, "reason": reason}));
             return ExitCode::CouldNotRun;
         }
         Err(reason) => return could_not_run(&reason),
@@ -90,12 +90,12 @@ pub async fn status(options: &StatusOptions) -> ExitCode {
         match serde_json::to_value(&status) {
             Ok(mut value) => {
                 value["up"] = true.into();
-                say(format_args!("{value:#}"));
+                print(format_args!("{value:#}"));
             }
             Err(error) => return could_not_run(&error.to_string()),
         }
     } else {
-        say(told(&status));
+        print(told(&status));
     }
     if status.is_well() { ExitCode::Passed } else { ExitCode::Failed }
 }
@@ -147,12 +147,12 @@ pub async fn logs(options: &LogsOptions) -> ExitCode {
         };
         let limit = options.lines.filter(|_| seen.insert(name.clone()));
         if name != last && options.names.len() != 1 {
-            say(format_args!("==> {name}"));
+            print(format_args!("==> {name}"));
         }
         last = name;
         let text = limit.map_or(text.as_str(), |limit| last_lines(&text, limit));
         if !text.is_empty() {
-            say(text.strip_suffix('\n').unwrap_or(text));
+            print(text.strip_suffix('\n').unwrap_or(text));
         }
     }
 }

@@ -22,7 +22,7 @@ use super::files;
 use super::managed_network::ManagedNetwork;
 use super::options::UpOptions;
 use crate::console::timeline::Timeline;
-use crate::console::{self, ExitCode, could_not_run, error_text, say};
+use crate::console::{self, ExitCode, could_not_run, error_text, print};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
@@ -140,7 +140,7 @@ async fn start(plan: &NetworkPlan, runtime: &Runtime, verbosity: u8, interrupt: 
     if let Err(RunError::Runtime(error)) = &started
         && error.is_port_in_use()
     {
-        timeline.say("another program took a port meanwhile; once more, with other ports");
+        timeline.print("another program took a port meanwhile; once more, with other ports");
         evidence = Evidence::default();
         started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
     }
@@ -153,7 +153,7 @@ async fn start(plan: &NetworkPlan, runtime: &Runtime, verbosity: u8, interrupt: 
             .map(|(path, text)| (path.display().to_string(), String::from_utf8_lossy(text).into_owned()))
             .collect();
         for finding in crate::explain::find(logs.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
-            say(format_args!("\nlikely cause: {}\n  what to do: {}", finding.cause, finding.cure));
+            print(format_args!("\nlikely cause: {}\n  what to do: {}", finding.cause, finding.cure));
         }
         error_text(&error)
     })
@@ -188,8 +188,8 @@ async fn serve(network: ManagedNetwork, listener: &UnixListener, interrupt: &Int
     let asked = loop {
         tokio::select! {
             asked = ending.recv() => break asked,
-            signal = interrupt.came() => {
-                say(format_args!("ended by {signal}"));
+            signal = interrupt.received() => {
+                print(format_args!("ended by {signal}"));
                 break None;
             }
             Some(_) = clients.join_next() => {}

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use super::description::Description;
 use super::options::UpOptions;
 use super::process::{DESCRIPTION, UP};
-use crate::console::{ExitCode, could_not_run, say};
+use crate::console::{ExitCode, could_not_run, print};
 use crate::interrupt::Interrupt;
 
 /// How long the daemon may take to end everything after a signal.
@@ -46,7 +46,7 @@ pub async fn up(options: &UpOptions) -> ExitCode {
                 Err(_) => could_not_run("the background process does not end"),
             }
         }
-        signal = interrupt.came() => {
+        signal = interrupt.received() => {
             end(&mut child).await;
             could_not_run(&format!("ended by {signal}"))
         }
@@ -93,7 +93,7 @@ async fn end(child: &mut Child) {
 fn tell(state: &Path) -> ExitCode {
     match read(state) {
         Ok(description) => {
-            say(format_args!("\n{}\n{}", description.text(), description.how_to_go_on()));
+            print(format_args!("\n{}\n{}", description.text(), description.how_to_go_on()));
             ExitCode::Passed
         }
         Err(error) => could_not_run(&format!("{}: {error}", state.join(DESCRIPTION).display())),

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 
-use crate::console::{ExitCode, could_not_run, say};
+use crate::console::{ExitCode, could_not_run, print};
 use crate::daemon::options::StateOptions;
 use crate::network::choice::DEFAULT_FABRIC;
 use crate::options::FabricOptions;
@@ -127,11 +127,11 @@ pub async fn doctor(options: &DoctorOptions) -> ExitCode {
     ];
     let findings: Vec<Finding> = join_all(checks).await.into_iter().flatten().collect();
     for finding in &findings {
-        say(finding);
+        print(finding);
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (warnings, problems) = (count(Level::Warning), count(Level::Problem));
-    say(format_args!("{problems} problems, {warnings} warnings"));
+    print(format_args!("{problems} problems, {warnings} warnings"));
     if problems == 0 { ExitCode::Passed } else { ExitCode::Failed }
 }
 

@@ -1,7 +1,7 @@
 //! `explain [LOG…]`: reads logs, and prints the causes and cures of the failures in them.
 
 use super::{Finding, find};
-use crate::console::{ExitCode, say};
+use crate::console::{ExitCode, print};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
@@ -31,11 +31,11 @@ pub fn explain(options: &ExplainOptions) -> ExitCode {
     let found = find(texts.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     if found.is_empty() {
         let lines: usize = texts.iter().map(|(_, text)| text.lines().count()).sum();
-        say(format_args!("no known failure in {lines} lines"));
+        print(format_args!("no known failure in {lines} lines"));
         return ExitCode::Failed;
     }
     for finding in &found {
-        say(told(finding));
+        print(told(finding));
     }
     ExitCode::Passed
 }

@@ -1,4 +1,4 @@
-//! Messages in words: one line, shortened, and nothing secret.
+//! Messages as text: one line, shortened, without secrets.
 
 use embedded_peer::trace::{Decoded, Direction};
 use fabric_protos::common::{ChannelHeader, Header};
@@ -10,17 +10,17 @@ use prost::Message as _;
 
 use super::Content;
 
-/// The longest text of a message, in characters.
+/// Maximum length of a message's text, in characters.
 const TEXT: usize = 240;
 
-/// As much of one argument or payload is shown, in characters.
+/// Maximum length of one argument or payload, in characters.
 const PART: usize = 64;
 
-/// One line, without control characters, not too long, and without anything that has a private key in
-/// it.
+/// Makes a text presentable: one line, no control characters, shortened. A text that contains a private
+/// key is replaced.
 pub(crate) fn presentable(text: &str) -> String {
     if text.contains("PRIVATE KEY") {
-        return "(not shown: it holds a private key)".to_owned();
+        return "(not shown: contains a private key)".to_owned();
     }
     let one_line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     shortened(one_line.trim_end(), TEXT)
@@ -33,7 +33,7 @@ fn shortened(text: &str, limit: usize) -> String {
     }
 }
 
-/// Bytes as text in quotes when they are text, by their number otherwise.
+/// Bytes as quoted text if they are text, otherwise their number.
 pub(crate) fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.contains("PRIVATE KEY") => presentable(text),
@@ -46,9 +46,10 @@ fn is_text(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() && !c.is_whitespace())
 }
 
-/// A proposal as a call: chaincode, function, arguments, channel, and of transient data names and sizes.
+/// A proposal as a call: channel, chaincode, function, arguments, and the names and sizes of transient
+/// data.
 pub(crate) fn proposal(signed: &SignedProposal) -> String {
-    call(signed).unwrap_or_else(|_| "(a proposal that can't be decoded)".to_owned())
+    call(signed).unwrap_or_else(|_| "(cannot decode the proposal)".to_owned())
 }
 
 fn call(signed: &SignedProposal) -> Result<String, prost::DecodeError> {
@@ -76,7 +77,7 @@ fn call(signed: &SignedProposal) -> Result<String, prost::DecodeError> {
     Ok(text)
 }
 
-/// Whether a proposal brings transient data.
+/// Whether a proposal contains transient data.
 pub(crate) fn has_transient_data(signed: &SignedProposal) -> bool {
     let proposal = Proposal::decode(signed.proposal_bytes.as_slice()).unwrap_or_default();
     let payload = ChaincodeProposalPayload::decode(proposal.payload.as_slice());
@@ -90,7 +91,7 @@ pub(crate) fn response(response: &Response) -> String {
         text = format!("{text}, {}", response.message);
     }
     if !response.payload.is_empty() {
-        // As it is, without the escapes of an argument: mostly it is JSON.
+        // Not quoted as arguments are, because it is usually JSON.
         let payload = match std::str::from_utf8(&response.payload) {
             Ok(payload) if is_text(payload) => shortened(payload, 2 * PART),
             _ => format!("{} bytes", response.payload.len()),
@@ -100,7 +101,7 @@ pub(crate) fn response(response: &Response) -> String {
     text
 }
 
-/// A message between a peer and a chaincode. Values are there by their size alone.
+/// A message between a peer and a chaincode. Values appear with their size only.
 pub(crate) fn chaincode(message: &ChaincodeMessage, direction: Direction) -> Content {
     let known = Type::try_from(message.r#type);
     let kind = known.map_or_else(|_| message.r#type.to_string(), |known| known.as_str_name().to_owned());
@@ -114,7 +115,7 @@ pub(crate) fn chaincode(message: &ChaincodeMessage, direction: Direction) -> Con
     Content { kind, text, transaction: message.txid.clone(), failed }
 }
 
-/// A status of 400 and above fails the endorsement.
+/// A status of 400 or above fails the endorsement.
 fn is_error(payload: &[u8]) -> bool {
     Response::decode(payload).is_ok_and(|response| response.status >= 400)
 }
@@ -137,21 +138,21 @@ mod tests {
         let text = proposal(&call.propose(&signer()).unwrap().signed);
         assert_eq!(text, r#"mychannel: basic Create("a\"1", 2 bytes), transient {asset: 2 bytes, price: 9 bytes}"#);
         let broken = SignedProposal { proposal_bytes: vec![0xff; 9], ..SignedProposal::default() };
-        assert!(proposal(&broken).contains("can't be decoded"));
+        assert!(proposal(&broken).contains("cannot decode"));
     }
 
     #[test]
-    fn a_response_has_its_payload_as_it_is() {
-        let told = |payload: &[u8]| response(&Response { status: 200, payload: payload.into(), ..Response::default() });
-        assert_eq!(told(br#"{"ID":"a"}"#), r#"status 200, {"ID":"a"}"#);
-        assert_eq!(told(b"\x00\x01"), "status 200, 2 bytes");
-        assert_eq!(told(b""), "status 200");
+    fn a_response_shows_its_payload_unquoted() {
+        let text = |payload: &[u8]| response(&Response { status: 200, payload: payload.into(), ..Response::default() });
+        assert_eq!(text(br#"{"ID":"a"}"#), r#"status 200, {"ID":"a"}"#);
+        assert_eq!(text(b"\x00\x01"), "status 200, 2 bytes");
+        assert_eq!(text(b""), "status 200");
         let refused = Response { status: 500, message: "no asset".to_owned(), ..Response::default() };
         assert_eq!(response(&refused), "status 500, no asset");
     }
 
     #[test]
-    fn what_holds_a_private_key_is_not_shown_and_lines_stay_lines() {
+    fn private_keys_are_not_shown_and_texts_have_one_line() {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         let invocation = Invocation::new("c", "basic", "Keep").argument(key.clone());
         let text = proposal(&invocation.propose(&signer()).unwrap().signed);
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chaincodes_message_has_its_type_its_transaction_and_whether_it_failed() {
+    fn a_chaincode_message_has_type_transaction_and_failure() {
         let refused = Response { status: 500, message: "no asset".to_owned(), ..Response::default() };
         let message = ChaincodeMessage {
             r#type: Type::Completed.into(),

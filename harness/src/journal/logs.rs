@@ -1,6 +1,6 @@
-//! Messages that a peer of Fabric tells in its log alone: those of its external builder, and blocks.
+//! Messages that only the log of a Fabric peer contains: those of its external builder, and blocks.
 //!
-//! The lines are those of Fabric's `flogging` in its default format:
+//! The lines have the default format of Fabric's `flogging`:
 //! `2026-01-31 12:00:00.123 UTC 0023 INFO [module] function -> text`.
 
 use super::{Content, Journal, Message, Party, decode};
@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// Times in a log end with whole milliseconds, so what happened did so up to this much later.
+/// Log times are truncated to milliseconds, so the event may be later by up to this much.
 const RESOLUTION: Duration = Duration::from_micros(999);
 
-/// A line of Fabric's log, without what it says after the arrow where there is none.
+/// A line of Fabric's log: time, level, module, text. The function before the arrow is optional.
 static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) UTC [0-9a-f]+ ([A-Z]+) \[([^\]]+)\] (?:\S+ -> )?(.*)$").ok()
 });
@@ -21,7 +21,7 @@ static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static BLOCK: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^Received block \[(\d+)\] from buffer channel=(\S+)").ok());
 
-/// When a line of a node's log was written; nothing for one that does not say.
+/// The time of a log line, if it has one.
 pub(crate) fn time_of(line: &str) -> Option<SystemTime> {
     let format =
         time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]");
@@ -29,34 +29,35 @@ pub(crate) fn time_of(line: &str) -> Option<SystemTime> {
     line.get(23..)?.starts_with(" UTC").then(|| SystemTime::from(time.assume_utc()))
 }
 
-/// A time as the logs have it.
+/// Formats a time as the logs do.
 pub(crate) fn timestamp(time: SystemTime) -> String {
     let format =
         time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]");
     OffsetDateTime::from(time).format(format).unwrap_or_default() + " UTC"
 }
 
-/// The messages that the logs of these nodes tell of. A log of anything else holds none.
+/// The messages in the logs of these nodes. Logs in other formats contain none.
 pub fn from_logs(logs: &BTreeMap<String, String>, journal: &Journal) -> Vec<Message> {
     let lines = logs.iter().flat_map(|(node, text)| text.lines().map(move |line| (node, line)));
     lines.filter_map(|(node, line)| message(node, line, journal)).collect()
 }
 
 fn message(node: &str, line: &str, journal: &Journal) -> Option<Message> {
+    let time = time_of(line);
     let parts = LINE.as_ref()?.captures(line)?;
-    let (level, module, said) = (parts.get(2)?.as_str(), parts.get(3)?.as_str(), parts.get(4)?.as_str());
+    let (level, module, line) = (parts.get(2)?.as_str(), parts.get(3)?.as_str(), parts.get(4)?.as_str());
     let (from, content) = if module.starts_with("chaincode.externalbuilder") {
-        let (text, kind) = said.rsplit_once(" command=").unwrap_or((said, "builder"));
+        let (text, kind) = line.rsplit_once(" command=").unwrap_or((line, "builder"));
         let text = text.strip_prefix(kind).and_then(|text| text.strip_prefix(": ")).unwrap_or(text);
         let failed = matches!(level, "ERROR" | "PANIC" | "FATAL");
         let (kind, text) = (kind.to_owned(), text.to_owned());
         (Party::builder(), Content { kind, text, failed, ..Content::default() })
     } else {
-        let block = BLOCK.as_ref()?.captures(said)?;
+        let block = BLOCK.as_ref()?.captures(line)?;
         let text = format!("{}: block {}", block.get(2)?.as_str(), block.get(1)?.as_str());
         (Party::orderers(), Content { kind: "block".to_owned(), text, ..Content::default() })
     };
-    let at = journal.since_clock(time_of(line)? + RESOLUTION);
+    let at = journal.since_clock(time? + RESOLUTION);
     let Content { kind, text, transaction, failed } = content;
     Some(Message { at, from, to: Party::peer(node), kind, text: decode::presentable(&text), transaction, failed })
 }
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peers_log_tells_of_its_builder_and_of_blocks() {
+    fn a_peers_log_contains_messages_of_its_builder_and_blocks() {
         let now = timestamp(SystemTime::now() + Duration::from_secs(5));
         let log = format!(
             "peer:\n  externalbuilders:\n\
@@ -76,12 +77,12 @@ mod tests {
              not a line\n"
         );
         let messages = from_logs(&[("peer0.org1".to_owned(), log)].into(), &Journal::begin());
-        let told: Vec<_> = messages
+        let found: Vec<_> = messages
             .iter()
             .map(|m| (m.from.name.as_str(), m.to.name.as_str(), m.kind.as_str(), m.text.as_str()))
             .collect();
         assert_eq!(
-            told,
+            found,
             [
                 ("builder", "peer0.org1", "build", "basic_1.0 connects to a:1"),
                 ("orderers", "peer0.org1", "block", "mychannel: block 7"),
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_read_as_it_is_written() {
+    fn a_formatted_time_is_parsed() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         assert_eq!(timestamp(time), "2023-11-14 22:13:20.123 UTC");
         assert_eq!(time_of("2023-11-14 22:13:20.123 UTC 0001 INFO [a] b -> c"), Some(time));

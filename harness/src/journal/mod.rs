@@ -1,10 +1,9 @@
-//! What passed between client, peers, builder, chaincode and orderers, as data.
+//! The messages between client, peers, builder, chaincode and orderers, as data.
 //!
-//! A [`Journal`] is written by whoever sees a message: the clients that make a call, a
-//! [tap](crate::tap), a runtime that hands out what its nodes tell. It decides nothing, and it holds
-//! no secret: texts are shortened, values of the world state and transient data are there by their size
-//! alone, and a text with a private key in it is left out. Which messages belong to which case is
-//! found by [`by_case`].
+//! A [`Journal`] is written by everything that sees messages: the clients that make calls, a
+//! [tap](crate::tap), a runtime that reads its nodes' logs. It contains no secrets: texts are
+//! shortened, values of the world state and transient data appear with their size only, and a text
+//! that contains a private key is left out. [`by_case`] assigns messages to cases.
 
 pub(crate) mod decode;
 mod logs;
@@ -17,21 +16,21 @@ use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How many messages a journal keeps, the newest.
+/// Maximum number of messages in a journal. Older ones are dropped.
 const LIMIT: usize = 20_000;
 
-/// How many messages of one case are kept, the first.
+/// Maximum number of messages of one case. Later ones are dropped.
 pub const CASE_LIMIT: usize = 300;
 
-/// What one end of a message is.
+/// The role of a sender or receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Who calls: this program.
+    /// The caller: this program.
     Client,
     /// A peer.
     Peer,
-    /// The external builder that a peer runs.
+    /// The external builder of a peer.
     Builder,
     /// A chaincode server.
     Chaincode,
@@ -39,12 +38,12 @@ pub enum Role {
     Orderer,
 }
 
-/// One end of a message.
+/// The sender or receiver of a message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 pub struct Party {
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// Its full name; empty for a peer that is not known.
+    /// Its full name; empty for an unknown peer.
     pub name: String,
 }
 
@@ -64,12 +63,12 @@ impl Party {
         Self::new(Role::Peer, name)
     }
 
-    /// The builder. There is one for all peers, since it is a program that each of them runs.
+    /// The builder. All peers share one party, because each runs the same program.
     pub fn builder() -> Self {
         Self::new(Role::Builder, "builder")
     }
 
-    /// The ordering service, whoever of it.
+    /// The ordering service. All orderers share one party.
     pub fn orderers() -> Self {
         Self::new(Role::Orderer, "orderers")
     }
@@ -78,19 +77,19 @@ impl Party {
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// When it was seen, since the journal began.
+    /// When it was seen, relative to the start of the journal.
     pub at: Duration,
-    /// Who sent it.
+    /// The sender.
     pub from: Party,
-    /// To whom.
+    /// The receiver.
     pub to: Party,
     /// Its type, such as `Evaluate` or `PUT_STATE`.
     pub kind: String,
-    /// What is in it, on one line, shortened.
+    /// Its content on one line, shortened.
     pub text: String,
-    /// The transaction that it belongs to; empty when it belongs to none.
+    /// The ID of its transaction; empty if it has none.
     pub transaction: String,
-    /// Whether it says that something went wrong.
+    /// Whether it reports an error.
     pub failed: bool,
 }
 
@@ -104,12 +103,12 @@ impl Message {
     }
 }
 
-/// As much of a transaction's ID as tells it apart.
+/// The first characters of a transaction ID.
 pub(crate) fn short_id(transaction: &str) -> &str {
     transaction.get(..8).unwrap_or(transaction)
 }
 
-/// A name that fits a column: the first two labels of a node's.
+/// A short name: the first two labels of a node's name.
 pub(crate) fn short(party: &Party) -> String {
     match party.role {
         Role::Peer if party.name.is_empty() => "peer".to_owned(),
@@ -118,7 +117,7 @@ pub(crate) fn short(party: &Party) -> String {
     }
 }
 
-/// Takes messages, or nothing at all. Clones are the same journal.
+/// Records messages, or nothing. Clones share the records.
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Option<Arc<Shared>>);
 
@@ -127,12 +126,12 @@ struct Shared {
     begin: Instant,
     clock: SystemTime,
     messages: Mutex<Vec<Message>>,
-    /// How those between peers and chaincode were seen.
+    /// How the messages between peers and chaincode were seen.
     chaincode: Mutex<String>,
 }
 
 impl Journal {
-    /// Begins a journal; its times count from now.
+    /// Starts a journal. Its times are relative to now.
     pub fn begin() -> Self {
         let shared = Shared {
             begin: Instant::now(),
@@ -143,32 +142,32 @@ impl Journal {
         Self(Some(Arc::new(shared)))
     }
 
-    /// One that keeps nothing.
+    /// A journal that records nothing.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Whether it keeps anything. What costs something to find out is found out only then.
+    /// Whether it records messages. If not, callers skip expensive work.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// How long after its beginning this was.
+    /// The time between its start and `instant`.
     pub fn since(&self, instant: Instant) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |shared| instant.saturating_duration_since(shared.begin))
     }
 
-    /// When it began, by the machine's clock.
+    /// Its start by the system clock.
     pub(crate) fn clock(&self) -> SystemTime {
         self.0.as_ref().map_or(SystemTime::UNIX_EPOCH, |shared| shared.clock)
     }
 
-    /// How long after its beginning this was, by the machine's clock.
+    /// The time between its start and `time`, by the system clock.
     pub fn since_clock(&self, time: SystemTime) -> Duration {
         self.0.as_ref().and_then(|shared| time.duration_since(shared.clock).ok()).unwrap_or_default()
     }
 
-    /// Notes a message of this moment; `what` is called only by a journal that keeps it.
+    /// Records a message with the current time. `what` is called only if the journal is on.
     pub fn note(&self, from: &Party, to: &Party, what: impl FnOnce() -> Content) {
         let Some(shared) = &self.0 else { return };
         let Content { kind, text, transaction, failed } = what();
@@ -178,34 +177,34 @@ impl Journal {
         shared.keep([message]);
     }
 
-    /// Adds messages that were seen elsewhere, with their times.
+    /// Adds messages from another source, with their times.
     pub fn extend(&self, messages: impl IntoIterator<Item = Message>) {
         if let Some(shared) = &self.0 {
             shared.keep(messages);
         }
     }
 
-    /// Adds what another journal has, whose times count from another moment.
+    /// Adds the messages of another journal, which has another start.
     pub(crate) fn append(&self, other: &Self) {
         let Some(begin) = other.0.as_ref().map(|other| other.begin) else { return };
         let later = self.since(begin);
         self.extend(other.messages().into_iter().map(|message| Message { at: message.at + later, ..message }));
     }
 
-    /// Notes how the messages between peers and chaincode are seen.
+    /// Records how the messages between peers and chaincode are seen.
     pub(crate) fn chaincode_is(&self, seen: &str) {
         if let Some(shared) = &self.0 {
             seen.clone_into(&mut shared.chaincode.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// How the messages between peers and chaincode were seen; empty when there never was a chaincode.
+    /// How the messages between peers and chaincode were seen; empty if there was no chaincode.
     pub fn chaincode(&self) -> String {
         let Some(shared) = &self.0 else { return String::new() };
         shared.chaincode.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What was kept so far, in the order of its times.
+    /// The recorded messages, sorted by time.
     pub fn messages(&self) -> Vec<Message> {
         let Some(shared) = &self.0 else { return Vec::new() };
         let mut messages = shared.messages.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -219,19 +218,19 @@ impl Shared {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         messages.extend(more);
         let over = messages.len().saturating_sub(LIMIT);
-        // In one go and seldom, since each time all others move.
+        // Rarely and in one step, because all other messages are moved.
         if over > LIMIT / 10 {
             messages.drain(..over);
         }
     }
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, Clone, Default)]
 pub struct Content {
     /// As [`Message::kind`].
     pub kind: String,
-    /// As [`Message::text`]; it is shortened when it is noted.
+    /// As [`Message::text`]; shortened when it is recorded.
     pub text: String,
     /// As [`Message::transaction`].
     pub transaction: String,
@@ -239,18 +238,19 @@ pub struct Content {
     pub failed: bool,
 }
 
-/// The messages of a run, by what they belong to.
+/// The messages of a run, grouped by case.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sorted {
-    /// Those from before the first case, or all when there is none.
+    /// Messages before the first case, or all messages if there are no cases.
     pub before: Vec<Message>,
-    /// Those of each case.
+    /// Messages of each case.
     pub cases: Vec<Vec<Message>>,
 }
 
-/// Finds the messages of each case, of which begin and end are given in their order: those that passed
-/// meanwhile, and whatever else is of a transaction of the case. Of one that belongs to a transaction of
-/// another case, that decides.
+/// Groups messages by case. `cases` has the start and end of each case, in order.
+///
+/// A message of a transaction belongs to the case that made the transaction; any other message belongs
+/// to the case during which it was seen.
 pub fn by_case(messages: &[Message], cases: &[(Duration, Duration)]) -> Sorted {
     let within = |message: &Message| cases.iter().position(|(begin, end)| (*begin..=*end).contains(&message.at));
     let mut owners = std::collections::HashMap::new();
@@ -274,7 +274,7 @@ pub fn by_case(messages: &[Message], cases: &[(Duration, Duration)]) -> Sorted {
     sorted
 }
 
-/// A peer that is not known is the gateway: an embedded orderer does not tell who called it.
+/// Replaces unknown peers by the gateway peer: an embedded orderer does not report its caller.
 fn name_the_gateway(messages: &mut [Message]) {
     let mut gateway: Option<Party> = None;
     for message in messages {
@@ -307,7 +307,7 @@ mod tests {
             message(10, Party::client(), peer(), "a"),
             message(11, Party::peer(""), Party::orderers(), ""),
             message(12, peer(), chaincode(), "a"),
-            // Late: a second endorsement of the first case's transaction.
+            // Later: a second endorsement of the first case's transaction.
             message(25, peer(), chaincode(), "a"),
             message(26, chaincode(), peer(), ""),
             message(27, Party::client(), peer(), "b"),
@@ -319,14 +319,14 @@ mod tests {
         assert_eq!(texts(&sorted.before), "1");
         assert_eq!(texts(&sorted.cases[0]), "10 11 12 25");
         assert_eq!(texts(&sorted.cases[1]), "26 27");
-        assert_eq!(sorted.cases[0][1].from, peer(), "who called the orderer");
+        assert_eq!(sorted.cases[0][1].from, peer(), "the orderer's caller");
         assert_eq!(by_case(&messages, &[]).before.len(), messages.len());
     }
 
     #[test]
-    fn a_journal_that_is_off_asks_for_nothing_and_another_keeps_the_newest() {
+    fn a_journal_that_is_off_records_nothing_and_another_keeps_the_newest() {
         let (client, peer) = (Party::client(), Party::peer("p"));
-        Journal::off().note(&client, &peer, || panic!("nobody wants it"));
+        Journal::off().note(&client, &peer, || panic!("it must not be called"));
         let journal = Journal::begin();
         for number in 0..LIMIT + LIMIT / 5 {
             journal.note(&client, &peer, || Content { text: number.to_string(), ..Content::default() });

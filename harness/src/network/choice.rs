@@ -1,7 +1,7 @@
 //! Which runtime a plan gets: the one that it names, or the first possible one.
 
 use crate::cleanup::Reaper;
-use crate::console::{error_text, say};
+use crate::console::{error_text, print};
 use crate::interrupt::Interrupt;
 use crate::options::RuntimeChoice;
 use crate::plan::{FabricTag, NetworkPlan};
@@ -147,15 +147,15 @@ pub(crate) async fn chosen(
     let reaper = Reaper::this_program(reap).map_err(|error| format!("this program can't be found: {error}"))?;
     let Choice { runtime, passed_over } = tokio::select! {
         choice = choose(plan, reaper) => choice?,
-        signal = interrupt.came() => return Err(format!("ended by {signal}")),
+        signal = interrupt.received() => return Err(format!("ended by {signal}")),
     };
     if quiet {
         return Ok(runtime);
     }
     for (name, reason) in passed_over {
-        say(format_args!("runtime {name} passed over: {reason}"));
+        print(format_args!("runtime {name} passed over: {reason}"));
     }
-    say(format_args!(
+    print(format_args!(
         "runtime {}, {}, topology {}, chaincode TLS {}",
         runtime.name(),
         describe(&runtime),
@@ -163,7 +163,7 @@ pub(crate) async fn chosen(
         plan.tls
     ));
     if let Some(not_covered) = runtime.not_covered() {
-        say(format_args!("not covered: {not_covered}"));
+        print(format_args!("not covered: {not_covered}"));
     }
     Ok(runtime)
 }

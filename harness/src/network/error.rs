@@ -64,6 +64,6 @@ pub(crate) fn warn_of(left: &[String]) {
 pub(crate) async fn unless<T>(interrupt: &Interrupt, work: impl Future<Output = T>) -> Result<T, RunError> {
     tokio::select! {
         done = work => Ok(done),
-        signal = interrupt.came() => Err(RunError::Interrupted(signal)),
+        signal = interrupt.received() => Err(RunError::Interrupted(signal)),
     }
 }

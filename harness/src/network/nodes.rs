@@ -203,7 +203,7 @@ async fn bring_up(
         {
             let (seconds, id) = (plan.timeout.as_secs(), &package.id);
             let variables = place.directory.join(VARIABLES_FILE);
-            timeline.say(&format!(
+            timeline.print(&format!(
                 "waiting up to {seconds} s for the chaincode server at {address}: start it with the variables of {}, \
                  CHAINCODE_ID={id}",
                 variables.display()

@@ -7,7 +7,7 @@ use cli::{Cli, Command};
 use crate::cleanup::reaper;
 use crate::console::progress::Live;
 use crate::console::timeline::{Step, Timeline, table};
-use crate::console::{self, ExitCode, Paint, could_not_run, error_text, say};
+use crate::console::{self, ExitCode, Paint, could_not_run, error_text, print};
 use crate::daemon;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
@@ -49,7 +49,7 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "fabric-harness", &mut text);
-            say(String::from_utf8_lossy(&text).trim_end());
+            print(String::from_utf8_lossy(&text).trim_end());
             ExitCode::Passed
         }
         // The reaper blocks, and needs none of what runs here.
@@ -92,7 +92,7 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
             to_first_query.push(finished.to_first_query);
             if plan.repeat > 1 {
                 let milliseconds = finished.to_first_query.as_millis();
-                say(format_args!("run {count} of {}: first query's answer after {milliseconds} ms", plan.repeat));
+                print(format_args!("run {count} of {}: first query's answer after {milliseconds} ms", plan.repeat));
             }
         }
         if code as u8 > worst as u8 {
@@ -103,7 +103,7 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
         }
     }
     if plan.repeat > 1 && !runs.is_empty() {
-        say(format_args!("\n{}", table(&runs, &to_first_query).trim_end()));
+        print(format_args!("\n{}", table(&runs, &to_first_query).trim_end()));
     }
     worst
 }
@@ -121,7 +121,7 @@ async fn once(
     if let Err(RunError::Runtime(error)) = &result
         && error.is_port_in_use()
     {
-        timeline.say("another program took a port meanwhile; once more, with other ports");
+        timeline.print("another program took a port meanwhile; once more, with other ports");
         result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
     }
     let code = match &result {
@@ -141,7 +141,7 @@ async fn once(
     evidence.add("report.txt", error + &told);
     keep(plan, runtime, &document, code, evidence);
     if plan.quiet && result.is_ok() && plan.repeat == 1 {
-        say(text::counts(&document));
+        print(text::counts(&document));
     }
     (code, result.ok())
 }
@@ -156,7 +156,7 @@ fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence:
     {
         let (cases, counts) = (text::cases(document, plan.verbosity, paint), text::counts(document));
         let answer = finished.to_first_query.as_millis();
-        say(format_args!("\n{cases}{counts}\nfirst query's answer after {answer} ms"));
+        print(format_args!("\n{cases}{counts}\nfirst query's answer after {answer} ms"));
     }
     if let Some(error) = &document.error {
         eprintln!("error: {error}");
@@ -166,7 +166,7 @@ fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence:
     }
     let failures = text::failures(document, plan.verbosity, paint);
     if !failures.is_empty() {
-        say(failures.trim_end());
+        print(failures.trim_end());
     }
 }
 
@@ -184,7 +184,7 @@ fn keep(plan: &Plan, runtime: &Runtime, document: &Document, code: ExitCode, evi
     let mut kept = if all { evidence } else { Evidence::default() };
     kept.append(reports);
     match kept.write_to(&plan.evidence, runtime.name()) {
-        Ok(directory) if !plan.quiet || !passed => say(text::places(&directory, all)),
+        Ok(directory) if !plan.quiet || !passed => print(text::places(&directory, all)),
         Ok(_) => {}
         Err(error) => eprintln!("warning: {}", error_text(&error)),
     }

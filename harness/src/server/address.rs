@@ -1,4 +1,4 @@
-//! The address of a server that somebody else starts.
+//! The address of a server that the user starts.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Where a server is dialled.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// A host name or an IP address.
@@ -16,12 +16,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// Whether each machine takes it for itself.
+    /// Whether it is a loopback address.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// The same port of another host.
+    /// The same port on another host.
     #[must_use]
     pub fn at(&self, host: &str) -> Self {
         Self { host: host.to_owned(), port: self.port }
@@ -39,10 +39,10 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| format!("an address is HOST:PORT, such as localhost:9999, and {what} in {text:?}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("there is no port"))?;
+        let wrong = |what: &str| format!("invalid address {text:?}: {what}; give HOST:PORT, such as localhost:9999");
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("no port"))?;
         let port = port.parse().ok().filter(|port| *port > 0);
-        let port = port.ok_or_else(|| wrong("the port is no number from 1 to 65535"))?;
+        let port = port.ok_or_else(|| wrong("the port is not a number from 1 to 65535"))?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_label = |label: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -54,11 +54,11 @@ impl FromStr for Address {
             (None, Err(_)) => host.len() <= 253 && host.split('.').all(is_label),
         };
         if !is_host {
-            return Err(wrong("there is no host"));
+            return Err(wrong("invalid host"));
         }
         let host = bracketed.unwrap_or(host).to_owned();
         if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
-            return Err(wrong("nobody can be reached at that host; give localhost"));
+            return Err(wrong("the unspecified address cannot be reached"));
         }
         Ok(Self { host, port })
     }
@@ -83,16 +83,16 @@ mod tests {
             assert_eq!((address.to_string().as_str(), address.is_loopback()), (text, is_loopback));
         }
         for (text, expected) in [
-            ("localhost", "there is no port"),
-            ("localhost:", "the port is no number"),
-            ("localhost:0", "the port is no number"),
-            ("localhost:65536", "the port is no number"),
-            (":9999", "there is no host"),
-            ("::1:9999", "there is no host"),
-            ("a b:9999", "there is no host"),
-            ("./a:9999", "there is no host"),
-            ("0.0.0.0:9999", "give localhost"),
-            ("[::]:9999", "give localhost"),
+            ("localhost", "no port"),
+            ("localhost:", "the port is not a number"),
+            ("localhost:0", "the port is not a number"),
+            ("localhost:65536", "the port is not a number"),
+            (":9999", "invalid host"),
+            ("::1:9999", "invalid host"),
+            ("a b:9999", "invalid host"),
+            ("./a:9999", "invalid host"),
+            ("0.0.0.0:9999", "the unspecified address cannot be reached"),
+            ("[::]:9999", "the unspecified address cannot be reached"),
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

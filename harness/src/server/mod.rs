@@ -1,5 +1,5 @@
-//! How the chaincode's server comes to run: what `--chaincode` and the section `[server]` of a chaincode
-//! file say. Starts nothing.
+//! How the chaincode server is started: what `--chaincode` and the section `[server]` of a chaincode file
+//! specify. Starts nothing.
 
 mod address;
 mod section;
@@ -14,73 +14,72 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// The package ID, as every peer will give it.
+/// The package ID.
 pub const ID: &str = "CHAINCODE_ID";
 /// `HOST:PORT` to listen on.
 pub const ADDRESS: &str = "CHAINCODE_SERVER_ADDRESS";
-/// The host of it.
+/// The host to listen on.
 pub const HOST: &str = "CHAINCODE_SERVER_HOST";
-/// The port of it.
+/// The port to listen on.
 pub const PORT: &str = "CHAINCODE_SERVER_PORT";
-/// `true` or `false`.
+/// Whether TLS is disabled: `true` or `false`.
 pub const TLS_DISABLED: &str = "CHAINCODE_TLS_DISABLED";
-/// The file of the server's certificate; with TLS only.
+/// File with the server's certificate; only with TLS.
 pub const TLS_CERT: &str = "CHAINCODE_TLS_CERT";
-/// The file of its private key; with TLS only.
+/// File with the server's private key; only with TLS.
 pub const TLS_KEY: &str = "CHAINCODE_TLS_KEY";
-/// The file of the certificates that clients' certificates are of; with mutual TLS only.
+/// File with the CA certificates of the clients; only with mutual TLS.
 pub const CLIENT_CA: &str = "CHAINCODE_CLIENT_CA_CERT";
 
-/// The variables that a server is given, and that `${…}` stands for. Their names are those of the
-/// chaincodes of fabric-samples.
+/// The environment variables of a server, which `${…}` also refers to. The chaincodes of fabric-samples
+/// use the same names.
 pub const VARIABLES: [&str; 8] = [ID, ADDRESS, HOST, PORT, TLS_DISABLED, TLS_CERT, TLS_KEY, CLIENT_CA];
 
-/// A server that was asked for. What it names is there.
+/// The requested server. Its files exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Server {
-    /// What it is.
+    /// What is started.
     pub source: ServerSource,
     /// Its arguments.
     pub arguments: Vec<Template>,
-    /// Its environment beyond [`VARIABLES`], and instead of them.
+    /// Additional environment variables. They override [`VARIABLES`].
     pub environment: BTreeMap<String, Template>,
-    /// Where that is said, for messages: an option, or file, line and column.
+    /// The place of the specification, for messages: an option, or file, line and column.
     pub origin: String,
 }
 
 impl Server {
-    /// Without arguments, and with no environment beyond [`VARIABLES`].
+    /// A server without arguments and additional environment variables.
     pub fn new(source: ServerSource, origin: &str) -> Self {
         Self { source, arguments: Vec::new(), environment: BTreeMap::new(), origin: origin.to_owned() }
     }
 }
 
-/// What a chaincode server is.
+/// What is started as a chaincode server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerSource {
-    /// A program of this machine. Static, so that it also runs in a container, where the nodes do.
+    /// A program. Statically linked, because it may run in a container.
     Program(PathBuf),
-    /// A program of this machine, which runs on it in this directory, wherever the nodes run.
+    /// A program that runs on this machine, wherever the nodes run.
     Command {
         /// The program.
         program: PathBuf,
         /// Its working directory.
         directory: PathBuf,
     },
-    /// An image of the Docker engine or of the cluster, with the entry point that it has. Not without
-    /// containers.
+    /// A container image with its own entry point. Only in Docker and Kubernetes.
     Image(String),
-    /// A server that somebody else starts: nothing is started, and nothing ended.
+    /// A server that the user starts and stops.
     Address {
-        /// Where it is found from this machine.
+        /// Its address, as seen from this machine.
         address: Address,
-        /// Where its files are put. Default: in the run's directory.
+        /// Directory for its files. Default: in the run's directory.
         directory: Option<PathBuf>,
     },
 }
 
 impl ServerSource {
-    /// Whether it is started and ended here.
+    /// Whether the harness starts and stops it.
     pub fn is_ours(&self) -> bool {
         !matches!(self, Self::Address { .. })
     }
@@ -97,7 +96,7 @@ impl fmt::Display for ServerSource {
         match self {
             Self::Program(program) | Self::Command { program, .. } => program.display().fmt(formatter),
             Self::Image(image) => write!(formatter, "the image {image}"),
-            Self::Address { address, .. } => write!(formatter, "started by its user, at {address}"),
+            Self::Address { address, .. } => write!(formatter, "started by the user, at {address}"),
         }
     }
 }
@@ -106,11 +105,11 @@ impl fmt::Display for ServerSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
-    /// Plain text.
+    /// No TLS.
     Off,
-    /// The server shows a certificate.
+    /// TLS with a server certificate.
     Tls,
-    /// Both sides show a certificate.
+    /// Mutual TLS.
     #[default]
     Mtls,
 }

@@ -1,4 +1,4 @@
-//! The section `[server]` of a chaincode file, as it is written.
+//! The section `[server]` of a chaincode file.
 
 use super::{Address, Server, ServerSource, Template, TlsMode};
 use fabric_primitives::program;
@@ -19,7 +19,7 @@ impl<'de> Deserialize<'de> for Image {
         if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
             return Ok(Self(text));
         }
-        Err(D::Error::custom("an image is NAME, NAME:TAG or NAME@DIGEST, such as my/chaincode:1.0"))
+        Err(D::Error::custom("invalid image; give NAME, NAME:TAG or NAME@DIGEST, such as my/chaincode:1.0"))
     }
 }
 
@@ -31,13 +31,13 @@ impl<'de> Deserialize<'de> for VariableName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.is_empty() || text.contains(['=', '\0']) {
-            return Err(D::Error::custom("the name of a variable is not empty and has no `=`"));
+            return Err(D::Error::custom("invalid variable name: empty, or contains `=`"));
         }
         Ok(Self(text))
     }
 }
 
-/// The section `[server]` as it is written.
+/// The section `[server]`, not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerSection {
@@ -53,7 +53,7 @@ pub(crate) struct ServerSection {
     pub(crate) tls: Option<TlsMode>,
 }
 
-/// What is wrong in a file, and at which byte of it.
+/// A mistake in a file, with its byte offset.
 #[derive(Debug)]
 pub(crate) struct Mistake {
     pub(crate) at: usize,
@@ -66,8 +66,8 @@ fn mistake<T>(at: &Spanned<T>, what: impl Into<String>) -> Mistake {
 
 #[cfg(test)]
 impl ServerSection {
-    /// The fields that the comments and sections `[server]` of a text do not show. Without `..`, so that
-    /// a new one makes this fail to compile.
+    /// The fields that a reference file does not mention. The pattern has no `..`, so that a new field
+    /// does not compile without a change here.
     pub(crate) fn lacking(text: &str) -> Vec<&'static str> {
         let Self { program: _, command: _, image: _, address: _, arguments: _, directory: _, environment: _, tls: _ } =
             Self::default();
@@ -81,29 +81,30 @@ impl ServerSection {
 }
 
 impl ServerSection {
-    /// What it asks for, and where that is said; `base` is the file's directory, `at` where the section begins.
+    /// Validates the section. Returns the server and the byte offset of its source. `base` is the file's
+    /// directory, `at` the byte offset of the section.
     pub(crate) fn resolve(self, base: &Path, at: usize) -> Result<(Server, usize), Mistake> {
         let Self { program, command, image, address, arguments, directory, environment, tls: _ } = self;
         let given = [program.is_some(), command.is_some(), image.is_some(), address.is_some()];
         if given.iter().filter(|is_given| **is_given).count() != 1 {
-            let what = "[server] has one of `program`, `command`, `image` and `address`".to_owned();
+            let what = "[server] needs exactly one of `program`, `command`, `image` and `address`".to_owned();
             return Err(Mistake { at, what });
         }
         if let Some(directory) = &directory
             && (program.is_some() || image.is_some())
         {
-            return Err(mistake(directory, "only a `command` or an `address` has a `directory`"));
+            return Err(mistake(directory, "`directory` needs a `command` or an `address`"));
         }
         if let Some(arguments) = &arguments
             && (command.is_some() || address.is_some())
         {
-            return Err(mistake(arguments, "only a `program` or an `image` has `arguments`"));
+            return Err(mistake(arguments, "`arguments` needs a `program` or an `image`"));
         }
         if address.is_some() && !environment.is_empty() {
-            let what = "the environment of a server at an `address` is yours to set; leave `environment` out";
+            let what = "`environment` cannot be set for a server at an `address`: you start it yourself";
             return Err(Mistake { at, what: what.to_owned() });
         }
-        // An empty path is none to the system.
+        // The system rejects an empty path.
         let here = Path::new(".").join(base);
         let absolute = |path: &Path| std::path::absolute(here.join(path)).unwrap_or_else(|_| here.join(path));
         let mut arguments = arguments.map(Spanned::into_inner).unwrap_or_default();
@@ -128,7 +129,7 @@ impl ServerSection {
             let directory = directory.map(|directory| absolute(directory.as_ref()));
             (ServerSource::Address { address: address.into_inner(), directory }, at)
         } else {
-            // One of them is there, as was counted.
+            // Unreachable: exactly one is given.
             return Err(Mistake { at, what: "[server] is empty".to_owned() });
         };
         let environment = environment.into_iter().map(|(name, value)| (name.0, value)).collect();
@@ -140,21 +141,21 @@ fn existing(directory: PathBuf, at: &Spanned<PathBuf>) -> Result<PathBuf, Mistak
     if directory.is_dir() {
         return Ok(directory);
     }
-    Err(mistake(at, format!("directory {} is not there", directory.display())))
+    Err(mistake(at, format!("directory {} not found", directory.display())))
 }
 
-/// The program that a command begins with: by PATH, or relative to the directory when it has a `/`.
+/// The program of a command: on PATH, or relative to the directory if it contains a `/`.
 fn first_word(command: &[Template], directory: &Path) -> Result<PathBuf, String> {
-    let word = command.first().ok_or("the command is empty; it begins with a program")?;
+    let word = command.first().ok_or("the command is empty; give a program")?;
     let word = word.plain().filter(|word| !word.is_empty());
-    let word = word.ok_or("the command's first word is a program, and has no ${…}")?;
+    let word = word.ok_or("the first word of the command must be a program without ${…}")?;
     if word.contains('/') {
         let path = directory.join(&word);
         return program::check(&path).map(|()| path.clone()).map_err(|what| format!("{}: {what}", path.display()));
     }
     let found = program::find(&word, &program::directories("PATH"), program::is_program);
-    // A relative entry of PATH is relative to where this program is.
+    // A relative entry of PATH is relative to the working directory.
     found
         .and_then(|path| std::path::absolute(path).ok())
-        .ok_or_else(|| format!("there is no program {word} on PATH; for one of the `directory` write ./{word}"))
+        .ok_or_else(|| format!("program {word} not found on PATH; write ./{word} for a program in `directory`"))
 }

@@ -1,4 +1,4 @@
-//! Texts of a server's command line and environment, in which variables are filled in.
+//! Texts with variables, for a server's command line and environment.
 
 use super::{ID, VARIABLES};
 use serde::de::Error as _;
@@ -25,7 +25,7 @@ enum Part {
 }
 
 impl Template {
-    /// The text with these values; one that is not there, such as a certificate without TLS, is empty.
+    /// Replaces the variables. A variable without a value, such as a certificate without TLS, is empty.
     pub fn fill(&self, values: &BTreeMap<String, String>) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),
@@ -34,7 +34,7 @@ impl Template {
         self.0.iter().map(part).collect()
     }
 
-    /// The text, if nothing is to be filled in.
+    /// The text, if it has no variables.
     pub(super) fn plain(&self) -> Option<String> {
         let is_text = |part: &Part| matches!(part, Part::Text(_));
         self.0.iter().all(is_text).then(|| self.fill(&BTreeMap::new()))
@@ -46,26 +46,25 @@ impl FromStr for Template {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains('\0') {
-            return Err("a text with a NUL can't be given to a program".to_owned());
+            return Err("contains a NUL character".to_owned());
         }
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
             parts.push(Part::Text(before.to_owned()));
-            rest =
-                if let Some(after) = after.strip_prefix('$') {
-                    parts.push(Part::Text("$".to_owned()));
-                    after
-                } else {
-                    let name = after.strip_prefix('{').and_then(|after| after.split_once('}'));
-                    let (name, after) = name.ok_or_else(|| {
-                        format!("a `$` begins a variable, such as ${{{ID}}}, in {text:?}; write `$$` for a dollar")
-                    })?;
-                    let known = VARIABLES.iter().find(|known| **known == name);
-                    parts.push(Part::Variable(known.ok_or_else(|| {
-                        format!("there is no variable ${{{name}}}; there are {}", VARIABLES.join(", "))
-                    })?));
-                    after
-                };
+            rest = if let Some(after) = after.strip_prefix('$') {
+                parts.push(Part::Text("$".to_owned()));
+                after
+            } else {
+                let name = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+                let (name, after) = name.ok_or_else(|| {
+                    format!("invalid `$` in {text:?}; write `$$` for a dollar sign, or a variable such as ${{{ID}}}")
+                })?;
+                let known = VARIABLES.iter().find(|known| **known == name);
+                parts.push(Part::Variable(known.ok_or_else(|| {
+                    format!("unknown variable ${{{name}}}; the variables are {}", VARIABLES.join(", "))
+                })?));
+                after
+            };
         }
         parts.push(Part::Text(rest.to_owned()));
         parts.retain(|part| *part != Part::Text(String::new()));
@@ -85,18 +84,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_variables_and_dollars() {
+    fn variables_and_dollar_signs_are_parsed() {
         let values = BTreeMap::from([(PORT.to_owned(), "9".to_owned())]);
         for (text, expected) in [
             ("", Ok("")),
             ("${CHAINCODE_SERVER_PORT}", Ok("9")),
             ("a$$b${CHAINCODE_SERVER_PORT}c$${X}", Ok("a$b9c${X}")),
             ("[${CHAINCODE_TLS_CERT}]", Ok("[]")),
-            ("${HOME}", Err("there is no variable ${HOME}; there are CHAINCODE_ID, ")),
-            ("$HOME", Err("a `$` begins a variable")),
-            ("${CHAINCODE_ID", Err("a `$` begins a variable")),
-            ("$", Err("write `$$` for a dollar")),
-            ("a\0", Err("a NUL")),
+            ("${HOME}", Err("unknown variable ${HOME}; the variables are CHAINCODE_ID, ")),
+            ("$HOME", Err("invalid `$`")),
+            ("${CHAINCODE_ID", Err("invalid `$`")),
+            ("$", Err("write `$$` for a dollar sign")),
+            ("a\0", Err("a NUL character")),
         ] {
             match (text.parse::<Template>(), expected) {
                 (Ok(template), Ok(expected)) => assert_eq!(template.fill(&values), expected, "{text}"),

@@ -228,7 +228,7 @@ async fn needs_docker_a_chaincode_server_that_never_listens_is_told() {
     let (placed, bundle) = place(&runtime, &Topology::solo()).await;
     let error = placed.start(&bundle, &[server(runs.program("echo up; exec sleep 1000"))]).await.unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("basic listens on port 20000: not so within 5.0s; last seen: nothing"), "{text}");
+    assert!(text.starts_with("basic listens on port 20000: timed out after 5.0s; last seen: nothing"), "{text}");
     assert!(text.ends_with("last lines of its log:\n    up"), "{text}");
     runs.assert_nothing_left().await;
 }

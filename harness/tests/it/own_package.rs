@@ -125,7 +125,7 @@ fn what_does_not_go_with_a_package_is_told_before_anything_starts() {
         ("package = 'own.tar.gz'\nindexes = 'META-INF'", "leave out `label` and `indexes`"),
         ("package = 'own.tar.gz'\nalso_named = ['b']", "is that of one name"),
         ("values = { a = 'b' }", "`values` are those of the templates in a `package`"),
-        ("package = 'own.tar.gz'\nvalues = { a = '${HOME}' }", "there is no variable ${HOME}"),
+        ("package = 'own.tar.gz'\nvalues = { a = '${HOME}' }", "unknown variable ${HOME}"),
     ] {
         let e2e = on(&["--runtime", "embedded"], fields);
         package(&e2e, "ccaas", FIXED, &["metadata.json", "code.tar.gz"]);

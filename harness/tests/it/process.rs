@@ -158,7 +158,7 @@ async fn a_node_that_stays_silent_is_told_with_what_was_seen() {
     assert_eq!(error.logs["peer0.org1.example.com"], "up\n");
     assert_eq!(error.logs["orderer.example.com"], "up\n");
     let error = error.to_string();
-    assert!(error.contains("not so within 300.0ms; last seen: silence"), "{error}");
+    assert!(error.contains("timed out after 300.0ms; last seen: silence"), "{error}");
     assert!(error.ends_with("last lines of its log:\n    up"), "{error}");
     assert_nothing_left(&fake);
 }

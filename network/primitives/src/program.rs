@@ -14,7 +14,7 @@ pub enum NotAProgram {
     #[error("not a file")]
     Kind,
     /// Nobody has the permission to execute it.
-    #[error("not executable; give it the permission by chmod +x")]
+    #[error("not executable; run chmod +x")]
     Permission,
 }
 
