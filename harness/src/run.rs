@@ -1,4 +1,4 @@
-//! The whole way through, from a plan to a report, and nothing left behind.
+//! A complete run, from a plan to a report.
 
 use crate::check::cases::Setup;
 use crate::check::{self, CaseReport, Outcome};
@@ -13,20 +13,20 @@ use crate::plan::Plan;
 use crate::runtime::{Death, Runtime};
 use std::time::Duration;
 
-/// What came of every case, in their order.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The cases.
+    /// The case results, in the order of the cases.
     pub cases: Vec<CaseReport>,
-    /// Nodes and servers that ended by themselves meanwhile.
+    /// Nodes and servers that exited unexpectedly.
     pub deaths: Vec<Death>,
-    /// What of the run could not be removed, and what to do about it.
+    /// Leftovers: what could not be removed, and what to do about it.
     pub left: Vec<String>,
 }
 
 impl Report {
-    /// [`ExitCode::Failed`] when a case failed, none passed, a node ended by itself, or something is
-    /// left behind.
+    /// [`ExitCode::Failed`] if a case failed, no case passed, a node exited unexpectedly, or there are
+    /// leftovers.
     pub fn exit_code(&self) -> ExitCode {
         let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
@@ -38,22 +38,21 @@ impl Report {
     }
 }
 
-/// What came of a run that was finished.
+/// A finished run.
 #[derive(Debug)]
 pub struct Finished {
-    /// The cases.
+    /// The results.
     pub report: Report,
-    /// From the first step to the first query's answer.
+    /// The time from the first step to the answer of the first query.
     pub to_first_query: Duration,
 }
 
-/// Runs the plan once, or until it is interrupted. Dropping the future ends whatever was started.
-///
-/// What is worth keeping is put into `evidence`, whatever the end.
+/// Runs the plan once. Adds configuration, packages and logs to `evidence`, also on failure. Dropping
+/// the future stops everything that was started.
 ///
 /// # Errors
 ///
-/// What kept the run from being finished; by then everything that was started is gone.
+/// Why the run could not be finished. Everything that was started is removed by then.
 pub async fn run(
     plan: &Plan,
     runtime: &Runtime,
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_fails_the_run_and_a_case_that_did_not_run_is_no_pass() {
+    fn one_failure_fails_the_run_and_a_case_that_was_not_run_is_not_a_pass() {
         let failed = Outcome::Failed { expected: "a".to_owned(), seen: "b\nc".to_owned() };
         let not_run = || Outcome::NotRun { reason: "needs two organizations".to_owned() };
         let mixed = report(vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())]);

@@ -1,7 +1,7 @@
-//! What a network of a test shall be, and its start.
+//! The options of a network that a test starts.
 
 use super::choice::choose;
-use super::{Network, NetworkError, not_up};
+use super::{Network, NetworkError, start_error};
 use crate::check::definition::ChaincodeSection;
 use crate::cleanup::Reaper;
 use crate::console::timeline::Timeline;
@@ -13,9 +13,9 @@ use crate::server::TlsMode;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a network shall be. Defaults: those of `e2e`, on the first possible runtime.
+/// The options of a network. The defaults are those of `e2e`, with runtime `auto`.
 #[derive(Debug, Clone)]
-#[must_use = "nothing runs before `start`"]
+#[must_use = "nothing is started before `start`"]
 pub struct NetworkBuilder {
     options: NetworkOptions,
     chaincode: ChaincodeSection,
@@ -26,7 +26,7 @@ impl NetworkBuilder {
         Self { options: NetworkOptions::new(chaincode), chaincode: ChaincodeSection::default() }
     }
 
-    /// What runs the nodes. Default: docker, process or embedded, the first that is possible.
+    /// The runtime. Default: the first available one of docker, process and embedded.
     pub fn runtime(mut self, runtime: RuntimeChoice) -> Self {
         self.options.runtime = runtime;
         self
@@ -38,7 +38,7 @@ impl NetworkBuilder {
         self
     }
 
-    /// The version of Fabric: `2.5`, `3.1`, or an image tag. Default: that of the programs, or 3.1.
+    /// The Fabric version: `2.5`, `3.1`, or an image tag. Default: that of the programs, or 3.1.
     pub fn fabric(mut self, version: &str) -> Self {
         self.options.fabric.fabric = Some(version.to_owned());
         self
@@ -50,27 +50,27 @@ impl NetworkBuilder {
         self
     }
 
-    /// TLS between the peers and the chaincode server. Default: what the chaincode file says, or mutual.
+    /// TLS between the peers and the chaincode server. Default: that of the chaincode file, or mutual TLS.
     pub fn tls(mut self, tls: TlsMode) -> Self {
         self.options.tls = Some(tls);
         self
     }
 
-    /// Longest wait for any one thing, in whole seconds. Default 60 s.
+    /// Timeout of each wait, in whole seconds. Default: 60 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = timeout.as_secs().max(1);
         self
     }
 
-    /// On embedded nodes: the same transactions, one after another, give the same blocks in each run.
-    /// Default: keys, nonces and ports are drawn by lot.
+    /// Seed for embedded nodes: the same sequence of transactions gives the same blocks in each run.
+    /// Default: random keys, nonces and ports.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self
     }
 
-    /// What is committed: name, version, policies, collections. Default: what the chaincode file says,
-    /// which nothing else is instead of, or `asset-transfer` 1.0.
+    /// The definition: name, version, policies, collections. A chaincode file overrides it. Default:
+    /// `asset-transfer` 1.0.
     pub fn definition(mut self, chaincode: ChaincodeSection) -> Self {
         self.chaincode = chaincode;
         self
@@ -86,7 +86,7 @@ impl NetworkBuilder {
     ///
     /// # Errors
     ///
-    /// [`NetworkError`]; by then everything that was started is gone.
+    /// [`NetworkError`]. Everything that was started is removed by then.
     pub async fn start(mut self) -> Result<Network, NetworkError> {
         self.options.builder =
             Some(self.options.builder.or_else(builder_on_this_machine).ok_or(NetworkError::NoBuilder)?);
@@ -95,6 +95,6 @@ impl NetworkBuilder {
         let (timeline, mut evidence) = (Timeline::begin(true), Evidence::default());
         let never = Interrupt::never();
         let started = Network::start(&plan, &choice.runtime, &timeline, &mut evidence, &never);
-        Box::pin(started).await.map_err(|error| not_up(error, &evidence))
+        Box::pin(started).await.map_err(|error| start_error(error, &evidence))
     }
 }

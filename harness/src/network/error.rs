@@ -1,4 +1,4 @@
-//! What keeps a network from running, or a run from being finished.
+//! Errors of a network's start and of a run.
 
 use crate::client::ClientError;
 use crate::couchdb::CouchDbError;
@@ -11,56 +11,56 @@ use fabric_network::render::RenderError;
 /// A run that could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The nodes can't be placed or started.
+    /// The nodes cannot be placed or started.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// A CouchDB can't be used.
+    /// A CouchDB cannot be used.
     #[error(transparent)]
     CouchDb(#[from] CouchDbError),
-    /// The files can't be made.
+    /// The network's files cannot be rendered.
     #[error(transparent)]
     Render(#[from] RenderError),
-    /// The package can't be made.
+    /// The package cannot be created.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// The chaincode can't be deployed.
-    #[error("the chaincode can't be deployed")]
+    /// The chaincode cannot be deployed.
+    #[error("cannot deploy the chaincode")]
     Deploy(#[from] DeployError),
     /// The chaincode does not answer.
     #[error("the first query failed")]
     FirstQuery(#[source] ClientError),
-    /// The gateway can't endorse.
-    #[error("the chaincode is committed, but its transactions can't be endorsed")]
+    /// The gateway finds no endorsers.
+    #[error("the chaincode is committed, but its transactions cannot be endorsed")]
     Endorsers(#[source] ClientError),
-    /// It went wrong after a node or server had ended by itself.
+    /// A failure after a node or server had exited unexpectedly.
     #[error("{}", .deaths.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Died {
-        /// Who ended, and how.
+        /// The exits.
         deaths: Vec<Death>,
-        /// What could not be done then.
+        /// The failure.
         #[source]
         source: Box<RunError>,
     },
-    /// A signal came.
+    /// Interrupted by a signal.
     #[error("ended by {0}")]
     Interrupted(&'static str),
 }
 
 impl RunError {
-    /// The error, with the nodes that had ended by then, which may be why.
+    /// Adds the nodes that had exited by then, which may be the cause.
     pub(crate) fn after(self, deaths: Vec<Death>) -> Self {
         if deaths.is_empty() { self } else { Self::Died { deaths, source: Box::new(self) } }
     }
 }
 
-/// Warns of what is left behind, for what has no report to tell it in.
+/// Logs a warning for each leftover, where there is no report to list it.
 pub(crate) fn warn_of(left: &[String]) {
     for left in left {
         tracing::warn!("left behind: {left}");
     }
 }
 
-/// Does the work, or drops it when a signal comes, which ends what it had started.
+/// Does the work, or drops it on a signal, which stops what it had started.
 pub(crate) async fn unless<T>(interrupt: &Interrupt, work: impl Future<Output = T>) -> Result<T, RunError> {
     tokio::select! {
         done = work => Ok(done),

@@ -1,10 +1,10 @@
-//! A network with a chaincode on it: what `e2e` checks, what `up` leaves running, and what a test of
-//! its own starts and calls.
+//! A running network with a deployed chaincode, as `e2e`, `up` and the library use it.
 
 pub(crate) mod builder;
 pub mod choice;
 pub mod error;
 pub mod nodes;
+mod preparation;
 
 pub use builder::NetworkBuilder;
 
@@ -21,11 +21,11 @@ use nodes::{Ended, Nodes};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Nodes that run, with a chaincode that is committed on every channel.
+/// A running network with a chaincode that is committed on every channel.
 ///
-/// Dropping it ends everything and removes all of it, as [`Network::stop`] does, but blocks meanwhile,
-/// and leaves what peers put into a CouchDB to the next run. Each network has a directory, ports and
-/// identities of its own, so any number of them run side by side.
+/// Dropping it stops and removes everything, as [`Network::stop`] does, but blocks meanwhile, and leaves
+/// the peers' databases in a CouchDB for the next run to remove. Each network has its own directory,
+/// ports and identities, so any number of networks can run at the same time.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,46 +44,45 @@ pub struct Network {
     target: Target,
 }
 
-/// A network that does not come up.
+/// A network that cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// What is asked for can't be.
+    /// Invalid options.
     #[error(transparent)]
     Options(#[from] OptionErrors),
-    /// No external builder was given, and none is found.
+    /// No external builder was given or found.
     #[error(
-        "no ccaas-builder program: give its path by NetworkBuilder::external_builder or the variable CCAAS_BUILDER, \
-             or put it on PATH"
+        "ccaas-builder program not found: give its path with NetworkBuilder::external_builder or the variable \
+         CCAAS_BUILDER, or put it on PATH"
     )]
     NoBuilder,
-    /// The runtime is not possible here.
+    /// The runtime is unavailable.
     #[error("{0}")]
     Runtime(String),
-    /// It could not be brought up.
-    #[error("the network can't be brought up; the last of its nodes' logs:\n{logs}")]
+    /// The start failed.
+    #[error("cannot start the network; the last lines of the nodes' logs:\n{logs}")]
     Run {
-        /// The last lines of each log; empty when none ran.
+        /// The last lines of each log; empty if no node ran.
         logs: String,
-        /// What kept it from it.
+        /// The cause.
         #[source]
         source: Box<RunError>,
     },
 }
 
 impl Network {
-    /// A network for a chaincode: a chaincode file (`.toml`, its cases do not matter here); or the server
-    /// program at this path, which must be linked statically to run on the docker runtime; or
-    /// `HOST:PORT` of a server that is started otherwise.
+    /// A network for a chaincode: a chaincode file (`.toml`, its cases are not used); a server program,
+    /// statically linked for the docker runtime; or `HOST:PORT` of a server that you start.
     pub fn builder(chaincode: impl Into<PathBuf>) -> NetworkBuilder {
         NetworkBuilder::new(chaincode.into())
     }
 
-    /// Starts the plan's nodes and brings the chaincode to every channel. Dropping the future ends
-    /// whatever was started. What is worth keeping is put into `evidence`, if it fails the logs too.
+    /// Starts the plan's nodes and deploys the chaincode to every channel. Adds configuration, packages
+    /// and, after a failure, logs to `evidence`. Dropping the future stops everything that was started.
     ///
     /// # Errors
     ///
-    /// What kept it from coming up; by then everything that was started is gone.
+    /// Why the start failed. Everything that was started is removed by then.
     pub async fn start(
         plan: &NetworkPlan,
         runtime: &Runtime,
@@ -110,17 +109,17 @@ impl Network {
         &self.nodes
     }
 
-    /// Channels and clients.
+    /// The channels and clients.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The ID that every peer gave to the package.
+    /// The ID of the installed package.
     pub fn package_id(&self) -> &str {
         self.nodes.packages().next().map_or("", |package| &package.id)
     }
 
-    /// A call of the chaincode: function and arguments.
+    /// Prepares a call of the chaincode with a function and arguments.
     pub fn call<A: AsRef<[u8]>>(&self, arguments: impl IntoIterator<Item = A>) -> Call<'_> {
         Call {
             target: &self.target,
@@ -133,7 +132,7 @@ impl Network {
         }
     }
 
-    /// Ends everything and removes all of it.
+    /// Stops everything and removes it.
     ///
     /// # Errors
     ///
@@ -144,7 +143,7 @@ impl Network {
     }
 }
 
-/// A call of the chaincode that is not made yet.
+/// A prepared call of the chaincode.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is called before `submit` or `evaluate`"]
 pub struct Call<'a> {
@@ -157,20 +156,20 @@ pub struct Call<'a> {
     init: bool,
 }
 
-/// A call that did not succeed.
+/// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// A channel, identity or organization that the network does not have.
+    /// An unknown channel, identity or organization.
     #[error(transparent)]
     Unknown(#[from] Difference),
-    /// The peer, the orderer or the chaincode refused; [`ClientError::chaincode_error`] tells whether
-    /// it was the chaincode.
+    /// An error of a peer, an orderer or the chaincode; [`ClientError::chaincode_error`] is that of the
+    /// chaincode.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
 impl Call<'_> {
-    /// Who calls, such as `Admin@Org1` or `User1@org1.example.com`. Default: the first user of the
+    /// The caller, such as `Admin@Org1` or `User1@org1.example.com`. Default: the first user of the
     /// channel's first organization.
     pub fn identity(mut self, identity: &str) -> Self {
         self.identity = Some(identity.to_owned());
@@ -183,7 +182,7 @@ impl Call<'_> {
         self
     }
 
-    /// Adds transient data, which no ledger keeps.
+    /// Adds transient data, which is not stored on the ledger.
     pub fn transient(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.transient.insert(name.to_owned(), value.as_ref().to_vec());
         self
@@ -195,37 +194,37 @@ impl Call<'_> {
         self
     }
 
-    /// Makes it the chaincode's initialization, which a definition with `init_required` asks for.
+    /// Marks the call as the chaincode's initialization, which a definition with `init_required` needs.
     pub fn init(mut self) -> Self {
         self.init = true;
         self
     }
 
-    /// Runs it on one peer. Nothing is ordered.
+    /// Evaluates the call on one peer. Nothing is ordered.
     ///
     /// # Errors
     ///
-    /// [`CallError`]; also when the network's time-out is over.
+    /// [`CallError`]; also when the network's timeout is reached.
     pub async fn evaluate(self) -> Result<Vec<u8>, CallError> {
-        let (channel, client, organizations) = self.whom()?;
+        let (channel, client, organizations) = self.route()?;
         let invocation = self.invocation(channel);
         Ok(client.gateway.evaluate(&invocation, &organizations, self.target.deadline()).await?)
     }
 
-    /// Has it endorsed and ordered, and waits until every peer of the channel has committed it.
+    /// Submits the call as a transaction and waits until every peer of the channel has committed it.
     ///
     /// # Errors
     ///
-    /// [`CallError`]; also when the network's time-out is over.
+    /// [`CallError`]; also when the network's timeout is reached.
     pub async fn submit(self) -> Result<Submitted, CallError> {
-        let (channel, client, organizations) = self.whom()?;
+        let (channel, client, organizations) = self.route()?;
         let invocation = self.invocation(channel);
         let submitted =
             client.gateway.submit_transaction_to(&invocation, &organizations, &channel.peers, self.target.deadline());
         Ok(submitted.await?)
     }
 
-    fn whom(&self) -> Result<(&crate::check::Channel, &crate::check::Client, Vec<String>), Difference> {
+    fn route(&self) -> Result<(&crate::check::Channel, &crate::check::Client, Vec<String>), Difference> {
         let channel = self.target.channel(self.channel.as_deref())?;
         let identity = self.identity.as_deref().map(|text| {
             let difference = |expected| Difference { expected, seen: text.to_owned() };
@@ -246,8 +245,8 @@ impl Call<'_> {
     }
 }
 
-/// A failed start, with the last lines of each log.
-fn not_up(error: RunError, evidence: &Evidence) -> NetworkError {
+/// The error of a failed start, with the last lines of each log.
+fn start_error(error: RunError, evidence: &Evidence) -> NetworkError {
     let tail = |text: &[u8]| crate::runtime::last_lines(&String::from_utf8_lossy(text));
     let logs: Vec<String> =
         evidence.logs().map(|(path, text)| format!("==> {}\n{}", path.display(), tail(text))).collect();

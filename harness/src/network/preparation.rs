@@ -1,0 +1,182 @@
+//! Everything that is known before anything runs: the network's files, the packages and the servers.
+//!
+//! Pure, except for the system's time and randomness.
+
+use super::error::RunError;
+use crate::check::own_package::{self, Values};
+use crate::client::Definition;
+use crate::deploy::{DeployError, Package};
+use crate::plan::NetworkPlan;
+use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Placed, Runtime, RuntimeError};
+use crate::server::{self, Server, TlsMode};
+use ccaas_builder::connection::Connection;
+use ccaas_builder::package::{self, package_id};
+use ccaas_builder::{config, template};
+use fabric_network::bundle::{Bundle, File};
+use fabric_network::identity::Validity;
+use fabric_network::render::{RenderOptions, render};
+use fabric_network::topology::NodeKind;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// How long certificates are valid: a year.
+const LIFETIME: Duration = Duration::from_hours(365 * 24);
+
+/// A definition, its package, and the server of that package.
+///
+/// Each name of the chaincode has its own, because a peer identifies a server by its package, and a
+/// server can take part in a transaction only once.
+#[derive(Debug)]
+pub(super) struct Deployment {
+    pub(super) definition: Definition,
+    pub(super) package: Package,
+    pub(super) server: ChaincodeSpec,
+}
+
+/// Renders the network's files, and makes the package and the server specification of each name.
+pub(super) fn prepare(
+    plan: &NetworkPlan,
+    runtime: &Runtime,
+    placed: &Placed,
+) -> Result<(Bundle, Vec<Deployment>), RunError> {
+    let seed = runtime.seed();
+    let validity = seed.map_or_else(|| Validity::starting(SystemTime::now(), LIFETIME), |_| Validity::fixed());
+    let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
+    let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
+    let options = RenderOptions { couchdb, seed, ..RenderOptions::new(runtime.release(), validity) };
+    let mut bundle = render(&plan.topology, &placed.placement, &options)?;
+    let definitions = plan.chaincode.definitions();
+    let deployments = definitions.into_iter().map(|definition| {
+        let name = &definition.name;
+        let place = placed.chaincodes.get(name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
+        let connection = connection_to(place, plan.tls, &bundle)?;
+        let package = match plan.chaincode.own_package() {
+            Some(own) => {
+                configure_builders(&mut bundle, own, &plan.chaincode.values, &connection);
+                let connection = text_of(&connection);
+                Package { id: own.id.clone(), bytes: own.bytes.clone(), connection }
+            }
+            None => make_package(plan, &definition, connection)?,
+        };
+        let server = chaincode_server(plan, name, place, &bundle, &package);
+        Ok(Deployment { definition, package, server })
+    });
+    let deployments = deployments.collect::<Result<Vec<_>, RunError>>()?;
+    log_configuration(&bundle, &deployments);
+    Ok((bundle, deployments))
+}
+
+/// Logs commands and configuration, which `-vv` shows. They contain no keys.
+fn log_configuration(bundle: &Bundle, deployments: &[Deployment]) {
+    for node in &bundle.nodes {
+        let command = format!("{} {}", node.program, node.arguments.join(" "));
+        tracing::debug!("{}: {command}\n{}", node.name, lines("environment", &node.environment));
+        for (name, value) in &node.secrets {
+            tracing::debug!("  {name}={value}");
+        }
+        for (path, file) in bundle.files.range(node.directory.clone()..) {
+            if path.starts_with(&node.directory) && path.extension().is_some_and(|extension| extension == "yaml") {
+                tracing::debug!("{}:\n{}", path.display(), String::from_utf8_lossy(&file.bytes));
+            }
+        }
+    }
+    for Deployment { package, server, .. } in deployments {
+        tracing::debug!("package {}\nconnection.json: {}", package.id, package.connection);
+        let environment = lines("environment", &server.environment);
+        let command = format!("{} {}", server.source, server.arguments.join(" "));
+        tracing::debug!("{}: {command}\n{environment}", server.name);
+    }
+}
+
+fn lines(title: &str, values: &BTreeMap<String, String>) -> String {
+    let lines = values.iter().map(|(name, value)| format!("\n  {name}={value}"));
+    std::iter::once(title.to_owned()).chain(lines).collect()
+}
+
+/// The connection.json: the server's address and root certificate, but no key. Each peer's environment
+/// names its client key.
+fn connection_to(place: &ChaincodePlacement, tls: TlsMode, bundle: &Bundle) -> Result<Connection, RunError> {
+    let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
+    Ok(Connection {
+        address: place.address.clone(),
+        dial_timeout: "10s".to_owned(),
+        tls_required: tls != TlsMode::Off,
+        client_auth_required: tls == TlsMode::Mtls,
+        root_cert: if tls == TlsMode::Off { String::new() } else { owner.tls_ca_pem.clone() },
+        ..Connection::default()
+    })
+}
+
+/// Configures each peer's builder to connect an unmodified package to the server.
+fn configure_builders(bundle: &mut Bundle, package: &own_package::Content, values: &Values, connection: &Connection) {
+    const SETTINGS: &str = "builder.json";
+    let settings = package.settings(connection).to_string();
+    for peer in bundle.nodes.iter_mut().filter(|node| node.kind == NodeKind::Peer) {
+        let file = peer.placement.config_dir.join(SETTINGS).to_string_lossy().into_owned();
+        peer.environment.insert(config::VARIABLE.to_owned(), file);
+        if !values.is_empty() {
+            let values = values.of_server(&connection.address, &package.id).to_string();
+            peer.environment.insert(template::VARIABLE.to_owned(), values);
+        }
+        bundle.files.insert(peer.directory.join(SETTINGS), File::public(settings.as_str()));
+    }
+}
+
+fn text_of(connection: &Connection) -> String {
+    String::from_utf8_lossy(&connection.to_bytes()).into_owned()
+}
+
+fn make_package(plan: &NetworkPlan, definition: &Definition, connection: Connection) -> Result<Package, RunError> {
+    let text = text_of(&connection);
+    let label = plan.chaincode.label(definition);
+    let extra_files = plan.chaincode.indexes.files();
+    let content = package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files };
+    let bytes = content.to_bytes()?;
+    Ok(Package { id: package_id(&label, &bytes), bytes, connection: text })
+}
+
+/// The specification of the chaincode server, which trusts the peers of every organization.
+fn chaincode_server(
+    plan: &NetworkPlan,
+    name: &str,
+    place: &ChaincodePlacement,
+    bundle: &Bundle,
+    package: &Package,
+) -> ChaincodeSpec {
+    const CERTIFICATE: &str = "server.crt";
+    const KEY: &str = "server.key";
+    const CLIENT_CA: &str = "client-ca.crt";
+    let organizations = &bundle.identities.peer_organizations;
+    let path = |name: &str| place.directory.join(name).to_string_lossy().into_owned();
+    let (host, port) = place.listen.rsplit_once(':').unwrap_or((&place.listen, ""));
+    let host = host.trim_matches(['[', ']']);
+    let disabled = (plan.tls == TlsMode::Off).to_string();
+    let values = [
+        (server::ID, package.id.as_str()),
+        (server::ADDRESS, &place.listen),
+        (server::HOST, host),
+        (server::PORT, port),
+        (server::TLS_DISABLED, &disabled),
+    ];
+    let mut values: BTreeMap<String, String> =
+        values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let mut files = BTreeMap::new();
+    if let (Some(owner), true) = (organizations.first(), plan.tls != TlsMode::Off) {
+        let identity = &owner.chaincode_server;
+        files.insert(Path::new(CERTIFICATE).to_owned(), File::public(identity.certificate_pem.as_str()));
+        files.insert(Path::new(KEY).to_owned(), File::private(&identity.private_key_pem));
+        values.insert(server::TLS_CERT.to_owned(), path(CERTIFICATE));
+        values.insert(server::TLS_KEY.to_owned(), path(KEY));
+    }
+    if plan.tls == TlsMode::Mtls {
+        let trusted: String = organizations.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
+        files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));
+        values.insert(server::CLIENT_CA.to_owned(), path(CLIENT_CA));
+    }
+    let Server { source, arguments, environment, origin: _ } = &plan.server;
+    let arguments = arguments.iter().map(|argument| argument.fill(&values)).collect();
+    let own: Vec<_> = environment.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
+    values.extend(own);
+    ChaincodeSpec { name: name.to_owned(), source: source.clone(), arguments, environment: values, files }
+}
