@@ -1,14 +1,14 @@
-//! Headers of envelopes and other nested messages, with Fabric's texts for what is wrong with them.
+//! Decoding of envelopes' headers and other messages, with Fabric's error texts.
 
 use fabric_protos::common::{ChannelHeader, Envelope, Payload};
 use prost::Message;
 
-/// Decodes a message that Fabric names `name` when it can't (`protoutil/unmarshalers.go`).
+/// Decodes a message. Fabric's error text contains `name` (`protoutil/unmarshalers.go`).
 pub(crate) fn decode<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M, String> {
     M::decode(bytes).map_err(|_| format!("error unmarshalling {name}: proto: cannot parse invalid wire-format data"))
 }
 
-/// The channel header of an envelope, or what is wrong with it (`protoutil.ChannelHeader`).
+/// The channel header of an envelope (`protoutil.ChannelHeader`).
 pub(crate) fn channel_header(envelope: &Envelope) -> Result<ChannelHeader, String> {
     let payload = Payload::decode(&*envelope.payload)
         .map_err(|_| "error unmarshalling Payload: proto: cannot parse invalid wire-format data")?;

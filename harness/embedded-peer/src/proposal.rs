@@ -1,7 +1,7 @@
-//! A signed proposal taken apart, and what must hold before anybody looks at its creator.
+//! A signed proposal, unpacked, and the checks that do not depend on its creator.
 //!
-//! Order and texts of the checks are those of `core/endorser/msgvalidation.go`. Whose signature it
-//! is, and what the creator may do, is not asked here.
+//! Order and texts of the checks are those of `core/endorser/msgvalidation.go`. `endorser` checks signature and
+//! permissions.
 
 use bytes::Bytes;
 use fabric_primitives::transaction::transaction_id;
@@ -15,14 +15,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::envelope::decode;
 
-/// A proposal with all that it nests.
+/// A proposal with its nested messages.
 #[derive(Clone, Debug)]
 pub struct UnpackedProposal {
-    /// Name of the chaincode that the header asks for.
+    /// The name of the chaincode in the header.
     pub chaincode: String,
-    /// Whether the header has a chaincode's ID at all.
+    /// Whether the header has a chaincode ID.
     is_identified: bool,
-    /// Name of the chaincode in the invocation, by which the gateway chooses endorsers.
+    /// The name of the chaincode in the invocation, which the gateway uses to select endorsers.
     pub invoked: String,
     /// The channel header.
     pub channel_header: ChannelHeader,
@@ -34,42 +34,41 @@ pub struct UnpackedProposal {
     pub signature_header_bytes: Vec<u8>,
     /// Function and arguments.
     pub input: ChaincodeInput,
-    /// Encoded `ChaincodeProposalPayload` without the transient data: what goes onto the ledger.
+    /// The encoded `ChaincodeProposalPayload` without the transient data, as on the ledger.
     pub payload: Vec<u8>,
     /// Whether there is transient data.
     pub transient: bool,
-    /// Identifies the proposal in what endorsers sign.
+    /// The proposal's hash, which endorsers sign.
     pub hash: [u8; 32],
     /// The proposal, decoded.
     pub proposal: Proposal,
-    /// The proposal as it came.
+    /// The proposal as received.
     pub signed: SignedProposal,
-    /// The creator, shared by those who check it.
+    /// The creator, cheap to clone.
     pub creator: Bytes,
-    /// The signed bytes, shared likewise.
+    /// The signed bytes, cheap to clone.
     pub message: Bytes,
-    /// The creator's signature, shared likewise.
+    /// The creator's signature, cheap to clone.
     pub signature: Bytes,
 }
 
 impl UnpackedProposal {
-    /// Takes a proposal apart, as an endorser does.
+    /// Unpacks a proposal for an endorser.
     ///
     /// # Errors
     ///
-    /// Fabric's text about the first part that can't be decoded or is missing.
+    /// Fabric's text for the first malformed or missing part.
     pub fn new(signed: SignedProposal) -> Result<Self, String> {
         let unpacked = Self::for_gateway(signed)?;
         unpacked.check_chaincode()?;
         Ok(unpacked)
     }
 
-    /// Takes a proposal apart without asking whether its header names a chaincode: a gateway goes by the
-    /// invocation, and leaves the header to the endorsers.
+    /// Unpacks a proposal for a gateway, which does not need a chaincode in the header.
     ///
     /// # Errors
     ///
-    /// Fabric's text about the first part that can't be decoded or is missing.
+    /// Fabric's text for the first malformed or missing part.
     pub fn for_gateway(signed: SignedProposal) -> Result<Self, String> {
         let proposal: Proposal = decode("Proposal", &signed.proposal_bytes)?;
         let header: Header = decode("Header", &proposal.header)?;
@@ -115,11 +114,11 @@ impl UnpackedProposal {
         })
     }
 
-    /// Whether the header names a chaincode.
+    /// Checks that the header names a chaincode.
     ///
     /// # Errors
     ///
-    /// Fabric's text when it does not.
+    /// Fabric's text.
     pub fn check_chaincode(&self) -> Result<(), String> {
         if !self.is_identified {
             return Err("ChaincodeHeaderExtension.ChaincodeId is nil".to_owned());
@@ -130,12 +129,12 @@ impl UnpackedProposal {
         Ok(())
     }
 
-    /// Name of the channel, empty for calls of the peer itself.
+    /// The channel's name, empty for proposals without a channel.
     pub fn channel(&self) -> &str {
         &self.channel_header.channel_id
     }
 
-    /// The transaction ID that the proposal claims.
+    /// The transaction ID in the header.
     pub fn transaction_id(&self) -> &str {
         &self.channel_header.tx_id
     }
@@ -144,7 +143,7 @@ impl UnpackedProposal {
     ///
     /// # Errors
     ///
-    /// Fabric's text about the first thing wrong with them.
+    /// Fabric's text for the first error.
     pub fn check_headers(&self) -> Result<(), String> {
         let kind = self.channel_header.r#type;
         match HeaderType::try_from(kind) {
@@ -180,7 +179,7 @@ pub(crate) mod tests {
     use super::*;
     use fabric_protos::protos::{ChaincodeId, ChaincodeSpec};
 
-    /// A proposal with a right transaction ID and a signature of no worth.
+    /// A proposal with a valid transaction ID and an invalid signature.
     pub(crate) fn proposal(channel: &str, chaincode: &str, arguments: &[&str]) -> Parts {
         let signature_header = SignatureHeader { creator: b"creator".to_vec(), nonce: b"nonce".to_vec() };
         let id = ChaincodeId { name: chaincode.to_owned(), ..ChaincodeId::default() };
@@ -234,7 +233,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_proposal_comes_apart() {
+    fn a_proposal_is_unpacked() {
         let unpacked = UnpackedProposal::new(proposal("ch", "basic", &["f", "a"]).signed()).unwrap();
         unpacked.check_headers().unwrap();
         assert_eq!((unpacked.channel(), &*unpacked.chaincode, &*unpacked.invoked), ("ch", "basic", "basic"));
@@ -243,7 +242,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_hash_leaves_the_transient_data_out() {
+    fn the_hash_excludes_transient_data() {
         let plain = proposal("ch", "basic", &["f"]);
         let secret = plain.with(|parts| parts.transient.push(("price".to_owned(), b"1".to_vec())));
         let [plain, secret] = [plain, secret].map(|parts| UnpackedProposal::new(parts.signed()).unwrap());
@@ -258,7 +257,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_as_fabric_tells_it() {
+    fn missing_parts_have_fabrics_errors() {
         let good = proposal("ch", "basic", &["f"]);
         let text = |parts: &Parts| UnpackedProposal::new(parts.signed()).unwrap_err();
         assert_eq!(
@@ -270,7 +269,7 @@ pub(crate) mod tests {
             text(&good.with(|parts| parts.channel_header.extension = nameless.encode_to_vec())),
             "ChaincodeHeaderExtension.ChaincodeId.Name is empty"
         );
-        // A gateway passes both over, and says itself what it misses.
+        // A gateway accepts both.
         for extension in [Vec::new(), nameless.encode_to_vec()] {
             let parts = good.with(|parts| parts.channel_header.extension = extension);
             let unpacked = UnpackedProposal::for_gateway(parts.signed()).unwrap();

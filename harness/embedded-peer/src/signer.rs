@@ -1,6 +1,4 @@
-//! A node's identity and key: signatures as Fabric takes them, and the nonces beside them.
-//!
-//! Verifying is the matter of `msp`.
+//! A node's signing identity: signatures that Fabric accepts, and nonces. `msp` verifies signatures.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +13,7 @@ use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
-/// Why a node can't sign.
+/// A node cannot sign.
 #[derive(Debug, thiserror::Error)]
 pub enum SignerError {
     /// Not a PKCS#8 PEM with a key on P-256.
@@ -23,31 +21,31 @@ pub enum SignerError {
     PrivateKey {
         /// MSP of the identity.
         msp_id: String,
-        /// What the parser found.
+        /// The parser's error.
         #[source]
         source: KeyError,
     },
     /// The system gives no random bytes.
-    #[error("{msp_id} can't sign: {cause}")]
+    #[error("{msp_id} cannot sign: {cause}")]
     Crypto {
         /// MSP of the identity.
         msp_id: String,
-        /// The library's word for it.
+        /// The library's error.
         cause: String,
     },
 }
 
-/// Where nonces come from: the system, or a seed, which gives the same ones in each run.
+/// The source of nonces: the system, or a seed, with which they are reproducible.
 #[derive(Clone, Debug, Default)]
 pub struct Randomness(Option<Arc<(u64, AtomicU64)>>);
 
 impl Randomness {
-    /// The system's, or the sequence of a seed.
+    /// The system, or the sequence of a seed.
     pub fn new(seed: Option<u64>) -> Self {
         Self(seed.map(|seed| Arc::new((seed, AtomicU64::new(0)))))
     }
 
-    /// Whether it repeats in each run.
+    /// Whether it is reproducible.
     pub fn is_seeded(&self) -> bool {
         self.0.is_some()
     }
@@ -56,7 +54,7 @@ impl Randomness {
     ///
     /// # Errors
     ///
-    /// When the system gives no random bytes.
+    /// The system has no random bytes.
     pub fn nonce(&self) -> Result<Vec<u8>, String> {
         let mut nonce = vec![0; NONCE_BYTES];
         if let Some(seeded) = &self.0 {
@@ -88,8 +86,7 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`SignerError`] when the key can't be used. That key and certificate belong together is not
-    /// checked.
+    /// [`SignerError`]: the key is invalid. Key and certificate are not compared.
     pub fn new(
         msp_id: &str,
         certificate_pem: &str,
@@ -113,7 +110,7 @@ impl Signer {
         &self.0.msp_id
     }
 
-    /// The certificate, as it was given.
+    /// The certificate, PEM.
     pub fn certificate_pem(&self) -> &str {
         &self.0.certificate_pem
     }
@@ -128,26 +125,26 @@ impl Signer {
     ///
     /// # Errors
     ///
-    /// [`SignerError::Crypto`] when the system gives no random bytes.
+    /// [`SignerError::Crypto`]: the system has no random bytes.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignerError> {
         let failed = |cause: SignError| SignerError::Crypto { msp_id: self.0.msp_id.clone(), cause: cause.to_string() };
         let signature = self.0.key.sign(message).map_err(failed)?;
-        // The nodes of this process need not verify each other's.
+        // The nodes of this process need not verify it.
         crate::msp::remember_own(self.0.key.public_key(), message, &signature);
         Ok(signature)
     }
 
-    /// A nonce of this network's randomness.
+    /// A nonce.
     ///
     /// # Errors
     ///
-    /// [`SignerError::Crypto`] when the system gives no random bytes.
+    /// [`SignerError::Crypto`]: the system has no random bytes.
     pub fn nonce(&self) -> Result<Vec<u8>, SignerError> {
         self.0.randomness.nonce().map_err(|cause| SignerError::Crypto { msp_id: self.0.msp_id.clone(), cause })
     }
 
-    /// The nonce of what this identity signs. A seed makes it from the contents, so that it does not
-    /// matter what else the network does meanwhile.
+    /// The nonce for a message of this identity. With a seed it is derived from the contents, so that it does not
+    /// depend on the order of the network's actions.
     ///
     /// # Errors
     ///

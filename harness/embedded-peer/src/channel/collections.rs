@@ -1,5 +1,4 @@
-//! Private data collections: who is a member, and what a transaction's creator may do
-//! (`core/common/privdata`).
+//! Private data collections: members, and access of clients (`core/common/privdata`).
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::ledger::{SharedSimulation, StateView, lock};
 use crate::lifecycle::{self, Definition};
 use crate::policy::SignaturePolicy;
 
-/// Who may hold a collection's data.
+/// The members of a collection, who may hold its data.
 pub(crate) struct CollectionMembers(SignaturePolicy);
 
 impl CollectionMembers {
@@ -20,7 +19,7 @@ impl CollectionMembers {
     ///
     /// # Errors
     ///
-    /// Fabric's text when the collection's policy can't be used.
+    /// Fabric's text: the collection's policy is invalid.
     pub(crate) fn new(config: &StaticCollectionConfig) -> Result<Self, String> {
         let policy = config.member_orgs_policy.as_ref().ok_or("Collection config policy is nil")?;
         let Some(collection_policy_config::Payload::SignaturePolicy(policy)) = &policy.payload else {
@@ -29,7 +28,7 @@ impl CollectionMembers {
         SignaturePolicy::new(policy.clone()).map(Self).map_err(|error| error.to_string())
     }
 
-    /// Whether an identity is one of them.
+    /// Whether an identity is a member.
     pub(crate) fn include(&self, config: &ChannelConfig, identity: &[u8]) -> bool {
         let identity = config.msps().deserialize(identity);
         identity.is_ok_and(|identity| self.0.evaluate(&[Arc::clone(&identity)]).is_ok())
@@ -37,7 +36,7 @@ impl CollectionMembers {
 }
 
 impl PeerChannel {
-    /// A collection's configuration, if it is defined.
+    /// The configuration of a collection; `None` if it is undefined.
     pub(crate) fn collection(&self, state: &StateView, chaincode: &str, name: &str) -> Option<StaticCollectionConfig> {
         if chaincode == lifecycle::NAMESPACE {
             return lifecycle::collection(&Definition::default(), name);
@@ -45,12 +44,12 @@ impl PeerChannel {
         lifecycle::collection(&self.defined(chaincode, state)?.definition, name)
     }
 
-    /// What the creator of a proposal may do with a collection. The transaction reads the definition, as in
-    /// Fabric.
+    /// What the creator of a proposal may do with a collection. The simulation records the read of the
+    /// definition, as in Fabric.
     ///
     /// # Errors
     ///
-    /// Fabric's text when there is no such collection.
+    /// Fabric's text: there is no such collection.
     pub(crate) fn collection_access(
         &self,
         simulation: &SharedSimulation,
@@ -72,11 +71,11 @@ impl PeerChannel {
         Ok(CollectionAccess { read, write })
     }
 
-    /// Whether somebody who reads blocks may see a collection's data: anyone, unless only members may.
+    /// Whether a client of the deliver service may read a collection: anyone, unless it is restricted to members.
     ///
     /// # Errors
     ///
-    /// Fabric's text when there is no such collection.
+    /// Fabric's text: there is no such collection.
     pub(crate) fn may_read_collection(&self, chaincode: &str, name: &str, identity: &[u8]) -> Result<bool, String> {
         let definition = if chaincode == lifecycle::NAMESPACE {
             Some(Definition::default())
@@ -109,7 +108,7 @@ mod tests {
     use crate::testing::{genesis, started};
 
     #[tokio::test]
-    async fn a_transaction_that_asks_for_a_collection_depends_on_the_whole_definition() {
+    async fn using_a_collection_reads_the_whole_definition() {
         let (network, bundle, _directory) = started(&Topology::solo(), Options::default(), |_| ());
         let peer = &network.nodes().peers()[0];
         peer.join("mychannel", genesis(&bundle)).unwrap();

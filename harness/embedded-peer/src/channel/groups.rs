@@ -1,5 +1,5 @@
-//! The groups of peers that can endorse an interest, remembered as long as the channel's configuration and
-//! the definitions are the same.
+//! The groups of peers that can endorse an interest, cached until the channel's configuration or a definition
+//! changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,46 +10,46 @@ use fabric_protos::protos::ChaincodeInterest;
 use prost::Message as _;
 
 use super::PeerChannel;
-use super::definitions::Info;
+use super::definitions::ChaincodeInfo;
 use crate::config::ChannelConfig;
 use crate::layouts::{Groups, Metadata, groups};
 use crate::lifecycle::{self, implicit_organization};
 use crate::policy::{Endorsement, n_of_roles};
 
-/// As many interests are remembered before all are forgotten.
-const REMEMBERED: usize = 256;
+/// The number of interests at which the cache is cleared.
+const CACHE_LIMIT: usize = 256;
 
-/// The groups of interests that were asked for.
+/// The cache of a channel's interests.
 #[derive(Debug, Default)]
-pub(super) struct Remembered(Mutex<HashMap<Vec<u8>, Arc<Endorsers>>>);
+pub(super) struct Cache(Mutex<HashMap<Vec<u8>, Arc<Endorsers>>>);
 
-/// Who can endorse an interest, by these definitions of its chaincodes.
+/// The peers that can endorse an interest with these definitions of its chaincodes.
 #[derive(Debug)]
 pub(crate) struct Endorsers {
     config: ChannelConfig,
     /// The definition of each call's chaincode.
-    pub(crate) infos: Vec<Arc<Info>>,
+    pub(crate) infos: Vec<Arc<ChaincodeInfo>>,
     pub(crate) groups: Groups,
 }
 
 impl Endorsers {
-    fn is_of(&self, config: &ChannelConfig, infos: &[Arc<Info>]) -> bool {
-        let is_same = |(one, two): (&Arc<Info>, &Arc<Info>)| Arc::ptr_eq(one, two);
+    fn is_of(&self, config: &ChannelConfig, infos: &[Arc<ChaincodeInfo>]) -> bool {
+        let is_same = |(one, two): (&Arc<ChaincodeInfo>, &Arc<ChaincodeInfo>)| Arc::ptr_eq(one, two);
         self.config.is_same(config) && self.infos.iter().zip(infos).all(is_same)
     }
 }
 
 impl PeerChannel {
-    /// Which of the peers with these identities can endorse an interest, whose chaincodes have these
+    /// The peers, of those with these identities, that can endorse an interest whose chaincodes have these
     /// definitions.
     ///
     /// # Errors
     ///
-    /// Fabric's text when nobody can.
+    /// Fabric's text: no peer can.
     pub(crate) fn endorsers(
         &self,
         interest: &ChaincodeInterest,
-        infos: Vec<Arc<Info>>,
+        infos: Vec<Arc<ChaincodeInfo>>,
         identities: impl FnOnce() -> Vec<Bytes>,
     ) -> Result<Arc<Endorsers>, String> {
         let key = interest.encode_to_vec();
@@ -69,20 +69,20 @@ impl PeerChannel {
             identities[number].as_ref().is_some_and(|identity| identity.is(principal))
         })?;
         let endorsers = Arc::new(Endorsers { config, infos, groups });
-        let mut remembered = lock();
-        if remembered.len() >= REMEMBERED {
-            remembered.clear();
+        let mut cache = lock();
+        if cache.len() >= CACHE_LIMIT {
+            cache.clear();
         }
-        remembered.insert(key, Arc::clone(&endorsers));
+        cache.insert(key, Arc::clone(&endorsers));
         Ok(endorsers)
     }
 }
 
-/// What discovery has to know to plan endorsements; `None` when a policy can't be spelled out.
-fn metadata(info: &Info, config: &ChannelConfig, collections: &[String]) -> Option<Metadata> {
+/// The policies of a chaincode; `None` if one cannot be resolved.
+fn metadata(info: &ChaincodeInfo, config: &ChannelConfig, collections: &[String]) -> Option<Metadata> {
     let spelled_out = |policy: &[u8]| {
         let policy = Endorsement::decode(policy).and_then(|policy| policy.spelled_out(config.policies()));
-        policy.map_err(|error| tracing::warn!("an endorsement policy can't be planned with: {error}")).ok()
+        policy.map_err(|error| tracing::warn!("cannot resolve an endorsement policy: {error}")).ok()
     };
     let mut metadata = Metadata { policy: spelled_out(&info.definition.validation_parameter)?, ..Metadata::default() };
     for name in collections {

@@ -1,6 +1,6 @@
-//! A channel as one peer has it: its ledger, its configuration, and what is derived from them.
+//! A peer's state of a channel: ledger, configuration, and what is derived from them.
 //!
-//! The peer takes blocks from the ordering service and commits them to the ledger; see `peer::blocks`.
+//! `peer::blocks` receives the blocks and commits them.
 
 mod collections;
 mod definitions;
@@ -20,9 +20,9 @@ use crate::config::ChannelConfig;
 use crate::ledger::{CheckedTransaction, Ledger, LedgerSnapshot, StateDatabase, TransactionKind, header_hash};
 use crate::lifecycle::ChannelCollections;
 pub(crate) use collections::CollectionMembers;
-pub(crate) use definitions::{Info, Runnable, SYSTEM_VERSION, is_system};
+pub(crate) use definitions::{ChaincodeInfo, Runnable, SYSTEM_VERSION, is_system};
 
-/// A channel that a peer has joined.
+/// A peer's state of a channel that it has joined.
 pub struct PeerChannel {
     /// The channel's name.
     pub name: String,
@@ -33,16 +33,16 @@ pub struct PeerChannel {
     /// The packages that are installed on the peer.
     packages: Arc<PackageStore>,
     config: Arc<RwLock<ChannelConfig>>,
-    definitions: definitions::Remembered,
-    groups: groups::Remembered,
+    definitions: definitions::Cache,
+    groups: groups::Cache,
     genesis_hash: Vec<u8>,
-    /// Held while a block is committed, so that whoever holds it knows that none is.
+    /// Held during a commit.
     committing: Mutex<()>,
-    /// Cancelled when the peer forgets the channel.
+    /// Cancelled when the peer leaves the channel.
     forgotten: CancellationToken,
 }
 
-/// A channel of a peer as it was at some time.
+/// A saved state of a channel.
 #[derive(Clone)]
 pub(crate) struct ChannelState {
     ledger: LedgerSnapshot,
@@ -50,7 +50,7 @@ pub(crate) struct ChannelState {
 }
 
 impl PeerChannel {
-    /// The channel of a genesis block, which is yet to be committed, on a peer of this organization.
+    /// The channel of a genesis block, which the caller must commit, on a peer of this organization.
     pub(crate) fn new(
         genesis: &Block,
         database: StateDatabase,
@@ -69,15 +69,15 @@ impl PeerChannel {
             msp_id: msp_id.to_owned(),
             packages,
             config,
-            definitions: definitions::Remembered::default(),
-            groups: groups::Remembered::default(),
+            definitions: definitions::Cache::default(),
+            groups: groups::Cache::default(),
             genesis_hash: genesis.header.as_ref().map(|header| header_hash(header).to_vec()).unwrap_or_default(),
             committing: Mutex::default(),
             forgotten: CancellationToken::new(),
         })
     }
 
-    /// The channel's present configuration, as of the newest committed block.
+    /// The channel's configuration as of the newest committed block.
     pub fn config(&self) -> ChannelConfig {
         read(&self.config)
     }
@@ -87,38 +87,38 @@ impl PeerChannel {
         &self.genesis_hash
     }
 
-    /// Held while a block is committed. While somebody else holds it, no block is.
+    /// The lock that is held during a commit.
     pub(crate) fn committing(&self) -> &Mutex<()> {
         &self.committing
     }
 
-    /// Waits until no block is being committed, and lets none be until the answer is dropped.
+    /// Waits for a running commit, and prevents further ones until the guard is dropped.
     pub(crate) async fn pause(&self) -> MutexGuard<'_, ()> {
         self.committing.lock().await
     }
 
-    /// The channel as it is now. To be asked while it is paused.
+    /// Saves the state. Call it while the channel is paused.
     pub(crate) fn state(&self) -> ChannelState {
         ChannelState { ledger: self.ledger.snapshot(), config: self.config() }
     }
 
-    /// Goes back to an earlier state, while it is paused.
+    /// Restores a saved state. Call it while the channel is paused.
     pub(crate) fn restore(&self, state: &ChannelState) {
         self.ledger.restore(&state.ledger);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = state.config.clone();
     }
 
-    /// Takes no more blocks.
+    /// Stops receiving blocks.
     pub(crate) fn forget(&self) {
         self.forgotten.cancel();
     }
 
-    /// Cancelled when the channel takes no more blocks.
+    /// Cancelled when the channel stops receiving blocks.
     pub(crate) fn forgotten(&self) -> CancellationToken {
         self.forgotten.clone()
     }
 
-    /// Obeys a configuration block from now on.
+    /// Applies a configuration block; ignores other blocks.
     pub(crate) fn configure(&self, block: &Block, transactions: &[CheckedTransaction]) {
         let number = block.header.as_ref().map_or(0, |header| header.number);
         let configures = transactions.first().is_some_and(|transaction| {
@@ -133,7 +133,7 @@ impl PeerChannel {
             .and_then(|envelope| self.config().next(&config_envelope(envelope)?).map_err(|error| error.to_string()));
         match next {
             Ok(next) => *self.config.write().unwrap_or_else(PoisonError::into_inner) = next,
-            Err(reason) => tracing::error!("[channel: {}] the configuration stays: {reason}", self.name),
+            Err(reason) => tracing::error!("[channel: {}] cannot apply a configuration block: {reason}", self.name),
         }
     }
 }

@@ -13,7 +13,7 @@ use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::channel::Info;
+use crate::channel::ChaincodeInfo;
 use crate::peer::{Member, Peer};
 
 /// A peer's identifier: SHA-256 over MSP ID and certificate (`internal/pkg/peer/gossip/mcs.go`).
@@ -45,7 +45,7 @@ pub(crate) fn on_channel(member: &Member) -> Told {
     let pki_id = pki_id(peer.signer.identity());
     let channel = member.channel.ledger.channel();
     let chaincodes = member.channel.all_runnable();
-    let chaincode = |(name, info): (String, Arc<Info>)| {
+    let chaincode = |(name, info): (String, Arc<ChaincodeInfo>)| {
         let version = info.definition.sequence.to_string();
         Chaincode { name, version, metadata: Vec::new() }
     };

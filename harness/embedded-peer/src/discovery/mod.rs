@@ -13,7 +13,7 @@ use fabric_protos::protos::{ChaincodeCall, ChaincodeInterest};
 
 pub use service::Service;
 
-use crate::channel::Info;
+use crate::channel::ChaincodeInfo;
 use crate::layouts::Descriptor;
 use crate::peer::{Member, Peer};
 
@@ -49,7 +49,7 @@ pub(crate) fn descriptor(
 }
 
 /// Whether a peer can run every chaincode of an interest, by the definitions that count.
-pub(crate) fn has_all(member: &Member, interest: &ChaincodeInterest, infos: &[Arc<Info>]) -> bool {
+pub(crate) fn has_all(member: &Member, interest: &ChaincodeInterest, infos: &[Arc<ChaincodeInfo>]) -> bool {
     let mut calls = interest.chaincodes.iter().zip(infos);
     calls.all(|(call, info)| member.sequence(&call.name) == Some(info.definition.sequence))
 }

@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::Answer;
 use super::host::ProposalHost;
 use crate::chaincode::{Call, Executed};
-use crate::channel::{Info, PeerChannel, Runnable, SYSTEM_VERSION, is_system};
+use crate::channel::{ChaincodeInfo, PeerChannel, Runnable, SYSTEM_VERSION, is_system};
 use crate::ledger::{SharedSimulation, lock};
 use crate::peer::{Peer, distribution};
 use crate::policy::SignedData;
@@ -161,7 +161,7 @@ impl Invocation<'_> {
         self.peer.support.invoke(call).await.map_err(Failure::Execute)
     }
 
-    fn check_initialization(&self, chaincode: &str, info: &Info, is_init: bool) -> Result<(), Failure> {
+    fn check_initialization(&self, chaincode: &str, info: &ChaincodeInfo, is_init: bool) -> Result<(), Failure> {
         let definition = &info.definition;
         let needs = definition.init_required && {
             let initialized = lock(self.simulation).get_state(chaincode, INITIALIZED);

@@ -1,7 +1,7 @@
-//! Which sets of principals satisfy a signature policy, and several policies at once.
+//! The sets of principals that satisfy one or several signature policies.
 //!
-//! As `common/policies/inquire` does it, so that the layouts are those that Fabric offers. Whether
-//! there are peers for a set is not asked here.
+//! The algorithm is that of `common/policies/inquire`, so that the layouts are the same as Fabric's. It does not
+//! consider which peers exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use fabric_protos::common::{
 use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 
-/// How many sets of one rule are looked at.
+/// The maximum number of sets.
 const COMBINATIONS: usize = 10_000;
 
-/// How deep rules may nest; deeper ones can't be satisfied.
+/// How deep rules may nest. Deeper ones cannot be satisfied.
 const DEPTH: usize = 64;
 
-/// A principal, with what tells whether it implies another one.
+/// A decoded principal, which can be compared with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Principal {
-    /// The principal itself.
+    /// The encoded principal.
     pub(crate) encoded: MspPrincipal,
     msp_id: String,
     kind: Kind,
@@ -35,11 +35,11 @@ enum Kind {
     Identity(Vec<u8>),
 }
 
-/// Signers that satisfy a policy together; a principal stands there as often as it must sign.
+/// A set of signers that satisfies a policy. A principal occurs as often as it must sign.
 pub(crate) type PrincipalSet = Vec<Arc<Principal>>;
 
 impl Principal {
-    /// `None` for kinds that can't be compared: anonymity, combined principals, undecodable ones.
+    /// `None` for principals that cannot be compared: anonymous, combined or malformed ones.
     fn new(principal: &MspPrincipal) -> Option<Self> {
         let bytes = principal.principal.as_slice();
         let (msp_id, kind) = match principal.principal_classification() {
@@ -60,8 +60,8 @@ impl Principal {
         Some(Self { encoded: principal.clone(), msp_id, kind })
     }
 
-    /// Whether everybody who satisfies this principal satisfies the other as well, as far as one
-    /// can tell from the principals alone.
+    /// Whether every identity that satisfies this principal also satisfies the other, as far as the principals
+    /// show.
     fn implies(&self, other: &Self) -> bool {
         if self.msp_id != other.msp_id {
             return false;
@@ -79,8 +79,8 @@ impl Principal {
     }
 }
 
-/// Every set of principals that satisfies the policy; none when it can't be satisfied, or names
-/// principals that can't be compared.
+/// The sets of principals that satisfy the policy; none if it cannot be satisfied, or has principals that
+/// cannot be compared.
 pub(crate) fn satisfied_by(policy: &SignaturePolicyEnvelope) -> Vec<PrincipalSet> {
     let principals: Vec<_> = policy.identities.iter().map(|one| Principal::new(one).map(Arc::new)).collect();
     let Some(rule) = &policy.rule else { return Vec::new() };
@@ -88,7 +88,7 @@ pub(crate) fn satisfied_by(policy: &SignaturePolicyEnvelope) -> Vec<PrincipalSet
     if sets.iter().any(Vec::is_empty) { Vec::new() } else { sets }
 }
 
-/// `None` when the rule is malformed anywhere.
+/// `None` if the rule is malformed.
 fn sets_of(rule: &SignaturePolicy, principals: &[Option<Arc<Principal>>], depth: usize) -> Option<Vec<PrincipalSet>> {
     if depth == 0 {
         return None;
@@ -109,7 +109,7 @@ fn sets_of(rule: &SignaturePolicy, principals: &[Option<Arc<Principal>>], depth:
     }
 }
 
-/// All ways to take one set from each of `wanted` of the alternatives.
+/// All combinations of one set from each of `wanted` alternatives.
 fn choose(alternatives: &[Vec<PrincipalSet>], wanted: usize, taken: &mut PrincipalSet, sets: &mut Vec<PrincipalSet>) {
     if sets.len() >= COMBINATIONS {
         return;
@@ -131,7 +131,7 @@ fn choose(alternatives: &[Vec<PrincipalSet>], wanted: usize, taken: &mut Princip
     choose(rest, wanted, taken, sets);
 }
 
-/// Sets that satisfy both of two policies, given the sets that satisfy each.
+/// The sets that satisfy two policies, from the sets that satisfy each.
 pub(crate) fn merge(one: Vec<PrincipalSet>, two: Vec<PrincipalSet>) -> Vec<PrincipalSet> {
     let one_in_two = contained(&one, &two);
     let mut merged = pairs(&one_in_two, &one, &two);
@@ -143,7 +143,7 @@ pub(crate) fn merge(one: Vec<PrincipalSet>, two: Vec<PrincipalSet>) -> Vec<Princ
     let containing_in_one: BTreeSet<usize> = two_in_one.values().flatten().copied().collect();
     let containing_in_two: BTreeSet<usize> = one_in_two.values().flatten().copied().collect();
     let one_left = without(one_left, &containing_in_one);
-    // The original excludes by position in what is left, not in the whole.
+    // Fabric excludes by index among the remaining sets.
     let two_left = without(without(two, &two_left_indices), &containing_in_two);
     for left in &one_left {
         for right in &two_left {
@@ -156,7 +156,7 @@ pub(crate) fn merge(one: Vec<PrincipalSet>, two: Vec<PrincipalSet>) -> Vec<Princ
     reduce(merged)
 }
 
-/// For each set of `inner` by its index: the sets of `outer` that contain it.
+/// For each set of `inner`, by index, the sets of `outer` that contain it.
 fn contained(inner: &[PrincipalSet], outer: &[PrincipalSet]) -> BTreeMap<usize, Vec<usize>> {
     let containing = |set: &PrincipalSet| -> Vec<usize> {
         outer.iter().enumerate().filter(|(_, other)| is_contained(set, other)).map(|(index, _)| index).collect()
@@ -181,18 +181,18 @@ fn without(sets: Vec<PrincipalSet>, indices: &BTreeSet<usize>) -> Vec<PrincipalS
     sets.into_iter().enumerate().filter(|(index, _)| !indices.contains(index)).map(|(_, set)| set).collect()
 }
 
-/// Whether each principal of `set` has one in `other` that implies it: then who satisfies `other`
-/// satisfies `set`, but for how often a principal must sign.
+/// Whether each principal of `set` is implied by one in `other`. Then `other` satisfies `set`, except for how
+/// often a principal must sign.
 fn is_contained(set: &PrincipalSet, other: &PrincipalSet) -> bool {
     set.iter().all(|one| other.iter().any(|two| two.implies(one)))
 }
 
-/// Whether each principal of `set` stands in `other`.
+/// Whether `other` contains each principal of `set`.
 fn is_subset(set: &PrincipalSet, other: &PrincipalSet) -> bool {
     set.iter().all(|one| other.contains(one))
 }
 
-/// The containing set, and what of the contained one it does not cover.
+/// The containing set, with the principals of the contained one that it does not cover.
 fn with_plurality(contained: &PrincipalSet, containing: &PrincipalSet) -> PrincipalSet {
     let mut used = vec![false; containing.len()];
     let mut result = containing.clone();
@@ -206,7 +206,7 @@ fn with_plurality(contained: &PrincipalSet, containing: &PrincipalSet) -> Princi
     result
 }
 
-/// Leaves out sets that contain another one.
+/// Removes sets that contain another one.
 fn reduce(mut sets: Vec<PrincipalSet>) -> Vec<PrincipalSet> {
     loop {
         let before = sets.len();
@@ -219,7 +219,7 @@ fn reduce(mut sets: Vec<PrincipalSet>) -> Vec<PrincipalSet> {
                     if is_subset(other, set) {
                         contains = true;
                     }
-                    // Of two that contain each other the first stays.
+                    // Of two that contain each other, the first is kept.
                     if is_subset(set, other) && index < other_index {
                         contains = false;
                     }

@@ -1,7 +1,7 @@
-//! Who may endorse: from what a transaction touches to layouts of groups of peers
+//! Endorsement layouts: which combinations of peers satisfy the policies of an interest
 //! (`discovery/endorsement/endorsement.go`).
 //!
-//! The policies are given; which peers there are as well. Nothing here waits or signs.
+//! The caller provides the policies and the peers.
 
 pub(crate) mod inquire;
 
@@ -13,43 +13,42 @@ use fabric_protos::protos::{ChaincodeCall, ChaincodeInterest};
 use crate::msp::Principal;
 use inquire::{PrincipalSet, merge, satisfied_by};
 
-/// What a definition says about one chaincode of an interest.
+/// The policies of one chaincode of an interest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metadata {
-    /// The chaincode's own policy, spelled out.
+    /// The chaincode's endorsement policy, with resolved references.
     pub(crate) policy: SignaturePolicyEnvelope,
-    /// Endorsement policies of collections that have their own.
+    /// The endorsement policies of collections that have one.
     pub(crate) collection_policies: BTreeMap<String, SignaturePolicyEnvelope>,
-    /// Who may hold a collection, by its name.
+    /// The members of each collection.
     pub(crate) members: BTreeMap<String, Vec<MspPrincipal>>,
 }
 
-/// How the peers of a channel can endorse: before one looks which of them have the chaincodes.
+/// The groups of peers that can endorse, whether or not they have the chaincodes.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    /// By group, the peers that satisfy its principal and may see the collections; numbers are
-    /// those of the peers given.
+    /// By group, the numbers of the peers that satisfy its principal and may read the collections.
     pub(crate) peers: Vec<Vec<usize>>,
-    /// How many peers of which group, one layout after the other.
+    /// The layouts: how many peers of each group must endorse.
     pub(crate) layouts: Vec<BTreeMap<usize, usize>>,
 }
 
-/// A combination of peers that is possible now.
+/// The currently possible layouts (Fabric's endorsement descriptor).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Descriptor {
-    /// By group, the peers to ask.
+    /// The peers of each group.
     pub(crate) peers: Vec<Vec<usize>>,
-    /// How many peers of which group.
+    /// The layouts: how many peers of each group must endorse.
     pub(crate) layouts: Vec<BTreeMap<usize, usize>>,
 }
 
 /// The groups and layouts that satisfy every policy of an interest.
 ///
-/// `metadata` has an entry for each call of the interest, in order. Peers are numbers below `count`.
+/// `metadata` has an entry for each call of the interest, in order. Peers have numbers below `count`.
 ///
 /// # Errors
 ///
-/// Fabric's text when no layout can be made.
+/// Fabric's text: there is no layout.
 pub(crate) fn groups(
     interest: &ChaincodeInterest,
     metadata: &[Metadata],
@@ -94,14 +93,14 @@ pub(crate) fn groups(
 }
 
 impl Groups {
-    /// What is possible with the peers that are on the channel and those that have the chaincodes.
+    /// The layouts that are possible with the peers that have joined the channel and have the chaincodes.
     ///
     /// # Errors
     ///
-    /// Fabric's text when nothing is.
+    /// Fabric's text: there is none.
     pub(crate) fn descriptor(
         &self,
-        is_there: impl Fn(usize) -> bool,
+        has_joined: impl Fn(usize) -> bool,
         has_chaincodes: impl Fn(usize) -> bool,
     ) -> Result<Descriptor, String> {
         let only = |keep: &dyn Fn(usize) -> bool, groups: &[Vec<usize>]| -> Vec<Vec<usize>> {
@@ -111,7 +110,7 @@ impl Groups {
             let enough = |(group, quantity): (&usize, &usize)| groups[*group].len() >= *quantity;
             layouts.iter().filter(|layout| layout.iter().all(enough)).cloned().collect()
         };
-        let there = only(&is_there, &self.peers);
+        let there = only(&has_joined, &self.peers);
         let layouts = satisfied(&self.layouts, &there);
         if layouts.is_empty() {
             return Err("no peer combination can satisfy the endorsement policy".to_owned());
@@ -130,7 +129,7 @@ impl Groups {
     }
 }
 
-/// Sets of principals that satisfy all policies that the calls ask for.
+/// The sets of principals that satisfy all policies of the calls.
 fn principal_sets<'a>(
     calls: impl Iterator<Item = (&'a ChaincodeCall, &'a Metadata)> + Clone,
 ) -> Result<Vec<PrincipalSet>, String> {
@@ -157,7 +156,7 @@ fn principal_sets<'a>(
     alternatives.into_iter().reduce(merge).ok_or_else(none)
 }
 
-/// The policies that a call asks for, each once.
+/// The policies of a call, without duplicates.
 fn policies<'a>(call: &ChaincodeCall, metadata: &'a Metadata) -> Result<Vec<&'a SignaturePolicyEnvelope>, String> {
     let mut policies: Vec<&SignaturePolicyEnvelope> = Vec::new();
     for collection in &call.collection_names {

@@ -1,14 +1,14 @@
-//! What a signer may do on this peer: `config::acl` with the peer's channels put in.
+//! Access control of a peer's resources: `config::acl` for the peer's channels.
 
 use super::Peer;
 use crate::config::acl;
 use crate::policy::SignedData;
 
-/// Whether the signer may use a resource of a channel; with no channel, of the peer itself.
+/// Checks that the signer may use a resource of a channel, or with an empty name, of the peer.
 ///
 /// # Errors
 ///
-/// The text of Fabric's refusal.
+/// Fabric's text.
 pub(crate) fn check(peer: &Peer, resource: &str, channel: &str, signed: &SignedData) -> Result<(), String> {
     let joined = peer.channel(channel);
     if joined.is_none() && !channel.is_empty() && acl::local_policy(resource).is_none() {

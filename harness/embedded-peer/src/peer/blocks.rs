@@ -1,7 +1,7 @@
-//! The blocks that come in on a peer's channel.
+//! Receives the blocks of a peer's channels.
 //!
-//! They come from the ordering service of this process, in order. Each is validated, committed, and only
-//! then known to anybody.
+//! They come from the ordering service of this process, in order. A block is validated and committed before it
+//! becomes visible.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::trace::EventKind;
 use crate::validation::validate;
 
 impl Peer {
-    /// A channel that begins with this block.
+    /// Creates the channel of a genesis block.
     pub(super) fn begin(&self, genesis: Block) -> Result<PeerChannel, String> {
         let database = self.configuration.ledger.state.database();
         let packages = Arc::clone(self.support.packages());
@@ -26,7 +26,7 @@ impl Peer {
         Ok(channel)
     }
 
-    /// Takes a channel's blocks from the ordering service as they come, until the channel is forgotten.
+    /// Receives and commits a channel's blocks until the peer leaves the channel.
     pub(super) async fn follow(self: Arc<Self>, channel: Arc<PeerChannel>) {
         let forgotten = channel.forgotten();
         forgotten.run_until_cancelled(self.take_all(channel)).await;
@@ -36,7 +36,7 @@ impl Peer {
         let Some(chain) = self.ordering.wait_for(&channel.name, channel.genesis_hash()).await else { return };
         let (mut ordered, mut committed) = (chain.blocks().heights(), channel.ledger.heights());
         loop {
-            // Either may also become less, when the network goes back to an earlier state.
+            // Both heights can also decrease, when the network restores a snapshot.
             ordered.mark_unchanged();
             committed.mark_unchanged();
             if chain.blocks().height() <= channel.ledger.height() {
@@ -56,10 +56,10 @@ impl Peer {
             match taken {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::error!("[channel: {}] a block can't be committed: {error}", channel.name);
+                    tracing::error!("[channel: {}] cannot commit a block: {error}", channel.name);
                     return;
                 }
-                // The runtime is ending, or a bug: either way nothing more comes.
+                // The runtime shuts down, or the commit panicked.
                 Err(_) => return,
             }
         }
@@ -74,14 +74,14 @@ impl Peer {
         Ok(())
     }
 
-    /// Commits a block; whether it may have made a chaincode runnable.
+    /// Commits a block, and returns whether it may have made a chaincode runnable.
     fn commit(&self, channel: &PeerChannel, block: Block) -> Result<bool, LedgerError> {
         let transactions = validate(&block, &channel.config(), &channel.ledger);
         distribution::gather(self, channel, channel.ledger.height(), &transactions);
         let state = channel.ledger.state();
         let rules = StateRules { state: &state, msp_id: &self.msp_id };
         let concerns_lifecycle = concerns_lifecycle(&transactions);
-        // Before anybody knows the block: whoever does sees the configuration that it brings.
+        // Before the block becomes visible: who sees the block must see its configuration.
         channel.configure(&block, &transactions);
         let committed = channel.ledger.commit(block, transactions, &rules)?;
         self.trace(|| committed_event(&channel.name, &committed));

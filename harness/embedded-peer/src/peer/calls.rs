@@ -1,4 +1,4 @@
-//! Calls of a peer's services, as a listener hears of them and as a test may break them.
+//! Calls of a peer's services: events, and injected faults.
 
 use fabric_protos::protos::SignedProposal;
 use tonic::Status;
@@ -8,11 +8,11 @@ use crate::faults::Action;
 use crate::proposal::UnpackedProposal;
 use crate::trace::{Direction, EventKind};
 
-/// As much of an argument is told.
-const TOLD: usize = 64;
+/// The maximum length of an argument in an event.
+const MAX_ARGUMENT: usize = 64;
 
-/// Does a call's work, and tells of call and answer. A rule of the faults may stand in its way:
-/// what is dropped is never answered, so the client's own patience ends it.
+/// Performs a call, emits events for request and response, and applies faults. A dropped call is never answered,
+/// so the client's timeout ends it.
 pub(crate) async fn call<T>(
     peer: &Peer,
     method: &'static str,
@@ -49,14 +49,14 @@ async fn meet_fault(peer: &Peer, direction: Direction, method: &str) -> Result<(
     }
 }
 
-/// A proposal in a few words: transaction, channel, chaincode, function and arguments.
+/// A summary of a proposal: transaction, channel, chaincode, function and arguments.
 pub(crate) fn proposal(signed: Option<&SignedProposal>) -> String {
     let Some(Ok(proposal)) = signed.cloned().map(UnpackedProposal::for_gateway) else {
         return "no proposal".to_owned();
     };
     let argument = |argument: &Vec<u8>| {
         let text = String::from_utf8_lossy(argument);
-        match text.char_indices().nth(TOLD) {
+        match text.char_indices().nth(MAX_ARGUMENT) {
             Some((end, _)) => format!("{:?}…", &text[..end]),
             None => format!("{text:?}"),
         }

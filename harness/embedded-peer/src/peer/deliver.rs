@@ -70,7 +70,7 @@ impl Deliver for Service {
     }
 }
 
-/// How blocks are given out.
+/// The form of the delivered blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Block,
@@ -79,7 +79,7 @@ enum Form {
 }
 
 impl Form {
-    /// What the channel's access control calls it.
+    /// Its resource in the channel's ACLs.
     fn resource(self) -> &'static str {
         match self {
             Self::Block | Self::WithPrivateData => "event/Block",
@@ -88,7 +88,7 @@ impl Form {
     }
 }
 
-/// A peer as one that gives out blocks.
+/// A peer as a source of blocks.
 struct Blocks {
     peer: Arc<Peer>,
     form: Form,
@@ -165,7 +165,7 @@ impl Blocks {
     }
 }
 
-/// The collections that the client may read.
+/// The private data that the client may read.
 fn readable(
     channel: &PeerChannel,
     sets: &fabric_protos::rwset::TxPvtReadWriteSet,
@@ -185,7 +185,7 @@ fn readable(
     Ok(visible)
 }
 
-/// A channel whose blocks are read.
+/// A channel as a source of blocks.
 struct Readable {
     peer: Arc<Peer>,
     channel: Arc<PeerChannel>,
@@ -215,7 +215,7 @@ impl Chain for Readable {
     }
 }
 
-/// A block without its contents.
+/// A filtered block: without the contents of transactions.
 fn filtered(block: &Block) -> Result<FilteredBlock, String> {
     let mut filtered =
         FilteredBlock { number: block.header.as_ref().map_or(0, |header| header.number), ..FilteredBlock::default() };

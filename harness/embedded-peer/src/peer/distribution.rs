@@ -1,8 +1,8 @@
-//! Private data goes to peers of the collections' members before anybody endorses
-//! (`gossip/privdata/distributor.go`); here from one transient store to the other.
+//! Distributes private data to the peers of a collection's members before endorsement
+//! (`gossip/privdata/distributor.go`), from one transient store to another.
 //!
-//! In Fabric a collection's maximum says how many peers get the data now; the others fetch it when
-//! the transaction is committed. Here all members' peers get it at once, which comes to the same.
+//! In Fabric `maxPeerCount` peers receive the data, and the others fetch it at commit. Here all members' peers
+//! receive it, with the same result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use super::{Member, Peer, members};
 use crate::channel::{CollectionMembers, PeerChannel};
 use crate::ledger::{CheckedTransaction, ReadWriteSets, StateView, TransientEntry};
 
-/// What each peer gets, by its number.
+/// The private data for each peer, by its number.
 type Parcels = BTreeMap<usize, BTreeMap<String, Vec<CollectionPvtReadWriteSet>>>;
 
-/// Keeps a transaction's private data, and gives it to as many other peers as the collections say.
+/// Stores a transaction's private data, and distributes it to the members' peers.
 ///
 /// # Errors
 ///
-/// Fabric's text when a collection is not defined, or too few of its members' peers are there.
+/// Fabric's text: a collection is undefined, or has too few eligible peers.
 pub(crate) fn distribute(
     peer: &Arc<Peer>,
     channel: &PeerChannel,
@@ -64,7 +64,7 @@ pub(crate) fn distribute(
     Ok(())
 }
 
-/// The peers that get a collection's data.
+/// The peers that receive a collection's data.
 fn recipients(
     channel: &PeerChannel,
     config: &StaticCollectionConfig,
@@ -89,9 +89,8 @@ fn recipients(
     Ok(eligible)
 }
 
-/// Fetches the private data of a block that is about to be committed, as far as this peer has not
-/// got it before, from peers that have: of its members' transient stores, or of their ledgers when
-/// this peer is behind (`gossip/privdata/pull.go`).
+/// Fetches missing private data of a block before its commit from other peers: from their transient stores, or
+/// from their ledgers if this peer is behind (`gossip/privdata/pull.go`).
 pub(crate) fn gather(peer: &Peer, channel: &PeerChannel, number: u64, transactions: &[CheckedTransaction]) {
     let writes_private = |transaction: &CheckedTransaction| {
         let sets = transaction.writes.as_ref().filter(|_| transaction.code == TxValidationCode::Valid);
@@ -116,7 +115,7 @@ pub(crate) fn gather(peer: &Peer, channel: &PeerChannel, number: u64, transactio
     }
 }
 
-/// Whether there is private data for every collection that a transaction writes to.
+/// Whether there is private data for every collection that a transaction writes.
 fn is_whole(sets: &ReadWriteSets, entries: &[TransientEntry]) -> bool {
     let is_there = |namespace: &str, name: &str| {
         let namespaces = entries.iter().flat_map(|entry| &entry.set.ns_pvt_rwset);

@@ -1,7 +1,7 @@
-//! What follows from a block that a peer has committed, and from a package that it has installed.
+//! Launches chaincodes after a commit or an install.
 //!
-//! A chaincode is launched as soon as it is defined, approved and installed, and not only when it is
-//! called first (`core/chaincode/lifecycle/custodian.go`).
+//! A chaincode is launched as soon as it is defined, approved and installed, before its first call
+//! (`core/chaincode/lifecycle/custodian.go`).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) fn concerns_lifecycle(transactions: &[CheckedTransaction]) -> bool {
 }
 
 impl Peer {
-    /// Launches whatever is defined on its channels, approved and installed, and does not run yet.
+    /// Launches the chaincodes that are defined, approved and installed, and do not run yet.
     pub fn launch_runnable(self: &Arc<Self>) {
         for name in self.channels() {
             if let Some(channel) = self.channel(&name) {
@@ -39,7 +39,7 @@ impl Peer {
             let peer = Arc::clone(self);
             self.life.spawn(async move {
                 if let Err(error) = peer.support.launch(&package_id).await {
-                    tracing::warn!("{}: chaincode {name} is not launched: {error}", peer.name);
+                    tracing::warn!("{}: cannot launch chaincode {name}: {error}", peer.name);
                 }
             });
         }

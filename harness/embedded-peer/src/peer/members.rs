@@ -1,4 +1,4 @@
-//! The peers of a channel, as gossip would tell of them: here they are all in this process.
+//! The peers of a channel, which in Fabric gossip discovers. Here all are in this process.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use crate::channel::{PeerChannel, is_system};
 /// A peer that has joined a channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
-    /// Its place among the peers of the network.
+    /// Its index among the peers of the network.
     pub(crate) number: usize,
     /// The peer.
     pub(crate) peer: Arc<Peer>,
-    /// The channel as it has it.
+    /// Its state of the channel.
     pub(crate) channel: Arc<PeerChannel>,
     /// The height of its ledger.
     pub(crate) height: u64,
 }
 
-/// The peers that have joined the channel; nobody if the one that asks has not.
+/// The peers that have joined the channel; none if `peer` has not.
 pub(crate) fn members(peer: &Peer, channel: &str) -> Vec<Member> {
     if peer.channel(channel).is_none() {
         return Vec::new();
@@ -32,13 +32,13 @@ pub(crate) fn members(peer: &Peer, channel: &str) -> Vec<Member> {
 }
 
 impl Member {
-    /// Whether it can run a chaincode: one of its own, or one that is defined, approved by its
-    /// organization, and installed.
+    /// Whether it can run a chaincode: a system chaincode, or one that is defined, approved by its organization
+    /// and installed.
     pub(crate) fn has_chaincode(&self, chaincode: &str) -> bool {
         is_system(chaincode) || self.sequence(chaincode).is_some()
     }
 
-    /// The sequence of the definition by which it runs a chaincode.
+    /// The sequence of the definition with which it runs a chaincode.
     pub(crate) fn sequence(&self, chaincode: &str) -> Option<i64> {
         self.channel.runnable(chaincode).map(|info| info.definition.sequence)
     }

@@ -1,7 +1,6 @@
-//! A peer: who it is, what it obeys, and the channels that it has joined.
+//! A peer: its identity, configuration and channels.
 //!
-//! It serves blocks and snapshot requests itself; its other services are `endorser`, `gateway` and
-//! `discovery`.
+//! It serves blocks and snapshot requests itself. Its other services are `endorser`, `gateway` and `discovery`.
 
 pub(crate) mod access;
 mod blocks;
@@ -38,32 +37,32 @@ pub use nodes::Nodes;
 
 const CONFIGURATION: &str = "core.yaml";
 
-/// One peer.
+/// A peer.
 pub struct Peer {
     /// Its full name, such as `peer0.org1.example.com`.
     pub name: String,
     /// The MSP ID of its organization.
     pub msp_id: String,
-    /// `HOST:PORT` under which others reach it.
+    /// Its address for others, `HOST:PORT`.
     pub endpoint: String,
     /// Its identity and key.
     pub signer: Signer,
-    /// What it obeys of its core.yaml.
+    /// Its settings from core.yaml.
     pub configuration: PeerConfiguration,
-    /// The release line that it behaves as.
+    /// The Fabric release that it behaves as.
     pub release: Release,
-    /// Its organization's MSP, as its own files say.
+    /// Its organization's MSP, from its files.
     pub local_msp: MspManager,
-    /// Its time.
+    /// Its clock.
     pub clock: Clock,
     /// Its chaincodes.
     pub support: ChaincodeSupport,
-    /// What passes on it.
+    /// Receives its events.
     pub tracer: Tracer,
-    /// What is to go wrong on it.
+    /// Faults to inject.
     pub faults: Faults,
     channels: RwLock<BTreeMap<String, Arc<PeerChannel>>>,
-    /// Its name, for the tracer.
+    /// Its name in events.
     label: Arc<str>,
     nodes: Weak<Nodes>,
     ordering: Ordering,
@@ -108,33 +107,33 @@ impl Peer {
         })
     }
 
-    /// A channel that it has joined.
+    /// A joined channel.
     pub fn channel(&self, name: &str) -> Option<Arc<PeerChannel>> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The names of the channels that it has joined.
+    /// The names of the joined channels.
     pub fn channels(&self) -> Vec<String> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Every channel that it has joined.
+    /// The joined channels, by name.
     pub(crate) fn joined(&self) -> BTreeMap<String, Arc<PeerChannel>> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Leaves a channel: the ledger is gone.
+    /// Leaves a channel and deletes its ledger.
     pub(crate) fn forget(&self, name: &str) {
         if let Some(channel) = self.channels.write().unwrap_or_else(PoisonError::into_inner).remove(name) {
             channel.forget();
         }
     }
 
-    /// Joins the channel of a genesis block, and takes its blocks from then on.
+    /// Joins the channel of a genesis block, and starts to receive its blocks.
     ///
     /// # Errors
     ///
-    /// The text of Fabric's refusal.
+    /// Fabric's text.
     pub fn join(self: &Arc<Self>, name: &str, genesis: Block) -> Result<(), String> {
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
         if channels.contains_key(name) {
@@ -151,17 +150,17 @@ impl Peer {
         Ok(())
     }
 
-    /// Tells what happens on it, if somebody listens.
+    /// Emits an event.
     pub fn trace(&self, kind: impl FnOnce() -> EventKind) {
         self.tracer.emit(&self.label, kind);
     }
 
-    /// The nodes of its network; nothing once the network is gone.
+    /// The nodes of its network; `None` once the network has been dropped.
     pub fn nodes(&self) -> Option<Arc<Nodes>> {
         self.nodes.upgrade()
     }
 
-    /// Runs a task that ends with the network at the latest.
+    /// Runs a task that stops with the network.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.life.spawn(work);
     }

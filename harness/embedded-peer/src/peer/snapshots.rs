@@ -1,5 +1,6 @@
-//! The snapshot service (`core/ledger/snapshotgrpc`), as far as a peer without files can serve it: callers
-//! are checked, nothing is ever pending, and a snapshot is refused.
+//! The snapshot service (`core/ledger/snapshotgrpc`).
+//!
+//! Ledgers are in memory, so requests are authorized, but snapshots are rejected and none is ever pending.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(crate) fn service(peer: &Arc<Peer>) -> SnapshotServer<impl Snapshot> {
 struct Service(Arc<Peer>);
 
 impl Service {
-    /// The channel that a request is about, when its creator may make it.
+    /// The channel of a request, if its creator is authorized.
     fn channel(
         &self,
         resource: &str,
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_administrator_is_told_that_there_are_none() {
+    async fn snapshots_are_rejected_and_none_is_pending() {
         let (network, bundle, _directory) = started(&Topology::solo(), Options::default(), |_| ());
         let peer = &network.nodes().peers()[0];
         peer.join("mychannel", genesis(&bundle)).unwrap();
