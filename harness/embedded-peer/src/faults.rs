@@ -12,6 +12,7 @@ use crate::trace::Direction;
 
 /// What happens to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// Fails with this text.
     Fail(String),

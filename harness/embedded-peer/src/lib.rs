@@ -1,18 +1,18 @@
-//! A development peer and orderer of Hyperledger Fabric, in the caller's own process.
+//! A Hyperledger Fabric peer and orderer for development and tests, which run inside the caller's process.
 //!
-//! It speaks Fabric's own services over gRPC and TLS to unmodified clients and chaincodes, and runs
-//! the same external builders as child processes. It keeps its ledgers in memory. It is for
-//! development and tests, and where it differs from Fabric, it is wrong.
+//! [`Network::start`] starts the nodes of a rendered network. They serve Fabric's gRPC services over TLS to
+//! unmodified clients and chaincodes, run external builders as child processes, and keep their ledgers in
+//! memory. Where they differ from Fabric, they are wrong.
 //!
-//! The modules are layers: each uses only those above it in this list.
+//! The modules are layers, listed from the bottom to the top: each uses only those listed before it.
 
-// What happens, when, and what is to go wrong.
+// Time, events, faults.
 pub mod clock;
 pub mod trace;
 
 pub mod faults;
 
-// Who is who, who may do what, and a channel's configuration.
+// Identities, policies, channel configuration.
 pub mod msp;
 
 pub mod policy;
@@ -20,19 +20,20 @@ pub mod signer;
 
 pub mod config;
 
-// Ledgers, and what decides what is committed to them.
+// Ledgers, chaincode definitions, validation of blocks.
 pub mod ledger;
 
 pub mod lifecycle;
 
 pub mod validation;
 
-// Chaincodes and their servers.
+// Chaincode packages, builders and servers.
+#[doc(hidden)]
 pub mod chaincode;
 
-// Messages taken apart, and who can endorse.
+// Decoded messages, endorsement layouts.
 mod envelope;
-pub mod layouts;
+mod layouts;
 
 pub mod proposal;
 
@@ -47,7 +48,7 @@ pub mod channel;
 
 pub mod peer;
 
-// A peer's services.
+// Services of a peer.
 pub mod system;
 
 pub mod endorser;
@@ -56,7 +57,7 @@ pub mod discovery;
 
 pub mod gateway;
 
-// All of it.
+// The whole network.
 pub mod network;
 
 mod snapshot;
@@ -66,4 +67,9 @@ pub mod fuzzing;
 #[cfg(any(test, fuzzing))]
 mod testing;
 
+pub use network::{Network, Options, StartError};
 pub use snapshot::Snapshot;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

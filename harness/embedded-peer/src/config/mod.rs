@@ -27,8 +27,6 @@ use crate::policy::{Endorsement, Policies, PolicyError, SignedData};
 pub const LIFECYCLE_ENDORSEMENT: &str = "/Channel/Application/LifecycleEndorsement";
 /// The endorsement policy of chaincodes that do not set one.
 pub const ENDORSEMENT: &str = "/Channel/Application/Endorsement";
-/// The policy that a block's signatures must satisfy.
-pub const BLOCK_VALIDATION: &str = "/Channel/Orderer/BlockValidation";
 
 /// The number of endorsement policies at which the cache is cleared.
 const CACHE_LIMIT: usize = 256;

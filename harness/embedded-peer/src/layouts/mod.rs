@@ -185,6 +185,9 @@ fn policies<'a>(call: &ChaincodeCall, metadata: &'a Metadata) -> Result<Vec<&'a 
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::n_of_roles;

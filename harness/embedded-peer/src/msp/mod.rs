@@ -28,8 +28,9 @@ pub use self::setup::{Msp, MspError};
 pub use self::signature::BadSignature;
 pub(crate) use self::signature::remember_own;
 
-/// A signature over P-256 with the lower of the two possible S, the one that Fabric takes.
-pub fn low_s(signature: &[u8]) -> Vec<u8> {
+/// A signature over P-256 with the lower of the two possible S.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn low_s(signature: &[u8]) -> Vec<u8> {
     signature::with_low_s(signature, signature::KeyKind::P256).unwrap_or_else(|| signature.to_vec())
 }
 

@@ -54,6 +54,7 @@ pub struct Options {
 
 /// A network could not be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// A node's files are unusable.
     #[error("cannot start {node}")]
@@ -78,6 +79,28 @@ pub enum StartError {
 }
 
 /// A running network. Dropping it stops the nodes and frees their ports.
+///
+/// ```no_run
+/// use embedded_peer::clock::Clock;
+/// use embedded_peer::{Network, Options};
+/// use fabric_network::bundle::Bundle;
+/// use fabric_network::release::Release;
+///
+/// # async fn example(bundle: Bundle) -> Result<(), embedded_peer::StartError> {
+/// let options = Options { release: Release::V2_5, seed: Some(7), ..Options::default() };
+/// let network = Network::start(&bundle, options)?;
+/// for peer in network.nodes().peers() {
+///     println!("{} listens on {}", peer.name, peer.endpoint);
+/// }
+///
+/// let joined = network.snapshot().await;
+/// network.clock().advance(std::time::Duration::from_hours(24));
+/// // …
+/// network.restore(&joined).await;
+/// network.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Network {
     nodes: Arc<Nodes>,

@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// A file or directory of a node is unusable.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NodeError {
     /// A file is missing.
     #[error("{} is not in the bundle", path.display())]

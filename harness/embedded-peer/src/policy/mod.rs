@@ -1,11 +1,9 @@
-//! What signatures suffice: signature policies, implicit meta policies, and the sets that satisfy
-//! them.
+//! Which signatures are sufficient: signature policies and implicit meta policies.
 //!
 //! A [`Policies`] is the tree of a channel's policies; a chaincode's own policy is an
 //! [`ApplicationPolicy`] that is spelled out or refers to that tree. Who an identity is, is the
 //! matter of `msp`.
 
-mod layout;
 mod signature;
 mod tree;
 
@@ -16,7 +14,6 @@ use fabric_protos::protos::application_policy::Type;
 use prost::Message;
 use std::sync::Arc;
 
-pub use self::layout::{Layout, all_of, layouts};
 pub use self::signature::{SignaturePolicy, n_of_roles};
 pub use self::tree::{Policies, Policy};
 

@@ -41,7 +41,7 @@ fn a_bft_channel_has_consenters() {
     assert_eq!(config.consensus().kind, "BFT");
     assert!(config.capabilities().bft());
     assert_eq!(config.consenters().len(), 4);
-    assert!(config.policies().get(BLOCK_VALIDATION).is_some());
+    assert!(config.policies().get("/Channel/Orderer/BlockValidation").is_some());
 }
 
 /// Why a configuration is refused after that change.

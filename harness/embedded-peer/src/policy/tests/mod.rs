@@ -1,7 +1,5 @@
 //! Which signatures satisfy which policies.
 
-mod sets;
-
 use std::sync::Arc;
 
 use fabric_network::topology::Topology;
