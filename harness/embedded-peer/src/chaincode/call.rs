@@ -1,4 +1,4 @@
-//! A transaction for a chaincode: what it is given, what it may ask of the peer, and how it ends.
+//! A transaction that a chaincode executes: its input, its access to the peer, and its result.
 
 use std::sync::Arc;
 
@@ -10,33 +10,33 @@ use futures::future::BoxFuture;
 use super::error::{ExecuteError, ExecuteReason};
 use crate::ledger::SharedSimulation;
 
-/// What a transaction's creator may do with a collection.
+/// The access of a transaction's creator to a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CollectionAccess {
-    /// Read its keys.
+    /// May read keys.
     pub read: bool,
-    /// Write them.
+    /// May write keys.
     pub write: bool,
 }
 
-/// What a running chaincode may ask of its peer beyond its own ledger.
+/// The peer's services for a running chaincode beyond its own ledger.
 ///
-/// Errors are Fabric's texts, from after `<message type> failed: transaction ID: <ID>: `.
+/// Errors are Fabric's texts, after `<message type> failed: transaction ID: <ID>: `.
 pub trait Host: Send + Sync {
-    /// What the transaction's creator may do with a collection, on this peer.
+    /// The access of the transaction's creator to a collection on this peer.
     ///
     /// # Errors
     ///
-    /// The collection does not exist, or the creator is nobody.
+    /// The collection does not exist, or the creator is unknown.
     fn collection(&self, namespace: &str, collection: &str) -> Result<CollectionAccess, String>;
 
-    /// Calls another chaincode for the same transaction: `name` on the same channel, with the same
-    /// simulation, or `name/channel`. The answer is the message with which that one ended, COMPLETED
-    /// or ERROR: the caller's own library makes a response of either.
+    /// Calls another chaincode in the same transaction. `name` is on the same channel and shares
+    /// the simulation; `name/channel` is on another channel. Returns the final message of the
+    /// called chaincode, COMPLETED or ERROR: the caller's shim turns both into a response.
     ///
     /// # Errors
     ///
-    /// It may not be called (the text as it is), or was not executed (`execute failed: ` and an
+    /// The call is not allowed (plain text), or failed (`execute failed: ` and an
     /// [`ExecuteReason`]).
     fn invoke(
         &self,
@@ -45,20 +45,20 @@ pub trait Host: Send + Sync {
         simulation: SharedSimulation,
     ) -> BoxFuture<'_, Result<ChaincodeMessage, String>>;
 
-    /// Whether the channel has key-level endorsement, and with it metadata of keys.
+    /// Checks that the channel supports key-level endorsement, which key metadata requires.
     ///
     /// # Errors
     ///
-    /// It has not.
+    /// The channel does not support it.
     fn key_level_endorsement(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Whether private data may be purged on the channel.
+    /// Checks that the channel supports purging private data.
     ///
     /// # Errors
     ///
-    /// It may not.
+    /// The channel does not support it.
     fn purge_private_data(&self) -> Result<(), String> {
         Ok(())
     }
@@ -66,43 +66,43 @@ pub trait Host: Send + Sync {
 
 /// A transaction for a chaincode to execute.
 pub struct Call {
-    /// The channel.
+    /// The channel's name.
     pub channel: String,
-    /// The transaction.
+    /// The transaction ID.
     pub transaction_id: String,
-    /// The chaincode's name, which is its namespace.
+    /// The chaincode's name, which is also its namespace.
     pub chaincode: String,
-    /// What runs under that name.
+    /// The package to execute.
     pub package_id: String,
-    /// What it is called with, decorations included.
+    /// The arguments, including decorations.
     pub input: ChaincodeInput,
-    /// Whether it is sent as INIT.
+    /// Whether to send INIT instead of TRANSACTION.
     pub is_init: bool,
-    /// The client's proposal, which the chaincode gets, too.
+    /// The client's proposal, passed on to the chaincode.
     pub signed_proposal: SignedProposal,
-    /// The same, decoded.
+    /// The decoded proposal.
     pub proposal: Proposal,
-    /// What it does to the ledger.
+    /// The simulation that the transaction reads and writes.
     pub simulation: SharedSimulation,
-    /// What else it may ask.
+    /// The peer's other services.
     pub host: Arc<dyn Host>,
 }
 
-/// What came of a transaction.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Executed {
     /// The chaincode's response, whatever its status.
     pub response: Response,
-    /// The event that it set, with the chaincode's name and the transaction in it.
+    /// The chaincode's event, with chaincode name and transaction ID set.
     pub event: Option<ChaincodeEvent>,
 }
 
 impl Executed {
-    /// What a chaincode's last message says.
+    /// Decodes a chaincode's final message.
     ///
     /// # Errors
     ///
-    /// It says that the transaction failed, or holds no response.
+    /// The message is ERROR, or holds no valid response.
     pub fn from_message(
         message: ChaincodeMessage,
         transaction_id: &str,

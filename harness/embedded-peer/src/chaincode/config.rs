@@ -1,7 +1,7 @@
-//! What core.yaml says about chaincode, read as Fabric reads it: names in any case, durations as
-//! Go writes them, `CORE_…` variables before the file, its defaults and its minimums.
+//! The chaincode settings of core.yaml, read as Fabric reads them: case-insensitive names, Go
+//! durations, overriding `CORE_…` variables, Fabric's defaults and minimums.
 //!
-//! The sources are Fabric's core/chaincode/config.go and core/peer/config.go.
+//! Follows Fabric's core/chaincode/config.go and core/peer/config.go.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,86 +20,87 @@ const MINIMUM_STARTUP_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_QUERY_LIMIT: i32 = 10_000;
 const DEFAULT_BATCH: u32 = 1_000;
 
-/// A builder that the peer may take a package to.
+/// A configured external builder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalBuilder {
-    /// Its name in logs and in build-info.json.
+    /// The name in logs and in build-info.json.
     pub name: String,
-    /// The directory that has `bin/detect` and the others in it.
+    /// The directory that contains `bin/detect` and the other programs.
     pub path: PathBuf,
-    /// The variables that its programs see, besides PATH, `LD_LIBRARY_PATH`, LIBPATH and TMPDIR.
+    /// The variables that its programs inherit in addition to PATH, `LD_LIBRARY_PATH`, LIBPATH and
+    /// TMPDIR.
     pub propagate_environment: Vec<String>,
 }
 
-/// How a peer treats chaincode.
+/// A peer's chaincode settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChaincodeConfig {
-    /// The release that the peer is like. 2.5 sends an empty READY and knows no `domain` in
+    /// The Fabric release to imitate. 2.5 sends an empty READY and ignores `domain` in
     /// connection.json.
     pub release: Release,
-    /// What READY offers, on 3.1.
+    /// The parameters that READY offers on 3.1.
     pub runtime_parameters: ChaincodeAdditionalParams,
-    /// Detect, build and release together, at most; the execute time-out, if that is larger.
+    /// Limit for detect, build and release together. The execute timeout applies if it is larger.
     pub install_timeout: Duration,
-    /// From the beginning of a launch to the chaincode's registration. At least 5 s.
+    /// Time from the start of a launch to the chaincode's registration. At least 5 s.
     pub startup_timeout: Duration,
-    /// One transaction. 30 s when less than a second.
+    /// Limit for one transaction. 30 s if set to less than a second.
     pub execute_timeout: Duration,
-    /// Between KEEPALIVE messages; `None` sends none.
+    /// Interval of KEEPALIVE messages; `None` sends none.
     pub keepalive: Option<Duration>,
-    /// The most results of one query.
+    /// Maximum number of results of one query.
     pub total_query_limit: i32,
-    /// In the order in which their detect is tried.
+    /// The builders, in the order in which detect runs.
     pub external_builders: Vec<ExternalBuilder>,
-    /// Where installed packages and builds are kept.
+    /// The directory of installed packages and builds.
     pub file_system_path: PathBuf,
-    /// The peer's working directory, and so that of the builders.
+    /// The working directory of the peer and of the builders.
     pub working_directory: PathBuf,
-    /// The peer's environment beyond that of this process, whose `CORE_…` and `ORDERER_…` variables
-    /// it does not see.
+    /// Environment variables of the peer in addition to this process's. The peer does not inherit
+    /// `CORE_…` and `ORDERER_…` variables.
     pub environment: BTreeMap<String, String>,
-    /// The peer's MSP ID, for chaincode that the peer starts itself.
+    /// The peer's MSP ID, for chaincode that the peer starts.
     pub msp_id: String,
-    /// Where chaincode that the peer starts itself connects to.
+    /// The address that chaincode started by the peer connects to.
     pub chaincode_address: String,
-    /// Where the peer listens for it.
+    /// The address that the peer listens on for such chaincode.
     pub chaincode_listen_address: String,
-    /// Whether that is with TLS.
+    /// Whether these connections use TLS.
     pub is_tls: bool,
 }
 
-/// Why a core.yaml is not understood.
+/// Why core.yaml is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It is no YAML.
+    /// The file is not valid YAML.
     #[error("core.yaml cannot be read: {0}")]
     Yaml(String),
-    /// A setting is not what it should be.
+    /// A setting is invalid.
     #[error("core.yaml's {name} is {found}, expected {expected}")]
     Setting {
-        /// The setting, with dots.
+        /// The setting's dotted name.
         name: &'static str,
-        /// What it is.
+        /// The value found.
         found: String,
-        /// What it should be.
+        /// The value expected.
         expected: &'static str,
     },
-    /// Neither a builder nor Docker: no chaincode could ever be installed.
+    /// Neither a builder nor Docker is configured: no chaincode could be installed.
     #[error("VMEndpoint not set and no ExternalBuilders defined")]
     NoBuilder,
 }
 
 impl ChaincodeConfig {
-    /// Reads core.yaml's text. `base` is the directory of that file, and the peer's working
-    /// directory; `environment` what the peer is given beyond this process' own, and overrides the
-    /// file as Fabric's does.
+    /// Reads the text of core.yaml. `base` is the directory of the file and the peer's working
+    /// directory. `environment` is added to this process's environment; its variables override the
+    /// file as in Fabric.
     ///
-    /// The release is the newest one that does as the file: it has `chaincode.runtimeParams`, or does not know
-    /// that section. Set [`release`](Self::release) when it is known better.
+    /// The release is derived from the file: the newest one, unless its chaincode section lacks
+    /// `runtimeParams`. Set [`release`](Self::release) to override it.
     ///
     /// # Errors
     ///
-    /// The text is no YAML, or a setting has a wrong type, or there is no external builder.
+    /// The text is not valid YAML, a setting has the wrong type, or there is no external builder.
     pub fn from_core_yaml(
         text: &str,
         base: &Path,
@@ -139,12 +140,12 @@ impl ChaincodeConfig {
         })
     }
 
-    /// The time-out of an installation.
+    /// The effective timeout of an installation.
     pub fn install_limit(&self) -> Duration {
         self.install_timeout.max(self.execute_timeout)
     }
 
-    /// A variable as the peer's programs would find it.
+    /// An environment variable of the peer's programs.
     pub(super) fn variable(&self, name: &str) -> Option<std::ffi::OsString> {
         if let Some(value) = self.environment.get(name) {
             return Some(value.into());
@@ -153,14 +154,14 @@ impl ChaincodeConfig {
     }
 }
 
-/// A configuration file and the variables before it.
+/// A configuration file and the variables that override it.
 struct Settings<'a> {
     file: Value,
     environment: &'a BTreeMap<String, String>,
 }
 
 impl Settings<'_> {
-    /// A setting of the file, by its name with dots.
+    /// A setting of the file by its dotted name.
     fn find(&self, name: &str) -> Option<&Value> {
         name.split('.')
             .try_fold(&self.file, |value, part| go::json_member(value.as_object()?, part))
@@ -170,7 +171,7 @@ impl Settings<'_> {
     /// The variable that overrides a setting.
     fn variable(&self, name: &str) -> Option<&str> {
         let variable = format!("CORE_{}", name.replace('.', "_").to_uppercase());
-        // An empty variable counts as none for Fabric's configuration library.
+        // Fabric's configuration library ignores empty variables.
         self.environment.get(&variable).map(String::as_str).filter(|value| !value.is_empty())
     }
 
@@ -185,7 +186,7 @@ impl Settings<'_> {
         }
     }
 
-    /// Zero when it is absent or no duration; a number without a unit is nanoseconds.
+    /// Zero if the setting is missing or not a duration. A number without a unit is in nanoseconds.
     fn duration(&self, name: &str) -> Duration {
         let nanoseconds = duration::parse_setting(&self.text(name).unwrap_or_default()).unwrap_or(0);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
@@ -209,8 +210,8 @@ impl Settings<'_> {
         }
     }
 
-    /// Where chaincode connects to: what the peer says, else what it listens on, with the peer's own
-    /// host if that is every interface.
+    /// The address for chaincode: `chaincodeAddress`, else the listen address, with the peer's host
+    /// if that is the unspecified address.
     fn chaincode_address(&self) -> String {
         if let Some(address) = self.text("peer.chaincodeAddress").filter(|text| !text.is_empty()) {
             return address;
@@ -250,7 +251,7 @@ impl Settings<'_> {
                 let found = "without a path".to_owned();
                 return Err(ConfigError::Setting { name: NAME, found, expected: "the path of each builder" });
             }
-            // Fabric falls back to the path when there is no name.
+            // Fabric uses the path as the name if there is none.
             let name = if name.is_empty() { path } else { name };
             Ok(ExternalBuilder { name: name.to_owned(), path: base.join(path), propagate_environment: names })
         };

@@ -1,6 +1,6 @@
-//! connection.json: how a builder says where a chaincode's server is and how to talk to it.
+//! connection.json, in which a builder describes how to reach a chaincode server.
 //!
-//! The source is Fabric's core/container/externalbuilder/instance.go.
+//! Follows Fabric's core/container/externalbuilder/instance.go.
 
 use std::fs;
 use std::io;
@@ -12,29 +12,29 @@ use super::go;
 
 const DEFAULT_DIAL_TIMEOUT: i64 = 3_000_000_000;
 
-/// A chaincode's server.
+/// The connection settings of a chaincode server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerInfo {
-    /// Host and port, or another form that gRPC knows.
+    /// Host and port, or another gRPC target.
     pub address: String,
-    /// How long to try, in nanoseconds; negative leaves no time at all.
+    /// The dial timeout in nanoseconds; a negative value expires immediately.
     pub dial_timeout: i64,
     /// `None` for plain text.
     pub tls: Option<TlsInfo>,
 }
 
-/// The TLS of a connection to a chaincode's server.
+/// TLS settings for a chaincode server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlsInfo {
-    /// PEM certificates that the server's must be signed by.
+    /// PEM root certificates for the server's certificate.
     pub root_certificates: String,
-    /// The client's PEM certificate and key, when the server asks for one.
+    /// PEM certificate and key of the client, if the server requires them.
     pub client: Option<(String, String)>,
-    /// The name to expect in the server's certificate, if it is not the address' host.
+    /// The expected name in the server's certificate, if it is not the address's host.
     pub server_name: Option<String>,
 }
 
-/// Keys are not shown.
+/// Hides the client's key.
 impl std::fmt::Debug for ServerInfo {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -47,23 +47,23 @@ impl std::fmt::Debug for ServerInfo {
     }
 }
 
-/// Why a connection.json does not say how to reach a server. The texts are Fabric's.
+/// Why a connection.json is unusable. The texts are Fabric's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
-    /// It is there and cannot be read.
+    /// The file cannot be read.
     #[error("could not read '{path}' for chaincode info: open {path}: {reason}")]
     Read {
-        /// The file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It is not what it should be.
+    /// The content is invalid.
     #[error("malformed chaincode info at '{path}': {reason}")]
     Malformed {
-        /// The file.
+        /// The file's path.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// `address` is missing.
@@ -81,7 +81,7 @@ pub enum ConnectionError {
 }
 
 impl ServerInfo {
-    /// Reads a connection.json; `None` when there is none.
+    /// Reads a connection.json; `None` if the file does not exist.
     pub(super) fn read(path: &Path, knows_domain: bool) -> Result<Option<Self>, ConnectionError> {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -97,7 +97,7 @@ impl ServerInfo {
     }
 }
 
-/// What is in the file.
+/// The content of the file.
 #[derive(Default)]
 struct UserData {
     address: String,
@@ -111,7 +111,7 @@ struct UserData {
 }
 
 impl UserData {
-    /// The error is Go's.
+    /// The error is Go's text.
     fn parse(json: &[u8]) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(json).map_err(|error| go::json_error(&error))?;
         let members = match &value {
@@ -124,7 +124,7 @@ impl UserData {
                 ));
             }
         };
-        // Go goes on after a wrong type, but stops at once at a wrong duration, and reports that one.
+        // Go continues after a wrong type, but stops at an invalid duration and reports that one.
         let dial_timeout = duration(members)?;
         Ok(Self {
             address: text(members, "address")?,

@@ -1,4 +1,4 @@
-//! An open query, whose results a chaincode takes in batches.
+//! An open query whose results a chaincode reads in batches.
 
 use std::collections::VecDeque;
 
@@ -8,15 +8,15 @@ use fabric_protos::queryresult::KeyModification;
 
 use crate::ledger::{Rows, SharedSimulation, lock};
 
-/// How many results go to the chaincode at once.
+/// The number of results in one batch.
 const BATCH: usize = 100;
 
 /// An open query.
 pub(super) struct Cursor {
     source: Source,
-    /// A result that was looked at and did not fit.
+    /// A result that was read ahead and did not fit into the batch.
     pending: Option<QueryResultBytes>,
-    /// How many results were given out.
+    /// The number of results returned so far.
     returned: i32,
 }
 
@@ -41,7 +41,7 @@ impl Cursor {
         Ok(encoded.map(|bytes| QueryResultBytes { result_bytes: bytes.into() }))
     }
 
-    /// The next batch, and whether there is another. Looks at one result more than it gives.
+    /// The next batch, and whether there is another. Reads one result ahead.
     pub(super) fn batch(
         &mut self,
         simulation: &SharedSimulation,

@@ -1,8 +1,8 @@
-//! Dialling a chaincode's server as Fabric's gRPC client does: which failures end it at once, which
-//! are tried again until the dial time-out, and what is said then.
+//! Dials a chaincode server as Fabric's gRPC client does. Some failures are final; others are
+//! retried until the dial timeout.
 //!
-//! Fabric says no more than `context deadline exceeded` about the latter. Here the last cause follows
-//! it.
+//! Fabric reports only `context deadline exceeded` for the latter. Here the last failure is
+//! appended.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,31 +21,30 @@ use super::{go, tls};
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_FACTOR: f64 = 1.6;
 
-/// Why there is no connection. Displays as Fabric does, from after `error creating grpc connection
-/// to …: `.
+/// Why a connection failed. Displays Fabric's text, after `error creating grpc connection to …: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
-    /// connection.json's certificates or key are none.
+    /// The certificates or the key in connection.json are invalid.
     #[error("{0}")]
     Credentials(String),
-    /// Nobody is there.
+    /// The connection was refused or the address is unknown.
     #[error("failed to create new connection: connection error: desc = \"transport: error while dialing: {0}\"")]
     Refused(String),
-    /// There was no connection within the dial time-out.
+    /// The dial timeout expired.
     #[error("failed to create new connection: context deadline exceeded: {0}")]
     Deadline(String),
 }
 
-/// How one attempt failed.
+/// The failure of one attempt.
 enum Failure {
-    /// Trying again is no use.
+    /// Not worth a retry.
     Final(String),
-    /// It may work later.
+    /// May succeed later.
     Passing(String),
 }
 
-/// Connects, and waits until the server speaks HTTP/2. `tell` is called with the reason of each attempt
-/// that failed and is made again.
+/// Connects and waits until the server speaks HTTP/2. Calls `on_retry` with the reason of each
+/// failed attempt that is retried.
 pub(super) async fn dial(info: &ServerInfo, tell: impl Fn(&str)) -> Result<Link, DialError> {
     let target = Target::parse(&info.address);
     let tls = match &info.tls {
@@ -119,7 +118,7 @@ async fn connect_tcp(address: &str) -> Result<TcpStream, Failure> {
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                // Small messages are not to wait for each other.
+                // Send small messages without delay.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -144,12 +143,12 @@ fn lookup_failure(host: &str, error: &io::Error) -> Failure {
     Failure::Final(format!("dial tcp: lookup {host}: no such host"))
 }
 
-/// What an address means to gRPC.
+/// A parsed gRPC target.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
-    /// Host and port, which are to be found to be such.
+    /// Host and port, not yet validated.
     Tcp(String),
-    /// A socket in the file system.
+    /// A Unix socket.
     Unix(String),
 }
 
@@ -160,7 +159,7 @@ impl Target {
         }
         let plain = address.strip_prefix("passthrough:///").unwrap_or(address);
         match plain.strip_prefix("dns:") {
-            // The resolver knows a default port; an authority before the name would be a name server.
+            // The resolver has a default port; an authority before the name would be a DNS server.
             Some(name) => {
                 let name =
                     name.strip_prefix("//").map_or(name, |rest| rest.split_once('/').map_or(rest, |(_, name)| name));
@@ -170,7 +169,7 @@ impl Target {
         }
     }
 
-    /// What goes into the requests.
+    /// The `:authority` of the requests.
     fn authority(&self) -> String {
         match self {
             Self::Tcp(address) if address.starts_with(':') => format!("localhost{address}"),
@@ -179,14 +178,14 @@ impl Target {
         }
     }
 
-    /// The name that the certificate must have.
+    /// The name to verify in the server's certificate.
     fn host(&self) -> String {
         let authority = self.authority();
         split(&authority).map_or(authority.clone(), |(host, _)| host.to_owned())
     }
 }
 
-/// Host and port. The error is Go's.
+/// Splits host and port. The error is Go's text.
 fn split(address: &str) -> Result<(&str, &str), &'static str> {
     const MISSING_PORT: &str = "missing port in address";
     const TOO_MANY_COLONS: &str = "too many colons in address";

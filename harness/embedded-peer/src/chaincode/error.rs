@@ -1,56 +1,56 @@
-//! What goes wrong with chaincode, in Fabric's words: the texts reach clients.
+//! Errors of the chaincode side. The texts are Fabric's because they reach clients.
 
 use super::builder::BuildError;
 use super::package::{PackageError, SaveError};
 
-/// Why a chaincode was not installed. Displays as Fabric does, from after `failed to invoke backing
+/// Why an installation failed. Displays Fabric's text, after `failed to invoke backing
 /// implementation of 'InstallChaincode': `; see [`is_timeout`](Self::is_timeout) for the exception.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// The bytes are no package.
+    /// The package is invalid.
     #[error("could not parse as a chaincode install package: {0}")]
     Package(#[from] PackageError),
-    /// It cannot be stored.
+    /// The package cannot be stored.
     #[error("could not save cc install package: {0}")]
     Save(#[from] SaveError),
-    /// It is there and was built.
+    /// The package is already installed.
     #[error("chaincode already successfully installed (package ID '{0}')")]
     AlreadyInstalled(String),
-    /// It was not built.
+    /// The build failed.
     #[error("could not build chaincode: {0}")]
     Build(#[from] BuildError),
-    /// Building takes too long. It goes on.
+    /// The build timed out. It continues in the background.
     #[error("timeout expired while executing transaction")]
     Timeout,
-    /// The peer is being stopped.
+    /// The peer is stopping.
     #[error("the peer is being stopped")]
     Stopped,
 }
 
 impl InstallError {
-    /// Whether it is the time-out, about which Fabric does not speak as of other failures: `error in
-    /// simulation: failed to execute transaction <ID>: error sending: ` comes before it then.
+    /// Whether the error is the timeout, which Fabric reports with another prefix: `error in
+    /// simulation: failed to execute transaction <ID>: error sending: `.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout)
     }
 }
 
-/// Why a chaincode does not run.
+/// Why a launch failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("could not launch chaincode {package_id}: {reason}")]
 pub struct LaunchError {
     /// The package ID.
     pub package_id: String,
-    /// Why, in Fabric's words, and the cause where those do not tell it.
+    /// Fabric's text, followed by the cause where Fabric omits it.
     pub reason: String,
 }
 
-/// Why a transaction was not executed. Displays as Fabric does, from after `error in simulation: `.
+/// Why a transaction was not executed. Displays Fabric's text, after `error in simulation: `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecuteError {
-    /// The transaction.
+    /// The transaction ID.
     pub transaction_id: String,
-    /// Why.
+    /// The reason.
     pub reason: ExecuteReason,
 }
 
@@ -73,35 +73,35 @@ impl std::error::Error for ExecuteError {
     }
 }
 
-/// Why a transaction was not executed. Displays without the transaction: so it follows `execute
-/// failed: ` when one chaincode called another.
+/// The reason without the transaction ID. After `execute failed: ` it reports a failed
+/// chaincode-to-chaincode call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecuteReason {
-    /// The chaincode does not run and cannot be made to.
+    /// The chaincode does not run and cannot be launched.
     #[error("{0}")]
     Launch(#[from] LaunchError),
-    /// The chaincode is executing this transaction already: it called itself.
+    /// The chaincode is already executing this transaction: it called itself.
     #[error("error sending: txid: {transaction_id}({channel}) exists")]
     Exists {
-        /// The transaction.
+        /// The transaction ID.
         transaction_id: String,
-        /// The channel.
+        /// The channel's name.
         channel: String,
     },
-    /// A fault that a test asked for.
+    /// A fault injected by a test.
     #[error("error sending: {0}")]
     Send(String),
-    /// It took longer than the execute time-out.
+    /// The execute timeout expired.
     #[error("error sending: timeout expired while executing transaction")]
     Timeout,
-    /// The connection broke meanwhile.
+    /// The connection broke.
     #[error("error sending: chaincode stream terminated")]
     StreamTerminated,
-    /// What the chaincode answered is no response.
+    /// The chaincode's response cannot be decoded.
     #[error("proto: {0}")]
     Response(String),
-    /// The chaincode's library says that the transaction failed.
+    /// The chaincode's shim reported a failure.
     #[error("transaction returned with failure: {0}")]
     Failed(String),
 }

@@ -1,7 +1,7 @@
-//! Messages in gRPC's frames: a zero byte, four bytes of length, the message.
+//! gRPC message frames: a zero byte, four bytes of length, the message.
 //!
-//! Takes bytes as they come and gives out whole messages, without copying those that arrive in one
-//! piece. Opens no connection.
+//! Splits a byte stream into messages without copying messages that arrive in one piece. Does no
+//! I/O.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use fabric_primitives::limits::MAX_MESSAGE_BYTES;
@@ -9,7 +9,7 @@ use fabric_protos::prost::Message;
 
 pub(super) const HEADER: usize = 5;
 
-/// Why bytes are no message. The texts are those of Go's gRPC.
+/// Why a frame is invalid. The texts are those of Go's gRPC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
     #[error("grpc: received message larger than max ({0} vs. {MAX_MESSAGE_BYTES})")]
@@ -23,7 +23,7 @@ pub(super) enum FrameError {
 }
 
 impl FrameError {
-    /// gRPC's name for it.
+    /// The gRPC status code.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::TooLarge(_) => "ResourceExhausted",
@@ -32,17 +32,17 @@ impl FrameError {
     }
 }
 
-/// Bytes on their way to being messages.
+/// A decoder for frames.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// What is left of the last piece.
+    /// The unread rest of the last piece.
     piece: Bytes,
-    /// A message that did not come in one piece, so far.
+    /// The part received so far of a message that spans several pieces.
     partial: BytesMut,
 }
 
 impl Frames {
-    /// Takes what arrived. All messages of the last piece must have been taken out.
+    /// Adds a received piece. All messages of the previous piece must have been read.
     pub(super) fn push(&mut self, piece: Bytes) {
         if self.partial.is_empty() && self.piece.is_empty() {
             self.piece = piece;
@@ -53,7 +53,7 @@ impl Frames {
         }
     }
 
-    /// The next whole message and its size.
+    /// The next complete message and its size.
     pub(super) fn next<M: Message + Default>(&mut self) -> Option<Result<(M, usize), FrameError>> {
         let bytes = match self.next_bytes()? {
             Ok(bytes) => bytes,
@@ -73,8 +73,8 @@ impl Frames {
                 Err(error) => return Some(Err(error)),
             };
             if self.partial.len() < HEADER + length {
-                // One growth for the whole message, not one for each piece. A length is only believed
-                // as far as it has some bytes to show for it.
+                // Reserve the whole message with one allocation, but limit the trust in a claimed
+                // length by the bytes received.
                 let wanted = (HEADER + length - self.partial.len()).min(self.partial.len().max(64 * 1024));
                 self.partial.reserve(wanted);
                 return None;
@@ -116,7 +116,7 @@ pub(super) fn framed(message: &impl Message) -> (Bytes, usize) {
     let length = message.encoded_len();
     let mut frame = BytesMut::with_capacity(HEADER + length);
     frame.put_u8(0);
-    // What is longer than four bytes can say does not fit into memory's limits for a message either.
+    // A message longer than 4 GiB exceeds other limits anyway.
     frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     message.encode_raw(&mut frame);
     (frame.freeze(), length)
@@ -167,7 +167,7 @@ mod tests {
             prop_assert_eq!(seen, keys);
         }
 
-        /// Some of them begin as a frame does, with a length that is nearly right.
+        /// Some inputs start like a frame with a slightly wrong length.
         #[test]
         fn any_bytes_are_messages_or_an_error(
             starts in prop::collection::vec((any::<bool>(), 0u8..16), 8),

@@ -1,5 +1,5 @@
-//! What a socket or a file can deliver to the chaincode side of a peer, as functions of bytes: for fuzz
-//! targets and property tests. Not part of the crate's interface.
+//! Entry points for fuzz targets and property tests: bytes from a chaincode's socket or from files.
+//! Not part of the crate's API.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ use crate::trace::Tracer;
 
 const ID: &str = "fuzz:1";
 
-/// The transaction that a chaincode of [`stream`] was given.
+/// The ID of the transaction in [`stream`].
 pub const TRANSACTION: &str = "tx1";
 /// Its channel.
 pub const CHANNEL: &str = "ch";
@@ -49,23 +49,23 @@ impl Host for Alone {
     }
 }
 
-/// What came of a stream.
+/// The result of a stream.
 #[derive(Debug)]
 pub struct Came {
-    /// The messages that the peer sent, in order, after READY.
+    /// The messages that the peer sent after READY, in order.
     pub sent: Vec<ChaincodeMessage>,
     /// Why the stream ended, if it did.
     pub ended: Option<String>,
-    /// Whether the transaction's caller had an answer.
+    /// Whether the transaction's caller got an answer.
     pub is_done: bool,
 }
 
-/// Bytes as they may come on a chaincode's stream, in pieces of any size, while the transaction
-/// [`TRANSACTION`] is executed.
+/// Feeds bytes, in pieces of any size, to a chaincode stream that executes the transaction
+/// [`TRANSACTION`].
 ///
 /// # Panics
 ///
-/// When the peer does what it must never do.
+/// If the peer violates an invariant.
 #[allow(clippy::unwrap_used, reason = "to find a panic is what it is for")]
 pub async fn stream(pieces: Vec<Bytes>) -> Came {
     let settings = Settings {
@@ -78,7 +78,7 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
         tracer: Tracer::new(),
         faults: Faults::new(),
     };
-    // What a tracer makes of it is text, whatever it is.
+    // The tracer must be able to render every event.
     let mut events = settings.tracer.subscribe();
     let registry = Arc::new(Registry::default());
     let _launching = registry.launching(ID);
@@ -108,7 +108,7 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
         let handler = handler.clone();
         tokio::spawn(async move { handler.execute(call).await })
     };
-    // The transaction itself.
+    // Discard the transaction message.
     assert!(commands.recv().await.is_some());
 
     let mut frames = Frames::default();
@@ -124,7 +124,7 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
                 }
                 Err(error) => (Err(error.to_string()), false),
             };
-            // A chaincode waits for each answer; the long ones are given by others.
+            // A chaincode waits for each answer; long requests are answered by other tasks.
             if is_long
                 && result.is_ok()
                 && before == out.len()
@@ -139,7 +139,7 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
         }
     }
     handler.end();
-    // Nobody waits for a stream that is over.
+    // Callers must not wait for a stream that has ended.
     let executed = executing.await.unwrap();
     drop(handler);
     while let Some(Command::Send(frame)) = commands.recv().await {
@@ -157,17 +157,17 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
     Came { sent, ended, is_done: executed.is_ok() }
 }
 
-/// A message as it is on a stream.
+/// A message framed for the stream.
 pub fn frame(message: &ChaincodeMessage) -> Bytes {
     framed(message).0
 }
 
-/// Bytes that somebody installs.
+/// Parses bytes as an installed package.
 pub fn package(bytes: &[u8]) {
     let _ = Package::parse(bytes);
 }
 
-/// What a builder released as connection.json. `path` is where to write it.
+/// Parses bytes as a connection.json, which is written to `path`.
 pub fn connection(json: &[u8], path: &Path) {
     if std::fs::write(path, json).is_ok() {
         let _ = ServerInfo::read(path, true);
@@ -231,7 +231,7 @@ mod tests {
         })
     }
 
-    /// What a peer answers, if it is in the middle of the transaction.
+    /// Whether the peer answers this message during the transaction.
     fn is_asked(message: &ChaincodeMessage) -> bool {
         !matches!(message.r#type(), Type::Completed | Type::Error | Type::Keepalive)
     }
@@ -239,9 +239,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// Whatever a chaincode asks, in whatever order, one thing after the other: each is answered
-        /// once, for its transaction, with RESPONSE or ERROR; the stream ends only at what no
-        /// chaincode may send; and who waits for the transaction is always told.
+        /// For any sequence of requests: each gets exactly one RESPONSE or ERROR for its
+        /// transaction, only forbidden messages end the stream, and the transaction's caller always
+        /// gets a result.
         #[test]
         fn every_request_is_answered_once(messages in prop::collection::vec(message(), 0..12)) {
             let came = run(messages.iter().map(frame).collect());

@@ -1,9 +1,9 @@
-//! Texts as Go's standard library words them, since Fabric's error messages carry them to clients.
+//! Error texts of Go's standard library, which Fabric's error messages contain.
 
 use std::io;
 use std::process::ExitStatus;
 
-/// The text of an operating system's error, without Rust's number behind it.
+/// The text of an operating system error, without the number that Rust appends.
 pub(crate) fn os_error(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error ").next().unwrap_or(&text);
@@ -14,7 +14,7 @@ pub(crate) fn os_error(error: &io::Error) -> String {
     }
 }
 
-/// How a program ended, unless it succeeded: `exit status 3`, `signal: killed`.
+/// The text for an unsuccessful exit: `exit status 3`, `signal: killed`. `None` for success.
 pub(crate) fn exit_error(status: ExitStatus) -> Option<String> {
     use std::os::unix::process::ExitStatusExt;
 
@@ -52,7 +52,7 @@ fn signal_name(signal: i32) -> String {
     name.to_owned()
 }
 
-/// The name of a JSON value's kind, as in Go's type errors.
+/// The name of a JSON value's kind in Go's type errors.
 pub(crate) fn json_kind(value: &serde_json::Value) -> &'static str {
     match value {
         serde_json::Value::Null => "null",
@@ -64,12 +64,12 @@ pub(crate) fn json_kind(value: &serde_json::Value) -> &'static str {
     }
 }
 
-/// What is wrong with a JSON text, in Go's words where they are the same for every text.
+/// The text of a JSON syntax error, with Go's words where they are fixed.
 pub(crate) fn json_error(error: &serde_json::Error) -> String {
     if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
-/// A member of a JSON object, found as Go's decoder does: by its name, else whatever its case.
+/// A member of a JSON object, found as Go's decoder does: by exact name, else case-insensitive.
 pub(crate) fn json_member<'a>(
     object: &'a serde_json::Map<String, serde_json::Value>,
     name: &str,

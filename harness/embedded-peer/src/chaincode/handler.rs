@@ -1,7 +1,7 @@
-//! The peer's side of one chaincode's stream: registration, transactions, and what to do with every
-//! message. It does no I/O: messages come in, frames go out.
+//! The peer's side of a chaincode stream: registration, transactions, and the handling of every
+//! message. It does no I/O: it takes messages and returns frames.
 //!
-//! The source is Fabric's core/chaincode/handler.go.
+//! Follows Fabric's core/chaincode/handler.go.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +24,7 @@ use super::transaction::Transaction;
 use crate::faults::{Action, Faults};
 use crate::trace::{Direction, EventKind, Tracer};
 
-/// What every stream of a peer has in common.
+/// State shared by all streams of a peer.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) node: Arc<str>,
@@ -37,17 +37,17 @@ pub(super) struct Settings {
     pub(super) faults: Faults,
 }
 
-/// What the task of a stream is told to do by others.
+/// A command from other tasks to a stream's task.
 pub(super) enum Command {
     /// Send this frame.
     Send(Bytes),
-    /// Handle this message, which was held back.
+    /// Handle this delayed message.
     Receive(Box<ChaincodeMessage>),
     /// End the stream.
     End(String),
 }
 
-/// How far a stream has got.
+/// The state of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Created,
@@ -55,7 +55,7 @@ enum Phase {
     Ready,
 }
 
-/// One stream.
+/// The handler of one stream.
 pub(super) struct Handler {
     pub(super) settings: Arc<Settings>,
     pub(super) stream: u64,
@@ -68,7 +68,7 @@ pub(super) struct Handler {
 struct State {
     phase: Phase,
     package_id: String,
-    /// Where to say how the server registered, and its address.
+    /// Where to report the server's registration, and the server's address.
     registration: Option<(Arc<Mutex<String>>, String)>,
 }
 
@@ -101,12 +101,12 @@ impl Handler {
         (Arc::new(handler), receiver)
     }
 
-    /// The package ID that the chaincode sent; empty before that.
+    /// The registered package ID; empty before registration.
     pub(super) fn package_id(&self) -> String {
         self.state().package_id.clone()
     }
 
-    /// Has the package ID that the server sends said there, for whoever waits for another one.
+    /// Reports the package ID that the server registers, in case the caller expects another one.
     pub(super) fn tell_registration(&self, progress: Arc<Mutex<String>>, address: String) {
         self.state().registration = Some((progress, address));
     }
@@ -116,8 +116,8 @@ impl Handler {
         self.state().phase == Phase::Ready
     }
 
-    /// Handles a message of the chaincode; what is to be sent because of it goes to `out`. The error
-    /// ends the stream, and is Fabric's.
+    /// Handles a message of the chaincode and appends the answers to `out`. An error ends the
+    /// stream and is Fabric's text.
     pub(super) fn receive(
         self: &Arc<Self>,
         message: ChaincodeMessage,
@@ -142,7 +142,7 @@ impl Handler {
                 let commands = self.commands.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(time).await;
-                    // The stream may be over by then.
+                    // The stream may have ended.
                     let _ = commands.send(Command::Receive(Box::new(message)));
                 });
                 Ok(())
@@ -161,7 +161,7 @@ impl Handler {
         }
     }
 
-    /// Handles a message, faults aside.
+    /// Handles a message without fault injection.
     pub(super) fn handle(self: &Arc<Self>, message: ChaincodeMessage, out: &mut Vec<Bytes>) -> Result<(), String> {
         let kind = Type::try_from(message.r#type);
         if kind == Ok(Type::Keepalive) {
@@ -232,7 +232,7 @@ impl Handler {
         self.registry.launched(&id, Ok(()));
     }
 
-    /// Handles what a chaincode asks of its ledger.
+    /// Handles a ledger request of the chaincode.
     fn request(self: &Arc<Self>, message: ChaincodeMessage, kind: Type, out: &mut Vec<Bytes>) {
         let key = context_key(&message.channel_id, &message.txid);
         let transaction = self.transactions().active.get(&key).cloned();
@@ -277,7 +277,7 @@ impl Handler {
         });
     }
 
-    /// Answers a request. The error is sent as Fabric words it.
+    /// Answers a request. The error is formatted as in Fabric.
     fn answer(&self, message: &ChaincodeMessage, result: Result<Bytes, String>, out: &mut Vec<Bytes>) {
         let (kind, payload) = match result {
             Ok(payload) => (Type::Response, payload),
@@ -296,7 +296,7 @@ impl Handler {
         self.send(answer, out);
     }
 
-    /// Hands the end of a transaction to whoever waits for it.
+    /// Passes the final message of a transaction to its caller.
     fn notify(&self, message: ChaincodeMessage) {
         let key = context_key(&message.channel_id, &message.txid);
         let Some(transaction) = self.transactions().active.remove(&key) else {
@@ -306,12 +306,12 @@ impl Handler {
         let done = transaction.take_done();
         drop(transaction);
         if let Some(done) = done {
-            // The caller may have gone meanwhile.
+            // The caller may be gone.
             let _ = done.send(Ok(message));
         }
     }
 
-    /// Executes a transaction, and waits for its end.
+    /// Executes a transaction and waits for its end.
     pub(super) async fn execute(self: &Arc<Self>, call: Call) -> Result<ChaincodeMessage, ExecuteReason> {
         let kind = if call.is_init { Type::Init } else { Type::Transaction };
         let key = context_key(&call.channel, &call.transaction_id);
@@ -358,8 +358,7 @@ impl Handler {
         Ok(Active { handler: self.clone(), key, transaction: Arc::downgrade(&transaction) })
     }
 
-    /// Makes a frame of a message for the chaincode, and tells the tracer; does to it what a test
-    /// asked for.
+    /// Frames a message for the chaincode and traces it. Applies the injected faults.
     fn send(&self, message: ChaincodeMessage, out: &mut Vec<Bytes>) {
         const DOWN: Direction = Direction::PeerToChaincode;
         let settings = &self.settings;
@@ -405,15 +404,15 @@ impl Handler {
         self.send(message_of(Type::Keepalive, Bytes::new()), out);
     }
 
-    /// Sends frames from outside the stream's task.
+    /// Sends frames from outside of the stream's task.
     fn send_later(&self, frames: Vec<Bytes>) {
         for frame in frames {
-            // Without a task the stream is over, and everybody who waits is told.
+            // Without a task the stream has ended, and all callers have been notified.
             let _ = self.commands.send(Command::Send(frame));
         }
     }
 
-    /// Ends everything because the stream has ended.
+    /// Ends all transactions because the stream has ended.
     pub(super) fn end(self: &Arc<Self>) {
         let ended = {
             let mut transactions = self.transactions();
@@ -422,7 +421,7 @@ impl Handler {
         };
         self.registry.deregister(&self.package_id(), self);
         for transaction in ended.into_values() {
-            // Whoever waits finds that nobody will answer.
+            // Dropping the sender notifies the caller.
             drop(transaction.take_done());
         }
     }
@@ -436,7 +435,7 @@ impl Handler {
     }
 }
 
-/// A transaction that is being executed; dropping it ends that.
+/// A transaction in execution; dropping it ends the transaction.
 struct Active {
     handler: Arc<Handler>,
     key: String,
@@ -446,7 +445,7 @@ struct Active {
 impl Drop for Active {
     fn drop(&mut self) {
         let mut transactions = self.handler.transactions();
-        // After the chaincode ended it, the same transaction may have begun again.
+        // After the chaincode ended it, the same transaction may have started again.
         if let Some(active) = transactions.active.get(&self.key)
             && std::ptr::eq(Arc::as_ptr(active), self.transaction.as_ptr())
         {
@@ -475,7 +474,7 @@ fn message_of(kind: Type, payload: Bytes) -> ChaincodeMessage {
     ChaincodeMessage { r#type: kind.into(), payload, ..ChaincodeMessage::default() }
 }
 
-/// The name of a message's type in Fabric's .proto files.
+/// The name of a message type in Fabric's .proto files.
 fn type_name(number: i32) -> &'static str {
     Type::try_from(number).map_or("unknown", |kind| kind.as_str_name())
 }

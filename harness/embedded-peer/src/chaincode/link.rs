@@ -1,8 +1,8 @@
-//! One gRPC stream over one HTTP/2 connection, driven by whoever polls it.
+//! One gRPC stream over one HTTP/2 connection, driven by its caller's polls.
 //!
-//! A peer has one stream per connection to a chaincode. Connection and stream being polled by the
-//! same task, a message costs no wake-up of another task, and all messages that are ready leave in
-//! one write. It knows gRPC's frames and statuses, and nothing of what is in the messages.
+//! A peer has one stream per connection to a chaincode. Polling both in one task saves wake-ups,
+//! and all ready messages leave in one write. This module knows gRPC frames and statuses but not
+//! the messages.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -24,26 +24,27 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 const SEND_BUFFER: usize = 1024 * 1024;
 
-/// A peer pings a server it has heard nothing from for so long, and gives it up after so much more.
+/// The peer pings a server that was silent for `PING_AFTER`, and closes the connection after
+/// `PING_TIMEOUT`.
 const PING_AFTER: Duration = Duration::from_mins(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The method that a chaincode's server offers.
+/// The gRPC method of a chaincode server.
 const PATH: &str = "/protos.Chaincode/Connect";
 
-/// A connection of bytes, encrypted or not.
+/// A byte stream, with or without TLS.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 type Io = Box<dyn Transport>;
 
-/// How a stream ended, in the words of Go's gRPC.
+/// How a stream ended, with the texts of Go's gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The server ended it and said that all is well.
+    /// The server ended the stream with status OK.
     Done,
-    /// A status that is not OK, whoever said it.
+    /// Any other status, from either side.
     Status { code: &'static str, message: String },
 }
 
@@ -85,12 +86,12 @@ pub(super) struct Link {
 enum Incoming {
     Response(ResponseFuture),
     Body(RecvStream),
-    /// What ended it; kept for whoever asks again.
+    /// The stream has ended; kept for later polls.
     Ended(End),
 }
 
 impl Link {
-    /// Begins HTTP/2, waits for the server to take part in it, and opens the stream. The error says
+    /// Starts HTTP/2, waits for the server's settings and opens the stream. The error describes
     /// what the server did instead.
     pub(super) async fn open(io: Io, is_tls: bool, authority: &str) -> Result<Self, String> {
         let mut builder = Builder::new();
@@ -147,36 +148,36 @@ impl Link {
         })
     }
 
-    /// Puts a message's frame into the queue. [`Self::poll_send`] sends it.
+    /// Queues a frame. [`Self::poll_send`] sends it.
     pub(super) fn queue(&mut self, frame: Bytes) {
         self.outgoing_bytes += frame.len();
         self.outgoing.push_back(frame);
     }
 
-    /// How many bytes wait for the server to take them.
+    /// The number of bytes waiting to be sent.
     pub(super) fn queued(&self) -> usize {
         self.outgoing_bytes
     }
 
-    /// The messages that arrived, decoded by their frames.
+    /// The decoder of received messages.
     pub(super) fn frames(&mut self) -> &mut Frames {
         &mut self.frames
     }
 
-    /// Moves everything on: reads, writes, pings. Ready only when the stream has ended.
+    /// Drives the connection: reads, writes, pings. Ready only when the stream has ended.
     pub(super) fn poll_drive(&mut self, context: &mut Context<'_>) -> Poll<End> {
         self.poll_send(context);
         if let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(context)
             && !matches!(self.incoming, Incoming::Body(_) | Incoming::Ended(_))
         {
-            // With a body, what is left of it is read first and tells the end.
+            // If there is a body, its remaining data is read first and carries the end.
             let end = ended.err().map_or_else(unavailable, |error| ended_by(&error));
             self.incoming = Incoming::Ended(end);
         }
         self.poll_health(context)
     }
 
-    /// Takes one piece of what arrived into [`Self::frames`]; `Some` when the stream has ended.
+    /// Reads one piece into [`Self::frames`]; `Some` if the stream has ended.
     pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<End>> {
         loop {
             match &mut self.incoming {
@@ -195,8 +196,8 @@ impl Link {
                 Incoming::Body(body) => {
                     let end = match ready!(body.poll_data(context)) {
                         Some(Ok(piece)) => {
-                            // The window is opened again at once: what is decoded is answered or
-                            // refused, and there is a limit on the answers that wait.
+                            // Reopen the window immediately: decoded messages are answered or
+                            // rejected, and waiting answers are limited.
                             let _ = body.flow_control().release_capacity(piece.len());
                             self.frames.push(piece);
                             self.heard = Instant::now();
@@ -223,7 +224,7 @@ impl Link {
                 match self.send.poll_capacity(context) {
                     Poll::Ready(Some(Ok(_))) => continue,
                     Poll::Pending => return,
-                    // The stream is over; reading tells why.
+                    // The stream has ended; the read side reports why.
                     Poll::Ready(_) => {
                         self.outgoing.clear();
                         self.outgoing_bytes = 0;
@@ -243,7 +244,7 @@ impl Link {
         }
     }
 
-    /// Pings a server that is silent, and gives one up that does not answer.
+    /// Pings a silent server and closes the connection if it does not answer.
     fn poll_health(&mut self, context: &mut Context<'_>) -> Poll<End> {
         let Some(ping) = &mut self.ping else { return Poll::Pending };
         if self.awaits_pong && ping.poll_pong(context).is_ready() {
@@ -256,7 +257,7 @@ impl Link {
                 return Poll::Ready(End::status("Unavailable", "keepalive ping failed to receive ACK within timeout"));
             }
             if self.heard + PING_AFTER > Instant::now() {
-                // It was heard of since; a ping that is still out will be answered.
+                // Data arrived since; an outstanding ping will be answered.
                 self.health.as_mut().reset(self.heard + PING_AFTER);
                 continue;
             }
@@ -279,11 +280,11 @@ fn unavailable() -> End {
     End::status("Unavailable", "error reading from server: EOF")
 }
 
-/// How the stream ended when HTTP/2 says that it did.
+/// The end of the stream for an HTTP/2 error.
 fn ended_by(error: &h2::Error) -> End {
     if let Some(io) = error.get_io() {
         let reason = match tls::connection_error(io) {
-            // A server that was killed closes its connection, or the kernel does.
+            // A killed server closes its connection.
             reason if reason.contains("broken pipe") || reason == "unexpected end of file" => "EOF".to_owned(),
             reason => reason,
         };
@@ -329,7 +330,7 @@ fn reason_name(reason: Reason) -> String {
     name.to_owned()
 }
 
-/// What a server did that did not begin HTTP/2.
+/// Describes a failed start of HTTP/2.
 fn describe(error: &h2::Error) -> String {
     match error.get_io() {
         Some(io) => tls::connection_error(io),
@@ -337,7 +338,7 @@ fn describe(error: &h2::Error) -> String {
     }
 }
 
-/// The end of a stream that the server did not even begin.
+/// The end of a stream that the server rejected.
 fn refused(response: &Response<RecvStream>) -> Option<End> {
     let headers = response.headers();
     if headers.contains_key("grpc-status") {
@@ -357,7 +358,7 @@ fn refused(response: &Response<RecvStream>) -> Option<End> {
     Some(End::status("Unknown", format!("malformed header: missing HTTP content-type: got {content:?}")))
 }
 
-/// The status in trailers.
+/// The gRPC status in trailers.
 fn status(trailers: &HeaderMap) -> End {
     let text = |name| trailers.get(name).and_then(|value| value.to_str().ok());
     let number: Option<i32> = text("grpc-status").and_then(|number| number.parse().ok());
@@ -384,7 +385,7 @@ fn status(trailers: &HeaderMap) -> End {
     End::status(code, percent_decoded(text("grpc-message").unwrap_or_default()))
 }
 
-/// gRPC's encoding of a status' message.
+/// Decodes gRPC's percent-encoded status messages.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

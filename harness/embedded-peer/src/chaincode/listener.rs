@@ -1,8 +1,8 @@
-//! Where chaincode connects that a peer starts itself, by a builder's `run`.
+//! The server for chaincode that the peer starts with a builder's `run`.
 //!
-//! Listens from the first such chaincode on. With TLS each gets a certificate of its own, made by a CA
-//! that lives as long as the peer, and may register only what the certificate was made for. The
-//! source is Fabric's core/chaincode/accesscontrol.
+//! It starts with the first such chaincode. With TLS each chaincode gets a client certificate from
+//! a CA that exists only in this process, and may register only the package ID that the certificate
+//! was issued for. Follows Fabric's core/chaincode/accesscontrol.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -35,7 +35,7 @@ use crate::trace::{Direction, EventKind};
 type Answers = mpsc::UnboundedSender<Result<ChaincodeMessage, Status>>;
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
-/// Certificate and key in PEM form, and the root certificate of the other side.
+/// PEM certificate and key of a client, and the root certificate of the server.
 #[derive(Clone, Default)]
 pub(super) struct Credentials {
     pub(super) certificate: String,
@@ -43,18 +43,18 @@ pub(super) struct Credentials {
     pub(super) root_certificate: String,
 }
 
-/// The peer's side of it.
+/// The peer's listener for chaincode.
 pub(super) struct Listener {
-    /// What chaincode connects to.
+    /// The address that chaincode connects to.
     pub(super) address: String,
     /// `None` without TLS.
     ca: Option<Ca>,
-    /// Which chaincode a certificate was made for, by its digest.
+    /// The package IDs of issued certificates by their digests.
     holders: Mutex<HashMap<[u8; 32], String>>,
 }
 
 impl Listener {
-    /// Begins to listen, until `stop`. The error is for the one who waits for the chaincode.
+    /// Starts to listen, until `stop` is cancelled. The error is reported to the launch.
     pub(super) async fn start(
         config: &ChaincodeConfig,
         settings: Arc<Settings>,
@@ -65,7 +65,7 @@ impl Listener {
         let listening = TcpListener::bind(address).await;
         let listener =
             listening.map_err(|error| format!("the peer cannot listen on {address} for chaincode: {error}"))?;
-        // Any free port is found out here.
+        // Port 0 is resolved by binding.
         let mut address = config.chaincode_address.clone();
         if let (Some(host), Ok(bound)) = (address.strip_suffix(":0"), listener.local_addr()) {
             address = format!("{host}:{}", bound.port());
@@ -95,7 +95,7 @@ impl Listener {
         Ok(this)
     }
 
-    /// What a chaincode needs to connect, and to be who it says. Empty without TLS.
+    /// Issues the credentials of a chaincode. Empty without TLS.
     pub(super) fn credentials(&self, package_id: &str) -> Result<Credentials, String> {
         let Some(ca) = &self.ca else { return Ok(Credentials::default()) };
         let made = issue(ca, "", ExtendedKeyUsagePurpose::ClientAuth)?;
@@ -106,8 +106,8 @@ impl Listener {
         Ok(made)
     }
 
-    /// That a registration is for the chaincode that the certificate was made for. The errors are
-    /// Fabric's.
+    /// Checks that the registered chaincode is the one that the certificate was issued for. The
+    /// errors are Fabric's.
     fn check(&self, certificate: Option<&[u8]>, message: &ChaincodeMessage) -> Result<(), String> {
         if self.ca.is_none() {
             return Ok(());
@@ -185,7 +185,7 @@ impl ChaincodeSupport for Service {
     }
 }
 
-/// A stream that a chaincode opened.
+/// A stream opened by a chaincode.
 struct Served {
     incoming: Streaming<ChaincodeMessage>,
     answers: Answers,
@@ -234,7 +234,7 @@ impl Served {
                 return format!("error handling message, ending stream: {error}");
             }
             for frame in self.out.drain(..) {
-                // Frames are this peer's own, so they hold a message.
+                // The peer's own frames always hold a valid message.
                 if let Ok(message) = ChaincodeMessage::decode(frame.slice(super::frame::HEADER..))
                     && self.answers.send(Ok(message)).is_err()
                 {

@@ -1,11 +1,10 @@
-//! Chaincode as a peer deals with it: packages, external builders, the connection to a chaincode's
-//! server, and the shim protocol.
+//! The chaincode side of a peer: packages, external builders, connections to chaincode servers, and
+//! the shim protocol.
 //!
-//! A package is [installed](ChaincodeSupport::install): stored and built by an external builder,
-//! which says where the chaincode's server is. Then the peer [executes](ChaincodeSupport::execute)
-//! transactions on it, over one stream for all of them. What the chaincode asks meanwhile is answered
-//! from the transaction's [simulation](crate::ledger::Simulation), and by a [`Host`] for what is
-//! beyond one ledger. Endorsing, validating and the lifecycle of definitions are elsewhere.
+//! [Installing](ChaincodeSupport::install) stores a package and runs an external builder, which
+//! provides the address of the chaincode server. [Executing](ChaincodeSupport::execute) sends
+//! transactions over one stream. The chaincode's requests are answered from the transaction's
+//! [simulation](crate::ledger::Simulation), or by a [`Host`] for anything beyond one ledger.
 
 mod builder;
 mod call;

@@ -1,7 +1,7 @@
-//! Chaincode packages: what is in one, and where the installed ones are kept.
+//! Chaincode packages: their format and the store of installed packages.
 //!
-//! A package is a .tar.gz of metadata.json and code.tar.gz (Fabric's
-//! core/chaincode/persistence). It is stored as it came, under its package ID.
+//! A package is a .tar.gz of metadata.json and code.tar.gz (Fabric's core/chaincode/persistence).
+//! It is stored unchanged under its package ID.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,85 +19,85 @@ use super::go;
 const METADATA: &str = "metadata.json";
 const CODE: &str = "code.tar.gz";
 
-/// How much a package may hold when unpacked. A peer takes requests of 100 MiB, and code.tar.gz is
-/// compressed already.
+/// Maximum unpacked size of a package. A peer accepts requests of 100 MiB, and code.tar.gz is
+/// already compressed.
 const UNPACKED_LIMIT: u64 = 256 * 1024 * 1024;
 
-/// What a package says about itself.
+/// The metadata.json of a package.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The chaincode's type, which builders look at.
+    /// The chaincode's type, used by builders.
     pub kind: String,
-    /// The label, which the package ID begins with.
+    /// The label, with which the package ID begins.
     pub label: String,
-    /// The path of the source, where that means something.
+    /// The path of the source, if applicable.
     pub path: String,
 }
 
-/// A package, taken apart.
+/// A parsed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
-    /// What metadata.json says.
+    /// The decoded metadata.json.
     pub metadata: Metadata,
-    /// metadata.json itself.
+    /// The raw metadata.json.
     pub metadata_json: Vec<u8>,
-    /// code.tar.gz itself.
+    /// The raw code.tar.gz.
     pub code: Vec<u8>,
 }
 
-/// Why bytes are no package. The texts are Fabric's.
+/// Why a package is invalid. The texts are Fabric's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PackageError {
-    /// It is not compressed.
+    /// The package is not a gzip stream.
     #[error("error reading as gzip stream: {0}")]
     Gzip(String),
-    /// It is no archive.
+    /// The package is not a tar archive.
     #[error("error inspecting next tar header: {0}")]
     Header(String),
-    /// A link, a directory, or something else that has no place in it.
+    /// The archive contains something other than a regular file.
     #[error("tar entry {name} is not a regular file, type {kind}")]
     NotRegular {
         /// The entry's name.
         name: String,
-        /// The type's byte in the archive.
+        /// The type byte of the entry.
         kind: u8,
     },
-    /// A file of it is damaged.
+    /// A file in the archive is damaged.
     #[error("could not read {name} from tar: {reason}")]
     Content {
         /// The file's name.
         name: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// metadata.json is not what it should be.
+    /// metadata.json is invalid.
     #[error("could not unmarshal metadata.json as json: {0}")]
     Metadata(String),
-    /// It has no code.tar.gz.
+    /// code.tar.gz is missing.
     #[error("did not find a code package inside the package")]
     NoCode,
-    /// It has no metadata.json.
+    /// metadata.json is missing.
     #[error("did not find any package metadata (missing metadata.json)")]
     NoMetadata,
-    /// The label could not be part of a package ID.
+    /// The label is invalid.
     #[error(
         "invalid label '{0}'. Label must be non-empty, can only consist of alphanumerics, symbols from '.+-_', and can only begin with alphanumerics"
     )]
     Label(String),
-    /// code.tar.gz is no archive.
+    /// code.tar.gz is not a valid archive.
     #[error("error retrieving DB artifacts from code package: {0}")]
     Code(String),
-    /// It would take too much memory.
+    /// The unpacked package is too large.
     #[error("the package holds more than {UNPACKED_LIMIT} bytes when unpacked")]
     TooLarge,
 }
 
 impl Package {
-    /// Takes a package apart, and checks what the peer checks before it stores one.
+    /// Parses a package and checks what the peer checks before it stores one.
     ///
     /// # Errors
     ///
-    /// The bytes are no package.
+    /// The package is invalid.
     pub fn parse(bytes: &[u8]) -> Result<Self, PackageError> {
         let mut code = None;
         let mut found = None;
@@ -161,7 +161,7 @@ impl Metadata {
     }
 }
 
-/// That code.tar.gz can be read to its end: the peer looks for index definitions in it.
+/// Checks that code.tar.gz is readable to its end: the peer searches it for index definitions.
 fn check_archive(code: &[u8]) -> Result<(), String> {
     let mut archive = tar::Archive::new(limited(gzip(code)?));
     for entry in archive.entries().map_err(|error| stream_error(&error))? {
@@ -170,7 +170,7 @@ fn check_archive(code: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A reader of gzip, if the bytes begin as such.
+/// A gzip decoder, if the bytes start with a gzip header.
 pub(super) fn gzip(bytes: &[u8]) -> Result<MultiGzDecoder<&[u8]>, String> {
     match bytes {
         [] => Err("EOF".to_owned()),
@@ -180,7 +180,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Result<MultiGzDecoder<&[u8]>, String> {
     }
 }
 
-/// What went wrong with a stream or an archive, in Go's words where they are always the same.
+/// The text of a stream or archive error, with Go's words where they are fixed.
 pub(super) fn stream_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "unexpected EOF".to_owned(),
@@ -188,7 +188,7 @@ pub(super) fn stream_error(error: &io::Error) -> String {
     }
 }
 
-/// Marks the error of a reader that gave too much.
+/// Marks the error of a reader that exceeded its limit.
 #[derive(Debug)]
 struct LimitReached;
 
@@ -204,7 +204,7 @@ fn is_limit(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<LimitReached>)
 }
 
-/// A reader that fails past the limit, so that a small package cannot fill memory or disk.
+/// A reader with a size limit, so that a small package cannot fill memory or disk.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -231,14 +231,14 @@ pub struct Installed {
     pub label: String,
 }
 
-/// Where a peer keeps the packages that were installed on it.
+/// A peer's store of installed packages.
 #[derive(Debug)]
 pub struct PackageStore {
     directory: PathBuf,
     installed: Mutex<BTreeMap<String, Installed>>,
 }
 
-/// A package cannot be stored.
+/// Why a package cannot be stored.
 #[derive(Debug, thiserror::Error)]
 #[error("error writing chaincode install package to {}: {}", path.display(), go::os_error(source))]
 pub struct SaveError {
@@ -247,17 +247,17 @@ pub struct SaveError {
 }
 
 impl PackageStore {
-    /// The store in this directory, which is made when it is not there.
+    /// Opens the store in this directory and creates the directory if necessary.
     ///
     /// # Errors
     ///
-    /// The directory cannot be made.
+    /// The directory cannot be created.
     pub fn open(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         Ok(Self { directory: directory.to_owned(), installed: Mutex::default() })
     }
 
-    /// The packages that lie here, installed or not.
+    /// The stored packages, including those that are not built yet.
     pub(super) fn stored(&self) -> Vec<Installed> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let mut stored: Vec<Installed> =
@@ -266,14 +266,14 @@ impl PackageStore {
         stored
     }
 
-    /// Stores a package, unless it is there.
+    /// Stores a package unless it exists.
     pub(super) fn save(&self, label: &str, package: &[u8]) -> Result<String, SaveError> {
         let package_id = package_id(label, package);
         let path = self.path(&package_id);
         if path.exists() {
             return Ok(package_id);
         }
-        // Whoever finds the file finds all of it.
+        // The file appears under its name only when it is complete.
         let write = || {
             let mut file = tempfile::Builder::new().prefix(".ccpackage.").tempfile_in(&self.directory)?;
             io::Write::write_all(&mut file, package)?;
@@ -285,14 +285,14 @@ impl PackageStore {
         }
     }
 
-    /// Takes a package away that could not be built.
+    /// Deletes a package whose build failed.
     pub(super) fn delete(&self, package_id: &str) {
         if let Err(error) = fs::remove_file(self.path(package_id)) {
             tracing::warn!("cannot remove the package {package_id}: {error}");
         }
     }
 
-    /// Notes that a stored package is built, and so installed.
+    /// Marks a stored package as built and installed.
     pub(super) fn set_installed(&self, installed: Installed) {
         let mut all = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(installed.package_id.clone(), installed);
@@ -303,18 +303,18 @@ impl PackageStore {
         self.installed.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Whether this chaincode is installed.
+    /// Whether a chaincode is installed.
     pub fn is_installed(&self, package_id: &str) -> bool {
         self.installed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(package_id)
     }
 
-    /// A package as it was installed, if it is there.
+    /// The bytes of a stored package.
     pub fn get(&self, package_id: &str) -> Option<Bytes> {
         fs::read(self.path(package_id)).ok().map(Bytes::from)
     }
 
     fn path(&self, package_id: &str) -> PathBuf {
-        // A package ID that is asked for may be anything; it stays in this directory.
+        // Package IDs come from clients: the path must stay in this directory.
         let name = package_id.replacen(':', ".", 1).replace('/', "_");
         self.directory.join(format!("{name}.tar.gz"))
     }

@@ -1,6 +1,6 @@
-//! Queries whose results a chaincode takes in batches: ranges, rich queries, history.
+//! Queries whose results a chaincode reads in batches: ranges, rich queries, history.
 //!
-//! The sources are Fabric's core/chaincode/handler.go and `query_response_generator.go`.
+//! Follows Fabric's core/chaincode/handler.go and `query_response_generator.go`.
 
 use std::sync::PoisonError;
 
@@ -15,7 +15,7 @@ use fabric_protos::queryresult::Kv;
 use super::cursor::{Cursor, Source};
 use super::transaction::{Transaction, query_id, text};
 
-/// What a chaincode asks of a page; `None` when it did not ask for pages.
+/// The requested page; `None` without pagination.
 fn metadata(bytes: &[u8]) -> Result<QueryMetadata, String> {
     QueryMetadata::decode(bytes).map_err(|error| format!("unmarshal failed: proto: {error}"))
 }
@@ -68,13 +68,13 @@ pub(super) fn rich(transaction: &Transaction, query: &GetQueryResult, limit: i32
     first(transaction, Source::Rows(Box::new(rows.map_err(text)?)), limit)
 }
 
-/// Every change of a key.
+/// The history of a key.
 pub(super) fn history(transaction: &Transaction, of: &GetHistoryForKey, limit: i32) -> Result<Bytes, String> {
     let found = transaction.simulation().history(&transaction.namespace, &of.key).map_err(text)?;
     first(transaction, Source::History(found.into()), limit)
 }
 
-/// The first batch of a query, which stays open if there are more.
+/// The first batch of a query, which stays open if there are more results.
 fn first(transaction: &Transaction, source: Source, limit: i32) -> Result<Bytes, String> {
     let id = query_id();
     let mut cursor = Cursor::new(source);
@@ -109,7 +109,7 @@ fn response(results: Vec<QueryResultBytes>, has_more: bool, id: String) -> Bytes
     QueryResponse { results, has_more, id, metadata: Vec::new() }.encode_to_vec().into()
 }
 
-/// A page, which is always whole.
+/// A page, which is always sent complete.
 fn page_response(rows: Vec<Kv>, bookmark: String) -> Bytes {
     let fetched_records_count = i32::try_from(rows.len()).unwrap_or(i32::MAX);
     let results = rows.into_iter().map(|row| QueryResultBytes { result_bytes: row.encode_to_vec().into() }).collect();

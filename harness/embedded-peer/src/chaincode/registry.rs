@@ -1,6 +1,6 @@
-//! Which chaincodes run, and which are being launched.
+//! The running chaincodes of a peer, and those being launched.
 //!
-//! The source is Fabric's `core/chaincode/handler_registry.go`. Nothing here waits or connects.
+//! Follows Fabric's `core/chaincode/handler_registry.go`. It does no I/O.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::handler::Handler;
 
-/// The chaincodes of a peer.
+/// The running and launching chaincodes of a peer.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     entries: Mutex<Entries>,
@@ -21,7 +21,7 @@ struct Entries {
     launching: HashMap<String, Arc<LaunchState>>,
 }
 
-/// How a launch stands. Told once.
+/// The result of a launch, set once.
 #[derive(Debug)]
 pub(super) struct LaunchState {
     told: watch::Sender<Option<Result<(), String>>>,
@@ -32,7 +32,7 @@ impl LaunchState {
         Arc::new(Self { told: watch::Sender::new(None) })
     }
 
-    /// Tells how it came out, unless that is told already.
+    /// Sets the result, unless it is set already.
     pub(super) fn tell(&self, result: Result<(), String>) {
         self.told.send_if_modified(|told| {
             let is_first = told.is_none();
@@ -43,7 +43,7 @@ impl LaunchState {
         });
     }
 
-    /// Waits for it to come out. Whoever launches tells it within the start-up time-out.
+    /// Waits for the result. The launching task sets it within the startup timeout.
     pub(super) async fn wait(&self) -> Result<(), String> {
         let mut receiver = self.told.subscribe();
         match receiver.wait_for(Option::is_some).await {
@@ -53,11 +53,11 @@ impl LaunchState {
     }
 }
 
-/// Who launches a chaincode.
+/// Who performs a launch.
 pub(super) enum Launching {
-    /// The one who asked.
+    /// The caller must launch it.
     Begins(Arc<LaunchState>),
-    /// Somebody else, now or before.
+    /// Another caller launches or has launched it.
     Begun(Arc<LaunchState>),
 }
 
@@ -67,7 +67,7 @@ impl Registry {
         self.lock().handlers.get(package_id).cloned()
     }
 
-    /// Begins a launch, unless there is one.
+    /// Starts a launch, unless there is one.
     pub(super) fn launching(&self, package_id: &str) -> Launching {
         let mut entries = self.lock();
         if let Some(state) = entries.launching.get(package_id) {
@@ -82,7 +82,7 @@ impl Registry {
         Launching::Begins(state)
     }
 
-    /// Takes a chaincode in that sent its package ID. The error is Fabric's.
+    /// Registers a chaincode that sent its package ID. The error is Fabric's.
     pub(super) fn register(&self, package_id: &str, handler: &Arc<Handler>) -> Result<(), String> {
         let mut entries = self.lock();
         if entries.handlers.contains_key(package_id) {
@@ -97,7 +97,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Tells whoever waits for a launch how it came out.
+    /// Sets the result of a launch.
     pub(super) fn launched(&self, package_id: &str, result: Result<(), String>) {
         let state = self.lock().launching.get(package_id).cloned();
         if let Some(state) = state {
@@ -105,7 +105,7 @@ impl Registry {
         }
     }
 
-    /// Forgets a launch that failed.
+    /// Removes a failed launch.
     pub(super) fn forget_launch(&self, package_id: &str, launch: &Arc<LaunchState>) {
         let mut entries = self.lock();
         if entries.launching.get(package_id).is_some_and(|state| Arc::ptr_eq(state, launch)) {
@@ -113,7 +113,7 @@ impl Registry {
         }
     }
 
-    /// Forgets a chaincode whose stream has ended, so that the next call launches it again.
+    /// Removes a chaincode whose stream has ended, so that the next call launches it again.
     pub(super) fn deregister(&self, package_id: &str, handler: &Arc<Handler>) {
         let mut entries = self.lock();
         if entries.handlers.get(package_id).is_some_and(|registered| Arc::ptr_eq(registered, handler)) {

@@ -1,7 +1,7 @@
-//! What a chaincode asks of its ledger, and the answers: state, private data, metadata, batches, other
-//! chaincodes. Queries have their own file.
+//! The chaincode's ledger requests and their answers: state, private data, metadata, batches, calls
+//! of other chaincodes. Queries have their own module.
 //!
-//! The source is Fabric's core/chaincode/handler.go, from which the errors' texts are, too.
+//! Follows Fabric's core/chaincode/handler.go, including the error texts.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use fabric_protos::protos::{
 use super::queries;
 use super::transaction::{Transaction, text};
 
-/// What Fabric says when its handler would have crashed.
+/// Fabric's text for a panic in its handler.
 const PANIC: &str = "panic during execution";
 
-/// Whether a message asks something of the ledger.
+/// Whether a message is a ledger request.
 pub(super) fn is_request(kind: Type) -> bool {
     matches!(
         kind,
@@ -42,12 +42,12 @@ pub(super) fn is_request(kind: Type) -> bool {
     )
 }
 
-/// Whether answering it may take so long that other transactions of the stream are not to wait.
+/// Whether the answer may take so long that other transactions of the stream must not wait for it.
 pub(super) fn is_long(kind: Type) -> bool {
     matches!(kind, Type::InvokeChaincode | Type::GetQueryResult | Type::GetHistoryForKey)
 }
 
-/// Answers a request; the answer is RESPONSE's payload.
+/// Answers a request with the payload of a RESPONSE.
 pub(super) fn answer(
     transaction: &Transaction,
     message: &ChaincodeMessage,
@@ -213,8 +213,8 @@ fn write_batch(transaction: &Transaction, batch: WriteBatchState) -> Result<Byte
     Ok(Bytes::new())
 }
 
-/// Calls another chaincode, on this channel or another. The answer holds the message with which that
-/// one ended, be it an error.
+/// Calls another chaincode on this or another channel. The answer holds its final message, even if
+/// that is an error.
 pub(super) async fn invoke(transaction: &Transaction, message: &ChaincodeMessage) -> Result<Bytes, String> {
     let spec: ChaincodeSpec = decode(message)?;
     let target = spec.chaincode_id.ok_or(PANIC)?.name;

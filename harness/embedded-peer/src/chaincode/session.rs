@@ -1,5 +1,5 @@
-//! Runs one stream to its end: takes messages from the link to the handler, and what the handler and
-//! the waiting transactions say back to it. One task does all of it.
+//! Runs one stream until it ends: passes messages from the link to the handler, and answers back.
+//! One task does all of it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,14 +15,13 @@ use super::handler::{Command, Handler};
 use super::link::{End, Link};
 use crate::trace::{Direction, EventKind};
 
-/// How many bytes may wait for a chaincode that takes no answers, before it is not listened to
-/// either.
+/// Maximum number of unsent bytes. Beyond it, the peer stops reading from the chaincode.
 const UNSENT_LIMIT: usize = 64 * 1024 * 1024;
 
-/// How many messages are handled before other tasks get their turn.
+/// The number of messages handled before other tasks get their turn.
 const AT_ONCE: usize = 256;
 
-/// Runs a stream until it ends, or is to. Returns why, in Fabric's words.
+/// Runs a stream until it ends or is stopped. Returns Fabric's text for the reason.
 pub(super) async fn run(
     link: Link,
     handler: Arc<Handler>,
@@ -33,7 +32,7 @@ pub(super) async fn run(
     let settings = handler.settings.clone();
     let (stream, chaincode) = (handler.stream, chaincode.to_owned());
     settings.tracer.emit(&settings.node, || EventKind::StreamOpened { stream, chaincode: chaincode.into() });
-    // However this ends, whoever waits for the chaincode is told.
+    // On every exit, callers that wait for the chaincode are notified.
     let _ends = Ends(&handler);
     let keepalive = settings.keepalive.map(|every| {
         let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
@@ -67,7 +66,7 @@ impl Drop for Ends<'_> {
 }
 
 enum Ended {
-    /// The chaincode, or what is between, ended it.
+    /// The chaincode or the network ended it.
     There(End),
     /// The peer ended it.
     Here(String),
@@ -109,14 +108,14 @@ impl Session {
                 if handled < AT_ONCE {
                     continue;
                 }
-                // Other tasks first.
+                // Yield to other tasks.
                 context.waker().wake_by_ref();
             }
             return Poll::Pending;
         }
     }
 
-    /// Handles every message that has arrived.
+    /// Handles all received messages.
     fn handle_all(&mut self) -> Result<usize, Ended> {
         let mut number = 0;
         while let Some(next) = self.link.frames().next::<ChaincodeMessage>() {

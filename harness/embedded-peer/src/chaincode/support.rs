@@ -1,7 +1,7 @@
-//! A peer's chaincodes: installing, launching, executing.
+//! Installs, launches and executes a peer's chaincodes.
 //!
-//! The sources are Fabric's `core/chaincode/chaincode_support.go` and `runtime_launcher.go`. What runs is
-//! for others to know: lifecycle, policies and endorsement are not here.
+//! Follows Fabric's `core/chaincode/chaincode_support.go` and `runtime_launcher.go`. Lifecycle,
+//! policies and endorsement are in other modules.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,7 +28,7 @@ use super::session;
 use crate::faults::Faults;
 use crate::trace::{EventKind, Tracer};
 
-/// A peer's chaincodes. Clones are the same; when the last is dropped, streams and builders end.
+/// A peer's chaincodes. Clones share them; dropping the last one ends streams and builder programs.
 #[derive(Clone)]
 pub struct ChaincodeSupport {
     shared: Arc<Shared>,
@@ -43,21 +43,21 @@ struct Shared {
     registry: Arc<Registry>,
     settings: Arc<Settings>,
     config: ChaincodeConfig,
-    /// Where chaincode connects that the peer starts itself; from the first such on.
+    /// The listener for chaincode that the peer starts; created on first use.
     listener: OnceCell<Arc<Listener>>,
     stop: CancellationToken,
     _stops: DropGuard,
 }
 
-/// How the build of a package came out; locked while it runs.
+/// The result of a package's build; locked during the build.
 type Build = tokio::sync::Mutex<Option<Result<Arc<Instance>, BuildError>>>;
 
 impl ChaincodeSupport {
-    /// A peer's chaincodes, none of which runs. Makes the directories that it needs.
+    /// Creates the chaincode support of a peer and its directories.
     ///
     /// # Errors
     ///
-    /// A directory below the file system path cannot be made.
+    /// A directory below the file system path cannot be created.
     pub fn new(peer_name: &str, config: &ChaincodeConfig, tracer: Tracer, faults: Faults) -> io::Result<Self> {
         let node: Arc<str> = peer_name.into();
         let store = PackageStore::open(&config.file_system_path.join("lifecycle").join("chaincodes"))?;
@@ -89,18 +89,18 @@ impl ChaincodeSupport {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Where a peer looks for the package of a chaincode of the old lifecycle, which is never there.
+    /// Where a peer looks for a package of the legacy lifecycle, which never exists.
     pub(crate) fn legacy_package(&self, id: &str) -> PathBuf {
         self.shared.config.file_system_path.join("chaincodes").join(id)
     }
 
-    /// The packages.
+    /// The store of installed packages.
     pub fn packages(&self) -> &Arc<PackageStore> {
         &self.shared.store
     }
 
-    /// Builds every package that an earlier peer left in this directory, as a peer does when it
-    /// starts. What cannot be built is logged, and its chaincode not installed.
+    /// Builds every package stored in the directory, as a peer does when it starts. A failed build
+    /// is logged, and the chaincode counts as not installed.
     pub async fn restore(&self) {
         for stored in self.shared.store.stored() {
             let build = self.build_of(&stored.package_id);
@@ -112,12 +112,12 @@ impl ChaincodeSupport {
         }
     }
 
-    /// Stores a package and has it built. Past the time-out the building goes on, and the chaincode
-    /// may be installed later.
+    /// Stores and builds a package. After the timeout the build continues, and the chaincode may
+    /// become installed later.
     ///
     /// # Errors
     ///
-    /// It is no package, is installed already, was not built, or not in time.
+    /// The package is invalid or already installed, or its build failed or timed out.
     pub async fn install(&self, bytes: Bytes) -> Result<Installed, InstallError> {
         let (result, answer) = oneshot::channel();
         let (this, stop) = (self.clone(), self.shared.stop.clone());
@@ -162,7 +162,7 @@ impl ChaincodeSupport {
         builds.entry(package_id.to_owned()).or_default().clone()
     }
 
-    /// What was built of a package, now or before.
+    /// Returns the build of a package, building it if necessary.
     async fn build(
         &self,
         package_id: &str,
@@ -184,12 +184,12 @@ impl ChaincodeSupport {
         result
     }
 
-    /// Makes sure that a chaincode runs: builds it if need be, dials its server, waits until it has
-    /// registered.
+    /// Launches a chaincode if it does not run: builds it, dials its server, waits for its
+    /// registration.
     ///
     /// # Errors
     ///
-    /// One of these failed, or took longer than the start-up time-out.
+    /// One of these steps failed, or the startup timeout expired.
     pub async fn launch(&self, package_id: &str) -> Result<(), LaunchError> {
         self.running(package_id).await.map(drop)
     }
@@ -209,7 +209,8 @@ impl ChaincodeSupport {
             }
             Launching::Begins(state) => {
                 let (this, id) = (self.clone(), package_id.to_owned());
-                // Others may wait for it, too: it goes on when the one who asked does not wait.
+                // Spawned because other callers may wait for the launch even if this one stops
+                // waiting.
                 let launch = tokio::spawn(async move { this.launch_now(&id, &state).await });
                 let launched = launch.await.unwrap_or_else(|_| Err("the peer is being stopped".to_owned()));
                 launched.map_err(failed)?;
@@ -233,7 +234,7 @@ impl ChaincodeSupport {
         tokio::spawn(async move {
             match runner.run().await {
                 Ended::Failed(reason) => {
-                    // Nobody waits anymore when it ran before.
+                    // After a successful launch nobody receives this.
                     let _ = fails.send(reason);
                 }
                 Ended::Ran(reason) => told.tell(Err(reason)),
@@ -257,30 +258,30 @@ impl ChaincodeSupport {
             }
         };
         if let Err(reason) = &result {
-            // A stream that is open stays so: what registers on it later may serve the next launch.
+            // An open stream stays open: a later registration can serve the next launch.
             tracing::debug!("stopping due to error while launching: {reason}");
             self.shared.registry.forget_launch(package_id, state);
         }
         result
     }
 
-    /// Executes a transaction, launching the chaincode first when it does not run.
+    /// Executes a transaction, launching the chaincode first if necessary.
     ///
     /// # Errors
     ///
-    /// The chaincode does not run, took too long, lost its stream, or gave no response. A response
-    /// with an error's status is none of these.
+    /// The chaincode does not run, timed out, lost its stream, or gave no response. A response with
+    /// an error status is not an error here.
     pub async fn execute(&self, call: Call) -> Result<Executed, ExecuteError> {
         let (transaction_id, chaincode) = (call.transaction_id.clone(), call.chaincode.clone());
         Executed::from_message(self.invoke(call).await?, &transaction_id, &chaincode)
     }
 
-    /// As [`execute`](Self::execute), up to the message with which the chaincode ended: COMPLETED or
+    /// Like [`execute`](Self::execute), but returns the chaincode's final message, COMPLETED or
     /// ERROR.
     ///
     /// # Errors
     ///
-    /// The chaincode does not run, took too long, or lost its stream.
+    /// The chaincode does not run, timed out, or lost its stream.
     pub async fn invoke(&self, call: Call) -> Result<ChaincodeMessage, ExecuteError> {
         let transaction_id = call.transaction_id.clone();
         let ended = match self.running(&call.package_id).await {
@@ -290,7 +291,7 @@ impl ChaincodeSupport {
         ended.map_err(|reason| ExecuteError { transaction_id, reason })
     }
 
-    /// Ends every stream and every builder's program.
+    /// Ends all streams and builder programs.
     pub fn stop(&self) {
         self.shared.stop.cancel();
     }
@@ -298,13 +299,13 @@ impl ChaincodeSupport {
 
 /// How a chaincode ended.
 enum Ended {
-    /// It could not be reached, or its stream ended.
+    /// The connection failed or the stream ended.
     Failed(String),
-    /// Its program, which the builder ran, ended.
+    /// The program started by the builder exited.
     Ran(String),
 }
 
-/// Builds a chaincode, connects to it, and runs its stream; or has it run.
+/// Builds and runs a chaincode: connects to its server, or starts it with the builder.
 struct Runner {
     support: ChaincodeSupport,
     package_id: String,
@@ -313,7 +314,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Runs until the chaincode or its stream ends, and says why it did, in Fabric's words.
+    /// Runs until the chaincode or its stream ends. Returns Fabric's text for the reason.
     async fn run(self) -> Ended {
         let result = {
             let build = self.support.build_of(&self.package_id);
@@ -334,7 +335,7 @@ impl Runner {
         }
     }
 
-    /// Has the builder run the chaincode, and waits for its end.
+    /// Starts the chaincode with the builder and waits for its exit.
     async fn start(self, instance: &Instance) -> Ended {
         let shared = &self.support.shared;
         let begun = shared.listener.get_or_try_init(|| {
@@ -356,13 +357,13 @@ impl Runner {
         self.proceeds("the builder's run was started, and nothing has registered".to_owned());
         let running = match instance.run(&chaincode_json).await {
             Ok(running) => running,
-            // Fabric says it twice.
+            // Fabric repeats the words.
             Err(error) => {
                 return Ended::Failed(format!("error starting container: error starting container: {error}"));
             }
         };
         let stop = self.stop.clone();
-        // From here on it runs only as long as somebody has the peer's chaincodes.
+        // Drop the reference so that the program does not outlive the peer's chaincodes.
         drop(self);
         Ended::Ran(running.wait(&stop).await)
     }
@@ -396,7 +397,7 @@ impl Runner {
         let (handler, commands) = Handler::new(settings, self.support.shared.registry.clone());
         handler.tell_registration(self.progress.clone(), address);
         let stop = self.stop.clone();
-        // From here on the stream lives only as long as somebody has the peer's chaincodes.
+        // Drop the reference so that the stream does not outlive the peer's chaincodes.
         drop(self);
         let reason = session::run(link, handler, commands, &package_id, &stop).await;
         format!("connection to {package_id} failed: error handling chaincode stream for {package_id}: {reason}")

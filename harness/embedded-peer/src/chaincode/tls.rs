@@ -1,6 +1,6 @@
-//! The peer's TLS towards a chaincode's server, with the rules of Go's x509, and with what Go says
-//! when it fails: names come from the certificate's SANs only, an IP address needs an IP SAN, and a
-//! root certificate vouches for itself.
+//! The peer's TLS client for chaincode servers, with the rules and error texts of Go's x509: names
+//! come only from SANs, an IP address needs an IP SAN, and a root certificate is trusted as a
+//! server certificate.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) fn client_config(info: &TlsInfo) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
-    // What is no certificate among them is passed over, as Go's pools do.
+    // Invalid certificates are skipped, as in Go's certificate pools.
     for certificate in CertificateDer::pem_slice_iter(info.root_certificates.as_bytes()).flatten() {
         if roots.add(certificate.clone()).is_ok() {
             certificates.push(certificate);
@@ -69,7 +69,7 @@ fn client_pair(
     Ok((chain, key))
 }
 
-/// Verifies as Go does.
+/// Verifies server certificates as Go does.
 #[derive(Debug)]
 struct Verifier {
     webpki: Arc<WebPkiServerVerifier>,
@@ -88,7 +88,7 @@ impl ServerCertVerifier for Verifier {
         let verified = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let Err(error) = verified else { return verified };
         let Ok((_, certificate)) = X509Certificate::from_der(end_entity) else { return Err(error) };
-        // A certificate that is itself among the roots needs no other, whatever its extensions.
+        // A certificate that is itself a root is accepted, whatever its extensions.
         if self.roots.iter().any(|root| root.as_ref() == end_entity.as_ref()) {
             let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
             let validity = certificate.validity();
@@ -124,7 +124,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The names that a certificate is good for.
+/// The names in a certificate.
 struct Names {
     dns: Vec<String>,
     ip: Vec<std::net::IpAddr>,
@@ -169,7 +169,7 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// What Go says about a certificate that is refused.
+/// Go's text for a rejected certificate.
 fn verification_error(
     error: &rustls::Error,
     certificate: &X509Certificate<'_>,
@@ -225,18 +225,18 @@ fn validity_text(timestamp: i64) -> String {
     time_text(u64::try_from(timestamp).unwrap_or(0))
 }
 
-/// A time as Go's RFC 3339 has it, in UTC.
+/// A UTC time in Go's RFC 3339 format.
 fn time_text(seconds: u64) -> String {
     let timestamp = i64::try_from(seconds).unwrap_or(i64::MAX);
     prost_types::Timestamp { seconds: timestamp, nanos: 0 }.to_string()
 }
 
-/// What went wrong with a connection, in Go's words where they are known.
+/// The text of a connection error, with Go's words where they are known.
 pub(super) fn connection_error(error: &io::Error) -> String {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls_error(error);
     }
-    // HTTP/2 keeps no more of TLS' errors than their text.
+    // HTTP/2 keeps only the text of TLS errors.
     match super::go::os_error(error).split_once("received fatal alert: ") {
         Some((_, name)) => format!("remote error: tls: {}", alert_text(name)),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
@@ -255,7 +255,7 @@ fn tls_error(error: &rustls::Error) -> String {
     }
 }
 
-/// Go's words for an alert, by the name that rustls gives it.
+/// Go's text for a TLS alert, by its rustls name.
 fn alert_text(name: &str) -> &str {
     match name {
         "CertificateRequired" => "certificate required",

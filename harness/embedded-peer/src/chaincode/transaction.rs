@@ -1,5 +1,4 @@
-//! What a stream knows of a transaction that a chaincode executes: its simulation, its open queries,
-//! and who waits for its end.
+//! The state of one transaction on a stream: its simulation, its open queries, and its caller.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,15 +11,15 @@ use super::call::{CollectionAccess, Host};
 use super::cursor::Cursor;
 use crate::ledger::{SharedSimulation, Simulation, lock};
 
-/// How a transaction ends: with the chaincode's last message, or because a message failed by a test's
-/// wish.
+/// Receives the end of a transaction: the chaincode's final message, or the text of an injected
+/// fault.
 pub(super) type Done = oneshot::Sender<Result<ChaincodeMessage, String>>;
 
 /// One transaction on one stream.
 pub(super) struct Transaction {
     pub(super) channel: String,
     pub(super) id: String,
-    /// The chaincode's name, which is the namespace of its state.
+    /// The chaincode's name, which is also the namespace of its state.
     pub(super) namespace: String,
     pub(super) is_init: bool,
     pub(super) simulation: SharedSimulation,
@@ -55,12 +54,12 @@ impl Transaction {
         }
     }
 
-    /// Who waits for the end; nobody the second time.
+    /// The sender for the result; `None` the second time.
     pub(super) fn take_done(&self) -> Option<Done> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether a request may be handled: one at a time.
+    /// Starts a request, unless another one is in progress.
     pub(super) fn begin_request(&self) -> bool {
         !self.is_busy.swap(true, Ordering::AcqRel)
     }
@@ -73,7 +72,7 @@ impl Transaction {
         lock(&self.simulation)
     }
 
-    /// That the transaction's creator may read a collection. The error is Fabric's.
+    /// Checks that the transaction's creator may read a collection. The error is Fabric's.
     pub(super) fn check_read(&self, collection: &str) -> Result<(), String> {
         if self.access(collection)?.read {
             return Ok(());
@@ -81,7 +80,7 @@ impl Transaction {
         Err(self.no_access("read", collection))
     }
 
-    /// That the transaction's creator may write a collection. The error is Fabric's.
+    /// Checks that the transaction's creator may write a collection. The error is Fabric's.
     pub(super) fn check_write(&self, collection: &str) -> Result<(), String> {
         if self.access(collection)?.write {
             return Ok(());
@@ -89,15 +88,15 @@ impl Transaction {
         Err(self.no_access("write", collection))
     }
 
-    /// Looks a collection up where anybody may do what is asked, so that the transaction depends on its
-    /// definition all the same. Whether there is such a collection is for the ledger to say.
+    /// Looks up a collection without an access check, so that the transaction depends on its
+    /// definition. The ledger checks that the collection exists.
     pub(super) fn look_up(&self, collection: &str) {
         if let Err(error) = self.access(collection) {
             tracing::debug!("{error}");
         }
     }
 
-    /// That private data may be used at all.
+    /// Checks that private data is allowed in this transaction.
     pub(super) fn check_private(&self) -> Result<(), String> {
         if self.is_init {
             return Err("private data APIs are not allowed in chaincode Init()".to_owned());
@@ -123,16 +122,16 @@ impl Transaction {
     }
 }
 
-/// An error of the ledger, as it reaches the chaincode.
+/// The text of a ledger error for the chaincode.
 pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// A query's identifier: unique in this process, and as long as Fabric's.
+/// A query ID: unique in this process, with the length of Fabric's.
 pub(super) fn query_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    // Spread over the whole width, so that two are easily told apart.
+    // Mix the bits so that consecutive IDs differ visibly.
     let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let (first, second, third, fourth) = (mixed >> 32, mixed >> 16 & 0xffff, mixed >> 4 & 0xfff, mixed & 0xfff);

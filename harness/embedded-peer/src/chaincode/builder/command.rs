@@ -1,7 +1,7 @@
-//! One of a builder's programs, as a child process: what it sees, how its standard error is logged,
-//! how its end is told.
+//! One program of an external builder, run as a child process: its environment, its logged standard
+//! error, and its exit status.
 //!
-//! The source is Fabric's core/container/externalbuilder/session.go.
+//! Follows Fabric's core/container/externalbuilder/session.go.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,26 +16,27 @@ use tokio::process::{Child, ChildStderr, Command};
 use crate::chaincode::go;
 use crate::trace::{BuilderStep, EventKind, Tracer};
 
-/// The longest line that Fabric's scanner takes, its end included. What is longer stops it.
+/// The longest line, including its end, that Fabric's scanner accepts. A longer line stops the
+/// scanner.
 const SCANNER_BUFFER: usize = 64 * 1024;
 
-/// How often a program is tried that another process still has open for writing.
+/// How often to retry a program that another process still has open for writing.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// What every builder's program sees, when it is set.
+/// Environment variables that every builder program inherits, if they are set.
 const DEFAULT_VARIABLES: [&str; 4] = ["LD_LIBRARY_PATH", "LIBPATH", "PATH", "TMPDIR"];
 
-/// Who runs programs, and for which builder.
+/// Runs the programs of one builder for one peer.
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
-    /// The peer.
+    /// The peer's name.
     pub(super) node: Arc<str>,
     /// The builder's name.
     pub(super) builder: Arc<str>,
     /// The builder's directory.
     pub(super) location: PathBuf,
-    /// The whole environment of its programs.
+    /// The complete environment of the builder's programs.
     pub(super) environment: Vec<(String, OsString)>,
     /// The peer's working directory.
     pub(super) working_directory: PathBuf,
@@ -43,8 +44,8 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// The environment of a builder's programs: what it asks for and the default ones, as far as the
-    /// peer has them.
+    /// The environment of a builder's programs: its own and the default variables that the peer
+    /// has.
     pub(super) fn environment(
         propagated: &[String],
         variable: impl Fn(&str) -> Option<OsString>,
@@ -58,12 +59,12 @@ impl Programs {
         self.working_directory.join(&self.location).join("bin").join(command)
     }
 
-    /// Runs a program to its end. The error is how it ended, in Fabric's words.
+    /// Runs a program until it exits. The error is Fabric's text.
     pub(super) async fn run(&self, command: &'static str, arguments: &[&Path]) -> Result<(), String> {
         self.start(command, arguments).await?.wait().await
     }
 
-    /// Starts a program. It is killed when what is returned is dropped.
+    /// Starts a program. Dropping the session kills it.
     pub(super) async fn start(&self, command: &'static str, arguments: &[&Path]) -> Result<Session, String> {
         self.tell(command, || BuilderStep::Started(arguments.iter().map(|path| path.display().to_string()).collect()));
         let began = Instant::now();
@@ -86,8 +87,8 @@ impl Programs {
             command.current_dir(&self.working_directory).kill_on_drop(true);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             match command.spawn() {
-                // Somebody of this process forked while the program was being written, so that a
-                // child which has not become its own program yet has it open.
+                // Another thread forked while the program was being written, and the child has not
+                // called exec yet, so the file is still open for writing.
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES => {
                     tries += 1;
                     tokio::time::sleep(BUSY_PAUSE).await;
@@ -105,7 +106,7 @@ impl Programs {
         });
     }
 
-    /// That a program was not there and need not be.
+    /// Records that an optional program is missing.
     pub(super) fn skipped(&self, command: &'static str) {
         self.tell(command, || BuilderStep::Skipped);
     }
@@ -117,7 +118,7 @@ impl Programs {
     }
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub(super) struct Session {
     programs: Programs,
@@ -128,11 +129,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Logs what it writes until it, and every child that it handed its standard error to, is done.
-    /// The error is how it ended.
+    /// Logs standard error until the program and all children that inherited it have closed it. The
+    /// error describes the exit status.
     pub(super) async fn wait(mut self) -> Result<(), String> {
-        // Held until the end: a program that writes on past a line too long is to find its pipe
-        // full, not closed.
+        // Keep the pipe open: a program that writes after an overlong line must block on a full
+        // pipe instead of getting EPIPE.
         let mut stderr = self.stderr.take();
         if let Some(stderr) = &mut stderr
             && let Err(reason) = self.scan(stderr).await
@@ -159,7 +160,7 @@ impl Session {
         }
     }
 
-    /// The process, while it runs.
+    /// The process ID while the program runs.
     pub(super) fn id(&self) -> Option<u32> {
         self.child.id()
     }

@@ -1,5 +1,5 @@
-//! The directories that a builder works in: `fabric-<package ID><random>` with src, metadata, bld and
-//! release, all of mode 0700, gone when they are dropped.
+//! A builder's working directories: `fabric-<package ID><random>` with src, metadata, bld and
+//! release. They have mode 0700 and are removed on drop.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::chaincode::go;
 use crate::chaincode::package::{gzip, limited, stream_error};
 
-/// Where a package lies while it is built.
+/// The directories of one build.
 #[derive(Debug)]
 pub(super) struct BuildContext {
     pub(super) source: PathBuf,
@@ -22,7 +22,7 @@ pub(super) struct BuildContext {
 }
 
 impl BuildContext {
-    /// Makes the directories in `temporary`, and unpacks the code. The error is in Fabric's words.
+    /// Creates the directories in `temporary` and unpacks the code. The error is Fabric's text.
     pub(super) fn new(temporary: &Path, package_id: &str, metadata: &[u8], code: &[u8]) -> Result<Self, String> {
         let prefix = format!("fabric-{}", sanitized(package_id));
         let scratch = tempfile::Builder::new()
@@ -51,12 +51,12 @@ impl BuildContext {
     }
 }
 
-/// A package ID as part of a file's name.
+/// A package ID that is safe in a file name.
 pub(super) fn sanitized(package_id: &str) -> String {
     package_id.replace(['<', '>', ':', '"', '/', '\\', '|', '?', '*', '&'], "-")
 }
 
-/// Unpacks a .tar.gz of files and directories into a directory, and nothing outside of it.
+/// Unpacks a .tar.gz of files and directories. Entries outside of the directory are errors.
 fn untar(code: &[u8], directory: &Path) -> Result<(), String> {
     let mut archive = tar::Archive::new(limited(gzip(code)?));
     let next = |error: &io::Error| format!("could not get next tar element: {}", stream_error(error));
@@ -65,7 +65,7 @@ fn untar(code: &[u8], directory: &Path) -> Result<(), String> {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let inside = inside(&name).ok_or_else(|| format!("tar contains the absolute or escaping path '{name}'"))?;
         let target = directory.join(&inside);
-        // The format's oldest form marks a directory by the slash at its end.
+        // The oldest tar format marks directories with a trailing slash.
         let kind = entry.header().entry_type();
         if kind.is_dir() || (kind.is_file() && kind.as_byte() == 0 && name.ends_with('/')) {
             make_directories(&target)
@@ -78,7 +78,7 @@ fn untar(code: &[u8], directory: &Path) -> Result<(), String> {
             })?;
             let mode = entry.header().mode().unwrap_or(0) & 0o777;
             let mut options = OpenOptions::new();
-            // Not truncated: of two entries of one name, Fabric writes one over the other.
+            // No truncation: Fabric writes duplicate entries over each other.
             options.create(true).truncate(false).write(true).mode(mode);
             let mut file = options
                 .open(&target)
@@ -97,7 +97,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
     builder.recursive(true).mode(0o700).create(path)
 }
 
-/// The path that a name of an archive means within a directory; `None` when it leads out of it.
+/// The path of an archive entry relative to the directory; `None` if it escapes the directory.
 fn inside(name: &str) -> Option<PathBuf> {
     let mut path = PathBuf::new();
     for component in Path::new(name).components() {
@@ -111,8 +111,8 @@ fn inside(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Copies a tree: files with their modes, links that stay within the tree as links. Anything else is
-/// refused, and then the copy is taken away again.
+/// Copies a tree: files with their modes, and symbolic links that stay within the tree. Anything
+/// else is an error, and the partial copy is removed.
 pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {
     copy_entry(from, from, to).map_err(|error| {
         if let Err(error) = fs::remove_dir_all(to)
@@ -154,14 +154,14 @@ fn copy_entry(root: &Path, from: &Path, to: &Path) -> Result<(), String> {
         return std::os::unix::fs::symlink(&link, to).map_err(|error| failed("symlink", to, &error));
     }
     if kind.is_file() {
-        // Also copies the mode, whatever the umask.
+        // `fs::copy` also copies the mode, independent of the umask.
         return fs::copy(from, to).map(drop).map_err(|error| failed("open", from, &error));
     }
     let mode = go_mode(kind, metadata.permissions().mode());
     Err(format!("refusing to copy unsupported file {} with mode {mode:o}", from.display()))
 }
 
-/// A file's mode as Go numbers it.
+/// A file's mode in Go's encoding.
 fn go_mode(kind: fs::FileType, mode: u32) -> u32 {
     use std::os::unix::fs::FileTypeExt;
 

@@ -1,8 +1,8 @@
-//! External builders, run as a peer runs them: the first whose detect takes a package builds and
-//! releases it, and what it made is kept for good.
+//! External builders. The first builder whose detect accepts a package builds and releases it, and
+//! the output is kept.
 //!
-//! The source is Fabric's core/container/externalbuilder. The programs are child processes in this
-//! process' group; what they would need Docker for is refused as by a peer that has none.
+//! Follows Fabric's core/container/externalbuilder. The programs are child processes in this
+//! process's group. Packages that need Docker fail as on a peer without Docker.
 
 mod command;
 mod context;
@@ -22,24 +22,24 @@ use super::go;
 use super::package::Package;
 use crate::trace::Tracer;
 
-/// How long a chaincode has to end by itself.
+/// The time between SIGTERM and SIGKILL for a chaincode.
 const TERMINATION: Duration = Duration::from_secs(5);
 
-/// Why a package was not built. The texts are Fabric's, from after `could not build chaincode: `.
+/// Why a build failed. The texts are Fabric's, after `could not build chaincode: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
-    /// The stored package is not there, or is none.
+    /// The stored package is missing or invalid.
     #[error("failed to get chaincode package for external build: {0}")]
     Package(String),
-    /// A builder took it and failed, or what it made could not be kept.
+    /// A builder failed, or its output could not be stored.
     #[error("external builder failed: {0}")]
     Builder(String),
-    /// No builder took it, and there is no Docker.
+    /// No builder accepted the package, and there is no Docker.
     #[error("docker build failed: docker build is disabled")]
     NoBuilder,
 }
 
-/// A chaincode that was built.
+/// A built chaincode.
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
     programs: Programs,
@@ -49,7 +49,7 @@ pub(super) struct Instance {
     release_knows_domain: bool,
 }
 
-/// Builds packages, or finds what was built of them.
+/// Builds packages, or finds their existing builds.
 #[derive(Debug)]
 pub(super) struct Detector {
     durable: PathBuf,
@@ -59,7 +59,7 @@ pub(super) struct Detector {
 }
 
 impl Detector {
-    /// The builders of a configuration; makes the directory for what they make.
+    /// Reads the configured builders and creates the directory for builds.
     pub(super) fn new(node: &Arc<str>, config: &ChaincodeConfig, tracer: &Tracer) -> io::Result<Self> {
         let durable = config.file_system_path.join("externalbuilder").join("builds");
         fs::create_dir_all(&durable)?;
@@ -77,7 +77,7 @@ impl Detector {
         Ok(Self { durable: fs::canonicalize(durable)?, temporary, builders: builders.collect(), knows_domain })
     }
 
-    /// What was built of a package, building it first when nothing is there.
+    /// Returns the build of a package, building it first if necessary.
     pub(super) async fn build(&self, package_id: &str, package: &[u8]) -> Result<Instance, BuildError> {
         let cached = self.cached(package_id);
         if let Some(instance) =
@@ -124,7 +124,7 @@ impl Detector {
         Ok(self.instance(builder, &durable))
     }
 
-    /// Unpacks a package for the builders.
+    /// Unpacks a package into the builder's directories.
     async fn context(&self, package_id: &str, package: &[u8]) -> Result<BuildContext, BuildError> {
         let package = Package::parse(package)
             .map_err(|error| BuildError::Package(format!("error retrieving chaincode package: {error}")))?;
@@ -151,7 +151,7 @@ impl Detector {
         }
     }
 
-    /// What was built of a package earlier. Half a build counts as one, as it does for Fabric.
+    /// The existing build of a package. An incomplete build counts, as in Fabric.
     fn cached(&self, package_id: &str) -> Result<Option<Instance>, String> {
         let durable = self.directory(package_id);
         if !durable.exists() {
@@ -175,7 +175,7 @@ impl Detector {
     }
 }
 
-/// Copies what a builder made to where it stays.
+/// Copies a builder's output to its permanent directory.
 fn keep(context: &BuildContext, durable: &Path, builder: &str) -> Result<(), String> {
     DirBuilder::new().mode(0o700).create(durable).map_err(|error| {
         let path = durable.display();
@@ -204,14 +204,13 @@ fn is_executable(path: &Path) -> bool {
 }
 
 impl Instance {
-    /// How to reach the chaincode's server; `None` when the builder released no connection.json.
+    /// The address of the chaincode server; `None` if the builder released no connection.json.
     pub(super) fn server(&self) -> Result<Option<ServerInfo>, ConnectionError> {
         let path = self.release.join("chaincode").join("server").join("connection.json");
         ServerInfo::read(&path, self.release_knows_domain)
     }
 
-    /// Has the builder run the chaincode, which is to connect to the peer as this says. The error is
-    /// in Fabric's words.
+    /// Starts the builder's run program with the given chaincode.json. The error is Fabric's text.
     pub(super) async fn run(&self, chaincode_json: &serde_json::Value) -> Result<Running, String> {
         let prepared = || {
             let launch = tempfile::Builder::new().prefix("fabric-run").tempdir_in(&self.temporary)?;
@@ -232,7 +231,7 @@ impl Instance {
     }
 }
 
-/// A chaincode that a builder runs. Its program is killed when this is dropped.
+/// A chaincode started by a builder. Dropping it kills the program.
 pub(super) struct Running {
     session: Session,
     builder: Arc<str>,
@@ -240,8 +239,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Waits for its end, or until the peer does not want it anymore; then it has a moment to end by
-    /// itself. Says how it ended, in Fabric's words.
+    /// Waits until the chaincode exits. On `stop` it gets SIGTERM, then SIGKILL. Returns Fabric's
+    /// text for the exit.
     pub(super) async fn wait(self, stop: &tokio_util::sync::CancellationToken) -> String {
         let Self { session, builder, _launch } = self;
         let id = session.id();
