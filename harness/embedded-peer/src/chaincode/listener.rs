@@ -195,7 +195,7 @@ struct Served {
 }
 
 impl Served {
-    /// Runs until the stream ends, and says why.
+    /// Runs until the stream ends and returns the reason.
     async fn run(&mut self, listener: &Listener, certificate: Option<&[u8]>) -> String {
         let (settings, stream) = (self.handler.settings.clone(), self.handler.stream);
         settings.tracer.emit(&settings.node, || EventKind::StreamOpened { stream, chaincode: "a chaincode".into() });

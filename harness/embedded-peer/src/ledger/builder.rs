@@ -1,5 +1,6 @@
-//! Gathers what a simulation read and wrote, and encodes it as Fabric does (`rwsetutil.RWSetBuilder`): everything
-//! sorted by name, range queries in the order they were made, so that every peer endorses the same bytes.
+//! Collects the reads and writes of a simulation and encodes them as Fabric does
+//! (`rwsetutil.RWSetBuilder`): sorted by name, range queries in call order, so that all peers
+//! endorse the same bytes.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,10 @@ use super::hash::digest;
 use super::range_reads::Collected;
 use super::version::Version;
 
-/// A key's metadata by name.
+/// A key's metadata entries by name.
 pub(crate) type Metadata = BTreeMap<String, Bytes>;
 
-/// The read-write sets of one transaction, as far as it got.
+/// The read-write sets of a running transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     namespaces: BTreeMap<String, Namespace>,
@@ -61,7 +62,7 @@ impl Builder {
         self.namespace(namespace).metadata.insert(key.to_owned(), metadata);
     }
 
-    /// The same range with the same end counts once.
+    /// Repeated queries of the same range with the same end are recorded once.
     pub(crate) fn range(&mut self, namespace: &str, start: &str, end: &str, exhausted: bool, reads: Collected) {
         let ranges = &mut self.namespace(namespace).ranges;
         if ranges
@@ -98,7 +99,7 @@ impl Builder {
         self.collection(namespace, collection).metadata.insert(key.to_owned(), metadata);
     }
 
-    /// The encoded public set, and the private one when private data was written.
+    /// The encoded public set, and the private set if private data was written.
     pub(crate) fn finish(self) -> (Bytes, Option<rwset::TxPvtReadWriteSet>) {
         let mut public = Vec::with_capacity(self.namespaces.len());
         let mut private = Vec::new();
@@ -171,7 +172,7 @@ impl Collection {
         (public, private)
     }
 
-    /// Metadata itself is public, by hash; the private set only tells members which key it belongs to.
+    /// Metadata is public, by hash; the private set only names the key.
     fn private(&self, name: &str) -> Option<rwset::CollectionPvtReadWriteSet> {
         if self.writes.is_empty() && self.metadata.is_empty() {
             return None;
@@ -189,7 +190,7 @@ impl Collection {
     }
 }
 
-/// A read as it stands in the set.
+/// A read in the set's encoding.
 pub(crate) fn read(key: String, version: Option<Version>) -> KvRead {
     KvRead { key, version: version.map(Into::into) }
 }

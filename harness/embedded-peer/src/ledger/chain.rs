@@ -1,5 +1,5 @@
-//! Everything a ledger is after some block, immutable. The next block makes the next one, which shares with it all
-//! that did not change; a snapshot is nothing but one of these, kept.
+//! The complete, immutable content of a ledger after a block. The next block creates a new one that
+//! shares the unchanged parts. A snapshot is a kept copy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::map::Map;
 use super::state::State;
 use super::version::Version;
 
-/// A committed block with what this peer knows about it.
+/// A committed block with its local data.
 #[derive(Debug, PartialEq)]
 pub struct StoredBlock {
     /// The block, with its metadata as committed.
@@ -22,10 +22,10 @@ pub struct StoredBlock {
     pub hash: [u8; 32],
     /// Its transactions, in order.
     pub transactions: Vec<StoredTransaction>,
-    /// The private data that this peer holds, by the transaction's place. What was purged or expired is gone from it
-    /// when the block is asked for.
+    /// The private data that this peer holds, by transaction index. Reading a block removes purged
+    /// and expired data.
     pub private: BTreeMap<u64, Arc<TxPvtReadWriteSet>>,
-    /// When a collection's data expires, for collections that do.
+    /// The block at which a collection's data expires.
     pub(crate) expiry: BTreeMap<(String, String), u64>,
 }
 
@@ -34,50 +34,50 @@ pub struct StoredBlock {
 pub struct StoredTransaction {
     /// Its identifier; empty when the envelope has none.
     pub id: String,
-    /// What came of it.
+    /// The validation code.
     pub code: TxValidationCode,
-    /// What it is.
+    /// The kind of the transaction.
     pub kind: TransactionKind,
-    /// The event that its chaincode set.
+    /// The chaincode's event.
     pub event: Option<ChaincodeEvent>,
 }
 
-/// What an envelope holds.
+/// The kind of an envelope's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TransactionKind {
     /// An endorsed transaction.
     #[default]
     Endorser,
-    /// A channel configuration.
+    /// A channel configuration update.
     Config,
     /// Anything else.
     Other,
 }
 
-/// A private key, or the hash of one, that expires.
+/// An expiring private key or key hash.
 #[derive(Debug, Clone)]
 pub(crate) struct Expiring {
     pub(crate) namespace: String,
     pub(crate) collection: String,
     pub(crate) key_hash: Key,
-    /// The key itself, if this peer holds the value.
+    /// The key, if this peer holds the value.
     pub(crate) key: Option<Key>,
     /// The block that wrote it.
     pub(crate) written: u64,
 }
 
-/// Where a transaction is, and what came of it.
+/// A transaction's location and validation code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     /// The block's number.
     pub block: u64,
-    /// Its place in the block, from 0.
+    /// The transaction's index in the block, from 0.
     pub index: usize,
     /// Its validation code.
     pub code: TxValidationCode,
 }
 
-/// The whole ledger after a block.
+/// The complete ledger after a block.
 #[derive(Clone, Default)]
 pub(crate) struct Chain {
     pub(crate) state: State,
@@ -86,9 +86,9 @@ pub(crate) struct Chain {
     pub(crate) last_hash: Vec<u8>,
     pub(crate) previous_hash: Vec<u8>,
     pub(crate) commit_hash: Vec<u8>,
-    /// What expires with the commit of a block, by its number.
+    /// The entries that expire with the commit of a block, by block number.
     pub(crate) expiring: Map<Arc<Vec<Expiring>>>,
-    /// The last purge of private keys, by [`purge_key`].
+    /// The last purge of each private key, by [`purge_key`].
     pub(crate) purges: Map<Version>,
 }
 
@@ -114,12 +114,12 @@ impl Chain {
         self.height += 1;
     }
 
-    /// Puts another peer's late data into a block's place.
+    /// Replaces a block after reconciliation.
     pub(crate) fn replace(&mut self, block: Arc<StoredBlock>) {
         self.blocks.insert(number_key(block.number()), block);
     }
 
-    /// Adds to what expires with the commit of a block.
+    /// Adds entries that expire with the commit of a block.
     pub(crate) fn expire_later(&mut self, block: u64, entries: Vec<Expiring>) {
         let key = number_key(block);
         let mut all = self.expiring.get(key.as_bytes()).map(|present| present.to_vec()).unwrap_or_default();
@@ -137,12 +137,12 @@ impl Chain {
     }
 }
 
-/// A block's number as a key.
+/// A block number as a key.
 pub(crate) fn number_key(number: u64) -> Key {
     Key::new(&number.to_be_bytes())
 }
 
-/// A private key hash with its namespace and collection. Names hold no zero byte.
+/// A key for a private key hash in a collection. Names contain no zero byte.
 pub(crate) fn purge_key(namespace: &str, collection: &str, key_hash: &[u8]) -> Key {
     let mut key = Vec::with_capacity(namespace.len() + collection.len() + key_hash.len() + 2);
     for part in [namespace.as_bytes(), collection.as_bytes()] {

@@ -1,4 +1,5 @@
-//! Appends a block: settles the codes, makes the next state, writes what peers write into a block's metadata.
+//! Appends a block: final validation codes, the next state, and the block metadata that peers
+//! write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,27 +21,27 @@ use super::updates::Updates;
 use super::version::Version;
 use super::{CheckedTransaction, CollectionRules, StateDatabase};
 
-/// As many entries a block's metadata has.
+/// The number of metadata entries of a block.
 const METADATA_ENTRIES: usize = 5;
 
-/// What came of a block.
+/// The result of a commit.
 #[derive(Debug, Clone)]
 pub struct Committed {
-    /// The block as stored, with its codes.
+    /// The stored block with its codes.
     pub block: Arc<StoredBlock>,
-    /// Private data of valid transactions that this peer should hold and does not.
+    /// Private data of valid transactions that this peer should hold but does not.
     pub missing: Vec<MissingPrivateData>,
 }
 
-/// The chain with a block more.
+/// The chain after an appended block.
 pub(crate) struct Appended {
     pub(crate) chain: Chain,
     pub(crate) committed: Committed,
-    /// What its valid transactions wrote, by their places.
+    /// The writes of its valid transactions, by transaction index.
     pub(crate) writes: Vec<(usize, Arc<ReadWriteSets>)>,
 }
 
-/// The chain with this block, and what came of it. `chain` stays as it is.
+/// Returns the chain with this block appended. `chain` is unchanged.
 pub(crate) fn append(
     chain: &Chain,
     mut block: Block,
@@ -80,7 +81,7 @@ pub(crate) fn append(
     Ok(Appended { chain: next, committed: Committed { block, missing: gathered.missing }, writes })
 }
 
-/// The block's header, if the block comes next (`blkstorage`).
+/// The block's header, if the block is the next one (`blkstorage`).
 fn fits(chain: &Chain, block: &Block, transactions: &[CheckedTransaction]) -> Result<BlockHeader, LedgerError> {
     let header = block.header.clone().ok_or(LedgerError::NoHeader)?;
     if header.number != chain.height() {
@@ -97,7 +98,8 @@ fn fits(chain: &Chain, block: &Block, transactions: &[CheckedTransaction]) -> Re
     Ok(header)
 }
 
-/// The final code of each transaction, in order, each seeing what the valid ones before it change.
+/// The final code of each transaction, in order. Each one sees the changes of the valid ones before
+/// it.
 fn settle(
     chain: &Chain,
     block: u64,
@@ -123,7 +125,7 @@ fn settle(
     codes
 }
 
-/// Writes the codes and the commit hash. Fabric starts the chain of commit hashes at block 1.
+/// Writes the codes and the commit hash. In Fabric the chain of commit hashes starts at block 1.
 fn write_metadata(block: &mut Block, number: u64, codes: &[TxValidationCode], updates: &Updates, next: &mut Chain) {
     let metadata = &mut block.metadata.get_or_insert_with(BlockMetadata::default).metadata;
     if metadata.len() < METADATA_ENTRIES {
@@ -160,7 +162,7 @@ fn advance(
     }
 }
 
-/// When the private data of this block expires, by collection.
+/// The expiry of this block's private data by collection.
 fn expiries(gathered: &Gathered, block: u64, rules: &dyn CollectionRules) -> BTreeMap<(String, String), u64> {
     let mut expiries = BTreeMap::new();
     for namespace in gathered.sets.values().flat_map(|set| &set.ns_pvt_rwset) {

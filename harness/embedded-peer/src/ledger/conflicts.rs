@@ -1,5 +1,5 @@
-//! Whether what a transaction read still holds: Fabric's multi-version checks of reads, ranges and private hashes, in
-//! its order (`kvledger/txmgmt/validation`).
+//! Fabric's multi-version checks of reads, range queries and private hashes, in Fabric's order
+//! (`kvledger/txmgmt/validation`).
 
 use std::collections::btree_map;
 use std::iter::Peekable;
@@ -18,7 +18,8 @@ use super::state::{State, Values, VersionedValue};
 use super::updates::{Changes, Update, Updates};
 use super::version::Version;
 
-/// The code of a transaction that was valid so far: VALID, `MVCC_READ_CONFLICT` or `PHANTOM_READ_CONFLICT`.
+/// The code of an otherwise valid transaction: VALID, `MVCC_READ_CONFLICT` or
+/// `PHANTOM_READ_CONFLICT`.
 pub(crate) fn check(sets: &ReadWriteSets, state: &State, updates: &Updates) -> TxValidationCode {
     for set in &sets.namespaces {
         let stored = state.public(&set.namespace);
@@ -48,7 +49,7 @@ fn hash_holds(read: &KvReadHash, stored: Option<&Values>, changes: Option<&Chang
     unchanged(&read.key_hash, read.version, stored, changes)
 }
 
-/// Any change earlier in the block is a conflict, even one that deletes what was not there.
+/// Any change earlier in the block is a conflict, even the deletion of a missing key.
 fn unchanged(
     key: &[u8],
     version: Option<kvrwset::Version>,
@@ -73,13 +74,13 @@ fn range_holds(range: &RangeQueryInfo, stored: Option<&Values>, changes: Option<
 
 fn reads_hold(reads: &[KvRead], mut results: Combined<'_>) -> bool {
     reads.iter().all(|read| {
-        // A missing version reads as 0:0, where Fabric's validator would stop.
+        // A missing version counts as 0:0. Fabric's validator would stop here.
         let expected = read.version.map_or(Version::new(0, 0), Version::from);
         results.next().is_some_and(|(key, version)| key.as_bytes() == read.key.as_bytes() && version == expected)
     }) && results.next().is_none()
 }
 
-/// Builds the tree anew and gives up at the first hash of its top level that differs.
+/// Rebuilds the tree and stops at the first difference in its top level.
 fn hashes_hold(summary: &QueryReadsMerkleSummary, results: Combined<'_>) -> bool {
     if summary.max_degree < 2 {
         return false;
@@ -100,14 +101,14 @@ fn hashes_hold(summary: &QueryReadsMerkleSummary, results: Combined<'_>) -> bool
     reads.done() == Collected::Hashed(summary.clone())
 }
 
-/// Keys in order, and what they lead to.
+/// Keys and their values in order.
 type Entries<'state, T> = Peekable<Box<dyn Iterator<Item = (&'state Key, &'state T)> + 'state>>;
 
-/// The entries of a range as they would be if the block's changes so far were stored.
+/// The entries of a range with the block's pending changes applied.
 struct Combined<'state> {
     stored: Entries<'state, Arc<VersionedValue>>,
     changes: Entries<'state, Update>,
-    /// The last key that the simulation saw, when it stopped before the end of the range.
+    /// The last key that the simulation read, if it stopped before the end of the range.
     last: Option<(Key, Version)>,
 }
 

@@ -1,4 +1,4 @@
-//! Which database a peer keeps its state in, as far as chaincodes notice.
+//! The state database that a peer imitates, as visible to chaincodes.
 
 use bytes::Bytes;
 
@@ -6,16 +6,17 @@ use super::error::LedgerError;
 use super::mango::Json;
 use super::sets::ReadWriteSets;
 
-/// The state database whose rules hold.
+/// A state database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StateDatabase {
-    /// `LevelDB`'s rules for keys, values and ranges, and CouchDB's rich queries over values that are JSON.
+    /// `LevelDB`'s rules for keys, values and ranges, plus CouchDB's rich queries over JSON values.
     #[default]
     LevelDbWithQueries,
-    /// goleveldb, Fabric's default: keys and values of any bytes, no rich queries.
+    /// goleveldb, Fabric's default: arbitrary bytes, no rich queries.
     LevelDb,
-    /// CouchDB: rich queries, its rules for keys and values, and JSON comes back as it writes it. As a peer without a
-    /// cache (`ledger.state.couchDBConfig.cacheSize` 0): one with a cache gives some values as they were written.
+    /// CouchDB: rich queries, its rules for keys and values, and normalized JSON. Like a peer
+    /// without a cache (`ledger.state.couchDBConfig.cacheSize` 0): with a cache, some values are
+    /// returned as written.
     CouchDb,
 }
 
@@ -24,7 +25,7 @@ impl StateDatabase {
         !matches!(self, Self::LevelDb)
     }
 
-    /// Whether there can be such a key (`statecouchdb.validateKey`).
+    /// Checks that a key is valid (`statecouchdb.validateKey`).
     pub(crate) fn check_key(self, key: &str) -> Result<(), LedgerError> {
         if self != Self::CouchDb {
             return Ok(());
@@ -39,7 +40,7 @@ impl StateDatabase {
         Ok(())
     }
 
-    /// Whether a key and its value can be stored (`statecouchdb.ValidateKeyValue`).
+    /// Checks that a key and its value can be stored (`statecouchdb.ValidateKeyValue`).
     pub(crate) fn check(self, key: &str, value: &[u8]) -> Result<(), LedgerError> {
         self.check_key(key)?;
         if self != Self::CouchDb {
@@ -54,7 +55,7 @@ impl StateDatabase {
         }
     }
 
-    /// What a value is once it is stored; none when it stays what it is.
+    /// The stored form of a value; `None` if it is unchanged.
     pub(crate) fn stored(self, value: &[u8]) -> Option<Bytes> {
         (self == Self::CouchDb).then(|| Json::document(value)).flatten().map(|document| document.text().into())
     }

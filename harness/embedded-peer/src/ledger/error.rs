@@ -1,105 +1,105 @@
-//! What a ledger refuses, in Fabric's words: the texts reach chaincodes and clients.
+//! Errors of the ledger. The texts are Fabric's because they reach chaincodes and clients.
 
 use fabric_protos::prost::DecodeError;
 
-/// Why a ledger refused a call.
+/// Why a ledger call failed.
 ///
-/// Displays as Fabric's peer says it (`core/ledger`, `common/ledger/blkstorage`).
+/// Displays Fabric's text (`core/ledger`, `common/ledger/blkstorage`).
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The chaincode's definition has no collections at all.
+    /// The chaincode's definition has no collections.
     #[error(
         "collection config not defined for chaincode [{namespace}], pass the collection configuration upon chaincode \
          definition/instantiation"
     )]
     CollectionsNotDefined {
-        /// The chaincode.
+        /// The chaincode's name.
         namespace: String,
     },
-    /// The chaincode's definition lacks this collection.
+    /// The chaincode's definition has no such collection.
     #[error("collection [{collection}] not defined in the collection config for chaincode [{namespace}]")]
     CollectionNotDefined {
-        /// The chaincode.
+        /// The chaincode's name.
         namespace: String,
-        /// The collection.
+        /// The collection's name.
         collection: String,
     },
-    /// The peer's collections could not be looked up.
+    /// The lookup of the peer's collections failed.
     #[error("{0}")]
     Collections(String),
-    /// This peer holds another version of a private value than the channel agreed on.
+    /// The version of a private value on this peer differs from the public hash.
     #[error(
         "private data matching public hash version is not available. Public hash version = {public}, Private data \
          version = {private}"
     )]
     PrivateVersion {
-        /// The version of the hash, as Fabric prints it.
+        /// The version of the hash, as printed by Fabric.
         public: String,
-        /// The version of the value that is here.
+        /// The version of the private value.
         private: String,
     },
-    /// Private data cannot be queried after a write.
+    /// A query of private data after a write.
     #[error(
         "txid [{transaction}]: unsuppored transaction. Queries on pvt data is supported only in a read-only transaction"
     )]
     PrivateQueryAfterWrite {
-        /// The transaction's identifier.
+        /// The transaction ID.
         transaction: String,
     },
-    /// Nothing can be written after a query of private data.
+    /// A write after a query of private data.
     #[error(
         "txid [{transaction}]: unsuppored transaction. Transaction has already performed queries on pvt data. Writes \
          are not allowed"
     )]
     WriteAfterPrivateQuery {
-        /// The transaction's identifier.
+        /// The transaction ID.
         transaction: String,
     },
-    /// Pages cannot be read after a write.
+    /// A paginated query after a write.
     #[error(
         "txid [{transaction}]: unsuppored transaction. Paginated queries are supported only in a read-only transaction"
     )]
     PageAfterWrite {
-        /// The transaction's identifier.
+        /// The transaction ID.
         transaction: String,
     },
-    /// Nothing can be written after a page was read.
+    /// A write after a paginated query.
     #[error(
         "txid [{transaction}]: unsuppored transaction. Transaction has already performed a paginated query. Writes \
          are not allowed"
     )]
     WriteAfterPage {
-        /// The transaction's identifier.
+        /// The transaction ID.
         transaction: String,
     },
     /// `LevelDB` has no rich queries.
     #[error("ExecuteQuery not supported for leveldb")]
     QueryNotSupported,
-    /// `LevelDB` has no rich queries, in pages neither.
+    /// `LevelDB` has no paginated rich queries.
     #[error("ExecuteQueryWithMetadata not supported for leveldb")]
     PagedQueryNotSupported,
-    /// The results of a simulation were asked for twice.
+    /// The results of a simulation were requested twice.
     #[error("this function should only be called once on a transaction simulator instance")]
     AlreadyFinished,
-    /// CouchDB does not take this key or value.
+    /// CouchDB does not accept this key or value.
     #[error("{0}")]
     Unstorable(String),
-    /// A rich query that is wrong.
+    /// A rich query is invalid.
     #[error("{0}")]
     Query(String),
-    /// Bytes that are not the message they should be.
+    /// A message cannot be decoded.
     #[error("could not decode the {what}")]
     Malformed {
-        /// The message.
+        /// The message's name.
         what: &'static str,
-        /// What the decoder said.
+        /// The decoder's error.
         #[source]
         source: DecodeError,
     },
     /// A block without a header.
     #[error("the block has no header")]
     NoHeader,
-    /// A block out of turn.
+    /// A block with the wrong number.
     #[error("block number should have been {expected} but was {found}")]
     BlockNumber {
         /// The ledger's height.
@@ -107,7 +107,7 @@ pub enum LedgerError {
         /// The block's number.
         found: u64,
     },
-    /// A block of another chain.
+    /// A block with the wrong previous hash.
     #[error(
         "unexpected Previous block hash. Expected PreviousHash = [{expected}], PreviousHash referred in the latest \
          block= [{found}]"
@@ -118,27 +118,27 @@ pub enum LedgerError {
         /// The hash in the block's header, in hex.
         found: String,
     },
-    /// The caller validated another number of transactions than the block has.
+    /// The number of validated transactions differs from the block's.
     #[error("{checked} transactions were validated, but the block has {found}")]
     TransactionCount {
-        /// As many results of validation.
+        /// The number of validation results.
         checked: usize,
-        /// As many envelopes.
+        /// The number of envelopes.
         found: usize,
     },
-    /// History points at a transaction that does not hold the write.
+    /// The history index names a transaction without the write.
     #[error(
         "no namespace or key is found for namespace {namespace} and key {key} with decoded blockNum {block} and \
          tranNum {transaction}"
     )]
     History {
-        /// The chaincode.
+        /// The chaincode's name.
         namespace: String,
         /// The key.
         key: String,
         /// The block's number.
         block: u64,
-        /// The transaction's place in it.
+        /// The transaction's index in the block.
         transaction: u64,
     },
 }

@@ -1,5 +1,5 @@
-//! Private data that lives for some blocks only (`pvtstatepurgemgmt`), and what is left of a block's private data
-//! after expiry and purges (`pvtdatastorage`).
+//! Expiry of private data (`pvtstatepurgemgmt`), and a block's private data after expiry and purges
+//! (`pvtdatastorage`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use super::key::Key;
 use super::updates::{Update, Updates};
 use super::version::Version;
 
-/// The block whose commit removes what `written` wrote; none when it stays.
+/// The block whose commit removes data written by block `written`; `None` if the data never
+/// expires.
 pub(crate) fn expires_at(written: u64, block_to_live: u64) -> Option<u64> {
     (block_to_live > 0).then(|| written.checked_add(block_to_live)?.checked_add(1)).flatten()
 }
 
-/// What this block writes and when it expires.
+/// The expiry entries for this block's writes.
 pub(crate) fn schedule(updates: &Updates, block: u64, rules: &dyn CollectionRules) -> BTreeMap<u64, Vec<Expiring>> {
     let mut schedule = BTreeMap::<u64, Vec<Expiring>>::new();
     for (namespace, changes) in &updates.namespaces {
@@ -48,7 +49,8 @@ fn private_keys(changes: Option<&BTreeMap<Key, Update>>) -> BTreeMap<Key, Key> {
     changes.map(|(key, _)| (Key::new(&digest(key.as_bytes())), key.clone())).collect()
 }
 
-/// Adds the deletions that fall due with this block. What was written again since, or is by this block, stays.
+/// Adds the deletions that are due with this block. Keys written again since, or by this block, are
+/// kept.
 pub(crate) fn expire(chain: &Chain, block: u64, updates: &mut Updates) {
     let Some(due) = chain.expiring.get(number_key(block).as_bytes()) else { return };
     let version = Version::new(block, u64::MAX);
@@ -77,7 +79,7 @@ pub(crate) fn expire(chain: &Chain, block: u64, updates: &mut Updates) {
     }
 }
 
-/// A block without the private data that expired or was purged since. The same block when all is still there.
+/// A block without expired and purged private data. Returns the same block if nothing was removed.
 pub(crate) fn current(chain: &Chain, block: &Arc<StoredBlock>) -> Arc<StoredBlock> {
     let last = chain.height().saturating_sub(1);
     let expired = block.expiry.values().any(|expiry| *expiry <= last);

@@ -1,4 +1,4 @@
-//! The hashes that peers and orderers must agree on.
+//! Hashes of blocks and data.
 
 use fabric_primitives::block::Header;
 use fabric_protos::common::BlockHeader;
@@ -9,12 +9,12 @@ pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// The hash of a block, to which the next block refers.
+/// The hash of a block header, to which the next block refers.
 pub fn header_hash(header: &BlockHeader) -> [u8; 32] {
     fields(header).hash()
 }
 
-/// The header as orderers sign it: what [`header_hash`] hashes.
+/// The encoded header that orderers sign and [`header_hash`] hashes.
 pub fn header_der(header: &BlockHeader) -> Vec<u8> {
     fields(header).to_der()
 }

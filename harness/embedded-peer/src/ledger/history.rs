@@ -1,4 +1,4 @@
-//! A key's past, read from the transactions that wrote it. Keeps nothing itself: the blocks hold it all.
+//! The history of a key, read from the blocks that wrote it.
 
 use fabric_protos::common::{ChannelHeader, Envelope, Payload};
 use fabric_protos::prost::Message as _;
@@ -48,7 +48,7 @@ fn modification(block: &StoredBlock, place: usize, namespace: &str, key: &str) -
     })
 }
 
-/// The channel header and the read-write sets of an endorser transaction.
+/// Decodes the channel header and the read-write sets of an endorser transaction.
 pub(crate) fn open(envelope: &[u8]) -> Result<(ChannelHeader, ReadWriteSets), LedgerError> {
     let malformed = LedgerError::malformed;
     let envelope = Envelope::decode(envelope).map_err(malformed("transaction's envelope"))?;

@@ -1,8 +1,8 @@
-//! Where things are: transactions by identifier, blocks by hash, writes by key.
+//! Indexes of a ledger: transactions by ID, blocks by hash, writes by key.
 //!
-//! One index serves all states of a ledger, those of snapshots too: an entry names a block by identity, and holds for
-//! a chain that has this very block. So nothing is copied for a snapshot and nothing is undone by a restore; what no
-//! chain holds any more is swept out now and then.
+//! All states of a ledger, including snapshots, share one index. An entry refers to a block by
+//! identity and is valid for chains that contain this block. So snapshots copy nothing and restores
+//! undo nothing. Entries of blocks that no chain contains are swept periodically.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,14 +14,14 @@ use super::chain::{Chain, Location, StoredBlock};
 use super::key::Key;
 use super::sets::ReadWriteSets;
 
-/// A transaction of a block that may be gone.
+/// A transaction of a block that may have been dropped.
 #[derive(Debug, Clone)]
 struct Place {
     block: Weak<Block>,
     transaction: u32,
 }
 
-/// Mostly there is one place.
+/// Usually there is one location.
 #[derive(Debug)]
 enum Places {
     One(Place),
@@ -34,12 +34,12 @@ pub(crate) struct Index {
     transactions: HashMap<Box<str>, Places>,
     hashes: HashMap<[u8; 32], Places>,
     writes: HashMap<String, HashMap<Key, Places>>,
-    /// As many blocks were dropped by restores since the last sweep.
+    /// The number of blocks dropped by restores since the last sweep.
     dropped: u64,
 }
 
 impl Index {
-    /// Adds a block; `writes` are those of its valid endorser transactions.
+    /// Adds a block; `writes` are the writes of its valid endorser transactions.
     pub(crate) fn add<'set>(
         &mut self,
         block: &Arc<StoredBlock>,
@@ -65,7 +65,7 @@ impl Index {
         }
     }
 
-    /// The first transaction of the chain with this identifier: later ones are duplicates.
+    /// The first transaction of the chain with this ID: later ones are duplicates.
     pub(crate) fn transaction(&self, chain: &Chain, id: &str) -> Option<Location> {
         self.transactions.get(id)?.iter().find_map(|place| {
             let (block, index) = place.in_chain(chain)?;
@@ -86,7 +86,7 @@ impl Index {
         places.filter_map(|place| place.in_chain(chain)).collect()
     }
 
-    /// Notes that a restore left blocks behind, and sweeps when much has gathered.
+    /// Counts the blocks dropped by a restore, and sweeps if there are many.
     pub(crate) fn dropped(&mut self, blocks: u64) {
         self.dropped += blocks;
         if self.dropped > 64 && self.dropped > self.hashes.len() as u64 / 2 {

@@ -1,5 +1,5 @@
-//! Keys of the state: strings in public and private data, SHA-256 digests for hashes. Short ones live in place, so
-//! that looking through a map's node touches no other memory.
+//! Keys of the state: strings, or SHA-256 digests for hashes. Short keys are stored inline, so that
+//! a search in a map touches no other memory.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -7,10 +7,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// As many bytes fit in place.
+/// The maximum length of an inline key.
 const INLINE: usize = 38;
 
-/// Some bytes, ordered as Go orders strings: byte by byte.
+/// Bytes in Go's string order: byte by byte.
 #[derive(Clone)]
 pub(crate) struct Key(Bytes);
 
@@ -40,7 +40,7 @@ impl Key {
         }
     }
 
-    /// The key of public and private data; a digest has none.
+    /// The text of a string key; empty for a digest.
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
@@ -78,7 +78,7 @@ impl Ord for Key {
     }
 }
 
-// As slices hash, so that keys are found by slices.
+// Hashes like a slice, so that lookups by slice work.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_bytes().hash(state);

@@ -1,11 +1,11 @@
-//! An ordered map that is copied in no time: copies share what they have in common. Every state, and so every
-//! snapshot and every simulation, is one.
+//! A persistent ordered map: copies are cheap and share their content. States, snapshots and
+//! simulations are based on it.
 
 use std::ops::Bound;
 
 use super::key::Key;
 
-/// Keys in order, each with a value that is cheap to clone.
+/// Keys in order with cheaply cloned values.
 #[derive(Clone)]
 pub(crate) struct Map<V>(imbl::OrdMap<Key, V>);
 
@@ -32,7 +32,8 @@ impl<V: Clone> Map<V> {
         self.0.is_empty()
     }
 
-    /// The entries from `start`, which is included, to `end`, which is not. An empty `end` is the map's end.
+    /// The entries from `start` (inclusive) to `end` (exclusive). An empty `end` is the end of the
+    /// map.
     pub(crate) fn range<'map>(
         &'map self,
         start: Bound<&[u8]>,

@@ -1,10 +1,11 @@
-//! One channel's ledger on one peer: state, history, private data, blocks. No sockets, no clock.
+//! The ledger of a channel on a peer: state, history, private data, blocks. It does no I/O.
 //!
-//! A [`Ledger`] is a chain of immutable states. A [`Simulation`] works on the one that was newest when it began and
-//! never meets a commit; a commit checks what simulations read, makes the next state beside the old one, and swaps
-//! them. A snapshot is a state that is kept. Rules, encodings and error texts are those of Fabric's `core/ledger`.
+//! A [`Ledger`] is a chain of immutable states. A [`Simulation`] works on the newest state at its
+//! start and is isolated from commits. A commit checks what simulations read, creates the next
+//! state and replaces the current one. A snapshot is a kept state. Rules, encodings and error texts
+//! are those of Fabric's `core/ledger`.
 //!
-//! It does not look into envelopes or at signatures: validation has done so and says what it found by
+//! The ledger does not check envelopes or signatures: validation passes its results as
 //! [`CheckedTransaction`]s.
 
 mod builder;
@@ -61,34 +62,35 @@ pub use self::transient::{TransientEntry, TransientStore};
 pub use self::version::Version;
 pub use self::view::StateView;
 
-/// For as many blocks a peer keeps private data that nobody submits (`peer.gossip.pvtData.transientstoreMaxBlockRetention`).
+/// The number of blocks after which a peer drops unsubmitted private data
+/// (`peer.gossip.pvtData.transientstoreMaxBlockRetention`).
 const TRANSIENT_RETENTION: u64 = 1000;
 
-/// An envelope of a block as validation left it.
+/// A validated envelope of a block.
 #[derive(Debug, Clone, Default)]
 pub struct CheckedTransaction {
     /// The transaction's identifier; empty when the envelope has none.
     pub id: String,
-    /// What validation found. The commit checks VALID ones for conflicts.
+    /// The result of validation. The commit checks VALID ones for conflicts.
     pub code: TxValidationCode,
-    /// What an endorsed transaction read and writes.
+    /// The read-write sets of an endorsed transaction.
     pub writes: Option<Arc<ReadWriteSets>>,
-    /// What the envelope holds.
+    /// The kind of the envelope's content.
     pub kind: TransactionKind,
-    /// The event that its chaincode set.
+    /// The chaincode's event.
     pub event: Option<ChaincodeEvent>,
 }
 
-/// What a commit has to know about collections.
+/// The collection rules that a commit needs.
 pub trait CollectionRules {
-    /// The rule of a collection, or none when it is not defined.
+    /// The rule of a collection; `None` if it is not defined.
     fn rule(&self, namespace: &str, collection: &str) -> Option<CollectionRule>;
 }
 
-/// A collection, as far as it concerns a commit on this peer.
+/// The properties of a collection that matter to a commit on this peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CollectionRule {
-    /// After as many blocks more the data is removed; 0 is never.
+    /// The number of blocks after which the data expires; 0 means never.
     pub block_to_live: u64,
     /// Whether this peer's organization holds the data.
     pub member: bool,
@@ -101,9 +103,10 @@ impl CollectionRules for () {
     }
 }
 
-/// What a simulation has to know about collections.
+/// The collections that a simulation needs to know.
 pub trait Collections: Send + Sync {
-    /// The names of a chaincode's collections, implicit ones too, or none when it has no definition with collections.
+    /// The names of a chaincode's collections, including implicit ones; `None` if it has no
+    /// definition with collections.
     ///
     /// # Errors
     ///
@@ -111,7 +114,7 @@ pub trait Collections: Send + Sync {
     fn collections(&self, state: &StateView, namespace: &str) -> Result<Option<BTreeSet<String>>, String>;
 }
 
-/// One channel on one peer. Clones are the same ledger.
+/// A channel's ledger on a peer. Clones share it.
 #[derive(Clone)]
 pub struct Ledger(Arc<Shared>);
 
@@ -120,14 +123,14 @@ pub(crate) struct Shared {
     database: StateDatabase,
     chain: RwLock<Arc<Chain>>,
     index: RwLock<Index>,
-    /// One commit or restore at a time.
+    /// Serializes commits and restores.
     writing: Mutex<()>,
     heights: watch::Sender<u64>,
     transient: TransientStore,
     collections: RwLock<Option<Arc<dyn Collections>>>,
 }
 
-/// A ledger at one moment. Costs nothing but the memory of what changes later.
+/// A snapshot of a ledger. Its only cost is the memory of later changes.
 #[derive(Clone)]
 pub struct LedgerSnapshot {
     chain: Arc<Chain>,
@@ -164,12 +167,12 @@ impl Ledger {
         self.0.chain().height()
     }
 
-    /// Tells of every new height; of a lower one after a restore.
+    /// Notifies of every new height, or of the lower one after a restore.
     pub fn heights(&self) -> watch::Receiver<u64> {
         self.0.heights.subscribe()
     }
 
-    /// Height and newest hashes.
+    /// The height and the newest hashes.
     pub fn info(&self) -> BlockchainInfo {
         self.0.chain().info()
     }
@@ -187,40 +190,41 @@ impl Ledger {
         Some(expiry::current(&chain, &block))
     }
 
-    /// Where a transaction is. Of several with one identifier it is the first; the others are duplicates.
+    /// The location of a transaction. Of several with one ID it is the first; the others are
+    /// duplicates.
     pub fn transaction(&self, id: &str) -> Option<Location> {
         let chain = self.0.chain();
         self.0.index().transaction(&chain, id)
     }
 
-    /// The state as it is now.
+    /// The current state.
     pub fn state(&self) -> StateView {
         StateView(self.0.chain())
     }
 
-    /// Begins a transaction on the state as it is now.
+    /// Starts a simulation on the current state.
     pub fn simulate(&self, transaction_id: &str) -> Simulation {
         Simulation::new(Arc::clone(&self.0), transaction_id)
     }
 
-    /// Private data of endorsed transactions whose block is to come. A commit takes from it what belongs to its
-    /// transactions.
+    /// The private data of endorsed transactions that are not committed yet. A commit removes the
+    /// data of its transactions.
     pub fn transient(&self) -> &TransientStore {
         &self.0.transient
     }
 
-    /// From now on simulations accept only these collections. Before, they accept every name.
+    /// Restricts later simulations to these collections. Without this call every name is accepted.
     pub fn set_collections(&self, collections: Arc<dyn Collections>) {
         *self.0.collections.write().unwrap_or_else(PoisonError::into_inner) = Some(collections);
     }
 
-    /// Appends a block. `transactions[i]` is envelope i. VALID ones that read what has changed since become
-    /// `MVCC_READ_CONFLICT` or `PHANTOM_READ_CONFLICT`; the writes of the others make the next state. The block's
-    /// metadata gets `TRANSACTIONS_FILTER` and `COMMIT_HASH`.
+    /// Appends a block. `transactions[i]` is envelope i. VALID transactions with outdated reads
+    /// become `MVCC_READ_CONFLICT` or `PHANTOM_READ_CONFLICT`; the writes of the others make the
+    /// next state. The block's metadata gets `TRANSACTIONS_FILTER` and `COMMIT_HASH`.
     ///
     /// # Errors
     ///
-    /// When the block is not the next one of this chain. Nothing is changed then.
+    /// The block is not the next one of this chain. The ledger is unchanged then.
     pub fn commit(
         &self,
         block: Block,
@@ -243,8 +247,9 @@ impl Ledger {
         Ok(committed)
     }
 
-    /// Takes in private data that another peer had of a committed transaction. Only what the block's hashes name is
-    /// kept, and only what is not outdated reaches the state. Returns what is still missing of the transaction.
+    /// Adds private data of a committed transaction from another peer. Only data that matches the
+    /// block's hashes is stored, and only current values reach the state. Returns what is still
+    /// missing for the transaction.
     pub fn reconcile(
         &self,
         block: u64,
@@ -263,13 +268,13 @@ impl Ledger {
         }
     }
 
-    /// The ledger as it is now, to come back to.
+    /// A snapshot of the current ledger for a later restore.
     pub fn snapshot(&self) -> LedgerSnapshot {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         LedgerSnapshot { chain: self.0.chain(), transient: self.0.transient.entries() }
     }
 
-    /// Makes the ledger what it was. The snapshot must be of this ledger.
+    /// Restores a snapshot, which must be of this ledger.
     pub fn restore(&self, snapshot: &LedgerSnapshot) {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let dropped = self.0.chain().height().saturating_sub(snapshot.chain.height());
@@ -296,7 +301,7 @@ impl Shared {
         let height = chain.height();
         let old = std::mem::replace(&mut *self.chain.write().unwrap_or_else(PoisonError::into_inner), Arc::new(chain));
         self.heights.send_replace(height);
-        // Letting go of what the old state alone held takes a while; nobody waits for it.
+        // Dropping the old state takes a while; the lock is released first.
         drop(old);
     }
 }

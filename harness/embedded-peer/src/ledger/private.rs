@@ -1,5 +1,5 @@
-//! Private data at commit: takes it from the transient store as far as this peer's organization is to hold it, checks
-//! it against the hashes in the block, and makes the changes of it.
+//! Private data at commit: takes it from the transient store if this peer's organization is a
+//! member, checks it against the block's hashes, and applies its writes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use super::updates::{Update, Updates};
 use super::version::Version;
 use super::{CheckedTransaction, CollectionRules};
 
-/// Private data that this peer should hold, but nobody gave it yet.
+/// Private data that this peer should hold but has not received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingPrivateData {
-    /// The transaction's place in the block.
+    /// The transaction's index in the block.
     pub transaction: u64,
     /// The transaction's identifier.
     pub id: String,
@@ -41,8 +41,8 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Finds the sets of all transactions that wrote private data for this organization. Those of invalid ones are
-    /// kept as well, but are not missed.
+    /// Finds the private sets of all transactions that wrote to this organization's collections.
+    /// Those of invalid transactions are kept too, but never reported as missing.
     pub(crate) fn find(
         transactions: &[CheckedTransaction],
         codes: &[TxValidationCode],
@@ -75,7 +75,7 @@ impl Gathered {
     }
 }
 
-/// The sets among those offered that the block's hashes name.
+/// The offered sets that match the block's hashes.
 pub(crate) fn collect(
     sets: &ReadWriteSets,
     offered: &[&TxPvtReadWriteSet],
@@ -117,7 +117,7 @@ fn candidates<'sets>(
         .filter(move |set| set.collection_name == collection)
 }
 
-/// Adds the private changes of valid transactions.
+/// Adds the private writes of valid transactions.
 pub(crate) fn apply(gathered: &Gathered, codes: &[TxValidationCode], block: u64, state: &State, updates: &mut Updates) {
     let mut touched = Vec::new();
     for (number, set) in &gathered.sets {
@@ -128,7 +128,7 @@ pub(crate) fn apply(gathered: &Gathered, codes: &[TxValidationCode], block: u64,
         let version = Version::new(block, *number);
         for namespace in &set.ns_pvt_rwset {
             for collection in &namespace.collection_pvt_rwset {
-                // The hash in the block vouches for the bytes; what an endorser sealed, it could also open.
+                // The hash in the block verifies the bytes, and the endorser could decode them.
                 let Ok(opened) = KvrwSet::decode(collection.rwset.as_slice()) else { continue };
                 let changes = updates.namespaces.entry(namespace.namespace.clone()).or_default();
                 let changes = changes.private.entry(collection.collection_name.clone()).or_default();
@@ -154,8 +154,8 @@ pub(crate) fn apply(gathered: &Gathered, codes: &[TxValidationCode], block: u64,
     }
 }
 
-/// Metadata alone raises the version of a hash. The value, if it is the one that was hashed, must follow, or reading
-/// it would look stale.
+/// A metadata write raises the version of a hash. The version of the value must follow, or reads
+/// would look stale.
 fn follow_hash(namespace: &str, collection: &str, key: &str, state: &State, updates: &mut Updates) {
     let Some(changes) = updates.namespaces.get_mut(namespace) else { return };
     let hashed = changes.hashed.get(collection).and_then(|hashed| hashed.get(&digest(key.as_bytes())[..]));
@@ -172,7 +172,7 @@ fn follow_hash(namespace: &str, collection: &str, key: &str, state: &State, upda
     }
 }
 
-/// Drops the values behind purged hashes, unless a later transaction of the block wrote them anew.
+/// Drops the values of purged hashes, unless a later transaction of the block wrote them again.
 pub(crate) fn purge(state: &State, updates: &mut Updates) {
     for (purge, version) in &updates.purges {
         let stored = state.collection(&purge.namespace, &purge.collection);

@@ -1,12 +1,12 @@
-//! What a range query leaves in the read set: the reads themselves, or, when they are many, the top of a Merkle tree
-//! over them. Simulation and validation must build the very same (`rwsetutil.RangeQueryResultsHelper`).
+//! The record of a range query in the read set: the reads, or the top of a Merkle tree if there are
+//! many. Simulation and validation must build the same one (`rwsetutil.RangeQueryResultsHelper`).
 
 use fabric_protos::kvrwset::{KvRead, QueryReads, QueryReadsMerkleSummary};
 use fabric_protos::prost::Message as _;
 
 use super::hash::digest;
 
-/// More results than this are hashed; a node of the tree has at most as many children.
+/// More results than this are hashed; also the maximum number of a tree node's children.
 pub(crate) const MAX_DEGREE: u32 = 50;
 
 /// Collects the results of one range query.
@@ -14,11 +14,11 @@ pub(crate) const MAX_DEGREE: u32 = 50;
 pub(crate) struct RangeReads {
     pending: Vec<KvRead>,
     degree: u32,
-    /// Hashes by level; the leaves are level 1, so place 0.
+    /// Hashes by level; the leaves are level 1, at index 0.
     levels: Vec<Vec<Vec<u8>>>,
 }
 
-/// What the results came to.
+/// The recorded results.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Collected {
     Nothing,
@@ -50,7 +50,7 @@ impl RangeReads {
         Collected::Hashed(self.summary())
     }
 
-    /// The tree's top as it is now.
+    /// The current top of the tree.
     pub(crate) fn summary(&self) -> QueryReadsMerkleSummary {
         QueryReadsMerkleSummary {
             max_degree: self.degree,
@@ -59,7 +59,7 @@ impl RangeReads {
         }
     }
 
-    /// The number of levels and the hashes of the highest: the summary without a copy.
+    /// The number of levels and the hashes of the top level: the summary without a copy.
     pub(crate) fn peek(&self) -> (usize, &[Vec<u8>]) {
         (self.levels.len(), self.top())
     }
@@ -81,7 +81,7 @@ impl RangeReads {
         }
     }
 
-    /// Draws what is left in the lower levels up into the highest.
+    /// Moves the remaining hashes of the lower levels up to the top level.
     fn close_levels(&mut self) {
         for level in 0..self.levels.len() - 1 {
             let mut hashes = std::mem::take(&mut self.levels[level]);

@@ -1,4 +1,4 @@
-//! Private data that comes after its block: from another peer, when that one had it and this one did not.
+//! Reconciliation: private data that arrives after its block, from another peer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::updates::{Update, Updates};
 use super::version::Version;
 use super::{CollectionRules, history};
 
-/// The chain with what of the offered data the block's hashes name, and what is still missing of the transaction.
-/// Nothing when the chain has no such valid transaction.
+/// The chain with the offered data that matches the block's hashes, and the data still missing for
+/// the transaction. `None` if the chain has no such valid transaction.
 pub(crate) fn reconcile(
     chain: &Chain,
     version: Version,
@@ -92,7 +92,7 @@ fn with(
     StoredBlock { block, hash: stored.hash, transactions: stored.transactions.clone(), private, expiry }
 }
 
-/// The collections that are in the whole and were not held.
+/// The collections in the complete set that this peer did not hold.
 fn added<'set>(
     held: &'set TxPvtReadWriteSet,
     whole: &'set TxPvtReadWriteSet,
@@ -109,7 +109,7 @@ fn added<'set>(
     })
 }
 
-/// What a late write comes to: nothing when the key has been written since, has expired or was purged
+/// The update for a late write; `None` if the key was written again, expired or was purged
 /// (`txmgr.checkIfPvtWriteIsStale`).
 fn current(chain: &Chain, namespace: &str, collection: &str, write: &KvWrite, version: Version) -> Option<Update> {
     let key_hash = digest(write.key.as_bytes());
@@ -123,7 +123,7 @@ fn current(chain: &Chain, namespace: &str, collection: &str, write: &KvWrite, ve
     match chain.state.hashed(namespace, collection, &key_hash) {
         None => deletes(write).then(|| put(version)),
         Some(hash) if hash.version == version => Some(put(version)),
-        // Only the key's metadata has been written since.
+        // Only the key's metadata was written since.
         Some(hash) if hash.value.as_ref() == digest(&write.value) => Some(put(hash.version)),
         Some(_) => None,
     }

@@ -1,4 +1,4 @@
-//! The results of a query, given out one by one. What is never asked for is never recorded as read.
+//! Lazily read query results. Rows that are not requested are not recorded as read.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -9,39 +9,39 @@ use fabric_protos::queryresult::Kv;
 use super::key::Key;
 use super::state::{Values, VersionedValue};
 
-/// As many results the peer gives a chaincode at once (`MaxResultLimit`).
+/// The number of results that the peer gives a chaincode at a time (`MaxResultLimit`).
 pub const BATCH_SIZE: usize = 100;
 
-/// No query gives more results than this (`ledger.state.totalQueryLimit`).
+/// The maximum number of results of a query (`ledger.state.totalQueryLimit`).
 pub const TOTAL_QUERY_LIMIT: usize = 100_000;
 
-/// The results of a query of one [`Simulation`](super::Simulation), which gives them out: see
+/// The results of a query of one [`Simulation`](super::Simulation): see
 /// [`next`](super::Simulation::next) and [`batch`](super::Simulation::batch).
 pub struct Rows {
     pub(crate) namespace: String,
     pub(crate) source: Source,
-    /// What to note of each row.
+    /// What to record for each row.
     pub(crate) record: Record,
-    /// A result that was taken but did not fit into a batch.
+    /// A result that was read ahead and did not fit into the batch.
     pub(crate) pending: Option<Kv>,
     pub(crate) returned: usize,
 }
 
-/// Some results, and whether there are more.
+/// A batch of results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// At most [`BATCH_SIZE`].
     pub rows: Vec<Kv>,
-    /// Whether to ask again.
+    /// Whether there is another batch.
     pub more: bool,
 }
 
-/// Results of a query in pages.
+/// A page of query results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// At most as many as the page size.
+    /// At most the page size.
     pub rows: Vec<Kv>,
-    /// Where the next page begins; empty after the last one of a range.
+    /// Where the next page starts; empty after the last page of a range.
     pub bookmark: String,
 }
 
@@ -52,15 +52,15 @@ pub(crate) enum Source {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// Nothing: private data, whose reads are not checked.
+    /// Nothing: reads of private data are not checked.
     Nothing,
-    /// A read each.
+    /// A read for each row.
     Reads,
     /// The range query with this number.
     Range(usize),
 }
 
-/// A place in a range of an immutable map. Looks ahead a batch, so that it rarely searches.
+/// A cursor in a range of an immutable map. Reads a batch ahead to avoid searches.
 pub(crate) struct Cursor {
     values: Option<Values>,
     next: Bound<Key>,
@@ -81,7 +81,7 @@ impl Cursor {
         self.ahead.pop_front()
     }
 
-    /// The key that comes next, if there is one.
+    /// The next key, if there is one.
     pub(crate) fn peek(&mut self) -> Option<&Key> {
         if self.ahead.is_empty() {
             self.look_ahead();

@@ -1,4 +1,4 @@
-//! A transaction's read-write sets, taken apart. Reads them as they come from the chain or from another peer.
+//! Decoded read-write sets of a transaction, from the chain or from another peer.
 
 use bytes::Bytes;
 use fabric_protos::kvrwset::{HashedRwSet, KvWrite, KvWriteHash, KvrwSet};
@@ -8,14 +8,14 @@ use fabric_protos::rwset;
 use super::error::LedgerError;
 use super::hash::digest;
 
-/// What a transaction read and writes, by namespace: an opened `rwset.TxReadWriteSet`.
+/// A decoded `rwset.TxReadWriteSet`: a transaction's reads and writes by namespace.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReadWriteSets {
-    /// In the order of the message.
+    /// The namespaces in the message's order.
     pub namespaces: Vec<NamespaceSet>,
 }
 
-/// The public part of one namespace, and the hashes of its collections.
+/// The public set of a namespace, and the hashes of its collections.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NamespaceSet {
     /// The chaincode.
@@ -26,23 +26,24 @@ pub struct NamespaceSet {
     pub collections: Vec<CollectionSet>,
 }
 
-/// What the channel sees of one collection.
+/// The public part of a collection's set.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CollectionSet {
     /// The collection.
     pub name: String,
     /// Reads, writes and metadata writes by the hashes of their keys.
     pub hashed: HashedRwSet,
-    /// The SHA-256 digest of the collection's encoded private set; empty when the transaction wrote nothing there.
+    /// The SHA-256 digest of the collection's encoded private set; empty if the transaction wrote
+    /// nothing to it.
     pub private_hash: Bytes,
 }
 
 impl ReadWriteSets {
-    /// Opens an encoded `rwset.TxReadWriteSet`, the results of a chaincode action.
+    /// Decodes a `rwset.TxReadWriteSet`, the results of a chaincode action.
     ///
     /// # Errors
     ///
-    /// When the bytes, or the sets in them, are not what they should be.
+    /// The bytes, or the sets in them, cannot be decoded.
     pub fn parse(bytes: &[u8]) -> Result<Self, LedgerError> {
         let sets =
             rwset::TxReadWriteSet::decode(bytes).map_err(LedgerError::malformed("transaction's read-write set"))?;
@@ -80,12 +81,12 @@ impl CollectionSet {
     }
 }
 
-/// Whether a write removes the key: nothing is stored without a value.
+/// Whether a write deletes the key: a stored value is never empty.
 pub(crate) fn deletes(write: &KvWrite) -> bool {
     write.is_delete || write.value.is_empty()
 }
 
-/// As [`deletes`], of a hash. Older peers hashed the empty value of a deletion.
+/// Like [`deletes`], for a hash. Older peers hashed the empty value of a deletion.
 pub(crate) fn deletes_hash(write: &KvWriteHash) -> bool {
     write.is_delete || write.value_hash.is_empty() || write.value_hash == digest(&[])
 }

@@ -1,5 +1,5 @@
-//! The world state: public data, private data and the hashes of private data, each value with its version and
-//! metadata. A state is immutable to those who look at it; a commit makes the next one.
+//! The world state: public data, private data and the hashes of private data, each value with its
+//! version and metadata. A state is immutable; a commit creates the next one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::key::Key;
 use super::map::Map;
 use super::version::Version;
 
-/// A value as the newest block left it.
+/// A current value of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionedValue {
-    /// The value; of a hash, the digest. Never empty.
+    /// The value, or the digest for a hash. Never empty.
     pub value: Bytes,
-    /// The transaction that wrote it last.
+    /// The version: the transaction that last wrote it.
     pub version: Version,
     /// The key's metadata in Fabric's encoding; see [`VersionedValue::metadata`].
     pub metadata: Option<Bytes>,
 }
 
 impl VersionedValue {
-    /// The key's metadata by name, such as `VALIDATION_PARAMETER`. Empty when there is none.
+    /// The key's metadata by name, such as `VALIDATION_PARAMETER`. Empty if there is none.
     pub fn metadata(&self) -> BTreeMap<String, Bytes> {
         let decoded = self.metadata.clone().map(kvrwset::KvMetadataWrite::decode);
         let entries = decoded.and_then(Result::ok).unwrap_or_default().entries;
@@ -32,7 +32,7 @@ impl VersionedValue {
     }
 }
 
-/// Metadata as the state keeps it (Fabric's `statemetadata`).
+/// Metadata in its stored encoding (Fabric's `statemetadata`).
 pub(crate) fn encode_metadata(entries: &[kvrwset::KvMetadataEntry]) -> Bytes {
     let write = kvrwset::KvMetadataWrite { key: String::new(), entries: entries.to_vec() };
     write.encode_to_vec().into()
@@ -41,27 +41,27 @@ pub(crate) fn encode_metadata(entries: &[kvrwset::KvMetadataEntry]) -> Bytes {
 /// Values by key.
 pub(crate) type Values = Map<Arc<VersionedValue>>;
 
-/// Everything of all chaincodes.
+/// The data of all chaincodes.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) namespaces: Map<Namespace>,
 }
 
-/// What one chaincode has.
+/// The data of one chaincode.
 #[derive(Clone, Default)]
 pub(crate) struct Namespace {
     pub(crate) public: Values,
     pub(crate) collections: Map<Collection>,
 }
 
-/// One collection of private data.
+/// The data of one collection.
 #[derive(Clone, Default)]
 pub(crate) struct Collection {
-    /// What this peer holds.
+    /// The private values that this peer holds.
     pub(crate) private: Values,
-    /// What the channel agreed on, by the SHA-256 of the key.
+    /// The public hashes, by the SHA-256 of the key.
     pub(crate) hashed: Values,
-    /// The keys behind the hashes, as far as this peer saw them: a purge names only the hash.
+    /// The keys of the hashes that this peer knows: a purge names only the hash.
     pub(crate) keys: Map<Key>,
 }
 

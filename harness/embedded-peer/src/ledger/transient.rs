@@ -1,15 +1,16 @@
-//! Private data of endorsed transactions, kept until their block comes. Not part of the ledger's agreed content.
+//! The transient store: private data of endorsed transactions until their block is committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fabric_protos::rwset::TxPvtReadWriteSet;
 
-/// Private read-write sets by transaction. A transaction may have several, from several endorsers.
+/// Private read-write sets by transaction ID. A transaction may have several, from several
+/// endorsers.
 #[derive(Debug, Default)]
 pub struct TransientStore(Mutex<Entries>);
 
-/// Everything in the store at one moment.
+/// A snapshot of the store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Entries {
     transactions: BTreeMap<String, Vec<TransientEntry>>,
@@ -19,14 +20,14 @@ pub(crate) struct Entries {
 /// One endorser's private data of a transaction.
 #[derive(Debug, Clone)]
 pub struct TransientEntry {
-    /// The ledger's height when the data came.
+    /// The ledger's height at arrival.
     pub height: u64,
     /// The data.
     pub set: Arc<TxPvtReadWriteSet>,
 }
 
 impl TransientStore {
-    /// Keeps a transaction's private data that came at this height.
+    /// Stores a transaction's private data.
     pub fn put(&self, transaction: &str, height: u64, set: impl Into<Arc<TxPvtReadWriteSet>>) {
         let mut entries = self.lock();
         let entry = TransientEntry { height, set: set.into() };
@@ -34,12 +35,12 @@ impl TransientStore {
         entries.heights.entry(height).or_default().insert(transaction.to_owned());
     }
 
-    /// All that came for a transaction.
+    /// All private data of a transaction.
     pub fn get(&self, transaction: &str) -> Vec<TransientEntry> {
         self.lock().transactions.get(transaction).cloned().unwrap_or_default()
     }
 
-    /// Forgets these transactions, as they are in a block now.
+    /// Removes the data of committed transactions.
     pub fn purge<'id>(&self, transactions: impl IntoIterator<Item = &'id str>) {
         let mut entries = self.lock();
         for transaction in transactions {
@@ -64,7 +65,7 @@ impl TransientStore {
         }
     }
 
-    /// The lowest height at which something came that is still here.
+    /// The lowest height of the remaining entries.
     pub fn lowest_height(&self) -> Option<u64> {
         self.lock().heights.keys().next().copied()
     }

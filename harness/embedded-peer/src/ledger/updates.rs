@@ -1,5 +1,5 @@
-//! What a block is about to change. Later transactions of the block are checked against it, the commit hash is taken
-//! over it, and the next state is made of it.
+//! The pending changes of a block. Later transactions of the block are checked against them, and
+//! the commit hash and the next state are computed from them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::sets::{ReadWriteSets, deletes, deletes_hash};
 use super::state::{Collection, State, Values, VersionedValue, encode_metadata};
 use super::version::Version;
 
-/// The new value of a key, or none when it is deleted.
+/// The new value of a key, or its deletion.
 #[derive(Debug, Clone)]
 pub(crate) struct Update {
     pub(crate) value: Option<Arc<VersionedValue>>,
@@ -41,7 +41,7 @@ pub(crate) struct NamespaceUpdates {
     pub(crate) private: BTreeMap<String, Changes>,
 }
 
-/// A private key that is purged, by its hash.
+/// The hash of a purged private key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Purge {
     pub(crate) namespace: String,
@@ -49,7 +49,7 @@ pub(crate) struct Purge {
     pub(crate) key_hash: Key,
 }
 
-/// What one transaction does to one key.
+/// The change of one key by one transaction.
 #[derive(Default)]
 struct Operation<'set> {
     value: Option<&'set [u8]>,
@@ -76,8 +76,8 @@ impl Updates {
         self.namespaces.get(namespace)?.hashed.get(collection)
     }
 
-    /// Takes over the writes of a valid transaction: a value alone keeps the key's metadata, metadata alone keeps its
-    /// value, and metadata of a key that is not there is dropped (`validation.prepareTxOps`).
+    /// Adds the writes of a valid transaction. A value write keeps the key's metadata, a metadata
+    /// write keeps its value, and metadata of a missing key is dropped (`validation.prepareTxOps`).
     pub(crate) fn apply(&mut self, sets: &ReadWriteSets, version: Version, state: &State) {
         for set in &sets.namespaces {
             let namespace = set.namespace.as_str();
@@ -114,11 +114,11 @@ impl Updates {
         }
     }
 
-    /// The bytes that the commit hash is taken over (`txmgr.deterministicBytesForPubAndHashUpdates`): all public and
-    /// hashed changes in order, a name only where it begins.
+    /// The input of the commit hash (`txmgr.deterministicBytesForPubAndHashUpdates`): all public
+    /// and hashed changes in order, with each name only at its first change.
     pub(crate) fn deterministic_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        // The empty namespace holds the channel's configuration, which is not hashed.
+        // The empty namespace holds the channel configuration, which is not hashed.
         for (name, updates) in self.namespaces.iter().filter(|(name, _)| !name.is_empty()) {
             let mut namespace = name.as_str();
             encode_changes(&updates.public, &mut namespace, "", &mut out);
@@ -210,7 +210,7 @@ fn settle(
     }
 }
 
-/// `rewrite` gives what is stored in a value's place.
+/// `rewrite` returns the stored form of a value, if it differs.
 fn change(values: &mut Values, changes: &Changes, rewrite: impl Fn(&[u8]) -> Option<Bytes>) {
     for (key, update) in changes {
         match &update.value {
@@ -232,7 +232,8 @@ fn with_collection(collections: &mut Map<Collection>, name: &str, change: impl F
     collections.insert(Key::from(name), collection);
 }
 
-/// Appends one `KVWrite` a change: namespace 1, collection 2, key 3, deletion 4, value 5, version 6.
+/// Appends a `KVWrite` for each change: namespace 1, collection 2, key 3, deletion 4, value 5,
+/// version 6.
 fn encode_changes(changes: &Changes, namespace: &mut &str, collection: &str, out: &mut Vec<u8>) {
     let mut collection = collection;
     for (key, update) in changes {
@@ -255,7 +256,7 @@ fn encode_changes(changes: &Changes, namespace: &mut &str, collection: &str, out
     }
 }
 
-/// A field of bytes; an empty one is left out.
+/// A bytes field; an empty one is omitted.
 fn field(tag: u32, bytes: &[u8], out: &mut BytesMut) {
     if !bytes.is_empty() {
         encode_key(tag, WireType::LengthDelimited, out);

@@ -1,31 +1,32 @@
-//! Heights: which transaction of which block wrote a value. Fabric's `core/ledger/internal/version`.
+//! Versions of values: block and transaction number. Fabric's `core/ledger/internal/version`.
 
 use std::fmt;
 
 use bytes::BufMut;
 use fabric_protos::kvrwset;
 
-/// The place of a transaction in the chain. Orders as the chain does.
+/// The position of a transaction in the chain, in chain order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The block's number.
     pub block: u64,
-    /// The transaction's place in the block, from 0.
+    /// The transaction's index in the block, from 0.
     pub transaction: u64,
 }
 
 impl Version {
-    /// The place of a transaction.
+    /// The version written by a transaction.
     pub const fn new(block: u64, transaction: u64) -> Self {
         Self { block, transaction }
     }
 
-    /// As Fabric prints an optional height in its error texts.
+    /// An optional version as Fabric prints it in error texts.
     pub(crate) fn text(version: Option<Self>) -> String {
         version.map_or_else(|| "<nil>".to_owned(), |version| version.to_string())
     }
 
-    /// Fabric's order-preserving encoding: for each number its length without leading zeros, then those bytes.
+    /// Fabric's order-preserving encoding: each number's length without leading zeros, then its
+    /// bytes.
     pub(crate) fn encode(self, out: &mut impl BufMut) {
         for number in [self.block, self.transaction] {
             let bytes = number.to_be_bytes();

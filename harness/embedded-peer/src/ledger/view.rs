@@ -1,4 +1,4 @@
-//! The world state after some block, for whoever looks at it.
+//! A read-only view of the world state after a block.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::chain::Chain;
 use super::state::VersionedValue;
 
-/// The state after some block, for as long as one likes to look at it. Clones share it.
+/// The state after a block. Clones share it.
 #[derive(Clone)]
 pub struct StateView(pub(crate) Arc<Chain>);
 
 impl StateView {
-    /// As many blocks made this state.
+    /// The ledger's height in this state.
     pub fn height(&self) -> u64 {
         self.0.height()
     }
@@ -26,13 +26,14 @@ impl StateView {
         self.0.state.private(namespace, collection, key).map(Arc::as_ref)
     }
 
-    /// The SHA-256 digest of a private value, by the SHA-256 digest of its key. Every peer of the channel has it.
+    /// The SHA-256 digest of a private value by the SHA-256 digest of its key. Every peer of the
+    /// channel has it.
     pub fn private_hash(&self, namespace: &str, collection: &str, key_hash: &[u8]) -> Option<&VersionedValue> {
         self.0.state.hashed(namespace, collection, key_hash).map(Arc::as_ref)
     }
 
-    /// Public values from `start`, included, to `end`, not included, by key. An empty `start` is the first key, an
-    /// empty `end` is after the last.
+    /// Public values by key from `start` (inclusive) to `end` (exclusive). An empty `start` is the
+    /// first key, an empty `end` is after the last.
     pub fn range<'view>(
         &'view self,
         namespace: &str,

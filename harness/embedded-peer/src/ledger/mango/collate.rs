@@ -10,7 +10,7 @@ use icu_collator::{Collator, CollatorBorrowed};
 
 use super::json::{Json, Number};
 
-/// ICU's root collation, as CouchDB opens it. None only if the data that is compiled in were broken.
+/// ICU's root collation with CouchDB's options. `None` only if the compiled data is broken.
 static COLLATOR: LazyLock<Option<CollatorBorrowed<'static>>> =
     LazyLock::new(|| Collator::try_new(icu_collator::CollatorPreferences::default(), CollatorOptions::default()).ok());
 
@@ -40,7 +40,7 @@ fn compare_objects(left: &BTreeMap<String, Json>, right: &BTreeMap<String, Json>
         .unwrap_or_else(|| left.len().cmp(&right.len()))
 }
 
-/// Strings that differ only in what collation ignores are equal.
+/// Strings that differ only in ignorable characters are equal.
 pub(crate) fn compare_strings(left: &str, right: &str) -> Ordering {
     if left == right {
         return Ordering::Equal;
@@ -71,7 +71,7 @@ const fn rank(value: &Json) -> u8 {
 mod tests {
     use super::*;
 
-    /// The order that CouchDB's documentation of view collation gives.
+    /// The order in CouchDB's documentation of view collation.
     #[test]
     fn values_are_in_the_order_of_couchdb() {
         let ordered = [

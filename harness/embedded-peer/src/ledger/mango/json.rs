@@ -1,5 +1,5 @@
-//! JSON as a value goes through Fabric into CouchDB and back: objects sorted by name, numbers as Go keeps and CouchDB
-//! writes them.
+//! JSON as it passes through Fabric into CouchDB and back: object members sorted by name, numbers
+//! as Go stores and CouchDB prints them.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -17,22 +17,23 @@ pub(crate) enum Json {
     Object(BTreeMap<String, Json>),
 }
 
-/// A number. CouchDB tells integers from floats, as in 1 and 1.0.
+/// A number. CouchDB distinguishes integers from floats, such as 1 and 1.0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Number {
     Integer(i128),
     Float(f64),
 }
 
-/// From here on Go writes a float with an exponent.
+/// Go prints floats from this value on with an exponent.
 const EXPONENT_ABOVE: f64 = 1e21;
-/// As [`EXPONENT_ABOVE`], for small ones.
+/// Like [`EXPONENT_ABOVE`], for small values.
 const EXPONENT_BELOW: f64 = 1e-6;
 
 impl Json {
-    /// The fields of a stored value, or none when it is not a JSON object: then queries do not see it.
+    /// The fields of a stored value; `None` if it is not a JSON object, which queries ignore.
     pub(crate) fn document(value: &[u8]) -> Option<Self> {
-        // Go reads a number into a float64 and writes it as short as it can, so 1.0 is stored as 1.
+        // Go reads a number into a float64 and prints it as short as possible, so 1.0 is stored as
+        // 1.
         match serde_json::from_slice::<Self>(value) {
             Ok(document @ Self::Object(_)) => Some(document.with_floats()),
             _ => None,
@@ -50,7 +51,7 @@ impl Json {
         }
     }
 
-    /// The value at a path; names of array elements are their numbers.
+    /// The value at a path; array elements are named by their index.
     pub(crate) fn field(&self, path: &[String]) -> Option<&Self> {
         path.iter().try_fold(self, |value, name| match value {
             Self::Object(fields) => fields.get(name),
@@ -59,8 +60,8 @@ impl Json {
         })
     }
 
-    /// Whether there may be a field here whose absence can be told. Looking into something that has no fields, or
-    /// past the end of an array, is another thing than not finding a field.
+    /// Whether a field is missing from an object on the path. A path through a scalar, or past the
+    /// end of an array, does not count as a missing field.
     pub(crate) fn lacks(&self, path: &[String]) -> bool {
         let mut value = self;
         for name in path {
@@ -79,7 +80,7 @@ impl Json {
         false
     }
 
-    /// As Go's `encoding/json` writes it.
+    /// Writes JSON as Go's `encoding/json` does.
     pub(crate) fn write(&self, out: &mut String) {
         match self {
             Self::Null => out.push_str("null"),
@@ -119,7 +120,7 @@ impl Json {
         out
     }
 
-    /// As Erlang prints it by `~p`, which shows texts.
+    /// The value as Erlang prints it with `~p`, which shows strings as text.
     pub(crate) fn erlang_pretty(&self) -> String {
         match self {
             Self::String(text) if text.is_empty() => "<<>>".to_owned(),
@@ -133,7 +134,7 @@ impl Json {
         }
     }
 
-    /// As Erlang prints it by `~w`: CouchDB's error texts have it.
+    /// The value as Erlang prints it with `~w`, as in CouchDB's error texts.
     pub(crate) fn erlang(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
@@ -187,7 +188,8 @@ impl Number {
         }
     }
 
-    /// After a way through Go's float64, written with as few digits as tell it from its neighbors.
+    /// The number after a conversion to Go's float64 and back, with the fewest digits that identify
+    /// it.
     fn stored(self) -> Self {
         let value = self.float();
         let integer = (value.fract() == 0.0 && value.abs() < EXPONENT_ABOVE).then(|| value.to_string().parse().ok());

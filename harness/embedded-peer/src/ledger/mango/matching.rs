@@ -1,4 +1,4 @@
-//! Whether a document is what a selector describes (`mango_selector:match`).
+//! Matches documents against selectors (`mango_selector:match`).
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use super::collate::compare;
 use super::json::{Json, Number};
 use super::selector::{Comparison, Selector, by_byte};
 
-/// How values are ordered; a document's own name goes by its bytes.
+/// How to compare values; document IDs are compared by bytes.
 type Order = fn(&Json, &Json) -> Ordering;
 
 /// The field that holds a document's key.
@@ -25,7 +25,8 @@ impl Selector {
                 selectors.is_empty() || selectors.iter().any(|selector| selector.holds(value, order))
             }
             Self::Not(selector) => !selector.holds(value, order),
-            // It is only left inside of operators on elements, which take CouchDB's complaint for a mismatch.
+            // A Nor remains only inside operators on elements, which treat CouchDB's error as a
+            // mismatch.
             Self::Nor(_) => false,
             Self::At(path, selector) => at(path, selector, value, order),
             Self::Compare(comparison, argument) => comparison.holds(order(value, argument)),
@@ -70,7 +71,7 @@ impl Selector {
         }
     }
 
-    /// Whether it has an operator that CouchDB knows only at the top.
+    /// Whether it contains an operator that CouchDB supports only at the top level.
     fn complains(&self) -> bool {
         match self {
             Self::Nor(_) => true,
@@ -89,7 +90,7 @@ fn at(path: &[String], selector: &Selector, value: &Json, order: Order) -> bool 
     }
 }
 
-/// The order of Erlang's terms, as far as one of them is a string: that is the greatest of all.
+/// Erlang's term order, if one term is a string: strings sort last.
 fn by_bytes(left: &Json, right: &Json) -> Ordering {
     match (left, right) {
         (Json::String(left), Json::String(right)) => left.cmp(right),

@@ -1,6 +1,6 @@
-//! Rich queries over values that are JSON objects, as CouchDB answers them to a peer: Mango's selectors, fields, sort,
-//! skip and bookmarks. It keeps no indexes. A query may name one, and a sort needs none; results are those that an
-//! index over the sort's fields would give.
+//! Rich queries over JSON objects with the results of CouchDB: Mango selectors, fields, sort, skip
+//! and bookmarks. There are no indexes: a query may name one, and a sort needs none. The results
+//! are those with an index over the sort's fields.
 
 mod collate;
 mod json;
@@ -26,23 +26,24 @@ use super::error::LedgerError;
 use super::key::Key;
 use super::state::{Values, VersionedValue};
 
-/// A peer asks CouchDB for as many results at once (`ledger.state.couchDBConfig.internalQueryLimit`).
+/// The number of results that a peer requests from CouchDB at a time
+/// (`ledger.state.couchDBConfig.internalQueryLimit`).
 const INTERNAL_LIMIT: usize = 1000;
 
-/// A query, ready to run.
+/// A parsed query.
 #[derive(Debug)]
 pub(crate) struct Query {
     options: Options,
 }
 
-/// Results in their order.
+/// The results in order.
 pub(crate) struct Answer {
     pub(crate) rows: Vec<(Key, Arc<VersionedValue>)>,
-    /// Where to go on.
+    /// Where the next page starts.
     pub(crate) bookmark: String,
 }
 
-/// A document that matches, by what it is sorted by.
+/// A matching document with its sort values.
 struct Found {
     sort: Vec<Json>,
     key: Key,
@@ -50,18 +51,18 @@ struct Found {
     value: Arc<VersionedValue>,
 }
 
-/// Where a page ended.
+/// The end of a page.
 struct Position {
     sort: Vec<Json>,
     key: String,
 }
 
 impl Query {
-    /// Reads a query as the peer and CouchDB do.
+    /// Parses a query as the peer and CouchDB do.
     ///
     /// # Errors
     ///
-    /// With the text that a chaincode gets from them.
+    /// The text that a chaincode gets from them.
     pub(crate) fn parse(query: &str) -> Result<Self, LedgerError> {
         let fields = options::decode(query).map_err(LedgerError::Query)?;
         let options = Options::read(&fields).map_err(LedgerError::from)?;
@@ -84,7 +85,7 @@ impl Query {
         let mut rows = Vec::new();
         let mut last = None;
         while rows.len() < limit {
-            // The peer repeats the query with the bookmark, and CouchDB skips each time.
+            // The peer repeats the query with the bookmark, and CouchDB applies the skip each time.
             let page: Vec<Found> =
                 rest.by_ref().skip(self.options.skip).take(INTERNAL_LIMIT.min(limit - rows.len())).collect();
             let full = page.len() == INTERNAL_LIMIT;
@@ -121,7 +122,7 @@ impl Query {
         if !self.options.selector.as_ref().is_none_or(|selector| selector.matches(&document)) {
             return None;
         }
-        // An index has only the documents that have all its fields.
+        // An index contains only documents that have all its fields.
         let sort = self.options.sort.iter().map(|path| document.field(path).cloned()).collect::<Option<Vec<_>>>()?;
         Some(Found { sort, key: key.clone(), document, value: Arc::clone(value) })
     }
@@ -136,7 +137,7 @@ impl Query {
         if self.options.descending { order.reverse() } else { order }
     }
 
-    /// The value as the peer hands it out: only the wanted fields, and written anew.
+    /// The value as the peer returns it: only the selected fields, re-encoded.
     fn project(&self, found: &Found) -> Arc<VersionedValue> {
         let mut document = match &self.options.fields {
             None => found.document.clone(),
@@ -161,7 +162,7 @@ impl Query {
     }
 }
 
-/// Puts a value at a path, making the objects on the way.
+/// Inserts a value at a path and creates the objects on the path.
 fn place(fields: &mut BTreeMap<String, Json>, path: &[String], value: Json) {
     let Some((name, rest)) = path.split_first() else { return };
     if rest.is_empty() {

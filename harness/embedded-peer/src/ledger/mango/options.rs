@@ -1,11 +1,12 @@
-//! What a query may say beside its selector (`mango_opts:validate_find`), after the peer has read it once.
+//! The options of a query in addition to its selector (`mango_opts:validate_find`), after the
+//! peer's own parsing.
 
 use std::collections::BTreeMap;
 
 use super::json::{Json, Number};
 use super::selector::{Refusal, Selector, normalize, split};
 
-/// Names that CouchDB knows and that make no difference here.
+/// Options that CouchDB accepts and that have no effect here.
 const WITHOUT_EFFECT: [&str; 10] = [
     "use_index",
     "limit",
@@ -19,21 +20,22 @@ const WITHOUT_EFFECT: [&str; 10] = [
     "allow_fallback",
 ];
 
-/// A query's parts.
+/// The parts of a query.
 #[derive(Debug)]
 pub(super) struct Options {
     pub(super) selector: Option<Selector>,
     pub(super) sort: Vec<Vec<String>>,
     pub(super) descending: bool,
-    /// None is all.
+    /// `None` selects all fields.
     pub(super) fields: Option<Vec<Vec<String>>>,
     pub(super) skip: usize,
     pub(super) bookmark: String,
 }
 
-/// The query's fields, or what Go's decoder says about it, roughly: it names the first character that is wrong.
+/// The query's members, or approximately the error of Go's decoder: it names the first invalid
+/// character.
 pub(super) fn decode(query: &str) -> Result<BTreeMap<String, Json>, String> {
-    // What follows the first value is ignored, as a decoder of a stream does.
+    // Data after the first value is ignored, as in Go's stream decoder.
     let mut values = serde_json::Deserializer::from_str(query).into_iter::<Json>();
     let decoded = match values.next() {
         None => return Err("EOF".to_owned()),

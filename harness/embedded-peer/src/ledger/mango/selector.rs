@@ -1,6 +1,6 @@
-//! Selectors, brought into the form that they are matched in. What CouchDB does on the way is visible in results, so
-//! the steps are its steps (`mango_selector:normalize`): operators, then field names pushed inward through boolean
-//! operators, then negations, but neither of the last two inside an operator on array elements or keys.
+//! Normalizes selectors as CouchDB does (`mango_selector:normalize`), because the steps affect
+//! results: operators, then field names pushed inward through boolean operators, then negations.
+//! The last two steps do not enter operators on array elements or keys.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use fancy_regex::Regex;
 
 use super::json::{Json, Number};
 
-/// A selector or a part of one.
+/// A selector or part of a selector.
 #[derive(Debug, Clone)]
 pub(crate) enum Selector {
     And(Vec<Selector>),
@@ -30,13 +30,13 @@ pub(crate) enum Selector {
     ElementMatch(Box<Selector>),
     AllMatch(Box<Selector>),
     KeyMatch(Box<Selector>),
-    /// What a text index should have found.
+    /// A condition for a text index.
     Text(Json),
-    /// Without a text index, CouchDB takes everything for it.
+    /// Without a text index, CouchDB matches everything.
     Anything,
 }
 
-/// How two values are compared.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Less,
@@ -47,7 +47,7 @@ pub(crate) enum Comparison {
     Greater,
 }
 
-/// An error of CouchDB: the status of its answer, its name and its reason.
+/// A CouchDB error: HTTP status, name and reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -60,7 +60,7 @@ impl Refusal {
         Self { status: 400, error, reason: reason.into() }
     }
 
-    /// What CouchDB did not expect.
+    /// An unexpected error of CouchDB.
     pub(crate) fn unexpected(reason: impl Into<String>) -> Self {
         Self { status: 500, error: "unknown_error", reason: reason.into() }
     }
@@ -74,7 +74,7 @@ impl Refusal {
     }
 }
 
-/// Reads a selector. None is the empty one, which takes everything.
+/// Parses a selector. `None` is the empty selector, which matches everything.
 pub(crate) fn normalize(selector: &Json) -> Result<Option<Selector>, Refusal> {
     let Json::Object(fields) = selector else {
         return Err(Refusal::new(
@@ -87,7 +87,7 @@ pub(crate) fn normalize(selector: &Json) -> Result<Option<Selector>, Refusal> {
     }
     let normalized = negations(paths(operators(selector)?, "")?)?;
     match normalized {
-        // Alone, an operator without arguments describes an empty range of keys.
+        // On its own, an operator without arguments is an empty key range.
         Selector::And(selectors) | Selector::Or(selectors) if selectors.is_empty() => {
             Ok(Some(Selector::Or(vec![Selector::In(Vec::new())])))
         }
@@ -98,7 +98,7 @@ pub(crate) fn normalize(selector: &Json) -> Result<Option<Selector>, Refusal> {
     }
 }
 
-/// Before its names are pushed inward, a field is a path of one name, not yet taken apart.
+/// Until field names are pushed inward, a field is a path of one unsplit name.
 fn operators(json: &Json) -> Result<Selector, Refusal> {
     let Json::Object(fields) = json else { return Ok(equal(json)) };
     let mut conditions = fields.iter().map(|(name, argument)| condition(name, argument));
@@ -180,7 +180,7 @@ fn terminal(name: &str, argument: &Json) -> Result<Selector, Refusal> {
     }
 }
 
-/// Pushes field names down to the conditions that they are for.
+/// Pushes field names down to their conditions.
 fn paths(selector: Selector, path: &str) -> Result<Selector, Refusal> {
     let all = |selectors: Vec<Selector>| {
         selectors.into_iter().map(|selector| paths(selector, path)).collect::<Result<Vec<_>, _>>()
@@ -206,7 +206,7 @@ fn paths(selector: Selector, path: &str) -> Result<Selector, Refusal> {
     }
 }
 
-/// A field's condition as Erlang prints it, for the field that CouchDB keeps texts in.
+/// A field's condition as Erlang prints it, for CouchDB's default text field.
 fn default_field(condition: &str) -> String {
     let name = Json::String("$default".to_owned()).erlang();
     format!("{{[{{{name},{condition}}}]}}")
@@ -217,8 +217,8 @@ fn text_field(argument: &Json) -> String {
     default_field(&format!("{{[{{{name},{}}}]}}", argument.erlang()))
 }
 
-/// CouchDB matches bytes, so what is not ASCII is no letter, and a dot takes one byte of it. Each such byte becomes a
-/// character that has no meaning.
+/// CouchDB matches bytes, so a non-ASCII character is not a letter, and a dot matches only one of
+/// its bytes. Replaces each such byte with a neutral character.
 pub(crate) fn by_byte(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -227,7 +227,7 @@ pub(crate) fn by_byte(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.bytes().map(|byte| if byte.is_ascii() { char::from(byte) } else { meaningless(byte) }).collect())
 }
 
-/// Takes a field's name apart at its dots. A backslash makes a dot part of the name.
+/// Splits a field name at its dots. A backslash escapes a dot.
 pub(crate) fn split(field: &str) -> Result<Vec<String>, Refusal> {
     let mut names = vec![String::new()];
     let mut characters = field.chars().peekable();
@@ -254,7 +254,7 @@ pub(crate) fn split(field: &str) -> Result<Vec<String>, Refusal> {
     Ok(names)
 }
 
-/// Moves negations down to the conditions. Not into what is below a field: that has its own rules.
+/// Moves negations down to the conditions, but not below a field, which has its own rules.
 fn negations(selector: Selector) -> Result<Selector, Refusal> {
     match selector {
         Selector::Not(selector) => negate(*selector),

@@ -1,4 +1,4 @@
-//! Queries and what CouchDB answers to them, by its documentation and source.
+//! Queries with CouchDB's results, from its documentation and source.
 
 use super::*;
 use crate::ledger::version::Version;
@@ -94,8 +94,8 @@ fn operators_select_what_they_describe() {
     }
 }
 
-/// Random documents and selectors, and what a CouchDB 3.4.3 found. One selector of the run is left out: between an array
-/// and a string it sees no keys, and finds so before it looks at them.
+/// Random documents and selectors with the results of CouchDB 3.4.3. One selector is excluded:
+/// CouchDB finds no keys between an array and a string before it looks at them.
 #[test]
 fn random_selectors_find_what_couchdb_found() {
     let run: serde_json::Value =
@@ -142,7 +142,7 @@ fn boolean_operators_combine_and_negate() {
     for (selector, expected) in [
         (r#"{"$and":[{"age":{"$gt":20}},{"tags":{"$all":["math"]}}]}"#, "a"),
         (r#"{"$or":[{"name":"Bob"},{"age":-3}]}"#, "b e"),
-        // Alone they take nothing, beside something else everything.
+        // On their own they match nothing; combined with another condition, everything.
         (r#"{"$or":[]}"#, ""),
         (r#"{"$and":[]}"#, ""),
         (r#"{"$or":[{"$or":[]}]}"#, "a b c d e"),
@@ -151,7 +151,7 @@ fn boolean_operators_combine_and_negate() {
         (r#"{"$nor":[{"name":"Bob"},{"age":36}]}"#, "c d e"),
         (r#"{"$not":{"name":"Bob"}}"#, "a c d e"),
         (r#"{"age":{"$not":{"$gt":20}}}"#, "b e"),
-        // Negated conditions still need the field.
+        // Negated conditions require the field.
         (r#"{"$not":{"home.city":"London"}}"#, "b"),
         (r#"{"$nor":[{"home.city":"London"},{"home.city":"Berlin"}]}"#, ""),
         (r#"{"$not":{"home":{"$exists":true}}}"#, "c d e"),
@@ -159,7 +159,7 @@ fn boolean_operators_combine_and_negate() {
         (r#"{"$not":{"$or":[{"name":"Bob"},{"name":"Ada"}]}}"#, "c d e"),
         (r#"{"name":{"$or":[{"$eq":"Bob"},{"$regex":"^A"}]}}"#, "a b"),
         (r#"{"name":{"$not":{"$regex":"^[AB]"}}}"#, "c d e"),
-        // Below a field negations stay where they are, and then a missing field is no match to negate.
+        // Below a field negations are not moved, so a missing field does not match.
         (r#"{"scores":{"$elemMatch":{"$not":{"m":1}}}}"#, "c d"),
         (r#"{"scores":{"$elemMatch":{"$nor":[{"n":9}]}}}"#, ""),
         (r#"{"name":"Ada","age":20}"#, ""),
@@ -175,7 +175,7 @@ fn results_are_sorted_skipped_and_projected() {
     assert_eq!(keys(&PEOPLE, r#"{"selector":{},"sort":["home.city"]}"#), "b a");
     assert_eq!(keys(&PEOPLE, r#"{"selector":{},"sort":[{"_id":"desc"}]}"#), "e d c b a");
     assert_eq!(keys(&PEOPLE, r#"{"selector":{},"skip":3}"#), "d e");
-    // The peer's own limit takes the place of the query's.
+    // The peer's limit replaces the query's.
     assert_eq!(keys(&PEOPLE, r#"{"selector":{},"limit":1,"use_index":["_design/x","y"]}"#), "a b c d e");
 
     let projected = ask(&PEOPLE, r#"{"selector":{"name":"Ada"},"fields":["home.city","age","none"]}"#).unwrap();
@@ -213,7 +213,7 @@ fn more_than_the_internal_limit_comes_in_several_requests() {
     }
     let run = |query: &str| Query::parse(query).unwrap().run(Some(&many), 100_000, "").unwrap().rows;
     assert_eq!(run(r#"{"selector":{}}"#).len(), 2500);
-    // Each request skips.
+    // The skip applies to each request.
     let skipped = run(r#"{"selector":{},"skip":10}"#);
     assert_eq!(skipped.len(), 2470);
     assert_eq!(skipped[1000].0.as_str(), "1020");

@@ -1,6 +1,8 @@
-//! One transaction's view of the ledger, and the record of what it did: every method of the peer's `TxSimulator`.
+//! The simulation of a transaction: its view of the ledger and its read-write set, with all methods
+//! of the peer's `TxSimulator`.
 //!
-//! A simulation reads the state that it began on, never its own writes. It is not asynchronous and holds no lock.
+//! A simulation reads the state at its start, never its own writes. It is synchronous and holds no
+//! lock.
 
 mod private;
 mod queries;
@@ -19,19 +21,19 @@ use super::range_reads::RangeReads;
 use super::state::VersionedValue;
 use super::view::StateView;
 
-/// A simulation as those share it who work for one transaction.
+/// A simulation shared by all parts of one transaction.
 pub type SharedSimulation = Arc<Mutex<Simulation>>;
 
-/// The simulation, for one operation.
+/// Locks the simulation for one operation.
 pub(crate) fn lock(simulation: &SharedSimulation) -> MutexGuard<'_, Simulation> {
     simulation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The metadata that the written keys had, by chaincode, collection (empty for public data) and key. Which policies
-/// endorsers must satisfy for the keys follows from it.
+/// The previous metadata of the written keys by chaincode, collection (empty for public data) and
+/// key. It determines the key-level policies that endorsers must satisfy.
 pub type WriteMetadata = BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, Bytes>>>>;
 
-/// A transaction in simulation.
+/// A running simulation.
 pub struct Simulation {
     shared: Arc<Shared>,
     state: StateView,
@@ -42,11 +44,11 @@ pub struct Simulation {
     finished: bool,
     private_reads: BTreeMap<String, BTreeSet<String>>,
     write_metadata: WriteMetadata,
-    /// The collections of the chaincodes seen so far.
+    /// The collections of the chaincodes used so far.
     collections: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What a transaction did that forbids it other things.
+/// Actions of a transaction that exclude others.
 #[derive(Default)]
 struct Done {
     wrote: bool,
@@ -54,20 +56,20 @@ struct Done {
     paged: bool,
 }
 
-/// What a simulation came to.
+/// The results of a simulation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulated {
     /// The encoded `rwset.TxReadWriteSet`: the results of a chaincode action.
     pub public: Bytes,
-    /// The private data that was written.
+    /// The written private data.
     pub private: Option<rwset::TxPvtReadWriteSet>,
-    /// The collections that private values were read from, by chaincode.
+    /// The collections whose private values were read, by chaincode.
     pub private_reads: BTreeMap<String, BTreeSet<String>>,
-    /// The metadata that the written keys had.
+    /// The previous metadata of the written keys.
     pub write_metadata: WriteMetadata,
 }
 
-/// A range query, as far as its rows were given out.
+/// A range query and the rows read so far.
 struct RangeQuery {
     namespace: String,
     start: String,
@@ -94,7 +96,7 @@ impl Simulation {
         }
     }
 
-    /// The transaction's identifier.
+    /// The transaction ID.
     pub fn transaction_id(&self) -> &str {
         &self.transaction
     }
@@ -108,17 +110,17 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// When the state database has no such keys.
+    /// The state database does not accept the key.
     pub fn get_state(&mut self, namespace: &str, key: &str) -> Result<Option<Bytes>, LedgerError> {
         self.shared.database.check_key(key)?;
         Ok(self.read(namespace, key).map(|value| value.value.clone()))
     }
 
-    /// The values of several public keys, in their order.
+    /// The values of several public keys, in order.
     ///
     /// # Errors
     ///
-    /// As [`Self::get_state`].
+    /// See [`Self::get_state`].
     pub fn get_states<'key>(
         &mut self,
         namespace: &str,
@@ -127,11 +129,11 @@ impl Simulation {
         keys.into_iter().map(|key| self.get_state(namespace, key)).collect()
     }
 
-    /// The metadata of a public key by name; empty when there is none. Counts as a read of the key.
+    /// The metadata of a public key by name; empty if there is none. Recorded as a read of the key.
     ///
     /// # Errors
     ///
-    /// As [`Self::get_state`].
+    /// See [`Self::get_state`].
     pub fn metadata(&mut self, namespace: &str, key: &str) -> Result<BTreeMap<String, Bytes>, LedgerError> {
         self.shared.database.check_key(key)?;
         Ok(self.read(namespace, key).map(|value| value.metadata()).unwrap_or_default())
@@ -141,7 +143,7 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// After a query that forbids writes, and when the state database does not take the key or value.
+    /// A previous query forbids writes, or the state database does not accept the key or value.
     pub fn set_state(&mut self, namespace: &str, key: &str, value: impl Into<Bytes>) -> Result<(), LedgerError> {
         let value = value.into();
         self.may_write(key, &value)?;
@@ -154,16 +156,16 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// As [`Self::set_state`].
+    /// See [`Self::set_state`].
     pub fn delete_state(&mut self, namespace: &str, key: &str) -> Result<(), LedgerError> {
         self.set_state(namespace, key, Bytes::new())
     }
 
-    /// Replaces the metadata of a public key, as a whole; none removes it.
+    /// Replaces all metadata of a public key; an empty map removes it.
     ///
     /// # Errors
     ///
-    /// As [`Self::set_state`].
+    /// See [`Self::set_state`].
     pub fn set_metadata(
         &mut self,
         namespace: &str,
@@ -176,11 +178,12 @@ impl Simulation {
         Ok(())
     }
 
-    /// Ends the simulation: the read-write sets as every endorser must have them, byte for byte.
+    /// Ends the simulation and returns its read-write sets, which must be identical on all
+    /// endorsers.
     ///
     /// # Errors
     ///
-    /// When it has ended before.
+    /// The simulation has already ended.
     pub fn finish(&mut self) -> Result<Simulated, LedgerError> {
         if std::mem::replace(&mut self.finished, true) {
             return Err(LedgerError::AlreadyFinished);

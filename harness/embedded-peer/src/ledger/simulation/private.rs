@@ -1,4 +1,4 @@
-//! Private data: values of this peer, hashes of the channel.
+//! Private data in a simulation: values of this peer and public hashes.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// When the collection is not defined, and when what is here is not what the channel agreed on.
+    /// The collection is not defined, or the value is older than the public hash.
     pub fn private_get(&mut self, namespace: &str, collection: &str, key: &str) -> Result<Option<Bytes>, LedgerError> {
         self.defined(namespace, collection)?;
         self.shared.database.check_key(key)?;
@@ -32,11 +32,11 @@ impl Simulation {
         Ok(value.map(|(value, _)| value))
     }
 
-    /// Several private values, in the order of the keys. Unlike [`Self::private_get`] it does not look at the hashes.
+    /// Several private values, in order. Unlike [`Self::private_get`] it does not check the hashes.
     ///
     /// # Errors
     ///
-    /// When the collection is not defined.
+    /// The collection is not defined.
     pub fn private_gets<'key>(
         &mut self,
         namespace: &str,
@@ -54,20 +54,20 @@ impl Simulation {
         Ok(values)
     }
 
-    /// The SHA-256 digest of a private value. Every peer of the channel has it.
+    /// The SHA-256 digest of a private value, which every peer of the channel has.
     ///
     /// # Errors
     ///
-    /// When the collection is not defined.
+    /// The collection is not defined.
     pub fn private_hash(&mut self, namespace: &str, collection: &str, key: &str) -> Result<Option<Bytes>, LedgerError> {
         Ok(self.read_hash(namespace, collection, key)?.map(|hash| hash.value))
     }
 
-    /// The metadata of a private key by name; empty when there is none.
+    /// The metadata of a private key by name; empty if there is none.
     ///
     /// # Errors
     ///
-    /// When the collection is not defined.
+    /// The collection is not defined.
     pub fn private_metadata(
         &mut self,
         namespace: &str,
@@ -81,7 +81,7 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// When the collection is not defined, and as [`Self::set_state`].
+    /// The collection is not defined; also see [`Self::set_state`].
     pub fn private_set(
         &mut self,
         namespace: &str,
@@ -97,20 +97,20 @@ impl Simulation {
         Ok(())
     }
 
-    /// Deletes a private key. Blocks already committed keep their private data.
+    /// Deletes a private key. Committed blocks keep their private data.
     ///
     /// # Errors
     ///
-    /// As [`Self::private_set`].
+    /// See [`Self::private_set`].
     pub fn private_delete(&mut self, namespace: &str, collection: &str, key: &str) -> Result<(), LedgerError> {
         self.private_set(namespace, collection, key, Bytes::new())
     }
 
-    /// Deletes a private key and everything that peers still hold of its past.
+    /// Deletes a private key and its history on all peers.
     ///
     /// # Errors
     ///
-    /// As [`Self::private_set`].
+    /// See [`Self::private_set`].
     pub fn private_purge(&mut self, namespace: &str, collection: &str, key: &str) -> Result<(), LedgerError> {
         self.defined(namespace, collection)?;
         self.may_write(key, &[])?;
@@ -119,11 +119,11 @@ impl Simulation {
         Ok(())
     }
 
-    /// Replaces the metadata of a private key, as a whole; none removes it.
+    /// Replaces all metadata of a private key; an empty map removes it.
     ///
     /// # Errors
     ///
-    /// As [`Self::private_set`].
+    /// See [`Self::private_set`].
     pub fn private_set_metadata(
         &mut self,
         namespace: &str,
@@ -138,12 +138,12 @@ impl Simulation {
         Ok(())
     }
 
-    /// Private keys of a range, as [`Self::range`], but not checked at commit. Only for transactions that write
-    /// nothing.
+    /// Private keys of a range, like [`Self::range`], but not checked at commit. Only for
+    /// transactions without writes.
     ///
     /// # Errors
     ///
-    /// After a write, and when the collection is not defined.
+    /// The transaction has written, or the collection is not defined.
     pub fn private_range(
         &mut self,
         namespace: &str,
@@ -157,11 +157,11 @@ impl Simulation {
         Ok(rows(namespace, Source::Range(Cursor::new(values, start, end)), Record::Nothing))
     }
 
-    /// A rich query over private values that are JSON. Only for transactions that write nothing.
+    /// A rich query over private JSON values. Only for transactions without writes.
     ///
     /// # Errors
     ///
-    /// As [`Self::private_range`] and [`Self::query`].
+    /// See [`Self::private_range`] and [`Self::query`].
     pub fn private_query(&mut self, namespace: &str, collection: &str, query: &str) -> Result<Rows, LedgerError> {
         self.may_query_private()?;
         self.defined(namespace, collection)?;
@@ -194,7 +194,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Whether the collection is one of the chaincode's.
+    /// Checks that the chaincode defines the collection.
     fn defined(&mut self, namespace: &str, collection: &str) -> Result<(), LedgerError> {
         if !self.collections.contains_key(namespace) {
             let Some(provider) = self.shared.collections() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Ranges, rich queries and history of public data.
+//! Range queries, rich queries and history of public data.
 
 use fabric_protos::queryresult::{KeyModification, Kv};
 
@@ -14,8 +14,8 @@ use super::super::state::Values;
 use super::{RangeQuery, Simulation};
 
 impl Simulation {
-    /// Public keys from `start`, included, to `end`, not included. An empty `start` is the first key, an empty `end` is
-    /// after the last. What is taken of it is checked for phantoms at commit.
+    /// Public keys from `start` (inclusive) to `end` (exclusive). An empty `start` is the first
+    /// key, an empty `end` is after the last. The rows read are checked for phantoms at commit.
     ///
     /// # Errors
     ///
@@ -34,12 +34,12 @@ impl Simulation {
         Ok(rows(namespace, Source::Range(cursor), Record::Range(number)))
     }
 
-    /// At most `page_size` public keys of a range; the page begins at the bookmark, if there is one, instead of
-    /// `start`. Only for transactions that write nothing.
+    /// At most `page_size` public keys of a range, starting at the bookmark if there is one. Only
+    /// for transactions without writes.
     ///
     /// # Errors
     ///
-    /// After a write.
+    /// The transaction has written.
     pub fn range_page(
         &mut self,
         namespace: &str,
@@ -55,7 +55,7 @@ impl Simulation {
         let Source::Range(cursor) = &mut rows.source else {
             return Ok(Page { rows: page, bookmark: String::new() });
         };
-        // After its last row CouchDB goes on where the range ends.
+        // After the last row CouchDB's bookmark is the end of the range.
         let end = if self.shared.database == StateDatabase::CouchDb { end } else { "" };
         let bookmark = cursor.peek().map_or(end, Key::as_str).to_owned();
         Ok(Page { rows: page, bookmark })
@@ -86,12 +86,12 @@ impl Simulation {
         Ok(Some(Kv { namespace: rows.namespace.clone(), key: key_text(&key), value: value.value.clone() }))
     }
 
-    /// The next results as the peer gives them to a chaincode: up to [`BATCH_SIZE`], and it looks one further to say
-    /// whether there are more. Ends at [`TOTAL_QUERY_LIMIT`].
+    /// The next results as the peer sends them to a chaincode: up to [`BATCH_SIZE`], reading one
+    /// row ahead. Ends at [`TOTAL_QUERY_LIMIT`].
     ///
     /// # Errors
     ///
-    /// As [`Self::next`].
+    /// See [`Self::next`].
     pub fn batch(&mut self, rows: &mut Rows) -> Result<Batch, LedgerError> {
         let mut batch: Vec<Kv> = rows.pending.take().into_iter().collect();
         while rows.returned < TOTAL_QUERY_LIMIT {
@@ -106,21 +106,22 @@ impl Simulation {
         Ok(Batch { rows: batch, more: false })
     }
 
-    /// A rich query over public values that are JSON. Its results are recorded as reads, but nothing finds phantoms.
+    /// A rich query over public JSON values. Its results are recorded as reads, without phantom
+    /// detection.
     ///
     /// # Errors
     ///
-    /// When the state database has no rich queries, and when the query is wrong.
+    /// The state database has no rich queries, or the query is invalid.
     pub fn query(&mut self, namespace: &str, query: &str) -> Result<Rows, LedgerError> {
         let found = self.ask(self.state.0.state.public(namespace), query)?;
         Ok(rows(namespace, found, Record::Reads))
     }
 
-    /// A page of a rich query. Only for transactions that write nothing.
+    /// A page of a rich query. Only for transactions without writes.
     ///
     /// # Errors
     ///
-    /// After a write, and as [`Self::query`].
+    /// The transaction has written; also see [`Self::query`].
     pub fn query_page(
         &mut self,
         namespace: &str,
@@ -143,12 +144,12 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// When a block does not hold what the index says.
+    /// A block does not match the history index.
     pub fn history(&mut self, namespace: &str, key: &str) -> Result<Vec<KeyModification>, LedgerError> {
         history::of(&self.shared.index(), &self.state.0, namespace, key)
     }
 
-    /// Up to `limit` rows. Does not look further, so that the range is not exhausted by it.
+    /// Up to `limit` rows, without reading ahead, so that the range is not exhausted.
     pub(super) fn take(&mut self, rows: &mut Rows, limit: usize) -> Result<Vec<Kv>, LedgerError> {
         let mut taken = Vec::new();
         while taken.len() < limit {
@@ -180,7 +181,7 @@ pub(super) fn rows(namespace: &str, source: Source, record: Record) -> Rows {
     Rows { namespace: namespace.to_owned(), source, record, pending: None, returned: 0 }
 }
 
-/// As many rows a page has: no size, or a bad one, is the most there can be.
+/// The number of rows of a page: a missing or invalid size means the maximum.
 pub(super) fn limit(page_size: i32) -> usize {
     usize::try_from(page_size)
         .ok()

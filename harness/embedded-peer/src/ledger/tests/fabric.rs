@@ -1,9 +1,10 @@
-//! Does what Fabric's own ledger once did, and compares byte by byte: results of calls, read-write sets, codes, commit
-//! hashes, what is left of private data, history.
+//! Replays recorded runs of Fabric's own ledger and compares byte by byte: results of calls,
+//! read-write sets, codes, commit hashes, remaining private data, history.
 //!
-//! The fixtures were written by a program inside Fabric 3.1.5's `core/ledger/kvledger`, on goleveldb and on a CouchDB 3.4.3
-//! (without the peer's cache): random transactions, simulated on whatever was the newest block, committed then or later, some private data withheld, some transactions
-//! invalid from the start. Its fields are facts about that run; the blocks are as Fabric committed them.
+//! The fixtures were recorded by a program inside Fabric 3.1.5's `core/ledger/kvledger`, on
+//! goleveldb and on CouchDB 3.4.3 (without the peer's cache). It simulated random transactions on
+//! the newest block and committed them then or later, withheld some private data, and marked some
+//! transactions invalid.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,7 @@ fn shown_metadata(metadata: BTreeMap<String, Bytes>) -> Value {
     metadata.into_iter().map(|(name, value)| (name, text(Some(value)))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// Does one operation and returns what it gave, in the form of the fixture.
+/// Performs one operation and returns its result in the fixture's format.
 fn perform(simulation: &mut Simulation, operation: &[Value]) -> Value {
     let argument = |place: usize| operation[place].as_str().unwrap();
     let number = |place: usize| operation[place].as_i64().unwrap();
@@ -124,7 +125,7 @@ fn perform(simulation: &mut Simulation, operation: &[Value]) -> Value {
     }
 }
 
-/// Pages of two rows each, three of them if the bookmarks go so far.
+/// Up to three pages of two rows each.
 fn query_pages(simulation: &mut Simulation, namespace: &str, query: &str) -> Result<Value, LedgerError> {
     let mut page = simulation.query_page(namespace, query, 2, "")?;
     let mut pages = vec![shown(&page.rows)];
@@ -135,7 +136,7 @@ fn query_pages(simulation: &mut Simulation, namespace: &str, query: &str) -> Res
     Ok(pages.into())
 }
 
-/// Simulates a transaction of the run on the state that it saw, and checks every answer and the sets.
+/// Simulates a recorded transaction on its original state, and checks all results and the sets.
 fn simulate(ledger: &Ledger, transaction: &Value) {
     let id = transaction["id"].as_str().unwrap();
     let mut simulation = ledger.simulate(id);

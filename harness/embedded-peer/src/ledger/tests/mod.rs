@@ -1,4 +1,4 @@
-//! Tests of the ledger as a whole: against what Fabric's own ledger did, against a model, and rule by rule.
+//! Tests of the complete ledger: against recorded runs of Fabric, against a model, and by rule.
 
 mod fabric;
 mod model;

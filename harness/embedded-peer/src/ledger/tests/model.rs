@@ -1,5 +1,5 @@
-//! Random transactions in random interleavings against a model that knows nothing of trees, hashes or batches: it keeps
-//! whole copies, applies one transaction after another, and looks again at what each one had seen.
+//! Compares random, interleaved transactions with a simple model without trees, hashes or batches:
+//! it copies complete states, applies transactions in order, and checks every read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use super::support::{Endorsed, Rules, commit, endorse, ledger};
 const NAMESPACES: [&str; 2] = ["one", "two"];
 const KEYS: u8 = 130;
 
-/// What a transaction does, on keys by number.
+/// An action of a transaction, on numbered keys.
 #[derive(Debug, Clone)]
 enum Action {
     Read(usize, u8),
     Write(usize, u8, u8),
     Delete(usize, u8),
-    /// From, to, and as many rows; none is all.
+    /// Start, end and number of rows; `None` reads all.
     Range(usize, u8, u8, Option<u8>),
     ReadPrivate(usize, u8),
     ReadHash(usize, u8),
@@ -30,14 +30,14 @@ enum Action {
 #[derive(Debug, Clone)]
 enum Step {
     Simulate(Vec<Action>),
-    /// Commits transactions of the pool, by their places.
+    /// Commits the pool's transactions at these indexes.
     Commit(Vec<prop::sample::Index>),
     Snapshot,
     Restore(prop::sample::Index),
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    // Few keys, so that transactions meet.
+    // Few keys, so that transactions conflict.
     let namespace = 0..NAMESPACES.len();
     let key = prop_oneof![4 => 0..6_u8, 1 => 0..KEYS];
     let bound = prop_oneof![2 => 0..8_u8, 1 => 0..KEYS];
@@ -65,10 +65,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 type Place = (usize, bool, String);
 type Written = (Version, Vec<u8>);
-/// A transaction and the value that it wrote, or none when it deleted.
+/// A transaction and the value that it wrote; `None` if it deleted the key.
 type Change = (String, Option<u8>);
 
-/// The model's world: public and private values, and who wrote what.
+/// The model's state: public and private values, and their history.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct World {
     height: u64,
@@ -77,7 +77,7 @@ struct World {
     codes: BTreeMap<String, (u64, TxValidationCode)>,
 }
 
-/// What a transaction saw and wants to change.
+/// What a transaction read and wants to write.
 #[derive(Debug, Clone, Default)]
 struct Intent {
     reads: BTreeMap<Place, Option<Version>>,
@@ -85,13 +85,13 @@ struct Intent {
     writes: BTreeMap<Place, Option<u8>>,
 }
 
-/// A range as it was seen.
+/// An observed range.
 #[derive(Debug, Clone)]
 struct Seen {
     namespace: usize,
     start: String,
     end: String,
-    /// Whether the end was looked at, too.
+    /// Whether the end was reached.
     closed: bool,
     rows: Vec<(String, Version)>,
 }
@@ -118,7 +118,7 @@ impl World {
             .collect()
     }
 
-    /// One transaction, after all before it.
+    /// Applies one transaction after all previous ones.
     fn apply(
         &mut self,
         id: &str,
@@ -160,7 +160,7 @@ impl World {
     }
 }
 
-/// Does an action on both sides; what is read must be the same.
+/// Performs an action on both sides; the reads must be equal.
 fn act(action: &Action, world: &World, simulation: &mut Simulation, intent: &mut Intent) {
     let value = |place: &Place| world.values.get(place).map(|(_, value)| value.clone());
     match action {
@@ -214,7 +214,7 @@ fn range(
     let mut rows = simulation.range(NAMESPACES[namespace], &start, &end).unwrap();
     let expected = world.rows(namespace, &start, &end, false);
     let mut seen = Vec::new();
-    // At least one row is asked for, as a peer always does.
+    // A peer always reads at least one row.
     let limit = limit.map_or(usize::MAX, |limit| usize::from(limit).max(1));
     let mut exhausted = false;
     while seen.len() < limit && !exhausted {
@@ -236,7 +236,7 @@ fn range(
     }
 }
 
-/// Both sides of the comparison.
+/// The model and the ledger.
 struct Pair {
     ledger: Ledger,
     rules: Rules,
@@ -282,7 +282,7 @@ impl Pair {
         let mut touched = BTreeSet::new();
         let mut expected = Vec::new();
         for (place, (endorsed, intent)) in (0..).zip(&chosen) {
-            // A restore forgot what was in the transient store; an endorser would still have it.
+            // The restore cleared the transient store; an endorser would still have the data.
             if let Some(private) =
                 endorsed.simulated.private.clone().filter(|_| self.ledger.transient().get(&endorsed.id).is_empty())
             {
@@ -326,7 +326,7 @@ impl Pair {
     }
 }
 
-/// A state has exactly what the model has.
+/// Checks that a state equals the model's.
 fn same(state: &StateView, world: &World) {
     assert_eq!(state.height(), world.height);
     for (number, namespace) in NAMESPACES.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The rules of Fabric's ledger, one by one, where the run and the model do not reach.
+//! Individual rules of Fabric's ledger that the recorded runs and the model do not cover.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn rows_come_in_batches_and_are_recorded_as_they_are_taken() {
     let range = &sets.namespaces[0].set.range_queries_info[0];
     assert!(range.itr_exhausted && range.end_key.is_empty());
 
-    // One batch has looked at one row more than it gave.
+    // A batch reads one row ahead.
     let mut simulation = ledger.simulate("tx3");
     let mut rows = simulation.range("cc", "005", "").unwrap();
     simulation.batch(&mut rows).unwrap();
@@ -124,7 +124,7 @@ fn couchdb_takes_only_some_keys_and_values() {
     assert_eq!(refused("a", r#"{"_id":1}"#), reserved);
     assert_eq!(refused("a", r#"[{"_id":1}]"#), "");
 
-    // An endorser without CouchDB lets it pass; the commit does not.
+    // An endorser without CouchDB accepts it; the commit does not.
     let other = Ledger::new("mychannel");
     let transaction = endorse(&other, "tx1", |simulation| simulation.set_state("cc", "_a", "x").unwrap());
     assert_eq!(commit(&ledger, &Rules::default(), &[transaction]), [InvalidWriteset]);
@@ -136,7 +136,7 @@ fn metadata_stays_with_a_value_that_is_written_anew_and_goes_with_it() {
     let rules = Rules::default();
     let policy = || BTreeMap::from([("VALIDATION_PARAMETER".to_owned(), Bytes::from_static(b"policy"))]);
     let metadata = || ledger.state().get("cc", "a").map(VersionedValue::metadata);
-    // Metadata of nothing is nothing.
+    // Metadata of a missing key is dropped.
     submit(&ledger, &rules, "tx1", |simulation| simulation.set_metadata("cc", "a", policy()).unwrap());
     assert_eq!(metadata(), None);
     submit(&ledger, &rules, "tx2", |simulation| {
@@ -150,7 +150,7 @@ fn metadata_stays_with_a_value_that_is_written_anew_and_goes_with_it() {
     submit(&ledger, &rules, "tx4", |simulation| simulation.delete_state("cc", "a").unwrap());
     submit(&ledger, &rules, "tx5", |simulation| simulation.set_state("cc", "a", "3").unwrap());
     assert_eq!(metadata(), Some(BTreeMap::new()));
-    // Where Fabric's peer panics, the write is dropped: metadata alone of a key deleted earlier in the block.
+    // Fabric's peer panics here; we drop the write: metadata of a key deleted earlier in the block.
     let delete = endorse(&ledger, "tx6", |simulation| simulation.delete_state("cc", "a").unwrap());
     let late = endorse(&ledger, "tx7", |simulation| simulation.set_metadata("cc", "a", policy()).unwrap());
     assert_eq!(commit(&ledger, &rules, &[delete, late]), [Valid, Valid]);
@@ -178,7 +178,7 @@ fn private_data_comes_from_the_transient_store_if_its_hash_is_right() {
                        TxNum: 0}, Private data version = <nil>";
     assert_eq!(error(ledger.simulate("tx2").private_get("cc", "secrets", "a")), unavailable);
 
-    // It comes later, from another peer.
+    // The data arrives later, from another peer.
     let late = committed.missing;
     assert_eq!(ledger.reconcile(1, 0, &wrong_for(&right), &rules), late, "nothing of another hash");
     assert_eq!(ledger.reconcile(1, 0, right.simulated.private.as_ref().unwrap(), &rules), []);
@@ -186,7 +186,7 @@ fn private_data_comes_from_the_transient_store_if_its_hash_is_right() {
     assert_eq!(ledger.block(1).unwrap().private.len(), 1);
 }
 
-/// The same names with another value.
+/// The same names with a different value.
 fn wrong_for(_: &Endorsed) -> fabric_protos::rwset::TxPvtReadWriteSet {
     let other = endorse(&Ledger::new("other"), "tx", |simulation| {
         simulation.private_set("cc", "secrets", "a", "other").unwrap();
@@ -214,7 +214,7 @@ fn a_purge_takes_the_value_and_its_past_even_where_its_own_private_data_never_co
     let left: fabric_protos::kvrwset::KvrwSet = fabric_protos::prost::Message::decode(left.as_slice()).unwrap();
     assert_eq!(left.writes.iter().map(|write| write.key.as_str()).collect::<Vec<_>>(), ["b"]);
 
-    // Written anew later in the same block, it stays.
+    // Written again later in the same block, the value is kept.
     let purge = endorse(&ledger, "tx3", |simulation| simulation.private_purge("cc", "secrets", "b").unwrap());
     let again = endorse(&ledger, "tx4", |simulation| simulation.private_set("cc", "secrets", "b", "new").unwrap());
     assert_eq!(commit(&ledger, &rules, &[purge, again]), [Valid, Valid]);
@@ -295,7 +295,7 @@ fn heights_are_told_also_when_they_fall() {
     assert_eq!(*heights.borrow_and_update(), 1);
     assert_eq!(ledger.transaction("tx1"), None);
     assert_eq!(ledger.simulate("tx").history("cc", "a").unwrap(), []);
-    // The same transaction may come again, on the other branch.
+    // After the restore the same transaction may be committed again.
     assert_eq!(
         submit(&ledger, &Rules::default(), "tx1", |simulation| simulation.set_state("cc", "a", "2").unwrap()),
         Valid

@@ -13,7 +13,7 @@ use fabric_protos::protos::{
 
 use super::super::*;
 
-/// Collections by chaincode and name: how many blocks they live. This peer holds all of them.
+/// Block-to-live by chaincode and collection. This peer is a member of all of them.
 #[derive(Clone, Default)]
 pub(super) struct Rules(pub(super) BTreeMap<(String, String), u64>);
 
@@ -41,7 +41,7 @@ impl Collections for Rules {
     }
 }
 
-/// A simulated transaction, not yet in a block.
+/// A simulated transaction that is not in a block yet.
 #[derive(Clone)]
 pub(super) struct Endorsed {
     pub(super) id: String,
@@ -49,7 +49,7 @@ pub(super) struct Endorsed {
     pub(super) code: TxValidationCode,
 }
 
-/// Simulates; the private data goes to the transient store, as an endorsement does it.
+/// Simulates a transaction and puts its private data into the transient store, like an endorsement.
 pub(super) fn endorse(ledger: &Ledger, id: &str, script: impl FnOnce(&mut Simulation)) -> Endorsed {
     let mut simulation = ledger.simulate(id);
     script(&mut simulation);
@@ -60,7 +60,7 @@ pub(super) fn endorse(ledger: &Ledger, id: &str, script: impl FnOnce(&mut Simula
     Endorsed { id: id.to_owned(), simulated, code: TxValidationCode::Valid }
 }
 
-/// An envelope with these results; its time is the number in the identifier.
+/// An envelope with these results; its timestamp is the number in the ID.
 pub(super) fn envelope(id: &str, results: &[u8]) -> Vec<u8> {
     let seconds = id.trim_start_matches(|character: char| !character.is_ascii_digit()).parse().unwrap_or(0);
     let timestamp = Some(fabric_protos::prost_types::Timestamp { seconds, nanos: 0 });
@@ -80,7 +80,7 @@ pub(super) fn envelope(id: &str, results: &[u8]) -> Vec<u8> {
     Envelope { payload: payload.encode_to_vec(), signature: Vec::new() }.encode_to_vec()
 }
 
-/// The next block of a ledger, and its transactions as validation would leave them.
+/// The next block of a ledger, and its transactions as validated.
 pub(super) fn block(ledger: &Ledger, transactions: &[Endorsed]) -> (Block, Vec<CheckedTransaction>) {
     let data =
         BlockData { data: transactions.iter().map(|found| envelope(&found.id, &found.simulated.public)).collect() };
@@ -118,7 +118,7 @@ pub(super) fn submit(
     commit(ledger, rules, &[transaction])[0]
 }
 
-/// A ledger whose first block holds nothing, so that commit hashes begin.
+/// A ledger with an empty first block, so that commit hashes start.
 pub(super) fn ledger() -> Ledger {
     let ledger = Ledger::new("mychannel");
     let (block, checked) = block(&ledger, &[]);
