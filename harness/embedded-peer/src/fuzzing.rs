@@ -1,8 +1,8 @@
-//! What a client can send to the services of a peer and an orderer, as functions of bytes: for a fuzz
-//! target and property tests. Not part of the crate's interface.
+//! Entry points for fuzz targets and property tests: bytes from clients of a peer's and an
+//! orderer's services. Not part of the crate's API.
 //!
-//! Bytes that somebody makes up end at the first signature. So most calls wrap them: in a proposal or an
-//! envelope that an administrator has signed, they come as far as that administrator's own bytes would.
+//! Random bytes fail at the first signature check. So most calls wrap them in a proposal or an
+//! envelope signed by an administrator.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,12 +33,12 @@ use crate::testing::transaction::hash as hash_of;
 use crate::testing::{Member, genesis, started};
 
 const CHANNEL: &str = "mychannel";
-/// Answers that a stream may give before it is left.
+/// The number of responses to read from a stream.
 const ANSWERS: usize = 4;
-/// How long a stream may be silent before it is left: one that waits for the next block is.
+/// How long to wait for a response: a stream may be waiting for the next block.
 const SILENCE: Duration = Duration::from_millis(20);
 
-/// A peer and an orderer in a channel.
+/// A peer and an orderer with a channel.
 #[allow(missing_debug_implementations, reason = "holds private keys")]
 pub struct Services {
     network: Network,
@@ -49,7 +49,7 @@ pub struct Services {
     _directory: tempfile::TempDir,
 }
 
-/// A method, and what the bytes become.
+/// A method, and how to make its request from bytes.
 type Call = (&'static str, fn(&Services, &[u8]) -> Vec<u8>);
 
 const PEER: &[Call] = &[
@@ -121,14 +121,14 @@ fn seek(services: &Services, bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Services {
-    /// How many choices [`Services::call`] knows; others are the same again.
+    /// The number of choices in [`Services::call`]; higher numbers wrap around.
     pub const CHOICES: usize = PEER.len() + ORDERER.len() + 1;
 
-    /// Starts them.
+    /// Starts the services.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, and when they can't be started.
+    /// Outside of a tokio runtime, and if they cannot be started.
     pub fn start() -> Self {
         let (network, bundle, directory) = started(&Topology::solo(), Options::default(), |_| ());
         let genesis = genesis(&bundle);
@@ -143,8 +143,8 @@ impl Services {
         Self { network, bundle, admin, orderer_admin, calls: AtomicU64::default(), _directory: directory }
     }
 
-    /// Makes one call, and gives the gRPC status of its answer if there was one. To join an orderer by a
-    /// block is a call as well; 0 when it did, 1 when it was refused.
+    /// Makes one call and returns the gRPC status of its response, if any. Joining an orderer to a
+    /// channel is a call too; it returns 0 for success and 1 for failure.
     pub async fn call(&self, choice: u8, bytes: &[u8]) -> Option<i32> {
         let choice = usize::from(choice) % Self::CHOICES;
         let nodes = self.network.nodes();
@@ -158,19 +158,19 @@ impl Services {
         Some(i32::from(nodes.orderers()[0].join(&block).is_err()))
     }
 
-    /// The bytes as a proposal, signed.
+    /// A signed proposal with these bytes.
     fn proposal(&self, bytes: &[u8]) -> SignedProposal {
         SignedProposal { proposal_bytes: bytes.to_vec(), signature: self.admin.sign(bytes) }
     }
 
-    /// A proposal to call a system chaincode, the bytes being its arguments, encoded.
+    /// A proposal to a system chaincode with these bytes as encoded arguments.
     fn invocation(&self, chaincode: &str, bytes: &[u8]) -> SignedProposal {
         let chaincode_id = Some(ChaincodeId { name: chaincode.to_owned(), ..ChaincodeId::default() });
         let nonce = self.nonce();
         let mut header = self.admin.header(HeaderType::EndorserTransaction, &nonce);
         header.extension = ChaincodeHeaderExtension { chaincode_id: chaincode_id.clone() }.encode_to_vec();
         let input = ChaincodeInput::decode(bytes).unwrap_or_else(|_| {
-            // Lines are arguments as well.
+            // Otherwise each line is an argument.
             let args = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
             ChaincodeInput { args, ..ChaincodeInput::default() }
         });
@@ -188,7 +188,7 @@ impl Services {
         self.admin.envelope(kind, &self.nonce(), bytes)
     }
 
-    /// Another for each, since a transaction ID is taken once.
+    /// A new nonce for each call, since transaction IDs must be unique.
     fn nonce(&self) -> [u8; 24] {
         let mut nonce = [0; 24];
         nonce[..8].copy_from_slice(&self.calls.fetch_add(1, Ordering::Relaxed).to_be_bytes());
@@ -228,7 +228,7 @@ impl Member {
     }
 }
 
-/// Calls a method as HTTP/2 would, with one message, and reads what comes of it.
+/// Calls a method with one HTTP/2 message and reads the response.
 async fn answer(routes: Routes, method: &str, message: &[u8]) -> Option<i32> {
     let mut frame = BytesMut::with_capacity(message.len() + 5);
     frame.put_u8(0);
@@ -265,7 +265,7 @@ mod tests {
         u8::try_from(places.nth(number).unwrap().0).unwrap()
     }
 
-    /// Bytes that mean something come through: it is the services that are called, and not their doors.
+    /// Meaningful bytes reach the services behind the signature checks.
     #[tokio::test]
     async fn what_is_signed_comes_through() {
         let services = Services::start();
@@ -296,7 +296,7 @@ mod tests {
         proptest!(ProptestConfig::with_cases(600), |(choice in any::<u8>(), bytes in bytes)| {
             runtime.block_on(services.call(choice, &bytes));
         });
-        // They still answer.
+        // The services still respond.
         let evaluate = place(PEER, "Evaluate", 1);
         assert_eq!(runtime.block_on(services.call(evaluate, b"GetChainInfo\nmychannel")), Some(0));
     }

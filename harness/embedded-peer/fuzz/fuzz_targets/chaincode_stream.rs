@@ -1,5 +1,5 @@
-//! Bytes on a chaincode's stream, while a transaction is executed. The first byte says how large the
-//! pieces are in which they come.
+//! Bytes on a chaincode stream during a transaction. The first byte is the size of the pieces in which
+//! they arrive.
 #![no_main]
 
 use bytes::Bytes;

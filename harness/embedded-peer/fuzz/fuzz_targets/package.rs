@@ -1,4 +1,4 @@
-//! Bytes that somebody installs as a chaincode.
+//! A chaincode package to install.
 #![no_main]
 
 use embedded_peer::chaincode::fuzzing;

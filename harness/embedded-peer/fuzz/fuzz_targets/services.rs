@@ -1,4 +1,5 @@
-//! A call of a node's services. The first byte chooses the method and what is signed around the rest.
+//! A call of a node's services. The first byte selects the method and the signed message around the
+//! other bytes.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
-//! Gives out blocks: the orderer's and the peer's Deliver, which are one (`common/deliver`).
+//! Block delivery: the common part of the orderer's and the peer's Deliver (`common/deliver`).
 //!
-//! A stream takes one request after the other. What a block looks like on the wire, and who may have
-//! it, is the node's matter.
+//! A stream handles one request at a time. The node determines the format of blocks and the access
+//! to them.
 
 mod request;
 
@@ -23,47 +23,47 @@ use crate::node::Client;
 use crate::policy::SignedData;
 pub(crate) use request::{Demands, Request, expires_at};
 
-/// A channel's blocks, as they are given out.
+/// A source of a channel's blocks.
 pub(crate) trait Chain: Send + Sync {
-    /// How many blocks there are.
+    /// The number of blocks.
     fn height(&self) -> u64;
-    /// Tells each new height.
+    /// Notifies of each new height.
     fn heights(&self) -> watch::Receiver<u64>;
     /// A block.
     fn block(&self, number: u64) -> Option<Arc<Block>>;
     /// The sequence of the channel's configuration.
     fn sequence(&self) -> u64;
-    /// Whether the client may have blocks, by the channel's present configuration.
+    /// Checks the client against the channel's current configuration.
     fn check(&self, signed: &SignedData) -> Result<(), String>;
-    /// Returns when the ordering service can't work, at once if it can't now.
+    /// Completes when the ordering service fails, immediately if it has failed.
     fn errored(&self) -> BoxFuture<'static, ()> {
         Box::pin(pending())
     }
-    /// Whether the ordering service can't work now.
+    /// Whether the ordering service has failed.
     fn is_errored(&self) -> bool {
         false
     }
 }
 
-/// A node that gives out blocks.
+/// A node that delivers blocks.
 pub(crate) trait Node: Send + Sync + 'static {
     /// A message of the stream.
     type Response: Send + 'static;
-    /// The channel of that name.
+    /// A channel by its name.
     fn chain(&self, channel: &str) -> Option<Arc<dyn Chain>>;
-    /// The node's time.
+    /// The node's clock.
     fn clock(&self) -> &Clock;
-    /// How far a client's clock may be off.
+    /// The accepted deviation of a client's clock.
     fn window(&self) -> Duration;
-    /// Whether clients must name their TLS certificate.
+    /// Whether requests must contain the hash of the client's TLS certificate.
     fn mutual_tls(&self) -> bool;
-    /// The end of a request.
+    /// The final status of a request.
     fn status(&self, code: Code) -> Self::Response;
-    /// A block.
+    /// A block message.
     ///
     /// # Errors
     ///
-    /// What ends the stream instead.
+    /// The message that ends the stream instead.
     fn block(
         &self,
         channel: &str,
@@ -73,17 +73,17 @@ pub(crate) trait Node: Send + Sync + 'static {
     ) -> Result<Self::Response, Status>;
 }
 
-/// How much of a block is wanted.
+/// The requested part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// All of it.
+    /// The complete block.
     Whole,
-    /// All but the transactions of blocks that don't configure.
+    /// The block without its transactions, unless it is a configuration block.
     HeaderAndSignatures,
 }
 
 impl Content {
-    /// As much of a block.
+    /// The requested part of this block.
     pub(crate) fn of(self, block: &Block) -> Block {
         match self {
             Self::HeaderAndSignatures if !is_config(block) => {
@@ -94,7 +94,7 @@ impl Content {
     }
 }
 
-/// Whether a block configures its channel (`protoutil.IsConfigBlock`).
+/// Whether a block is a configuration block (`protoutil.IsConfigBlock`).
 pub(crate) fn is_config(block: &Block) -> bool {
     let Some([envelope]) = block.data.as_ref().map(|data| &*data.data) else { return false };
     let Ok(envelope) = Envelope::decode(&**envelope) else { return false };
@@ -103,7 +103,7 @@ pub(crate) fn is_config(block: &Block) -> bool {
         .is_ok_and(|header| [HeaderType::Config as i32, HeaderType::OrdererTransaction as i32].contains(&header.r#type))
 }
 
-/// Answers the requests of a stream until one of them fails or the client has no more.
+/// Answers the requests of a stream until one fails or the client ends the stream.
 pub(crate) fn answers<N: Node>(
     node: N,
     client: Client,
@@ -124,13 +124,13 @@ struct Session<N> {
     is_done: bool,
 }
 
-/// A request that is being answered.
+/// A request in progress.
 struct Delivery {
     channel: String,
     chain: Arc<dyn Chain>,
     signed: SignedData,
     expires: Option<SystemTime>,
-    /// The sequence of the configuration by which the client was let in.
+    /// The configuration sequence at the last access check.
     sequence: Option<u64>,
     next: u64,
     last: u64,
@@ -210,7 +210,7 @@ impl<N: Node> Session<N> {
     }
 }
 
-/// The first and the last block of a request, when there are `height` blocks.
+/// The first and last block of a request at this height.
 fn range(seek: &SeekInfo, height: u64) -> Result<(u64, u64), Code> {
     use seek_position::Type;
     let newest = height.saturating_sub(1);
@@ -232,15 +232,15 @@ fn range(seek: &SeekInfo, height: u64) -> Result<(u64, u64), Code> {
         Some(Type::Newest(_)) => newest,
         Some(Type::Specified(specified)) if specified.number < first => return Err(Code::BadRequest),
         Some(Type::Specified(specified)) => specified.number,
-        // Fabric leaves the last block at 0 then.
+        // Fabric leaves the last block at 0 here.
         Some(Type::NextCommit(_)) | None => 0,
     };
-    // Fabric compares for equality: past the last block it goes on for ever.
+    // Fabric compares for equality: past the last block the stream never ends.
     Ok((first, if last < first { u64::MAX } else { last }))
 }
 
 impl Delivery {
-    /// Whether the client may go on; asked again when the configuration has changed.
+    /// Checks the client's access; repeated when the configuration has changed.
     fn let_in(&mut self, clock: &Clock) -> Result<(), Code> {
         if self.expires.is_some_and(|expires| clock.now() > expires) {
             tracing::warn!("[channel: {}] deliver client identity expired", self.channel);

@@ -1,5 +1,5 @@
-//! A request for blocks: a signed envelope with a `SeekInfo`, read and checked as far as it can be
-//! without knowing the channel (`common/deliver/deliver.go`).
+//! A request for blocks: a signed envelope with a `SeekInfo`, decoded and checked without the
+//! channel (`common/deliver/deliver.go`).
 
 use std::time::{Duration, SystemTime};
 
@@ -13,30 +13,29 @@ use x509_parser::prelude::FromDer as _;
 use crate::node::Client;
 use crate::policy::SignedData;
 
-/// An envelope that was opened.
+/// A decoded request.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) channel: String,
     /// The encoded `SeekInfo`.
     pub(crate) seek: Vec<u8>,
     pub(crate) signed: SignedData,
-    /// When the client's certificate expires.
+    /// The expiry of the client's certificate.
     pub(crate) expires: Option<SystemTime>,
 }
 
-/// What a node demands of a request's header.
+/// A node's requirements for a request's header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demands {
     pub(crate) now: SystemTime,
-    /// How far the client's clock may be off.
+    /// The accepted deviation of the client's clock.
     pub(crate) window: Duration,
-    /// Whether the header must name the client's TLS certificate.
+    /// Whether the header must contain the hash of the client's TLS certificate.
     pub(crate) mutual_tls: bool,
 }
 
 impl Request {
-    /// Opens an envelope. The text says what is wrong with it; a client is told no more than that
-    /// the request is bad.
+    /// Decodes an envelope. The error text is for logs; the client only gets a bad request status.
     pub(crate) fn open(envelope: Envelope, client: &Client, demands: Demands) -> Result<Self, String> {
         let message = Bytes::from(envelope.payload);
         let payload = Payload::decode(message.clone()).map_err(|error| error.to_string())?;
@@ -73,7 +72,7 @@ fn check(header: &ChannelHeader, client: &Client, demands: Demands) -> Result<()
     Ok(())
 }
 
-/// When a serialized identity's certificate expires; nothing for what is no certificate
+/// The expiry of a serialized identity's certificate; `None` if it is not a certificate
 /// (`common/crypto/expiration.go`).
 pub(crate) fn expires_at(identity: &[u8]) -> Option<SystemTime> {
     let identity = SerializedIdentity::decode(identity).ok()?;

@@ -25,7 +25,7 @@ fn first_and_last_block_are_those_of_fabric() {
         (number(2), OLDEST, Ok((2, 2))),
         (number(5), number(u64::MAX), Ok((5, u64::MAX))),
         (NEXT, number(9), Ok((5, 9))),
-        // Beyond the newest block there is no end to come.
+        // Beyond the newest block the stream never ends.
         (number(5), NEWEST, Ok((5, u64::MAX))),
         (NEXT, NEXT, Ok((5, u64::MAX))),
         (number(3), number(2), Err(Code::BadRequest)),

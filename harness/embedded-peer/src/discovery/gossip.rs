@@ -1,5 +1,5 @@
-//! What a peer tells of itself by gossip, as far as discovery hands it on: that it lives, and what it
-//! has on a channel. Nothing is gossiped; the messages are made when somebody asks.
+//! Gossip messages that discovery returns: a peer's alive message and its state on a channel. There
+//! is no gossip; the messages are created on request.
 
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -16,13 +16,13 @@ use sha2::{Digest as _, Sha256};
 use crate::channel::ChaincodeInfo;
 use crate::peer::{Member, Peer};
 
-/// A peer's identifier: SHA-256 over MSP ID and certificate (`internal/pkg/peer/gossip/mcs.go`).
+/// A peer's PKI-ID: SHA-256 over MSP ID and certificate (`internal/pkg/peer/gossip/mcs.go`).
 pub(crate) fn pki_id(identity: &[u8]) -> Vec<u8> {
     let identity = SerializedIdentity::decode(identity).unwrap_or_default();
     Sha256::new().chain_update(identity.mspid).chain_update(identity.id_bytes).finalize().to_vec()
 }
 
-/// A peer as it is known outside of any channel.
+/// A peer outside of any channel.
 pub(crate) fn alive(peer: &Peer) -> Told {
     let identity = peer.signer.identity().to_vec();
     let alive = AliveMessage {

@@ -1,7 +1,6 @@
-//! The discovery service, as far as SDKs and the peer tool need it.
+//! The discovery service, as far as SDKs and the peer CLI need it.
 //!
-//! Who may endorse is found out by `layouts` and the channel; here it is compared with the peers that there
-//! are.
+//! `layouts` and the channel determine the endorsers; this module matches them with existing peers.
 
 mod gossip;
 mod network_config;
@@ -17,11 +16,11 @@ use crate::channel::ChaincodeInfo;
 use crate::layouts::Descriptor;
 use crate::peer::{Member, Peer};
 
-/// Which of these peers may endorse what an interest names.
+/// The peers that can endorse an interest.
 ///
 /// # Errors
 ///
-/// Fabric's text when nobody may, or a chaincode is not defined.
+/// Fabric's text if there are none, or if a chaincode is not defined.
 pub(crate) fn descriptor(
     peer: &Peer,
     channel: &str,
@@ -48,7 +47,7 @@ pub(crate) fn descriptor(
     endorsers.groups.descriptor(|number| member(number).is_some(), has)
 }
 
-/// Whether a peer can run every chaincode of an interest, by the definitions that count.
+/// Whether a peer has the packages for every chaincode of an interest.
 pub(crate) fn has_all(member: &Member, interest: &ChaincodeInterest, infos: &[Arc<ChaincodeInfo>]) -> bool {
     let mut calls = interest.chaincodes.iter().zip(infos);
     calls.all(|(call, info)| member.sequence(&call.name) == Some(info.definition.sequence))

@@ -1,4 +1,4 @@
-//! What discovery tells of a channel's configuration: the MSPs and where the orderers are
+//! A channel's configuration for discovery: the MSPs and the orderer endpoints
 //! (`discovery/support/config`).
 
 use std::collections::BTreeMap;
@@ -10,11 +10,11 @@ use prost::Message as _;
 
 use crate::config::ChannelConfig;
 
-/// MSPs and orderers of a channel, by MSP ID.
+/// The MSPs and orderers of a channel by MSP ID.
 ///
 /// # Errors
 ///
-/// Fabric's text when an MSP can't be decoded or an address has no port.
+/// Fabric's text if an MSP cannot be decoded or an address has no port.
 pub(crate) fn of(config: &ChannelConfig) -> Result<ConfigResult, String> {
     let root = config.config().channel_group.as_ref().ok_or("field Config.ChannelGroup is nil")?;
     let group = |name: &str| {

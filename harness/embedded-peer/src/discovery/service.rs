@@ -1,4 +1,4 @@
-//! Answers discovery's queries for those who may ask (`discovery/service.go`).
+//! Answers discovery queries of authorized clients (`discovery/service.go`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::node::Client;
 use crate::peer::{Member, Peer, calls, members};
 use crate::policy::SignedData;
 
-/// Who may ask about a channel.
+/// The policy for queries about a channel.
 const WRITERS: &str = "/Channel/Application/Writers";
 
-/// A peer's discovery.
+/// A peer's discovery service.
 #[derive(Clone, Debug)]
 pub struct Service(pub Arc<Peer>);
 
@@ -42,7 +42,8 @@ impl Discovery for Service {
     }
 }
 
-/// The request, if it says who asks, and with mutual TLS names the client's certificate.
+/// Decodes a request that has a client identity and, with mutual TLS, the client's certificate
+/// hash.
 fn open(signed: &SignedRequest, is_mutual: bool, certificate: Option<&[u8]>) -> Result<Request, String> {
     let request = Request::decode(signed.payload.as_slice())
         .map_err(|_| "failed parsing request: proto: cannot parse invalid wire-format data")?;
@@ -94,7 +95,7 @@ impl Service {
         outcome.map_or_else(error, |outcome| QueryResult { result: Some(outcome) })
     }
 
-    /// Whether the signer may ask about a channel, or about the peers of the network.
+    /// Checks that the signer may query a channel, or the peers of the network.
     fn check(&self, channel: &str, data: &SignedData) -> Result<(), String> {
         if !channel.is_empty() {
             let joined = self.0.channel(channel).ok_or("the channel does not exist")?;
@@ -131,7 +132,7 @@ impl Service {
     fn channel_peers(&self, channel: &str, filter: Option<&ChaincodeInterest>) -> Result<Outcome, String> {
         let nodes = self.0.nodes();
         let all = nodes.as_ref().map(|nodes| nodes.peers()).unwrap_or_default();
-        // Organizations whose peers are not on the channel are named, without peers.
+        // Organizations without peers on the channel are listed too.
         let mut peers_by_org: BTreeMap<String, Peers> =
             all.iter().map(|peer| (peer.msp_id.clone(), Peers::default())).collect();
         for member in self.authorized(channel, filter)? {
@@ -141,7 +142,7 @@ impl Service {
         Ok(Outcome::Members(PeerMembershipResult { peers_by_org }))
     }
 
-    /// The peers of a channel that have the chaincodes of the filter and may see its collections.
+    /// The peers of a channel that have the chaincodes of the filter and may read its collections.
     fn authorized(&self, channel: &str, filter: Option<&ChaincodeInterest>) -> Result<Vec<Member>, String> {
         let mut members = members(&self.0, channel);
         let Some(filter) = filter.filter(|filter| !filter.chaincodes.is_empty()) else { return Ok(members) };
@@ -217,7 +218,7 @@ fn check_interests(interests: &[ChaincodeInterest]) -> Result<(), String> {
     Ok(())
 }
 
-/// An interest as Go prints it.
+/// An interest as printed by Go.
 fn text(interest: &ChaincodeInterest) -> String {
     let calls = interest.chaincodes.iter().map(|call| {
         let collections = call.collection_names.iter().map(|name| format!(" collection_names:{name:?}"));

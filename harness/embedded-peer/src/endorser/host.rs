@@ -1,4 +1,4 @@
-//! What a running chaincode may ask of its peer: collections, and other chaincodes.
+//! The peer's services for a running chaincode: collections, and calls of other chaincodes.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use crate::peer::{Peer, access};
 use crate::policy::SignedData;
 use crate::proposal::UnpackedProposal;
 
-/// The host of the chaincodes that a proposal runs.
+/// The host of the chaincodes in a proposal.
 pub(super) struct ProposalHost {
     peer: Arc<Peer>,
     channel: Arc<PeerChannel>,
@@ -52,7 +52,7 @@ impl ProposalHost {
         } else {
             let joined = self.peer.channel(channel);
             let joined = joined.ok_or_else(|| format!("failed to find ledger for channel: {channel}"))?;
-            // What it does there is read only: the simulation is dropped.
+            // Calls on another channel are read-only: the simulation is dropped.
             let simulation = joined.ledger.simulate(self.proposal.transaction_id());
             (joined, Arc::new(Mutex::new(simulation)))
         };
@@ -64,7 +64,7 @@ impl ProposalHost {
         })?;
         let invocation =
             Invocation { peer: &self.peer, channel: &joined, proposal: &self.proposal, simulation: &simulation };
-        // A future that holds itself must lie on the heap.
+        // A recursive future must be boxed.
         let running: BoxFuture<'_, _> = Box::pin(invocation.run(chaincode, runnable, input));
         running.await.map_err(|failure| match failure {
             Failure::Invalid(error) => format!("execute failed: invalid invocation: {error}"),

@@ -1,4 +1,4 @@
-//! Whose policies a transaction must satisfy, for the gateway to choose endorsers by
+//! The chaincode interest of a transaction, from which the gateway chooses endorsers
 //! (`buildChaincodeInterest` in `core/endorser/endorser.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,28 +13,27 @@ use crate::channel::is_system;
 use crate::envelope::decode;
 use crate::ledger::Simulated;
 
-/// The metadata entry that holds a key's own endorsement policy.
+/// The metadata entry for a key-level endorsement policy.
 const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
 
-/// What one chaincode's part of a transaction asks for.
+/// The policies that one chaincode requires.
 #[derive(Default)]
 struct Asked {
-    /// By collection, the empty one for public data: whether the policy of the whole is asked.
+    /// By collection (empty for public data): whether its own policy is required.
     whole: BTreeMap<String, bool>,
-    /// Policies of the keys that were written.
+    /// The policies of written keys.
     keys: Vec<SignaturePolicyEnvelope>,
 }
 
-/// The interest of a simulation. In the order of chaincodes and collections, where Fabric's is by
-/// chance.
+/// The interest of a simulation, sorted by chaincode and collection. Fabric's order is random.
 ///
 /// # Errors
 ///
-/// Fabric's text when a key's policy can't be decoded.
+/// Fabric's text if a key's policy cannot be decoded.
 pub(crate) fn interest(simulated: &Simulated) -> Result<ChaincodeInterest, String> {
     let mut asked = written(simulated)?;
     for namespace in namespaces(&simulated.public)? {
-        // Only read: the chaincode's own policy is asked.
+        // Without writes the chaincode's policy applies.
         asked.entry(namespace).or_insert_with(|| Asked { whole: [(String::new(), true)].into(), keys: Vec::new() });
     }
     for (chaincode, collections) in &simulated.private_reads {
@@ -48,11 +47,11 @@ pub(crate) fn interest(simulated: &Simulated) -> Result<ChaincodeInterest, Strin
     })
 }
 
-/// Whether a simulation has an interest, for those who need not know which.
+/// Checks that a simulation has a valid interest.
 ///
 /// # Errors
 ///
-/// As of [`interest`].
+/// See [`interest`].
 pub(crate) fn check(simulated: &Simulated) -> Result<(), String> {
     written(simulated).map(drop)
 }

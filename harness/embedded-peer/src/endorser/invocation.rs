@@ -1,5 +1,5 @@
-//! Runs a chaincode on a simulation: one of the peer's own or one of a package, called by a proposal
-//! or by another chaincode (`core/chaincode/chaincode_support.go`).
+//! Runs a system chaincode or a packaged chaincode on a simulation, called by a proposal or by
+//! another chaincode (`core/chaincode/chaincode_support.go`).
 
 use std::sync::{Arc, Mutex};
 
@@ -17,14 +17,14 @@ use crate::policy::SignedData;
 use crate::proposal::UnpackedProposal;
 use crate::system::{self, Caller};
 
-/// The key by which a chaincode remembers that it was initialized (`core/chaincode/lifecycle`).
+/// The key that marks a chaincode as initialized (`core/chaincode/lifecycle`).
 const INITIALIZED: &str = "\u{0}\u{10ffff}initialized";
 
-/// Runs what a proposal asks for.
+/// Runs the chaincode of a proposal.
 ///
 /// # Errors
 ///
-/// The text of the response that says so, as Fabric has it.
+/// Fabric's text for the response.
 pub(super) async fn execute(
     peer: &Arc<Peer>,
     channel: Option<&Arc<PeerChannel>>,
@@ -32,7 +32,7 @@ pub(super) async fn execute(
 ) -> Result<Answer, String> {
     let chaincode = &proposal.chaincode;
     let Some(channel) = channel else { return on_the_peer(peer, proposal).await };
-    // Fabric gives these two no simulation, for its locks.
+    // Fabric gives these two no simulation because of its locks.
     let is_reader = [system::qscc::NAME, system::cscc::NAME].contains(&chaincode.as_str());
     let mut simulation = channel.ledger.simulate(proposal.transaction_id());
     let state = simulation.state().clone();
@@ -58,12 +58,12 @@ pub(super) async fn execute(
         let id = proposal.transaction_id();
         distribution::distribute(peer, channel, id, &state, private).map_err(failed)?;
     }
-    // A failed chaincode's event is not told.
+    // The event of a failed chaincode is dropped.
     let event = event.filter(|_| response.status < super::FAILURE);
     Ok(Answer { response, event, simulated: Some(simulated), version })
 }
 
-/// A call of the peer itself, without a channel.
+/// A call without a channel.
 async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Answer, String> {
     let chaincode = &proposal.chaincode;
     if !is_system(chaincode) {
@@ -89,14 +89,14 @@ fn caller(proposal: &UnpackedProposal) -> Caller {
     }
 }
 
-/// Why a chaincode gave no answer.
+/// Why a chaincode gave no response.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The call makes no sense now.
+    /// The call is invalid in the current state.
     Invalid(String),
-    /// A system chaincode could not run.
+    /// A system chaincode failed to run.
     System(String),
-    /// A chaincode could not run.
+    /// A chaincode failed to run.
     Execute(crate::chaincode::ExecuteError),
 }
 
@@ -111,7 +111,7 @@ impl Failure {
     }
 }
 
-/// One chaincode's turn in a transaction.
+/// The invocation of one chaincode in a transaction.
 pub(super) struct Invocation<'a> {
     pub(super) peer: &'a Arc<Peer>,
     pub(super) channel: &'a Arc<PeerChannel>,
@@ -120,7 +120,7 @@ pub(super) struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    /// Runs a chaincode that was found, up to the message with which it ended.
+    /// Runs a chaincode and returns its final message.
     pub(super) async fn run(
         &self,
         chaincode: &str,

@@ -1,8 +1,8 @@
 //! Simulates and endorses proposals (`core/endorser`).
 //!
-//! A proposal is checked, its chaincode runs on a simulation of the ledger, private data goes to the
-//! peers that may hold it, and what came of it is signed. The gateway calls the same functions
-//! without gRPC between.
+//! The endorser checks a proposal, runs its chaincode on a simulation of the ledger, distributes
+//! private data to member peers, and signs the result. The gateway calls the same functions without
+//! gRPC.
 
 mod host;
 pub(crate) mod interest;
@@ -23,10 +23,10 @@ use crate::policy::SignedData;
 use crate::proposal::UnpackedProposal;
 use crate::system;
 
-/// From this status on a chaincode's answer is a failure (the shim's ERRORTHRESHOLD).
+/// Responses from this status on are failures (the shim's ERRORTHRESHOLD).
 const FAILURE: i32 = 400;
 
-/// From this status on the peer tells what the failed chaincode did (the shim's ERROR).
+/// From this status on the response contains the failed chaincode's payload (the shim's ERROR).
 const ERROR: i32 = 500;
 
 /// A peer's endorser.
@@ -55,12 +55,12 @@ impl Endorser for Service {
     }
 }
 
-/// A proposal is not worked on.
+/// Why a proposal was rejected before execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is malformed, or its creator may not make it.
+    /// The proposal is malformed, or its creator is not authorized.
     Proposal(String),
-    /// A filter before the endorser, or the way to it, refused it.
+    /// A filter or the transport rejected it.
     Unanswered(String),
 }
 
@@ -76,27 +76,27 @@ impl Refusal {
     }
 }
 
-/// What came of a proposal.
+/// The result of a proposal.
 #[derive(Debug)]
 pub(crate) enum Executed {
-    /// The peer could not work on it.
+    /// The peer failed to process it.
     Failed(String),
-    /// The chaincode answered.
+    /// The chaincode responded.
     Answered(Box<Answer>),
 }
 
-/// A chaincode's answer, and what it did.
+/// A chaincode's response and its simulation.
 #[derive(Debug)]
 pub(crate) struct Answer {
     response: Response,
     event: Option<ChaincodeEvent>,
-    /// What it read and wrote; nothing of those that need no simulation.
+    /// The simulation's results; `None` for calls that need no simulation.
     simulated: Option<Simulated>,
     version: String,
 }
 
 impl Executed {
-    /// The answer as far as an evaluation wants it: what it did is not told, and nothing is signed.
+    /// The unsigned response to an evaluation, without the read-write set.
     pub(crate) fn unsigned(self) -> ProposalResponse {
         match self {
             Self::Failed(message) => failed(message),
@@ -104,7 +104,7 @@ impl Executed {
                 if let Some(Err(error)) = answer.simulated.as_ref().map(interest::check) {
                     return failed(format!("error in simulation: {error}"));
                 }
-                // Whether there is a payload tells the chaincode's failures from the peer's.
+                // A payload distinguishes failures of the chaincode from failures of the peer.
                 let payload = if answer.response.status >= ERROR { vec![0] } else { Vec::new() };
                 ProposalResponse { response: Some(answer.response), payload, ..ProposalResponse::default() }
             }
@@ -116,11 +116,11 @@ fn failed(message: String) -> ProposalResponse {
     ProposalResponse { response: Some(system::failure(message)), ..ProposalResponse::default() }
 }
 
-/// Runs a proposal and signs what came of it.
+/// Runs a proposal and signs the result.
 ///
 /// # Errors
 ///
-/// When the proposal is refused. What goes wrong later is told in the response.
+/// The proposal is rejected. Later failures are reported in the response.
 pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<ProposalResponse, Refusal> {
     let answer = match execute(peer, proposal).await? {
         Executed::Failed(message) => return Ok(failed(message)),
@@ -161,7 +161,7 @@ pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) 
 ///
 /// # Errors
 ///
-/// When the proposal is refused.
+/// The proposal is rejected.
 pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Executed, Refusal> {
     proposal.check_chaincode().map_err(Refusal::Proposal)?;
     let name = proposal.channel();
@@ -184,7 +184,7 @@ pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) 
     })
 }
 
-/// Everything about a proposal that is checked before its chaincode is looked for.
+/// Checks a proposal before its chaincode is looked up.
 fn check(peer: &Peer, channel: Option<&PeerChannel>, proposal: &UnpackedProposal) -> Result<(), Refusal> {
     let config = channel.map(PeerChannel::config);
     let msps = config.as_ref().map_or(&peer.local_msp, |config| config.msps());

@@ -1,5 +1,5 @@
-//! What an endorser signs and answers, byte for byte as Fabric's default endorsement
-//! (`core/handlers/endorsement/builtin`) does.
+//! The payload and signature of a proposal response, identical to those of Fabric's default
+//! endorsement (`core/handlers/endorsement/builtin`).
 
 use bytes::Bytes;
 use fabric_protos::protos::{
@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::signer::{Signer, SignerError};
 
-/// Encodes a `ProposalResponsePayload`: the outcome of a simulation, by the hash of its proposal.
+/// Encodes a `ProposalResponsePayload` with the results of a simulation and the proposal's hash.
 pub fn payload(
     hash: &[u8],
     response: &Response,
@@ -35,7 +35,7 @@ pub fn payload(
 ///
 /// # Errors
 ///
-/// When the signer fails.
+/// The signer fails.
 pub fn endorse(signer: &Signer, payload: &[u8]) -> Result<Endorsement, SignerError> {
     let identity: &Bytes = signer.identity();
     let signature = signer.sign(&[payload, identity].concat())?;
@@ -51,7 +51,7 @@ mod tests {
         let response = Response { status: 200, message: "m".to_owned(), payload: b"p".to_vec() };
         let event = ChaincodeEvent { event_name: "e".to_owned(), ..ChaincodeEvent::default() };
         let bytes = payload(b"hash", &response, b"rw", Some(&event), "basic", "1.0");
-        // By the numbers of peer/proposal_response.proto and peer/proposal.proto.
+        // Field numbers of peer/proposal_response.proto and peer/proposal.proto.
         let action = [
             b"\x0a\x02rw\x12\x03\x1a\x01e".as_slice(),
             b"\x1a\x09\x08\xc8\x01\x12\x01m\x1a\x01p",

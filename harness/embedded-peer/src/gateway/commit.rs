@@ -1,4 +1,4 @@
-//! Commit status: what came of a transaction, as soon as this peer knows
+//! The commit status of a transaction, reported when this peer commits it
 //! (`internal/pkg/gateway/commitstatus.go`).
 
 use std::sync::Arc;

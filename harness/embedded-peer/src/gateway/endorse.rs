@@ -1,4 +1,4 @@
-//! Endorse: as many endorsements as the policies want, put together into a transaction
+//! Endorse: collects the endorsements that the policies require and prepares a transaction
 //! (`internal/pkg/gateway/endorse.go`).
 
 use std::sync::Arc;
@@ -49,8 +49,8 @@ pub(super) async fn endorse(peer: &Arc<Peer>, request: EndorseRequest) -> Result
     Ok(EndorseResponse { prepared_transaction: Some(prepare(&proposal, action)) })
 }
 
-/// Asks these peers at the same time, others of their groups in the place of those that fail.
-/// Returns the groups that have no more peers.
+/// Asks these peers concurrently, and replaces failed ones with others of their groups. Returns the
+/// exhausted groups.
 async fn collect(
     registry: &Registry<'_>,
     plan: &mut Plan,
@@ -92,8 +92,8 @@ fn take(registry: &Registry<'_>, plan: &mut Plan, number: PeerNumber, response: 
     is_same
 }
 
-/// A peer of the gateway's own organization runs the proposal first; what it touched tells who else
-/// must endorse.
+/// Runs the proposal first on a peer of the gateway's own organization. The result determines the
+/// other endorsers.
 async fn from_first_endorser(
     peer: &Arc<Peer>,
     registry: &Registry<'_>,
@@ -141,7 +141,7 @@ async fn first_endorsement(
     Err(with_details(Code::Aborted, message, &details))
 }
 
-/// Transient data goes only to peers that may see the collections it is written to.
+/// Sends transient data only to peers that are members of the collections that it is written to.
 fn protected_plan(registry: &Registry<'_>, interest: &ChaincodeInterest, first: PeerNumber) -> Result<Plan, String> {
     let mut careful = interest.clone();
     let mut collections = Vec::new();
@@ -162,7 +162,7 @@ fn protected_plan(registry: &Registry<'_>, interest: &ChaincodeInterest, first: 
     Err(error)
 }
 
-/// The transaction for the client to sign.
+/// The unsigned transaction for the client.
 fn prepare(proposal: &UnpackedProposal, action: ChaincodeEndorsedAction) -> Envelope {
     let action = ChaincodeActionPayload { chaincode_proposal_payload: proposal.payload.clone(), action: Some(action) };
     let action = TransactionAction { header: proposal.signature_header_bytes.clone(), payload: action.encode_to_vec() };

@@ -1,4 +1,5 @@
-//! Evaluate: one peer runs the proposal, another one if it can't (`internal/pkg/gateway/evaluate.go`).
+//! Evaluate: runs a proposal on one peer, or on another one if that fails
+//! (`internal/pkg/gateway/evaluate.go`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Chaincode events, from the next block on, from a block, or from behind a transaction
+//! Chaincode events from the next block, from a given block, or after a given transaction
 //! (`internal/pkg/gateway/chaincodeevents.go`).
 
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) fn events(
     }))
 }
 
-/// The number of the first block to look at.
+/// The number of the first block to read.
 fn start(ledger: &Ledger, request: &ChaincodeEventsRequest) -> Result<u64, Status> {
     if !request.after_transaction_id.is_empty()
         && let Some(location) = ledger.transaction(&request.after_transaction_id)
@@ -70,10 +70,10 @@ fn position(position: Option<&SeekPosition>, height: u64) -> Result<u64, Status>
     Err(Status::new(Code::InvalidArgument, message))
 }
 
-/// Which events are wanted.
+/// Selects the requested events.
 struct Filter {
     chaincode: String,
-    /// A transaction that must pass first, until it has.
+    /// Skip events up to and including this transaction.
     after: Option<String>,
 }
 
@@ -99,7 +99,7 @@ impl Filter {
     }
 }
 
-/// Fabric passes over events that lack a name.
+/// Fabric skips events without a name.
 fn is_whole(event: &ChaincodeEvent) -> bool {
     !event.chaincode_id.is_empty() && !event.event_name.is_empty() && !event.tx_id.is_empty()
 }
@@ -112,7 +112,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// The next block with events that are wanted; nothing when the channel is gone.
+    /// The next block with requested events; `None` if the channel is gone.
     async fn next(&mut self) -> Option<ChaincodeEventsResponse> {
         loop {
             let number = self.next;
@@ -148,7 +148,7 @@ mod tests {
         let mut after = Filter::new("c".to_owned(), "2".to_owned());
         let taken: Vec<_> = ["1", "2", "3"].map(|transaction| after.takes(&event("c", transaction))).into();
         assert_eq!(taken, [false, false, true]);
-        // The transaction may be another chaincode's.
+        // The transaction may be of another chaincode.
         let mut other = Filter::new("c".to_owned(), "2".to_owned());
         assert!(!other.takes(&event("d", "2")) && other.takes(&event("c", "3")));
         assert!(!is_whole(&event("c", "")) && is_whole(&event("c", "1")));

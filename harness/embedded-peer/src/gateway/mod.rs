@@ -1,7 +1,7 @@
-//! The gateway service, by which SDKs evaluate and submit (`internal/pkg/gateway`).
+//! The gateway service, with which SDKs evaluate and submit transactions (`internal/pkg/gateway`).
 //!
-//! It asks the peers of this process directly, its own organization's first, and hands transactions
-//! to the ordering service of this process. Which peers may endorse is the matter of `discovery`.
+//! It calls the peers and orderers of this process directly, starting with its own organization's
+//! peers. `discovery` determines the endorsers.
 
 mod commit;
 mod endorse;
@@ -101,7 +101,7 @@ impl Gateway for Service {
     }
 }
 
-/// Waits no longer than the client does. The work is boxed, since it would be moved otherwise.
+/// Applies the client's deadline. The future is boxed because it is large.
 async fn within<T>(
     deadline: Option<Duration>,
     work: Pin<Box<dyn Future<Output = Result<T, Status>> + Send + '_>>,
@@ -113,7 +113,7 @@ async fn within<T>(
     }
 }
 
-/// How long the client waits, if it says so: `grpc-timeout` is at most eight digits and a unit.
+/// The client's `grpc-timeout`, if any: up to eight digits and a unit.
 fn deadline(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

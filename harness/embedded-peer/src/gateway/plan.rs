@@ -1,28 +1,28 @@
-//! Which peers to ask for endorsements, and when there are enough.
+//! An endorsement plan: which peers to ask, and when there are enough endorsements.
 //!
-//! As `internal/pkg/gateway/endorsement.go` has it: layouts of groups are tried one after the other,
-//! a peer that fails is replaced by another one of its group. Peers are numbers here; who they are,
-//! and asking them, is the caller's matter.
+//! As in `internal/pkg/gateway/endorsement.go`, layouts of groups are tried in order, and a failed
+//! peer is replaced by another one of its group. The plan knows peers only by number; the caller
+//! asks them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use fabric_protos::gateway::ErrorDetail;
 use fabric_protos::protos::Endorsement;
 
-/// A peer, by a number of the caller's.
+/// A peer, numbered by the caller.
 pub(crate) type PeerNumber = usize;
 
 /// A group of a plan.
 pub(crate) type Group = usize;
 
-/// As many endorsements of each group as make a transaction valid.
+/// The number of endorsements required from each group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layout {
     required: BTreeMap<Group, usize>,
     endorsements: Vec<Endorsement>,
 }
 
-/// Layouts, peers, and what came of asking them.
+/// The layouts, the peers, and their results so far.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     layouts: Vec<Option<Layout>>,
@@ -31,13 +31,12 @@ pub(crate) struct Plan {
     next: usize,
     payload: Option<Vec<u8>>,
     completed: Option<Vec<Endorsement>>,
-    /// Peers that failed, in the order of their failures.
+    /// Failed peers, in the order of their failures.
     pub(crate) details: Vec<ErrorDetail>,
 }
 
 impl Plan {
-    /// Layouts in the order in which to try them; the peers of each group in the order in which to
-    /// ask them.
+    /// Layouts in the order to try them; peers of each group in the order to ask them.
     pub(crate) fn new(layouts: Vec<BTreeMap<Group, usize>>, groups: Vec<Vec<PeerNumber>>) -> Self {
         let members = groups.iter().enumerate();
         let group_of = members.flat_map(|(group, peers)| peers.iter().map(move |peer| (*peer, group))).collect();
@@ -55,8 +54,8 @@ impl Plan {
         self.completed.is_some()
     }
 
-    /// The peers of the next layout that there are enough peers for; they are not given out again.
-    /// Nothing when no layout is left.
+    /// The peers of the next layout that has enough of them; they are not returned again. Empty if
+    /// no layout is left.
     pub(crate) fn endorsers(&mut self) -> Vec<PeerNumber> {
         loop {
             while self.layouts.get(self.next).is_some_and(Option::is_none) {
@@ -80,10 +79,10 @@ impl Plan {
         }
     }
 
-    /// Takes a peer's endorsement. False when it endorsed something else than the peers before it.
+    /// Adds a peer's endorsement. Returns false if its payload differs from the previous one.
     pub(crate) fn endorsed(&mut self, peer: PeerNumber, payload: Vec<u8>, endorsement: Option<&Endorsement>) -> bool {
         let group = self.group_of.get(&peer).copied();
-        // The first endorser was not given out by this plan.
+        // The first endorser may be from outside of this plan.
         if let Some(peers) = group.and_then(|group| self.groups.get_mut(group)) {
             peers.retain(|other| *other != peer);
         }
@@ -108,13 +107,13 @@ impl Plan {
         true
     }
 
-    /// Another peer to ask in the place of one that failed, or the group that has no more.
+    /// Another peer to replace a failed one, or the exhausted group.
     pub(crate) fn instead_of(&mut self, peer: PeerNumber) -> Result<PeerNumber, Option<Group>> {
         let group = self.group_of.get(&peer).copied();
         group.and_then(|group| self.groups.get_mut(group)).and_then(VecDeque::pop_front).ok_or(group)
     }
 
-    /// Drops the layouts that need an exhausted group, and goes on to the next one.
+    /// Drops the layouts that need an exhausted group and continues with the next one.
     pub(crate) fn abandon(&mut self, exhausted: &[Group]) {
         for layout in self.layouts.iter_mut().skip(self.next) {
             let needs = |layout: &Layout| exhausted.iter().any(|group| layout.required.contains_key(group));
@@ -125,7 +124,7 @@ impl Plan {
         self.next += 1;
     }
 
-    /// What was endorsed, and each endorser's endorsement once; nothing when no layout is complete.
+    /// The payload and one endorsement per endorser; `None` if no layout is complete.
     pub(crate) fn finish(self) -> Option<(Vec<u8>, Vec<Endorsement>)> {
         let mut unique: Vec<Endorsement> = Vec::new();
         for endorsement in self.completed? {
@@ -145,7 +144,7 @@ mod tests {
     const B: Group = 1;
     const C: Group = 2;
 
-    /// Peers 1 and 2 in A, 3 and 4 in B, 5 in C.
+    /// Peers 1 and 2 are in A, 3 and 4 in B, 5 in C.
     fn plan(layouts: &[&[(Group, usize)]]) -> Plan {
         let layouts = layouts.iter().map(|layout| layout.iter().copied().collect()).collect();
         Plan::new(layouts, vec![vec![1, 2], vec![3, 4], vec![5]])

@@ -1,4 +1,5 @@
-//! The endorsers that a gateway knows: the peers of this process (`internal/pkg/gateway/registry.go`).
+//! The endorsers known to a gateway: the peers of this process
+//! (`internal/pkg/gateway/registry.go`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::endorser::{self, Executed, Refusal};
 use crate::peer::{Member, Peer, members};
 use crate::proposal::UnpackedProposal;
 
-/// The peers of a channel, as one of them sees them.
+/// The peers of a channel as seen by the gateway's peer.
 pub(crate) struct Registry<'a> {
     peer: &'a Arc<Peer>,
     channel: &'a str,
@@ -32,7 +33,7 @@ impl<'a> Registry<'a> {
         member.ok_or_else(|| Status::internal("an endorser is not known"))
     }
 
-    /// One peer of each of these organizations that has the chaincode.
+    /// A plan with one peer of each of these organizations that has the chaincode.
     pub(crate) fn plan_for(&self, chaincode: &str, organizations: &[String]) -> Result<Plan, String> {
         let mut by_organization = self.by_organization(chaincode);
         let mut groups = Vec::new();
@@ -40,7 +41,7 @@ impl<'a> Registry<'a> {
         for organization in organizations {
             match by_organization.remove(organization.as_str()) {
                 Some(peers) => groups.push(peers),
-                // An organization may be named twice.
+                // The client may name an organization twice.
                 None if self.by_organization(chaincode).contains_key(organization.as_str()) => {}
                 None => missing.push(organization.as_str()),
             }
@@ -51,7 +52,8 @@ impl<'a> Registry<'a> {
         Ok(Plan::new(vec![(0..groups.len()).map(|group| (group, 1)).collect()], groups))
     }
 
-    /// One peer of these organizations, or of any if none is named, its own organization's first.
+    /// The peers for an evaluation: of these organizations, or of any if the list is empty; its own
+    /// organization's first.
     pub(crate) fn evaluators(&self, chaincode: &str, organizations: &[String]) -> Result<Vec<PeerNumber>, String> {
         let allowed = |msp_id: &str| organizations.is_empty() || organizations.iter().any(|one| one == msp_id);
         let mut by_organization = self.by_organization(chaincode);
@@ -68,7 +70,7 @@ impl<'a> Registry<'a> {
         Ok(std::mem::take(peers))
     }
 
-    /// Layouts that satisfy the policies of an interest, those with the preferred peer first.
+    /// The plan for an interest. Layouts with the preferred peer come first.
     pub(crate) fn plan(&self, interest: &ChaincodeInterest, preferred: Option<PeerNumber>) -> Result<Plan, String> {
         let descriptor = discovery::descriptor(self.peer, self.channel, &self.members, interest).map_err(|error| {
             format!("no combination of peers can be derived which satisfy the endorsement policy: {error}")
@@ -88,7 +90,8 @@ impl<'a> Registry<'a> {
         Ok(Plan::new(first, groups))
     }
 
-    /// Peers that have the chaincode, by MSP ID, the most advanced first and of those this one.
+    /// Peers that have the chaincode, by MSP ID: sorted by ledger height, this peer first among
+    /// equals.
     fn by_organization(&self, chaincode: &str) -> BTreeMap<&str, Vec<PeerNumber>> {
         let mut by_organization = BTreeMap::<&str, Vec<PeerNumber>>::new();
         for member in self.members.iter().filter(|member| member.has_chaincode(chaincode)) {
@@ -115,7 +118,7 @@ impl<'a> Registry<'a> {
         Arc::ptr_eq(&member.peer, self.peer)
     }
 
-    /// Any order, so that load is shared; with a seed the same in each run.
+    /// Shuffles to share the load; with a seed the order is reproducible.
     fn shuffle<T>(&self, items: &mut [T]) {
         if items.len() < 2 {
             return;
@@ -127,7 +130,7 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// Asks a peer to endorse.
+    /// Asks a peer for an endorsement.
     pub(crate) async fn endorse(
         &self,
         number: PeerNumber,
@@ -138,7 +141,7 @@ impl<'a> Registry<'a> {
         examine(answer, self.is_local(member))
     }
 
-    /// Asks a peer to run a proposal; nothing is signed.
+    /// Asks a peer to run a proposal without signing.
     pub(crate) async fn run(&self, number: PeerNumber, proposal: &Arc<UnpackedProposal>) -> Result<Response, Failure> {
         let Ok(member) = self.member(number) else { return Err(Failure::unreachable("no such peer")) };
         let executed = async { endorser::execute(&member.peer, proposal).await.map(Executed::unsigned) };
@@ -146,7 +149,7 @@ impl<'a> Registry<'a> {
         examine(answer, self.is_local(member)).map(|response| response.response.unwrap_or_default())
     }
 
-    /// Fabric reaches other peers by gRPC, with a bound; the own one directly, without.
+    /// Fabric calls other peers over gRPC with a timeout, and its own peer directly.
     async fn ask<T>(&self, member: &Member, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         if self.is_local(member) {
             return work.await;
@@ -156,7 +159,7 @@ impl<'a> Registry<'a> {
         tokio::time::timeout(bound, work).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// What a client is told of a peer that failed.
+    /// The error detail for a failed peer.
     pub(crate) fn detail(&self, number: PeerNumber, message: &str) -> ErrorDetail {
         let member = self.members.iter().find(|member| member.number == number);
         ErrorDetail {

@@ -1,5 +1,5 @@
-//! Errors as the gateway gives them: gRPC codes with the nodes that failed attached, and what an
-//! endorser's answer means (`internal/pkg/gateway/apiutils.go`).
+//! Errors of the gateway: gRPC statuses with details of the failed nodes, and the interpretation of
+//! endorsers' responses (`internal/pkg/gateway/apiutils.go`).
 
 use fabric_protos::gateway::ErrorDetail;
 use fabric_protos::prost_types::Any;
@@ -12,7 +12,7 @@ use crate::endorser::Refusal;
 
 const DETAIL: &str = "type.googleapis.com/gateway.ErrorDetail";
 
-/// An error with the nodes that failed.
+/// A status with details of the failed nodes.
 pub(crate) fn with_details(code: Code, message: &str, details: &[ErrorDetail]) -> Status {
     if details.is_empty() {
         return Status::new(code, message);
@@ -23,26 +23,26 @@ pub(crate) fn with_details(code: Code, message: &str, details: &[ErrorDetail]) -
     Status::with_details(code, message, status.encode_to_vec().into())
 }
 
-/// Why an endorser's answer is no endorsement.
+/// Why an endorser's response is not an endorsement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What the gateway answers when nobody else can be asked.
+    /// The gateway's status code if no other peer can be asked.
     pub(crate) code: Code,
     /// The endorser's message.
     pub(crate) message: String,
-    /// Whether an evaluation may be tried elsewhere.
+    /// Whether an evaluation may be retried on another peer.
     pub(crate) may_retry: bool,
 }
 
 impl Failure {
-    /// A peer that gave no answer at all.
+    /// A peer that did not respond.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self { code: Code::Unavailable, message: message.into(), may_retry: true }
     }
 }
 
-/// What an endorser's answer means. Refusals of the gateway's own peer come as they are, those of
-/// other peers as gRPC brings them.
+/// Interprets an endorser's response. Rejections by the gateway's own peer are reported unchanged,
+/// those by other peers as gRPC errors.
 pub(crate) fn examine(answer: Result<ProposalResponse, Refusal>, is_local: bool) -> Result<ProposalResponse, Failure> {
     let response = answer.map_err(|refusal| match refusal {
         Refusal::Unanswered(message) => Failure::unreachable(message),

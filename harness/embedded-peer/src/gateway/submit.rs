@@ -1,4 +1,4 @@
-//! Submit: a transaction to the ordering service (`internal/pkg/gateway/submit.go`).
+//! Submit: sends a transaction to the ordering service (`internal/pkg/gateway/submit.go`).
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::config::ChannelConfig;
 use crate::orderer::Orderer;
 use crate::peer::Peer;
 
-/// What a BFT orderer says to a transaction that it has.
+/// The response of a BFT orderer that already has the transaction.
 const ALREADY_THERE: &str = "failed to submit request: request already exists";
 
-/// An orderer of a channel, which need not be one of this process.
+/// An orderer of a channel, possibly outside of this process.
 struct Endpoint {
     address: String,
     msp_id: String,
@@ -41,7 +41,7 @@ pub(super) async fn submit(peer: &Arc<Peer>, request: SubmitRequest) -> Result<S
     if endpoints.is_empty() {
         return Err(Status::new(GrpcCode::Unavailable, "no orderer nodes available"));
     }
-    // Older peers know nothing of BFT, and ask one orderer.
+    // Older peers do not support BFT and send to one orderer.
     if config.consensus().kind == "BFT" && peer.release.has_bft() {
         to_quorum(endpoints, transaction, peer).await
     } else {
@@ -49,7 +49,7 @@ pub(super) async fn submit(peer: &Arc<Peer>, request: SubmitRequest) -> Result<S
     }
 }
 
-/// The orderers of the channel: those of organizations, or the channel's own addresses.
+/// The orderers of the channel: the organizations' endpoints, else the channel's addresses.
 fn endpoints(peer: &Peer, config: &ChannelConfig) -> Vec<Endpoint> {
     let nodes = peer.nodes();
     let organizations = config.orderer_organizations();
@@ -92,7 +92,7 @@ fn refusal(response: &BroadcastResponse) -> String {
     format!("received unsuccessful response from orderer: status={status}, info={}", response.info)
 }
 
-/// One orderer is enough; each is asked until one takes it, beginning with any.
+/// Tries the orderers in random order until one accepts the transaction.
 async fn to_any(mut endpoints: Vec<Endpoint>, transaction: Envelope, peer: &Peer) -> Result<SubmitResponse, Status> {
     let count = endpoints.len();
     if count > 1
@@ -106,7 +106,7 @@ async fn to_any(mut endpoints: Vec<Endpoint>, transaction: Envelope, peer: &Peer
         let envelope = if index + 1 == count { transaction.take() } else { transaction.clone() };
         match endpoint.broadcast(envelope.unwrap_or_default(), peer).await {
             Ok(response) if response.status() == Code::Success => return Ok(SubmitResponse {}),
-            // The transaction is at fault: no other orderer takes it.
+            // The transaction is invalid: no other orderer accepts it.
             Ok(response) if (400..500).contains(&response.status) => {
                 return Err(Status::new(GrpcCode::Aborted, refusal(&response)));
             }
@@ -117,7 +117,7 @@ async fn to_any(mut endpoints: Vec<Endpoint>, transaction: Envelope, peer: &Peer
     Err(with_details(GrpcCode::Unavailable, "no orderers could successfully process transaction", &details))
 }
 
-/// All orderers get it, and a quorum must take it.
+/// Sends to all orderers; a quorum must accept the transaction.
 async fn to_quorum(endpoints: Vec<Endpoint>, transaction: Envelope, peer: &Peer) -> Result<SubmitResponse, Status> {
     let total = endpoints.len();
     let faulty = total.saturating_sub(1) / 3;

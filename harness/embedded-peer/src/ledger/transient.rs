@@ -50,7 +50,7 @@ impl TransientStore {
         }
     }
 
-    /// Forgets what came before the ledger had this height, as nobody seems to submit it.
+    /// Removes data that arrived before this height; its transactions were probably never submitted.
     pub fn purge_below(&self, height: u64) {
         let mut entries = self.lock();
         let kept = entries.heights.split_off(&height);

@@ -1,4 +1,4 @@
-//! Approving and committing definitions (`core/chaincode/lifecycle/lifecycle.go`).
+//! Approvals and commits of chaincode definitions (`core/chaincode/lifecycle/lifecycle.go`).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::config::{ChannelConfig, ENDORSEMENT};
 use crate::ledger::Simulation;
 use crate::policy::reference;
 
-/// What an organization approved, and which package it runs; none if it can't be invoked there.
+/// An organization's approval and its package; `None` if the chaincode cannot be invoked there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Approved {
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct Approved {
     pub(super) package_id: String,
 }
 
-/// By MSP ID: who approved, and in what the approvals of the others differ.
+/// By MSP ID: whether it approved, and how other approvals differ.
 #[derive(Debug, Default)]
 pub(super) struct Approvals {
     pub(super) approved: BTreeMap<String, bool>,
@@ -32,7 +32,7 @@ fn source(name: &str) -> Place<'_> {
     Place { namespace: SOURCES, name }
 }
 
-/// Fills in what the client left to the channel.
+/// Fills in the channel's defaults.
 fn set_defaults(definition: &mut Definition, config: &ChannelConfig) -> Result<(), String> {
     let channel = config.channel();
     if definition.endorsement_plugin.is_empty() {
@@ -89,7 +89,8 @@ pub(super) fn approve(
         check_committed(chaincode, &definition, simulation)?;
     }
     let mut private = Private { simulation, collection: &collection };
-    // Older releases accept the same approval of what is committed; the transaction writes nothing.
+    // Older releases accept a repeated approval of the committed definition; the transaction writes
+    // nothing.
     let may_repeat = requested == current && release.accepts_repeated_approval();
     if !may_repeat && repeats(&name, package_id, &definition, &mut private)? {
         return Err(if requested == current {
@@ -108,7 +109,7 @@ pub(super) fn approve(
         .map_err(|cause| format!("could not serialize chaincode package info to state: {cause}"))
 }
 
-/// An approval of what is committed must be of just that.
+/// An approval of the committed sequence must match the committed definition.
 fn check_committed(chaincode: &str, wanted: &Definition, simulation: &mut Simulation) -> Result<(), String> {
     let sequence = wanted.sequence;
     let committed = query(chaincode, &mut Public(simulation))?
@@ -120,7 +121,7 @@ fn check_committed(chaincode: &str, wanted: &Definition, simulation: &mut Simula
     })
 }
 
-/// Whether the organization approved the same already, with the same package.
+/// Whether the organization already approved the same definition and package.
 fn repeats(name: &str, package_id: &str, wanted: &Definition, state: &mut Private<'_>) -> Result<bool, String> {
     let metadata = place(name).metadata(state).map_err(|cause| {
         let sequence = wanted.sequence;
@@ -144,7 +145,7 @@ fn repeats(name: &str, package_id: &str, wanted: &Definition, state: &mut Privat
     Ok(known == package_id)
 }
 
-/// The first parameter that differs, as Fabric tells it.
+/// The first differing parameter, in Fabric's words.
 fn difference(expected: &Definition, passed: &Definition) -> Option<String> {
     let differs = |name: &str, expected: &dyn std::fmt::Display, passed: &dyn std::fmt::Display| {
         Some(format!("expected {name} '{expected}' does not match passed {name} '{passed}'"))
@@ -168,7 +169,7 @@ fn difference(expected: &Definition, passed: &Definition) -> Option<String> {
     (expected.collections != passed.collections).then(|| "Collections do not match".to_owned())
 }
 
-/// Who approved a definition that may be committed next.
+/// The approvals of a definition that could be committed next.
 pub(super) fn readiness(
     chaincode: &str,
     definition: &mut Definition,
@@ -187,7 +188,7 @@ pub(super) fn readiness(
     approvals(chaincode, definition, config, simulation)
 }
 
-/// Who approved a definition.
+/// The approvals of a definition.
 pub(super) fn approvals(
     chaincode: &str,
     definition: &Definition,
@@ -211,7 +212,7 @@ pub(super) fn approvals(
     Ok(found)
 }
 
-/// Writes a definition that may be committed next.
+/// Commits a definition with the next sequence.
 pub(super) fn commit(
     chaincode: &str,
     mut definition: Definition,
@@ -225,7 +226,7 @@ pub(super) fn commit(
     Ok(approvals)
 }
 
-/// What an organization approved; sequence 0 is the newest.
+/// An organization's approved definition; sequence 0 is the newest.
 pub(super) fn approved(
     chaincode: &str,
     sequence: i64,
@@ -261,7 +262,7 @@ pub(super) fn approved(
     read_approved(chaincode, wanted, &metadata.datatype, &mut private)
 }
 
-/// Everything that an organization approved, by name and sequence.
+/// All approved definitions of an organization, by name and sequence.
 pub(super) fn all_approved(msp_id: &str, channel: &str, simulation: &mut Simulation) -> Result<Vec<Approved>, String> {
     let collection = implicit_collection(msp_id);
     let mut private = Private { simulation, collection: &collection };

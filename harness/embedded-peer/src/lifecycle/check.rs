@@ -1,4 +1,4 @@
-//! Whether a definition may be approved or committed: names, versions and collections.
+//! Checks of definitions before approval and commit: names, versions and collections.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::ledger::Simulation;
 use crate::msp::MspManager;
 use crate::policy::{PolicyError, SignaturePolicy};
 
-/// Names that are taken.
+/// Reserved names.
 const SYSTEM_CHAINCODES: [&str; 5] = ["cscc", "escc", "lscc", "qscc", "vscc"];
 
-/// Checks what a client wants to define, also against what is committed.
+/// Checks a requested definition, also against the committed one.
 pub(super) fn input(
     name: &str,
     version: &str,
@@ -49,12 +49,12 @@ pub(super) fn input(
     if let Some(committed) = committed {
         return against_committed(&proposed, &collections(&committed).collect::<Vec<_>>());
     }
-    // Fabric looks among the chaincodes of the old lifecycle, which leaves a read.
+    // Fabric looks for a legacy chaincode, which records a read.
     simulation.get_state("lscc", name).map_err(|error| error.to_string())?;
     Ok(())
 }
 
-/// `^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`
+/// Matches `^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`.
 fn is_chaincode_name(name: &str) -> bool {
     name.split(['-', '_']).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
@@ -116,7 +116,7 @@ fn check_members(collection: &StaticCollectionConfig, msps: &MspManager) -> Resu
     })
 }
 
-/// Members are alternatives: nothing but OR.
+/// A member policy may contain only OR rules.
 fn check_alternatives(rule: Option<&Rule>) -> Result<(), String> {
     let Some(Type::NOutOf(gate)) = rule.and_then(|rule| rule.r#type.as_ref()) else { return Ok(()) };
     if gate.n != 1 {
@@ -151,7 +151,7 @@ fn check_member(principal: &MspPrincipal, msps: &MspManager) -> Result<(), Strin
     }
 }
 
-/// Collections stay, and live as long as they did.
+/// Existing collections must be kept, with the same block-to-live.
 fn against_committed(
     proposed: &[&StaticCollectionConfig],
     committed: &[&StaticCollectionConfig],

@@ -1,5 +1,5 @@
-//! Private data collections of a chaincode: those of its definition, and one for each
-//! organization of the channel that nobody has to define.
+//! Private data collections of a chaincode: those of its definition, and an implicit one for each
+//! organization of the channel.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::ledger::{CollectionRule, CollectionRules, Collections, StateView};
 use crate::msp::Principal;
 use crate::policy::{n_of_roles, reference, spelled_out};
 
-/// What the names of implicit collections begin with.
+/// The prefix of implicit collection names.
 pub const IMPLICIT_PREFIX: &str = "_implicit_org_";
 
 /// The name of an organization's implicit collection.
@@ -25,19 +25,19 @@ pub fn implicit_collection(msp_id: &str) -> String {
     format!("{IMPLICIT_PREFIX}{msp_id}")
 }
 
-/// The organization (MSP ID) whose implicit collection has that name.
+/// The MSP ID of an implicit collection.
 pub fn implicit_organization(collection: &str) -> Option<&str> {
     collection.strip_prefix(IMPLICIT_PREFIX)
 }
 
-/// The collections that a definition spells out.
+/// The explicit collections of a definition.
 pub fn collections(definition: &Definition) -> impl Iterator<Item = &StaticCollectionConfig> {
     let payloads = definition.collections.config.iter().filter_map(|collection| collection.payload.as_ref());
     payloads.map(|collection_config::Payload::StaticCollectionConfig(collection)| collection)
 }
 
-/// A collection of a chaincode, implicit or spelled out. Implicit ones are not looked for in the
-/// channel.
+/// An implicit or explicit collection of a chaincode. The organization of an implicit one is not
+/// checked against the channel.
 pub fn collection(definition: &Definition, name: &str) -> Option<StaticCollectionConfig> {
     match implicit_organization(name) {
         Some(msp_id) => Some(implicit(msp_id)),
@@ -45,7 +45,7 @@ pub fn collection(definition: &Definition, name: &str) -> Option<StaticCollectio
     }
 }
 
-/// An organization's implicit collection. How many peers get a copy is the distribution's matter.
+/// An organization's implicit collection. The number of copies is decided at distribution.
 fn implicit(msp_id: &str) -> StaticCollectionConfig {
     let policy = n_of_roles(1, MspRoleType::Member, &[msp_id]);
     StaticCollectionConfig {
@@ -57,7 +57,7 @@ fn implicit(msp_id: &str) -> StaticCollectionConfig {
     }
 }
 
-/// Who the members of a collection are.
+/// The member policy of a collection.
 pub(super) fn member_policy(collection: &StaticCollectionConfig) -> Option<&SignaturePolicyEnvelope> {
     match collection.member_orgs_policy.as_ref()?.payload.as_ref()? {
         collection_policy_config::Payload::SignaturePolicy(policy) => Some(policy),
@@ -70,11 +70,12 @@ pub fn is_member(collection: &StaticCollectionConfig, msp_id: &str) -> bool {
     members.map(Principal::new).any(|principal| principal.msp_id() == Some(msp_id))
 }
 
-/// The endorsement policy of a collection, an encoded `ApplicationPolicy`: its own, the chaincode's
-/// if it has none, and for implicit ones that of the organization.
+/// The endorsement policy of a collection, an encoded `ApplicationPolicy`: its own, else the
+/// chaincode's, or the organization's for an implicit collection.
 ///
 /// # Errors
-/// There is no such collection, in Fabric's words.
+///
+/// Fabric's text if the collection does not exist.
 pub fn collection_endorsement(definition: &Definition, name: &str, config: &ChannelConfig) -> Result<Vec<u8>, String> {
     if let Some(msp_id) = implicit_organization(name) {
         let organization =
@@ -94,13 +95,13 @@ pub fn collection_endorsement(definition: &Definition, name: &str, config: &Chan
     })
 }
 
-/// The collections of a channel, for its ledger.
+/// The collections of a channel for its ledger.
 pub struct ChannelCollections<F> {
     config: F,
 }
 
 impl<F: Fn() -> ChannelConfig + Send + Sync> ChannelCollections<F> {
-    /// `config` gives the channel's configuration as it is when it is asked.
+    /// `config` returns the channel's current configuration.
     pub fn new(config: F) -> Self {
         Self { config }
     }
@@ -116,7 +117,7 @@ impl<F: Fn() -> ChannelConfig + Send + Sync> Collections for ChannelCollections<
     }
 }
 
-/// What a commit has to know about collections: what the state says before the block.
+/// The collection rules for a commit, from the state before the block.
 pub struct StateRules<'a> {
     /// The state before the block.
     pub state: &'a StateView,

@@ -1,4 +1,4 @@
-//! Chaincode definitions as the state holds them.
+//! Chaincode definitions in the state.
 
 use fabric_protos::lifecycle::state_data::Type;
 use fabric_protos::lifecycle::{ChaincodeEndorsementInfo, ChaincodeValidationInfo};
@@ -9,34 +9,34 @@ use super::store::{Committed, Public, Reads};
 use super::structure::{Place, Structure, all, message};
 use crate::ledger::{Simulation, StateView};
 
-/// The part of the state that definitions are in.
+/// The state prefix of definitions.
 pub(super) const NAMESPACES: &str = "namespaces";
-/// The kind of a committed definition.
+/// The datatype of a committed definition.
 const DEFINITION: &str = "ChaincodeDefinition";
-/// The kind of what an organization approved.
+/// The datatype of an organization's approved parameters.
 pub(super) const PARAMETERS: &str = "ChaincodeParameters";
 
-/// What a channel agreed on about a chaincode.
+/// A committed chaincode definition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definition {
-    /// How often it was defined, from 1.
+    /// The sequence number, from 1.
     pub sequence: i64,
-    /// The version, a name that means nothing to Fabric.
+    /// The version, which Fabric does not interpret.
     pub version: String,
-    /// Who endorses; `escc`.
+    /// The endorsement plugin, `escc`.
     pub endorsement_plugin: String,
-    /// Who validates; `vscc`.
+    /// The validation plugin, `vscc`.
     pub validation_plugin: String,
     /// The endorsement policy, an encoded `ApplicationPolicy`.
     pub validation_parameter: Vec<u8>,
     /// The private data collections.
     pub collections: CollectionConfigPackage,
-    /// Whether the first transaction must be its initialization.
+    /// Whether the chaincode requires initialization.
     pub init_required: bool,
 }
 
 impl Definition {
-    /// From the parts that the state has.
+    /// Builds a definition from its parts in the state.
     pub(super) fn from_parts(
         sequence: i64,
         endorsement: ChaincodeEndorsementInfo,
@@ -71,19 +71,19 @@ impl Definition {
         ]
     }
 
-    /// As it is committed.
+    /// The structure that a commit writes.
     pub(super) fn structure(&self) -> Structure {
         let mut fields = vec![("Sequence", Type::Int64(self.sequence))];
         fields.extend(self.parts());
         Structure { kind: DEFINITION, fields }
     }
 
-    /// As an organization approves it: the sequence is in the name.
+    /// The structure that an approval writes: the sequence is in the name.
     pub(super) fn parameters(&self) -> Structure {
         Structure { kind: PARAMETERS, fields: self.parts() }
     }
 
-    /// Reads what a structure of that kind says; its sequence is 0 if it has none.
+    /// Reads a structure of this datatype; the sequence is 0 if it has none.
     pub(super) fn read(place: Place<'_>, expected: &str, found: &str, state: &mut impl Reads) -> Result<Self, String> {
         if expected != found {
             return Err(format!("type name mismatch '{expected}' != '{found}'"));
@@ -95,12 +95,12 @@ impl Definition {
     }
 }
 
-/// A place among the definitions.
+/// The location of a definition.
 pub(super) fn place(name: &str) -> Place<'_> {
     Place { namespace: NAMESPACES, name }
 }
 
-/// The committed definition of a chaincode, if there is one. `_lifecycle` itself has an empty one.
+/// The committed definition of a chaincode, if any. `_lifecycle` itself has an empty one.
 pub(super) fn if_defined(chaincode: &str, state: &mut impl Reads) -> Result<Option<Definition>, String> {
     if chaincode == NAMESPACE {
         return Ok(Some(Definition::default()));
@@ -118,7 +118,7 @@ pub(super) fn if_defined(chaincode: &str, state: &mut impl Reads) -> Result<Opti
     Ok(Some(definition))
 }
 
-/// A definition that must be there, as queries want it: `Ok(None)` if the chaincode is not defined.
+/// A definition for queries: `Ok(None)` if the chaincode is not defined.
 pub(super) fn query(chaincode: &str, state: &mut impl Reads) -> Result<Option<Definition>, String> {
     let place = place(chaincode);
     let metadata = place
@@ -130,27 +130,27 @@ pub(super) fn query(chaincode: &str, state: &mut impl Reads) -> Result<Option<De
     Ok(Some(definition))
 }
 
-/// Names of committed chaincodes, in order.
+/// The names of committed chaincodes, in order.
 pub(super) fn names(state: &mut impl Reads) -> Result<Vec<String>, String> {
     let found = all(NAMESPACES, state).map_err(|cause| format!("could not query namespace metadata: {cause}"))?;
     Ok(found.into_iter().filter(|(_, metadata)| metadata.datatype == DEFINITION).map(|(name, _)| name).collect())
 }
 
-/// The definition of a chaincode in a state. `None` if it has none, or one that can't be read.
+/// The definition of a chaincode in a state. `None` if it is missing or cannot be decoded.
 pub fn definition(view: &StateView, chaincode: &str) -> Option<Definition> {
     if_defined(chaincode, &mut Committed(view)).ok().flatten()
 }
 
-/// The definition of a chaincode, read by a transaction, which then depends on all of it.
+/// The definition of a chaincode, recorded as read by the transaction.
 ///
 /// # Errors
 ///
-/// Fabric's text when what is there can't be read.
+/// Fabric's text if the stored definition cannot be decoded.
 pub fn read_definition(simulation: &mut Simulation, chaincode: &str) -> Result<Option<Definition>, String> {
     if_defined(chaincode, &mut Public(simulation))
 }
 
-/// Every definition in a state, by name.
+/// All definitions in a state, by name.
 pub fn definitions(view: &StateView) -> Vec<(String, Definition)> {
     let names = names(&mut Committed(view)).unwrap_or_default();
     names.into_iter().filter_map(|name| Some((definition(view, &name)?, name))).map(|(one, name)| (name, one)).collect()

@@ -1,7 +1,7 @@
 //! The functions of the system chaincode `_lifecycle` (`core/chaincode/lifecycle/scc.go`).
 //!
-//! Who may call them is decided by the caller, before. Arguments and results are the messages that
-//! carry the function's name.
+//! The caller checks authorization first. Arguments and results are the messages named after the
+//! function.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use super::store::Public;
 use crate::config::ChannelConfig;
 use crate::ledger::Simulation;
 
-/// The definition in a function's arguments: their messages have the same fields.
+/// The definition in a function's arguments: the messages have the same fields.
 macro_rules! asked {
     ($arguments:ident, $collections:expr) => {
         Definition {
@@ -31,7 +31,7 @@ macro_rules! asked {
     };
 }
 
-/// The message of a result that has the fields of a definition, and these.
+/// A result message with a definition's fields and additional ones.
 macro_rules! told {
     ($message:path, $definition:expr, $($field:ident: $value:expr),+) => {{
         let definition = $definition;
@@ -48,71 +48,73 @@ macro_rules! told {
     }};
 }
 
-/// A package that a peer has.
+/// An installed package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledPackage {
-    /// label:hash.
+    /// The package ID, label:hash.
     pub package_id: String,
     /// The label.
     pub label: String,
-    /// By channel, name and version of the definitions that run it.
+    /// By channel: name and version of the definitions that use it.
     pub references: BTreeMap<String, Vec<(String, String)>>,
 }
 
-/// A package can't be had.
+/// Why a package is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PackageFailure {
     /// It is not installed.
     #[error("chaincode install package '{0}' not found")]
     NotFound(String),
-    /// It is refused, or can't be read or built.
+    /// The package was rejected, or cannot be read or built.
     #[error("{0}")]
     Other(String),
 }
 
 /// The packages of a peer.
 pub trait Packages {
-    /// Installs a package. May take as long as an external builder takes.
+    /// Installs a package. May take as long as an external builder.
     ///
     /// # Errors
-    /// In Fabric's words.
+    ///
+    /// Fabric's text.
     fn install(&self, package: &[u8]) -> Result<InstalledPackage, PackageFailure>;
 
-    /// Every installed package.
+    /// All installed packages.
     fn list(&self) -> Vec<InstalledPackage>;
 
     /// The bytes of a package.
     ///
     /// # Errors
-    /// It is not there, or can't be read.
+    ///
+    /// The package does not exist or cannot be read.
     fn load(&self, package_id: &str) -> Result<Vec<u8>, PackageFailure>;
 }
 
-/// What a call works on.
+/// The context of a call.
 pub struct LifecycleContext<'a> {
-    /// The transaction; none outside of a channel.
+    /// The transaction's simulation; `None` without a channel.
     pub simulation: Option<&'a mut Simulation>,
-    /// The channel; none outside of one.
+    /// The channel's configuration; `None` without a channel.
     pub config: Option<&'a ChannelConfig>,
     /// The peer's own MSP ID.
     pub msp_id: &'a str,
     /// The peer's packages.
     pub packages: &'a dyn Packages,
-    /// The release that the peer plays.
+    /// The Fabric release to imitate.
     pub release: Release,
 }
 
-/// A call that failed: what the peer answers.
+/// The peer's response to a failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// 500, or 404 for something that is not there.
+    /// 404 if something was not found, else 500.
     pub status: i32,
     /// Fabric's text.
     pub message: String,
 }
 
-/// Why a function fails, before the text that goes around it.
+/// Why a function failed, before Fabric's outer text is added.
 #[derive(Debug)]
 enum Cause {
     NotFound(String),
@@ -125,10 +127,11 @@ impl From<String> for Cause {
     }
 }
 
-/// Calls a function with its encoded argument. The result is encoded too.
+/// Calls a function with its encoded argument and returns the encoded result.
 ///
 /// # Errors
-/// [`Failure`], the answer of the peer.
+///
+/// [`Failure`], the peer's response.
 pub fn invoke(function: &str, argument: &[u8], context: LifecycleContext<'_>) -> Result<Vec<u8>, Failure> {
     let channel = context.config.map(ChannelConfig::channel).unwrap_or_default();
     if let Some(config) = context.config
@@ -151,10 +154,11 @@ pub fn invoke(function: &str, argument: &[u8], context: LifecycleContext<'_>) ->
     })
 }
 
-/// The package in the argument of `InstallChaincode`, for callers that install by themselves.
+/// The package in the argument of `InstallChaincode`, for callers that install it themselves.
 ///
 /// # Errors
-/// [`Failure`], the answer of the peer.
+///
+/// [`Failure`], the peer's response.
 pub fn install_arguments(argument: &[u8]) -> Result<Vec<u8>, Failure> {
     let function = "InstallChaincode";
     let arguments: messages::InstallChaincodeArgs = decode(function, argument).map_err(|cause| Failure {
@@ -211,7 +215,7 @@ impl Call<'_> {
         }
     }
 
-    /// The transaction and the channel that it belongs to.
+    /// The transaction's simulation and its channel.
     fn channel(&mut self) -> Result<(&mut Simulation, &ChannelConfig), Cause> {
         match (self.context.simulation.as_deref_mut(), self.context.config) {
             (Some(simulation), Some(config)) => Ok((simulation, config)),
@@ -354,7 +358,7 @@ impl Call<'_> {
     }
 }
 
-/// Where an organization has a chaincode, on the wire.
+/// An organization's chaincode source as a message.
 fn source(approved: &Approved) -> messages::ChaincodeSource {
     let source = if approved.package_id.is_empty() {
         chaincode_source::Type::Unavailable(chaincode_source::Unavailable {})

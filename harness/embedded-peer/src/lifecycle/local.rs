@@ -1,5 +1,5 @@
-//! What a definition means for one peer: whether its organization approved it, and which package
-//! it runs (`core/chaincode/lifecycle/cache.go`, `endorsement_info.go`).
+//! A definition from the view of one peer: whether its organization approved it, and the package to
+//! run (`core/chaincode/lifecycle/cache.go`, `endorsement_info.go`).
 
 use fabric_protos::lifecycle::state_data::Type;
 use ring::digest::{SHA256, digest};
@@ -10,45 +10,45 @@ use super::store::{CommittedHashes, Hashes, Public};
 use super::structure::{Place, Structure, encode};
 use crate::ledger::{Simulation, StateView};
 
-/// The part of the state that says where chaincodes are.
+/// The state prefix of chaincode sources.
 pub(super) const SOURCES: &str = "chaincode-sources";
 
-/// A definition as one organization sees it.
+/// A definition from the view of one organization.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalDefinition {
-    /// What the channel agreed on.
+    /// The committed definition.
     pub definition: Definition,
-    /// Whether the organization approved just that.
+    /// Whether the organization approved this definition.
     pub approved: bool,
-    /// The package that it runs, of those that were asked about.
+    /// The approved package, if it is installed.
     pub package_id: Option<String>,
 }
 
-/// What endorsement has to know about a chaincode.
+/// The properties of a chaincode that endorsement needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndorsementInfo {
-    /// The version in the definition.
+    /// The version of the definition.
     pub version: String,
-    /// Whether the first transaction must be its initialization.
+    /// Whether the chaincode requires initialization.
     pub init_required: bool,
     /// The package to run.
     pub package_id: String,
-    /// Who endorses; `escc`.
+    /// The endorsement plugin, `escc`.
     pub endorsement_plugin: String,
 }
 
-/// The place of an approval or a source.
+/// The name of an approval or a source.
 pub(super) fn private_name(chaincode: &str, sequence: i64) -> String {
     format!("{chaincode}#{sequence}")
 }
 
-/// A source that is a package on the organization's peers.
+/// A source that refers to an installed package.
 pub(super) fn local_package(package_id: &str) -> Structure {
     Structure { kind: "ChaincodeLocalPackage", fields: vec![("PackageID", Type::String(package_id.to_owned()))] }
 }
 
-/// The committed definition of a chaincode as an organization sees it, `installed` being the IDs of
-/// the peer's packages.
+/// The committed definition of a chaincode from the view of an organization. `installed` are the
+/// IDs of the peer's packages.
 pub fn local_definition<'a>(
     view: &StateView,
     chaincode: &str,
@@ -65,7 +65,7 @@ pub fn local_definition<'a>(
     Some(LocalDefinition { definition, approved, package_id })
 }
 
-/// The package that is approved, found by the hash of its ID.
+/// The approved package, found by the hash of its ID.
 fn source<'a>(name: &str, hashes: &mut impl Hashes, installed: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let source = Place { namespace: SOURCES, name };
     if !source.has_kind(&local_package(""), hashes).ok()? {
@@ -77,12 +77,12 @@ fn source<'a>(name: &str, hashes: &mut impl Hashes, installed: impl IntoIterator
     installed.into_iter().find(is_it).map(ToOwned::to_owned)
 }
 
-/// What a peer has to know before it runs a chaincode for a transaction; the definition's sequence
-/// is recorded as read, so that the transaction fails if the chaincode is defined anew before it
-/// commits.
+/// The properties of a chaincode that a transaction is about to run. The definition's sequence is
+/// recorded as read, so that the transaction fails if the definition changes before it commits.
 ///
 /// # Errors
-/// The chaincode is not defined, not approved or not installed, in Fabric's words.
+///
+/// Fabric's text if the chaincode is not defined, not approved or not installed.
 pub fn endorsement_info<'a>(
     simulation: &mut Simulation,
     channel: &str,
@@ -94,7 +94,7 @@ pub fn endorsement_info<'a>(
         format!("could not get current sequence for chaincode '{chaincode}' on channel '{channel}': {cause}")
     })?;
     if sequence == 0 {
-        // Fabric looks among the chaincodes of the old lifecycle, which leaves a read.
+        // Fabric looks for a legacy chaincode, which records a read.
         let _ = simulation.get_state("lscc", chaincode).map_err(|error| error.to_string())?;
         return Err(format!("chaincode {chaincode} not found"));
     }

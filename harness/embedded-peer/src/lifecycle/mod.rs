@@ -1,9 +1,8 @@
-//! Chaincode definitions: how they are kept in the state, and the functions of `_lifecycle`.
+//! Chaincode definitions: their storage in the state, and the functions of `_lifecycle`.
 //!
 //! Keys, encodings and texts are Fabric's (`core/chaincode/lifecycle`), so that hashes of approvals
-//! match whoever made them. What a chaincode's package is, and how it runs, is not known here;
-//! installed packages are reached by the trait [`Packages`]. Chaincodes of Fabric 1.x (`lscc`) do
-//! not exist.
+//! match those of real peers. Installed packages are accessed with the trait [`Packages`].
+//! Chaincodes of Fabric 1.x (`lscc`) are not supported.
 
 mod approval;
 mod check;
@@ -32,8 +31,8 @@ use crate::policy::{n_of_roles, reference, spelled_out};
 /// The namespace of definitions, and the name of the system chaincode.
 pub const NAMESPACE: &str = "_lifecycle";
 
-/// The policy that transactions of `_lifecycle` itself need, an encoded `ApplicationPolicy`: the
-/// channel's `LifecycleEndorsement`, or members of most organizations if it has none.
+/// The encoded `ApplicationPolicy` for transactions of `_lifecycle` itself: the channel's
+/// `LifecycleEndorsement`, else members of a majority of organizations.
 pub fn endorsement_policy(config: &ChannelConfig) -> Vec<u8> {
     if config.policies().get(LIFECYCLE_ENDORSEMENT).is_some() {
         return reference(LIFECYCLE_ENDORSEMENT);

@@ -1,32 +1,32 @@
-//! Where structures are kept: the public state of `_lifecycle`, or one organization's implicit
-//! collection, in a simulation that records what it reads, or in a state that does not.
+//! Storage for structures: the public state of `_lifecycle` or an organization's implicit
+//! collection, either in a simulation that records reads or in a committed state.
 
 use bytes::Bytes;
 
 use super::NAMESPACE;
 use crate::ledger::{Simulation, StateView};
 
-/// Values by key. Errors are texts for the client.
+/// Readable values by key. Errors are texts for the client.
 pub(super) trait Reads {
     fn get(&mut self, key: &str) -> Result<Option<Bytes>, String>;
 
-    /// Every key that begins with `prefix`, in order.
+    /// All keys with this prefix, in order.
     fn range(&mut self, prefix: &str) -> Result<Vec<(String, Bytes)>, String>;
 }
 
-/// Values that may be changed.
+/// Writable values by key.
 pub(super) trait Writes: Reads {
     fn put(&mut self, key: &str, value: Vec<u8>) -> Result<(), String>;
 
     fn delete(&mut self, key: &str) -> Result<(), String>;
 }
 
-/// Values that only their hashes are known of.
+/// Values of which only the hashes are known.
 pub(super) trait Hashes {
     fn hash(&mut self, key: &str) -> Result<Option<Bytes>, String>;
 }
 
-/// The public state of a block.
+/// The public state after a block.
 pub(super) struct Committed<'a>(pub(super) &'a StateView);
 
 impl Reads for Committed<'_> {
@@ -40,7 +40,7 @@ impl Reads for Committed<'_> {
     }
 }
 
-/// Hashes of an organization's collection in the state of a block.
+/// The hashes of an organization's collection after a block.
 pub(super) struct CommittedHashes<'a> {
     pub(super) view: &'a StateView,
     pub(super) collection: &'a str,
@@ -53,7 +53,7 @@ impl Hashes for CommittedHashes<'_> {
     }
 }
 
-/// The public state as a transaction sees it.
+/// The public state in a transaction.
 pub(super) struct Public<'a>(pub(super) &'a mut Simulation);
 
 impl Reads for Public<'_> {
@@ -82,7 +82,7 @@ impl Writes for Public<'_> {
     }
 }
 
-/// An organization's collection as a transaction sees it.
+/// An organization's collection in a transaction.
 pub(super) struct Private<'a> {
     pub(super) simulation: &'a mut Simulation,
     pub(super) collection: &'a str,
@@ -121,7 +121,7 @@ impl Hashes for Private<'_> {
     }
 }
 
-/// The end of the keys that begin with `prefix`, for names without DEL and what comes after it.
+/// The end of the range of keys with this prefix, for names without DEL and higher characters.
 fn after(prefix: &str) -> String {
     format!("{prefix}\u{7f}")
 }

@@ -1,7 +1,7 @@
-//! Structures in the state, one key for each field (`core/chaincode/lifecycle/serializer.go`).
+//! Structures in the state, with one key per field (`core/chaincode/lifecycle/serializer.go`).
 //!
-//! Only fields that change are written, so that a transaction conflicts with no more than it must.
-//! The order of fields and every byte counts: organizations compare hashes of them.
+//! Only changed fields are written, to minimize conflicts. The order of fields and every byte
+//! matter: organizations compare hashes of them.
 
 use fabric_protos::lifecycle::state_data::Type;
 use fabric_protos::lifecycle::{StateData, StateMetadata};
@@ -10,7 +10,7 @@ use ring::digest::{SHA256, digest};
 
 use super::store::{Hashes, Reads, Writes};
 
-/// A structure to be written or compared: its kind, and its fields in order.
+/// A structure to write or compare: its datatype and its fields in order.
 pub(super) struct Structure {
     pub(super) kind: &'static str,
     pub(super) fields: Vec<(&'static str, Type)>,
@@ -25,12 +25,12 @@ impl Structure {
     }
 }
 
-/// A field of bytes that is an encoded message.
+/// A bytes field that holds an encoded message.
 pub(super) fn message(message: &impl Message) -> Type {
     Type::Bytes(message.encode_to_vec())
 }
 
-/// The place of a structure: `namespaces` or `chaincode-sources`, and its name there.
+/// The location of a structure: `namespaces` or `chaincode-sources`, and its name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) namespace: &'static str,
@@ -50,7 +50,7 @@ impl Place<'_> {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// What is written about the structure's kind, if there is a structure.
+    /// The stored metadata of the structure, if it exists.
     pub(super) fn metadata(self, state: &mut impl Reads) -> Result<Option<StateMetadata>, String> {
         let value = state
             .get(&self.metadata_key())
@@ -61,8 +61,7 @@ impl Place<'_> {
         Ok(Some(metadata))
     }
 
-    /// Writes a structure: the fields that change, its kind if that does, and removes fields that
-    /// it has no more.
+    /// Writes the changed fields, writes the metadata if it changed, and deletes obsolete fields.
     pub(super) fn write(self, structure: &Structure, state: &mut impl Writes) -> Result<(), String> {
         let text = self.text();
         let metadata = self
@@ -96,8 +95,8 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// In what a structure differs from what hashes tell of the one that is there: nothing, its
-    /// kind, or the names of fields.
+    /// Compares a structure with stored hashes: returns nothing, its datatype, or the names of
+    /// differing fields.
     pub(super) fn mismatches(self, structure: &Structure, state: &mut impl Hashes) -> Result<Vec<String>, String> {
         let mut get =
             |key: String| state.hash(&key).map_err(|cause| format!("could not get value for key {key}: {cause}"));
@@ -116,7 +115,7 @@ impl Place<'_> {
         Ok(wrong.map(|((name, _), _)| (*name).to_owned()).collect())
     }
 
-    /// Whether the kind that is there, by its hash, is that of `structure`.
+    /// Whether the stored datatype, by hash, is that of `structure`.
     pub(super) fn has_kind(self, structure: &Structure, state: &mut impl Hashes) -> Result<bool, String> {
         let key = self.metadata_key();
         let hash =
@@ -171,7 +170,7 @@ impl Place<'_> {
     }
 }
 
-/// The name of every structure of a namespace, and what is written about its kind.
+/// The name and metadata of every structure of a namespace.
 pub(super) fn all(namespace: &str, state: &mut impl Reads) -> Result<Vec<(String, StateMetadata)>, String> {
     let prefix = format!("{namespace}/metadata/");
     let found = state
@@ -185,12 +184,12 @@ pub(super) fn all(namespace: &str, state: &mut impl Reads) -> Result<Vec<(String
     found.into_iter().map(decode).collect()
 }
 
-/// A field as the state holds it.
+/// A field in its stored encoding.
 pub(super) fn encode(data: &Type) -> Vec<u8> {
     StateData { r#type: Some(data.clone()) }.encode_to_vec()
 }
 
-/// As Go prints the type.
+/// The field's type as printed by Go.
 fn kind(data: &Type) -> &'static str {
     match data {
         Type::Int64(_) => "*lifecycle.StateData_Int64",

@@ -1,8 +1,7 @@
 //! Which signatures are sufficient: signature policies and implicit meta policies.
 //!
-//! A [`Policies`] is the tree of a channel's policies; a chaincode's own policy is an
-//! [`ApplicationPolicy`] that is spelled out or refers to that tree. Who an identity is, is the
-//! matter of `msp`.
+//! [`Policies`] is the tree of a channel's policies. A chaincode's [`ApplicationPolicy`] is a
+//! signature policy or a reference into that tree. Identities are in `msp`.
 
 mod signature;
 mod tree;
@@ -19,10 +18,10 @@ pub use self::tree::{Policies, Policy};
 
 use crate::msp::{Identity, MspManager};
 
-/// A message, who is said to have signed it, and the signature.
+/// A message with its claimed signer and signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedData {
-    /// What is signed.
+    /// The signed message.
     pub message: Bytes,
     /// `msp.SerializedIdentity`, encoded.
     pub identity: Bytes,
@@ -30,56 +29,56 @@ pub struct SignedData {
     pub signature: Bytes,
 }
 
-/// A policy is not satisfied, or can't be used. The texts are Fabric's.
+/// Why a policy failed. The texts are Fabric's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Too few signatures, or of the wrong ones.
+    /// Not enough matching signatures.
     #[error("signature set did not satisfy policy")]
     NotSatisfied,
-    /// Too few of the policies below are satisfied.
+    /// Not enough satisfied subpolicies.
     #[error(
         "implicit policy evaluation failed - {satisfied} sub-policies were satisfied, but this policy requires {threshold} of the '{name}' sub-policies to be satisfied"
     )]
     TooFew {
-        /// How many are.
+        /// The number of satisfied subpolicies.
         satisfied: usize,
-        /// How many must be.
+        /// The required number.
         threshold: usize,
         /// Their name.
         name: String,
     },
-    /// No such policy in the channel.
+    /// The channel has no such policy.
     #[error("no such policy: '{0}'")]
     Missing(String),
-    /// A chaincode's policy refers to a policy that the channel does not have.
+    /// A chaincode's policy refers to an unknown channel policy.
     #[error("could not create evaluator for channel reference policy: failed to retrieve policy for reference {0}")]
     Reference(String),
-    /// Not an encoded policy.
+    /// The bytes are not an encoded policy.
     #[error("failed to unmarshal ApplicationPolicy bytes")]
     Decode,
-    /// Neither spelled out nor a reference.
+    /// Neither a signature policy nor a reference.
     #[error("unsupported policy type <nil>")]
     Empty,
-    /// A rule that makes no sense.
+    /// An invalid rule.
     #[error("could not create evaluator for signature policy: {0}")]
     Rule(String),
-    /// A policy of the channel that makes no sense.
+    /// An invalid policy of the channel.
     #[error("policy {name} at path {path} {cause}")]
     Compile {
-        /// Its name.
+        /// The policy's name.
         name: String,
-        /// The group it is in.
+        /// The group that contains it.
         path: String,
-        /// What is wrong.
+        /// The reason.
         cause: String,
     },
-    /// A policy that can't be spelled out as signatures.
+    /// The policy cannot be converted to a signature policy.
     #[error("policy '{0}' is not convertible to SignaturePolicyEnvelope")]
     NotConvertible(String),
 }
 
-/// The identities whose signatures are good, each once, in order. The others are dropped, as
-/// Fabric drops them (`common/policies/policy.go`).
+/// The distinct identities with a valid signature, in order. Others are skipped, as in Fabric
+/// (`common/policies/policy.go`).
 pub fn signers(signed: &[SignedData], msps: &MspManager) -> Vec<Arc<Identity>> {
     let mut signers: Vec<Arc<Identity>> = Vec::with_capacity(signed.len());
     for SignedData { message, identity, signature } in signed {
@@ -92,20 +91,21 @@ pub fn signers(signed: &[SignedData], msps: &MspManager) -> Vec<Arc<Identity>> {
     signers
 }
 
-/// An endorsement policy as definitions hold it, ready to be asked.
+/// A decoded endorsement policy of a definition.
 #[derive(Clone, Debug)]
 pub enum Endorsement {
-    /// Spelled out.
+    /// A signature policy.
     Signature(SignaturePolicy),
-    /// A policy of the channel.
+    /// A reference to a policy of the channel.
     Reference(String),
 }
 
 impl Endorsement {
-    /// From an encoded `ApplicationPolicy`.
+    /// Decodes an `ApplicationPolicy`.
     ///
     /// # Errors
-    /// [`PolicyError`], as Fabric says it when it evaluates.
+    ///
+    /// [`PolicyError`] with Fabric's text for an evaluation.
     pub fn decode(policy: &[u8]) -> Result<Self, PolicyError> {
         match ApplicationPolicy::decode(policy).map_err(|_| PolicyError::Decode)?.r#type {
             Some(Type::SignaturePolicy(policy)) => Ok(Self::Signature(SignaturePolicy::new(policy)?)),
@@ -114,10 +114,11 @@ impl Endorsement {
         }
     }
 
-    /// Whether those identities, each of which has signed, suffice.
+    /// Evaluates the policy for these identities, each of which has signed.
     ///
     /// # Errors
-    /// [`PolicyError`] if not.
+    ///
+    /// [`PolicyError`] if it is not satisfied.
     pub fn evaluate(&self, identities: &[Arc<Identity>], channel: &Policies) -> Result<(), PolicyError> {
         match self {
             Self::Signature(policy) => policy.evaluate(identities),
@@ -128,10 +129,11 @@ impl Endorsement {
         }
     }
 
-    /// The same policy spelled out as signatures.
+    /// The policy as a signature policy.
     ///
     /// # Errors
-    /// [`PolicyError`] if the channel has no such policy, or it can't be spelled out.
+    ///
+    /// [`PolicyError`] if the channel has no such policy, or it cannot be converted.
     pub fn spelled_out(&self, channel: &Policies) -> Result<SignaturePolicyEnvelope, PolicyError> {
         match self {
             Self::Signature(policy) => Ok(policy.envelope().clone()),
@@ -149,7 +151,7 @@ pub fn reference(policy: &str) -> Vec<u8> {
     ApplicationPolicy { r#type: Some(policy) }.encode_to_vec()
 }
 
-/// An encoded `ApplicationPolicy` that is spelled out.
+/// An encoded `ApplicationPolicy` with a signature policy.
 pub fn spelled_out(policy: SignaturePolicyEnvelope) -> Vec<u8> {
     ApplicationPolicy { r#type: Some(Type::SignaturePolicy(policy)) }.encode_to_vec()
 }

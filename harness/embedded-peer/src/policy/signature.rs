@@ -1,4 +1,4 @@
-//! Policies over signatures: one principal, or n of several rules.
+//! Signature policies: one principal, or n of several rules.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use fabric_protos::common::{self, SignaturePolicy as Rule};
 use super::PolicyError;
 use crate::msp::{Identity, Principal, role};
 
-/// A signature policy, its principals decoded.
+/// A signature policy with decoded principals.
 #[derive(Clone, Debug)]
 pub struct SignaturePolicy {
     envelope: Arc<SignaturePolicyEnvelope>,
@@ -27,24 +27,26 @@ impl SignaturePolicy {
     /// Checks a policy and decodes its principals.
     ///
     /// # Errors
-    /// [`PolicyError::Rule`]: no rule, or one that names a principal that is not there.
+    ///
+    /// [`PolicyError::Rule`] if the rule is missing or names an unknown principal.
     pub fn new(envelope: SignaturePolicyEnvelope) -> Result<Self, PolicyError> {
         let principals: Vec<_> = envelope.identities.iter().map(Principal::new).collect();
         let gate = compile(envelope.rule.as_ref(), &principals)?;
         Ok(Self { gate: Arc::new(gate), envelope: Arc::new(envelope) })
     }
 
-    /// The policy as it came.
+    /// The original policy.
     pub fn envelope(&self) -> &SignaturePolicyEnvelope {
         &self.envelope
     }
 
-    /// Whether those identities suffice, each of them used once at most.
+    /// Evaluates the policy for these identities, using each at most once.
     ///
-    /// Rules are taken in order, and each takes the first identities that fit, as Fabric does: a
-    /// set may fail that another order would let pass.
+    /// As in Fabric, rules are evaluated in order, and each takes the first matching identities: a
+    /// set may fail that would pass in another order.
     ///
     /// # Errors
+    ///
     /// [`PolicyError::NotSatisfied`].
     pub fn evaluate(&self, identities: &[Arc<Identity>]) -> Result<(), PolicyError> {
         let mut used = vec![false; identities.len()];
@@ -93,8 +95,8 @@ fn compile(rule: Option<&Rule>, principals: &[Principal]) -> Result<Gate, Policy
     }
 }
 
-/// N signatures of that role, each from another of these organizations. Fabric's defaults are
-/// made of it, and hashed, so the organizations are sorted.
+/// N signatures of this role, each from a different organization. The organizations are sorted
+/// because Fabric hashes its default policies.
 pub fn n_of_roles(n: usize, kind: MspRoleType, msp_ids: &[&str]) -> SignaturePolicyEnvelope {
     let mut msp_ids = msp_ids.to_vec();
     msp_ids.sort_unstable();

@@ -1,4 +1,4 @@
-//! The policies of a channel: those in its groups, and those that are made of them.
+//! The tree of a channel's policies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,25 +20,26 @@ const ROOT: &str = "Channel";
 /// One policy of a channel.
 #[derive(Clone, Debug)]
 pub enum Policy {
-    /// Over signatures.
+    /// A signature policy.
     Signature(SignaturePolicy),
-    /// Over the policies of one name in the groups below. A group that has none counts as one
-    /// that is never satisfied.
+    /// A policy over the subpolicies of this name in the child groups. Groups without one count as
+    /// never satisfied.
     ImplicitMeta {
-        /// How many must be satisfied.
+        /// The required number of satisfied subpolicies.
         threshold: usize,
-        /// Their name.
+        /// The subpolicies' name.
         name: String,
-        /// Those that there are, and how many there are not.
+        /// The subpolicies; `None` for child groups without one.
         below: Vec<Option<Arc<Policy>>>,
     },
 }
 
 impl Policy {
-    /// Whether those identities, each of which has signed, suffice.
+    /// Evaluates the policy for these identities, each of which has signed.
     ///
     /// # Errors
-    /// [`PolicyError`] if not.
+    ///
+    /// [`PolicyError`] if it is not satisfied.
     pub fn evaluate(&self, identities: &[Arc<Identity>]) -> Result<(), PolicyError> {
         match self {
             Self::Signature(policy) => policy.evaluate(identities),
@@ -53,10 +54,11 @@ impl Policy {
         }
     }
 
-    /// The same policy as one over signatures, which is what gateways and discovery plan with.
+    /// The policy as a signature policy, for the gateway and discovery.
     ///
     /// # Errors
-    /// [`PolicyError::NotConvertible`] if a policy below is missing.
+    ///
+    /// [`PolicyError::NotConvertible`] if a subpolicy is missing.
     pub fn spelled_out(&self) -> Result<SignaturePolicyEnvelope, PolicyError> {
         match self {
             Self::Signature(policy) => Ok(policy.envelope().clone()),
@@ -77,7 +79,7 @@ impl Policy {
     }
 }
 
-/// Where a principal stands in the list, after adding it if it is new.
+/// The index of a principal in the list; a new one is added.
 fn place(principals: &mut Vec<MspPrincipal>, principal: MspPrincipal) -> i32 {
     let index = principals.iter().position(|known| *known == principal).unwrap_or_else(|| {
         principals.push(principal);
@@ -86,7 +88,7 @@ fn place(principals: &mut Vec<MspPrincipal>, principal: MspPrincipal) -> i32 {
     i32::try_from(index).unwrap_or(i32::MAX)
 }
 
-/// The rule with its principals at other places.
+/// The rule with new principal indexes.
 fn moved(rule: Option<&SignatureRule>, places: &[i32]) -> Option<SignatureRule> {
     let moved = match rule?.r#type.as_ref()? {
         Type::SignedBy(index) => Type::SignedBy(*places.get(usize::try_from(*index).ok()?)?),
@@ -106,10 +108,11 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Reads the policies of a channel group and of all groups in it.
+    /// Reads the policies of a channel group and of all its child groups.
     ///
     /// # Errors
-    /// [`PolicyError::Compile`] for a policy of an unknown kind or with a rule that makes no sense.
+    ///
+    /// [`PolicyError::Compile`] for a policy of an unknown type or with an invalid rule.
     pub fn new(channel_group: &ConfigGroup, msps: MspManager) -> Result<Self, PolicyError> {
         let mut by_path = BTreeMap::new();
         collect(ROOT, channel_group, &mut by_path)?;
@@ -121,7 +124,7 @@ impl Policies {
         self.get_in(ROOT, path)
     }
 
-    /// As [`get`](Self::get), for paths relative to a group (`Channel/Application`, without a
+    /// Like [`get`](Self::get), for paths relative to a group (`Channel/Application`, without a
     /// leading slash).
     pub fn get_in(&self, group: &str, path: &str) -> Option<&Arc<Policy>> {
         look_up(&self.by_path, group, path)
@@ -132,16 +135,17 @@ impl Policies {
         self.by_path.iter().map(|(path, policy)| (&**path, policy))
     }
 
-    /// Whether a policy is satisfied by these signatures.
+    /// Evaluates a policy with these signatures.
     ///
     /// # Errors
-    /// [`PolicyError`] if not, or if there is no such policy.
+    ///
+    /// [`PolicyError`] if it is not satisfied or does not exist.
     pub fn evaluate(&self, path: &str, signed: &[SignedData]) -> Result<(), PolicyError> {
         let missing = || PolicyError::Missing(path.strip_prefix("/Channel/").unwrap_or(path).to_owned());
         self.get(path).ok_or_else(missing)?.evaluate(&signers(signed, &self.msps))
     }
 
-    /// The MSPs that the policies speak of.
+    /// The MSPs that the policies refer to.
     pub fn msps(&self) -> &MspManager {
         &self.msps
     }
@@ -200,7 +204,7 @@ fn implicit_meta(
         .map_err(|error| format!("Error unmarshalling to ImplicitMetaPolicy: {error}"))?;
     let below: Vec<_> =
         group.groups.keys().map(|name| look_up(all, &format!("{path}/{name}"), &sub_policy).cloned()).collect();
-    // Of nothing, nothing is needed; and an unknown rule needs nothing either.
+    // Without subpolicies nothing is required; an unknown rule requires nothing either.
     let threshold = match Rule::try_from(rule) {
         _ if below.is_empty() => 0,
         Ok(Rule::Any) => 1,

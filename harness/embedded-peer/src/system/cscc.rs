@@ -1,5 +1,5 @@
-//! `cscc`: the channels of a peer (`core/scc/cscc/configure.go`). Channels are joined by their
-//! genesis block; snapshots are refused.
+//! `cscc`: the channels of a peer (`core/scc/cscc/configure.go`). Peers join channels by genesis
+//! block; snapshots are not supported.
 
 use fabric_protos::common::{
     Block, BlockMetadataIndex, ConfigEnvelope, Envelope, HeaderType, Metadata, OrdererBlockMetadata, Payload,
@@ -13,7 +13,7 @@ use crate::envelope::decode;
 use crate::ledger::Ledger;
 use crate::peer::Peer;
 
-/// The name of the chaincode.
+/// The chaincode's name.
 pub(crate) const NAME: &str = "cscc";
 
 const JOIN_CHAIN: &str = "JoinChain";
@@ -60,7 +60,7 @@ fn answer(peer: &Arc<Peer>, caller: &Caller, arguments: &[Vec<u8>]) -> Result<Ve
         }
         JOIN_STATUS => {
             allowed("").map_err(|error| format!("access denied for [{function}]: {error}"))?;
-            // An empty JoinBySnapshotStatus: none is going on.
+            // An empty JoinBySnapshotStatus: none is in progress.
             Ok(Vec::new())
         }
         GET_CONFIG_BLOCK => {
@@ -85,7 +85,7 @@ fn answer(peer: &Arc<Peer>, caller: &Caller, arguments: &[Vec<u8>]) -> Result<Ve
     }
 }
 
-/// A channel's name and genesis block, checked as far as it can be without the peer.
+/// A channel's name and genesis block, checked without the peer.
 fn genesis(block: &[u8]) -> Result<(String, Block), String> {
     let block: Block =
         decode("Block", block).map_err(|error| format!("Failed to reconstruct the genesis block, {error}"))?;
@@ -147,7 +147,7 @@ pub(crate) fn config_block(ledger: &Ledger) -> Result<Arc<Block>, String> {
     Ok(Arc::clone(&ledger.block(number).ok_or_else(missing)?.block))
 }
 
-/// The number of the newest configuration block, as the orderer notes it in each block.
+/// The number of the newest configuration block, from the block's orderer metadata.
 fn last_config(block: &Block) -> Result<u64, String> {
     let metadata =
         block.metadata.as_ref().and_then(|metadata| metadata.metadata.get(BlockMetadataIndex::Signatures as usize));

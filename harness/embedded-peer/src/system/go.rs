@@ -1,4 +1,4 @@
-//! Numbers as Go reads them, with Go's words for what is wrong.
+//! Go's number parsing with its error texts.
 
 /// `strconv.ParseUint(text, 10, 64)`.
 ///

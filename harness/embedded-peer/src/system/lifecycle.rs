@@ -1,4 +1,4 @@
-//! `_lifecycle`: who may call which function; the functions themselves are in `lifecycle`
+//! `_lifecycle`: authorization of its functions, which are in `lifecycle`
 //! (`core/chaincode/lifecycle/scc.go`).
 
 use std::collections::BTreeMap;
@@ -13,17 +13,17 @@ use crate::ledger::{SharedSimulation, lock};
 use crate::lifecycle::{self, Failure, InstalledPackage, LifecycleContext, PackageFailure, Packages};
 use crate::peer::Peer;
 
-/// The name of the chaincode.
+/// The chaincode's name.
 pub(crate) const NAME: &str = lifecycle::NAMESPACE;
 
-/// The function that waits for external builders.
+/// The function that may wait for external builders.
 const INSTALL: &str = "InstallChaincode";
 
 /// Answers a call.
 ///
 /// # Errors
 ///
-/// When building a chaincode takes too long.
+/// The build of a chaincode timed out.
 pub(crate) async fn invoke(
     peer: &Arc<Peer>,
     channel: Option<&Arc<PeerChannel>>,
@@ -82,11 +82,11 @@ async fn install(peer: &Arc<Peer>, argument: &[u8]) -> Result<Response, String> 
     }
 }
 
-/// The packages of a peer, as `lifecycle` asks for them.
+/// The packages of a peer for `lifecycle`.
 struct PeerPackages<'a>(&'a Peer);
 
 impl PeerPackages<'_> {
-    /// Which definitions run a package, by channel.
+    /// The definitions that use a package, by channel.
     fn references(&self, package_id: &str) -> BTreeMap<String, Vec<(String, String)>> {
         let mut references = BTreeMap::new();
         for name in self.0.channels() {
@@ -106,7 +106,7 @@ impl PeerPackages<'_> {
 
 impl Packages for PeerPackages<'_> {
     fn install(&self, _: &[u8]) -> Result<InstalledPackage, PackageFailure> {
-        // Installing waits for builders, which this trait can't.
+        // Installation is asynchronous, which this trait does not support.
         Err(PackageFailure::Other("packages are installed by the peer".to_owned()))
     }
 

@@ -1,7 +1,7 @@
-//! `lscc`: what Fabric 2.5 still tells of chaincodes of the old lifecycle (`core/scc/lscc`).
+//! `lscc`: Fabric 2.5's queries of legacy chaincodes (`core/scc/lscc`).
 //!
-//! There are none on these networks, whose channels have the new lifecycle. So questions are answered
-//! as by a peer that never had any, and nothing is installed or deployed.
+//! These networks have no legacy chaincodes. Queries return empty results, and nothing can be
+//! installed or deployed.
 
 use fabric_protos::protos::Response;
 
@@ -10,10 +10,10 @@ use crate::channel::PeerChannel;
 use crate::ledger::{LedgerError, SharedSimulation, Simulation, lock};
 use crate::peer::Peer;
 
-/// The name of the chaincode, and the namespace of what it keeps.
+/// The chaincode's name and its state namespace.
 pub(crate) const NAME: &str = "lscc";
 
-/// What it can be asked, by its old and its new names.
+/// The query functions with their old and new names.
 const FUNCTIONS: [&str; 15] = [
     "install",
     "deploy",
@@ -49,7 +49,7 @@ pub(crate) fn invoke(
 struct Call<'a> {
     peer: &'a Peer,
     caller: &'a Caller,
-    /// The channel of the call, empty without one.
+    /// The channel of the call; empty without one.
     channel: &'a str,
     simulation: Option<&'a mut Simulation>,
 }
@@ -93,7 +93,7 @@ impl Call<'_> {
         Err("this peer installs no chaincodes of the old lifecycle: use `peer lifecycle chaincode install`".to_owned())
     }
 
-    /// What is known of a chaincode: nothing.
+    /// The definition of a chaincode, which is always missing.
     fn definition(
         &mut self,
         function: &str,
@@ -107,7 +107,7 @@ impl Call<'_> {
         Err(format!("could not find chaincode with name '{chaincode}'"))
     }
 
-    /// The chaincodes of the channel: none, which is an empty message.
+    /// The chaincodes of the channel: always an empty message.
     fn definitions(&mut self, function: &str) -> Result<Vec<u8>, String> {
         let channel = self.channel;
         self.check("GetInstantiatedChaincodes", channel)
@@ -123,7 +123,7 @@ impl Call<'_> {
         self.caller.check(self.peer, &format!("{NAME}/{resource}"), channel)
     }
 
-    /// Looks at the ledger, so that the transaction depends on it as in Fabric.
+    /// Reads from the ledger, so that the transaction depends on it as in Fabric.
     fn read(&mut self, look: impl FnOnce(&mut Simulation) -> Result<(), LedgerError>) -> Result<(), String> {
         self.simulation.as_deref_mut().map_or(Ok(()), look).map_err(|error| error.to_string())
     }

@@ -1,7 +1,6 @@
-//! System chaincodes: cscc, qscc, the lscc of 2.5, and the way to `_lifecycle`.
+//! System chaincodes: cscc, qscc, the lscc of 2.5, and the entry to `_lifecycle`.
 //!
-//! They run in the peer itself and answer as they do in Fabric. What a definition is and how it
-//! comes about is the matter of `lifecycle`.
+//! They run in the peer and respond as in Fabric. Chaincode definitions are in `lifecycle`.
 
 pub(crate) mod cscc;
 pub(crate) mod go;
@@ -18,17 +17,18 @@ use crate::ledger::SharedSimulation;
 use crate::peer::{Peer, access};
 use crate::policy::SignedData;
 
-/// On whose behalf a system chaincode runs.
+/// The caller of a system chaincode.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// The chaincode that the proposal itself calls.
+    /// The chaincode that the proposal calls.
     pub(crate) called: String,
     /// The proposal and its signature.
     pub(crate) signed: SignedData,
 }
 
 impl Caller {
-    /// Whether the creator of the proposal may use a resource; no channel is the peer itself.
+    /// Checks the proposal's creator against a resource's ACL; an empty channel means the peer
+    /// itself.
     pub(crate) fn check(&self, peer: &Peer, resource: &str, channel: &str) -> Result<(), String> {
         access::check(peer, resource, channel, &self.signed)
     }
@@ -38,7 +38,7 @@ impl Caller {
 ///
 /// # Errors
 ///
-/// It is not deployed, or took too long.
+/// The chaincode is not deployed, or timed out.
 pub(crate) async fn invoke(
     peer: &Arc<Peer>,
     channel: Option<&Arc<PeerChannel>>,
@@ -54,7 +54,7 @@ pub(crate) async fn invoke(
         lscc::NAME if peer.release.has_lscc() => {
             Ok(lscc::invoke(peer, channel.map(Arc::as_ref), caller, arguments, simulation))
         }
-        // Fabric 3 knows lscc and does not deploy it, and so takes it for a package.
+        // Fabric 3 does not deploy lscc, and treats it as a packaged chaincode.
         _ => {
             let id = format!("{chaincode}.{SYSTEM_VERSION}");
             let path = peer.support.legacy_package(&id);

@@ -1,4 +1,4 @@
-//! `qscc`: what is on a channel's ledger (`core/scc/qscc/query.go`).
+//! `qscc`: queries of a channel's ledger (`core/scc/qscc/query.go`).
 
 use fabric_protos::common::Envelope;
 use fabric_protos::protos::{ProcessedTransaction, Response};
@@ -8,7 +8,7 @@ use super::{Caller, failure, go, success};
 use crate::ledger::Ledger;
 use crate::peer::Peer;
 
-/// The name of the chaincode.
+/// The chaincode's name.
 pub(crate) const NAME: &str = "qscc";
 
 const GET_CHAIN_INFO: &str = "GetChainInfo";
@@ -63,7 +63,7 @@ fn answer(peer: &Peer, caller: &Caller, arguments: &[Vec<u8>]) -> Result<Vec<u8>
 fn by_number(ledger: &Ledger, argument: &[u8]) -> Result<Vec<u8>, String> {
     let number = go::parse_uint(&String::from_utf8_lossy(argument))
         .map_err(|error| format!("Failed to parse block number with error {error}"))?;
-    // The greatest number stands for the newest block.
+    // The maximum number means the newest block.
     let wanted = if number == u64::MAX { ledger.height().saturating_sub(1) } else { number };
     let missing = || format!("Failed to get block number {number}, error no such block number [{number}] in index");
     Ok(ledger.block(wanted).ok_or_else(missing)?.block.encode_to_vec())

@@ -1,4 +1,4 @@
-//! Chaincodes defined on a ledger, without transactions of their own.
+//! Defines chaincodes on a ledger without separate transactions.
 
 use fabric_network::release::Release;
 use fabric_protos::lifecycle::{
@@ -12,7 +12,7 @@ use crate::config::ChannelConfig;
 use crate::ledger::{Ledger, Simulated};
 use crate::lifecycle::{Failure, InstalledPackage, LifecycleContext, PackageFailure, Packages, invoke};
 
-/// A peer with one package.
+/// A peer with one installed package.
 pub(crate) struct OnePackage;
 
 impl Packages for OnePackage {
@@ -36,7 +36,7 @@ impl Packages for OnePackage {
     }
 }
 
-/// Calls `_lifecycle` on a peer of that organization: the answer, and what the call came to.
+/// Calls `_lifecycle` on a peer of this organization; returns the response and the simulation.
 pub(crate) fn call(
     ledger: &Ledger,
     config: &ChannelConfig,
@@ -47,7 +47,7 @@ pub(crate) fn call(
     call_as(Release::V3_1, ledger, config, msp_id, function, argument)
 }
 
-/// The same on a peer of that release.
+/// Like [`call`], on a peer of this release.
 pub(crate) fn call_as(
     release: Release,
     ledger: &Ledger,
@@ -68,7 +68,7 @@ pub(crate) fn call_as(
     Ok((answer, simulation.finish().unwrap()))
 }
 
-/// An approval of the package that [`OnePackage`] has.
+/// An approval of the package in [`OnePackage`].
 pub(crate) fn approval(name: &str, sequence: i64) -> ApproveChaincodeDefinitionForMyOrgArgs {
     let package = chaincode_source::Local { package_id: "basic:00".to_owned() };
     ApproveChaincodeDefinitionForMyOrgArgs {
@@ -80,7 +80,7 @@ pub(crate) fn approval(name: &str, sequence: i64) -> ApproveChaincodeDefinitionF
     }
 }
 
-/// The commit of what was approved.
+/// The commit of an approved definition.
 pub(crate) fn commit(approved: &ApproveChaincodeDefinitionForMyOrgArgs) -> CommitChaincodeDefinitionArgs {
     CommitChaincodeDefinitionArgs {
         sequence: approved.sequence,
@@ -94,7 +94,7 @@ pub(crate) fn commit(approved: &ApproveChaincodeDefinitionForMyOrgArgs) -> Commi
     }
 }
 
-/// Approves for every organization and commits.
+/// Approves a definition for every organization and commits it.
 pub(crate) fn define(ledger: &Ledger, config: &ChannelConfig, definition: &ApproveChaincodeDefinitionForMyOrgArgs) {
     for organization in config.organizations() {
         let approve = "ApproveChaincodeDefinitionForMyOrg";
@@ -106,7 +106,7 @@ pub(crate) fn define(ledger: &Ledger, config: &ChannelConfig, definition: &Appro
     commit_sets(ledger, &simulated.public);
 }
 
-/// As [`define`], with a policy and collections.
+/// Like [`define`], with a policy and collections.
 pub(crate) fn define_with(
     ledger: &Ledger,
     config: &ChannelConfig,

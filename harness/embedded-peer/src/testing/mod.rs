@@ -1,4 +1,4 @@
-//! Networks and signers for this crate's unit tests, and for its fuzz targets.
+//! Networks and signers for unit tests and fuzz targets.
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
@@ -26,13 +26,13 @@ use crate::config::ChannelConfig;
 use crate::network::{Network, Options};
 use crate::policy::SignedData;
 
-/// From 2024 on, for a hundred years.
+/// A hundred years from 2024.
 pub(crate) fn validity() -> Validity {
     let start = SystemTime::UNIX_EPOCH + Duration::from_hours(473_352);
     Validity { not_before: start, not_after: start + Duration::from_hours(24 * 365 * 100) }
 }
 
-/// Everything of a network, placed nowhere in particular.
+/// The artifacts of a network that is not deployed.
 pub(crate) fn bundle(topology: &Topology) -> Bundle {
     let mut port = 7050;
     let mut next = || {
@@ -60,8 +60,8 @@ pub(crate) fn bundle(topology: &Topology) -> Bundle {
     render(topology, &placement, &RenderOptions::new(Release::V3_1, validity())).unwrap()
 }
 
-/// A network that serves on free ports, with other files than those that are rendered, and the directory
-/// of those that it has.
+/// Starts a network on free ports with these changes to its files; also returns the directory of
+/// the files.
 pub(crate) fn started(
     topology: &Topology,
     options: Options,
@@ -110,12 +110,12 @@ pub(crate) fn config(bundle: &Bundle) -> ChannelConfig {
     ChannelConfig::from_block(&genesis(bundle)).unwrap()
 }
 
-/// The organization with peers of that index.
+/// The organization with this index among those with peers.
 pub(crate) fn organization(bundle: &Bundle, index: usize) -> &OrganizationIdentities {
     &bundle.identities.peer_organizations[index]
 }
 
-/// Someone with a key.
+/// An identity with its private key.
 pub(crate) struct Member {
     pub(crate) creator: Vec<u8>,
     key: EcdsaKeyPair,
@@ -133,17 +133,17 @@ impl Member {
         Self { creator: creator.encode_to_vec(), key }
     }
 
-    /// The administrator of the organization of that index.
+    /// The administrator of the organization with this index.
     pub(crate) fn admin(bundle: &Bundle, index: usize) -> Self {
         Self::new(&organization(bundle, index).admin)
     }
 
-    /// The first user of the organization of that index.
+    /// The first user of the organization with this index.
     pub(crate) fn user(bundle: &Bundle, index: usize) -> Self {
         Self::new(&organization(bundle, index).users[0])
     }
 
-    /// The first peer of the organization of that index.
+    /// The first peer of the organization with this index.
     pub(crate) fn peer(bundle: &Bundle, index: usize) -> Self {
         Self::new(&organization(bundle, index).nodes.values().next().unwrap().sign)
     }
@@ -153,12 +153,12 @@ impl Member {
         Self::new(&bundle.identities.orderer_organization.nodes.values().next().unwrap().sign)
     }
 
-    /// As Fabric takes it.
+    /// Signs with a low S, as Fabric requires.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         crate::msp::low_s(&self.sign_as_is(message))
     }
 
-    /// With either S.
+    /// Signs without normalizing S.
     pub(crate) fn sign_as_is(&self, message: &[u8]) -> Vec<u8> {
         self.key.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
     }

@@ -1,4 +1,4 @@
-//! Endorsed transactions, whole or broken at any layer, and blocks of them.
+//! Endorsed transactions, valid or modified at any layer, and blocks of them.
 
 use fabric_primitives::block;
 use fabric_protos::common::{
@@ -17,7 +17,7 @@ use super::Member;
 use crate::config::ChannelConfig;
 use crate::ledger::{CheckedTransaction, CollectionRule, CollectionRules, Ledger, ReadWriteSets, TransactionKind};
 
-/// A layer of a transaction that is about to be encoded.
+/// A layer of a transaction before it is encoded.
 pub(crate) enum Layer<'a> {
     Response(&'a mut ProposalResponsePayload),
     Endorsed(&'a mut ChaincodeEndorsedAction),
@@ -27,7 +27,7 @@ pub(crate) enum Layer<'a> {
     Envelope(&'a mut Envelope),
 }
 
-/// A transaction as its client makes it.
+/// A transaction of a client.
 pub(crate) struct Transaction<'a> {
     pub(crate) creator: &'a Member,
     pub(crate) endorsers: Vec<&'a Member>,
@@ -41,7 +41,7 @@ pub(crate) fn hash(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 impl<'a> Transaction<'a> {
-    /// A call of a chaincode that came to those sets; `nonce` makes its ID.
+    /// A chaincode call with these read-write sets; `nonce` determines its ID.
     pub(crate) fn new(
         nonce: u8,
         creator: &'a Member,
@@ -76,7 +76,7 @@ impl<'a> Transaction<'a> {
         self.seal_with(&mut |_| ())
     }
 
-    /// Encodes it layer by layer, each after `change` had a look at it.
+    /// Encodes the transaction by layer and passes each layer to `change` first.
     pub(crate) fn seal_with(self, change: &mut dyn FnMut(Layer<'_>)) -> Vec<u8> {
         let header = Header {
             channel_header: self.channel_header.encode_to_vec(),
@@ -110,7 +110,7 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// The sets of a transaction, by namespace.
+/// A transaction's read-write sets by namespace.
 pub(crate) fn sets(namespaces: &[(&str, KvrwSet)]) -> TxReadWriteSet {
     let namespaces = namespaces.iter().map(|(namespace, set)| NsReadWriteSet {
         namespace: (*namespace).to_owned(),
@@ -126,7 +126,7 @@ pub(crate) fn write(key: &str, value: &str) -> KvrwSet {
     KvrwSet { writes: vec![write], ..KvrwSet::default() }
 }
 
-/// A key's own endorsement policy, encoded.
+/// A key-level endorsement policy.
 pub(crate) fn policy_write(key: &str, policy: &[u8]) -> KvrwSet {
     let entry = KvMetadataEntry { name: "VALIDATION_PARAMETER".to_owned(), value: policy.to_vec() };
     let write = KvMetadataWrite { key: key.to_owned(), entries: vec![entry] };
@@ -144,7 +144,7 @@ pub(crate) fn next_block(ledger: &Ledger, envelopes: Vec<Vec<u8>>) -> Block {
     Block { header: Some(header), data: Some(data), metadata: Some(BlockMetadata { metadata: vec![Vec::new(); 5] }) }
 }
 
-/// A peer that holds every collection.
+/// Rules of a peer that is a member of every collection.
 struct EverythingHere;
 
 impl CollectionRules for EverythingHere {
@@ -153,7 +153,7 @@ impl CollectionRules for EverythingHere {
     }
 }
 
-/// Commits sets as they are, in a block of their own, without asking anybody.
+/// Commits read-write sets as a separate block, without validation.
 pub(crate) fn commit_sets(ledger: &Ledger, results: &[u8]) {
     let id = format!("committed at {}", ledger.height());
     let checked = CheckedTransaction {

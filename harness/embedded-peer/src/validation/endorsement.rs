@@ -1,4 +1,4 @@
-//! Whether the endorsers of a transaction suffice: the policies of chaincodes, collections and keys
+//! Endorsement policies of chaincodes, collections and keys
 //! (`core/handlers/validation/builtin/v20`, `core/common/validation/statebased`).
 
 use std::collections::{HashMap, HashSet};
@@ -14,29 +14,29 @@ use crate::ledger::StateView;
 use crate::lifecycle::{self, Definition, collection_endorsement};
 use crate::policy::{Endorsement, PolicyError, SignaturePolicy};
 
-/// The name of the metadata entry that holds a key's own policy.
+/// The metadata entry for a key-level endorsement policy.
 const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
-/// The only plugin that there is.
+/// The only supported plugin.
 const PLUGIN: &str = "vscc";
 
 /// A key: chaincode, collection (empty for public data), and the key or its hash.
 type Key = (String, String, Vec<u8>);
 
-/// A chaincode as the transactions of one block need it.
+/// A chaincode during the validation of one block.
 struct Chaincode {
     definition: Definition,
     policy: Result<Arc<Endorsement>, PolicyError>,
 }
 
-/// What the validation of a block knows of the state and of its transactions so far.
+/// The state and the results so far during the validation of one block.
 pub(super) struct BlockContext<'a> {
     number: u64,
     config: &'a ChannelConfig,
     state: StateView,
     chaincodes: HashMap<String, Option<Chaincode>>,
-    /// Which transactions of the block change the metadata of a key.
+    /// The transactions of the block that change a key's metadata.
     changes: HashMap<Key, Vec<usize>>,
-    /// Of those, which passed the policy of which chaincode.
+    /// Which of these transactions passed the policy of which chaincode.
     passed: HashSet<(usize, String)>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> BlockContext<'a> {
         Self { number, config, state, chaincodes: HashMap::new(), changes, passed: HashSet::new() }
     }
 
-    /// The code of a transaction, those before it having theirs.
+    /// The code of a transaction. All previous ones must have theirs.
     pub(super) fn code(&mut self, index: usize, action: &Action) -> Code {
         for namespace in action.namespaces() {
             if let Err(code) = self.check_namespace(index, namespace, action) {
@@ -96,7 +96,7 @@ impl<'a> BlockContext<'a> {
     }
 }
 
-/// One transaction's writes to one chaincode.
+/// The writes of one transaction to one chaincode.
 struct Check<'a> {
     context: &'a BlockContext<'a>,
     index: usize,
@@ -105,7 +105,7 @@ struct Check<'a> {
     action: &'a Action,
 }
 
-/// Which policies were asked already: of the chaincode (an empty name) and of collections.
+/// The policies evaluated so far: of the chaincode (empty name) and of collections.
 #[derive(Default)]
 struct Asked {
     names: HashSet<String>,
@@ -133,11 +133,11 @@ impl Check<'_> {
                 }
             }
         }
-        // A transaction that writes nothing, or only to keys with policies that nobody asked.
+        // A transaction without writes, or only with writes to keys whose policy was not evaluated.
         if asked.any { Ok(()) } else { self.chaincode_policy() }
     }
 
-    /// A written key: its own policy counts if it has one, else the collection's or the chaincode's.
+    /// Checks a written key: its own policy applies, else the collection's or the chaincode's.
     fn key(&self, collection: &str, key: &[u8], asked: &mut Asked) -> Result<(), String> {
         if let Some(policy) = self.key_policy(collection, key)? {
             policy.evaluate(&self.action.endorsers).map_err(|error| {
@@ -183,8 +183,8 @@ impl Check<'_> {
         policy.evaluate(&self.action.endorsers, self.context.config.policies())
     }
 
-    /// The policy of a key in the state before the block. A valid transaction before this one in
-    /// the block must not have changed it.
+    /// The policy of a key in the state before the block. Fails if a valid transaction earlier in
+    /// the block changed it.
     fn key_policy(&self, collection: &str, key: &[u8]) -> Result<Option<SignaturePolicy>, String> {
         let (context, namespace) = (self.context, self.namespace);
         if !context.changes.is_empty() {
@@ -213,7 +213,7 @@ impl Check<'_> {
     }
 }
 
-/// The keys whose metadata a transaction changes.
+/// The keys whose metadata a transaction writes.
 fn changed_metadata(action: &Action) -> impl Iterator<Item = Key> {
     action.sets.namespaces.iter().flat_map(|set| {
         let public = set.set.metadata_writes.iter().map(|write| (String::new(), write.key.clone().into_bytes()));

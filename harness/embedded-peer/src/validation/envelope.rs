@@ -1,5 +1,5 @@
-//! One envelope, opened: what is in it, whether its creator signed it, and whose endorsements are
-//! good (`core/common/validation/msgvalidation.go` and the first half of the dispatcher).
+//! Decodes an envelope and checks its creator's signature and the endorsements
+//! (`core/common/validation/msgvalidation.go` and the first half of the dispatcher).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use crate::ledger::{NamespaceSet, ReadWriteSets};
 use crate::msp::Identity;
 use crate::policy::{SignedData, signers};
 
-/// An envelope and what is known of it without the state.
+/// A decoded envelope, checked without the state.
 pub(super) struct Opened {
     pub(super) id: String,
     pub(super) kind: TransactionKind,
     pub(super) content: Result<Content, Code>,
 }
 
-/// What a well-formed and signed envelope holds.
+/// The content of a valid envelope.
 pub(super) enum Content {
     Config(Box<ConfigEnvelope>),
-    /// What the chaincode did. A wrong one counts only after the transaction's ID was looked up.
+    /// An endorser transaction. Its error code applies only after the check for duplicate IDs.
     Endorser(Result<Action, Code>),
 }
 
-/// What a chaincode did, and who endorsed it.
+/// A chaincode action and its endorsers.
 pub(super) struct Action {
     pub(super) chaincode: String,
     pub(super) sets: Arc<ReadWriteSets>,
     pub(super) event: Option<ChaincodeEvent>,
-    /// Those with a good signature, each once.
+    /// The distinct endorsers with a valid signature.
     pub(super) endorsers: Vec<Arc<Identity>>,
 }
 
-/// Opens an encoded envelope.
+/// Decodes and checks an envelope.
 pub(super) fn open(envelope: &[u8], config: &ChannelConfig) -> Opened {
     let wrong = |code| Opened { id: String::new(), kind: TransactionKind::Other, content: Err(code) };
     let Ok(envelope) = Envelope::decode(envelope) else { return wrong(Code::InvalidOtherReason) };
@@ -115,7 +115,7 @@ fn check_creator(
     creator.verify(&envelope.payload, &envelope.signature).ok()
 }
 
-/// A transaction whose one action answers the proposal in it.
+/// A transaction with one action that matches its proposal.
 fn check_transaction(data: &[u8], header: &Header) -> Option<ChaincodeActionPayload> {
     let transaction = Transaction::decode(data).ok()?;
     let [action] = &*transaction.actions else { return None };
@@ -135,7 +135,7 @@ fn check_transaction(data: &[u8], header: &Header) -> Option<ChaincodeActionPayl
     (context.finish().as_ref() == response.proposal_hash).then_some(payload)
 }
 
-/// What the chaincode did, as the dispatcher checks it.
+/// The chaincode action, checked as in Fabric's dispatcher.
 fn action(
     channel_header: &ChannelHeader,
     payload: ChaincodeActionPayload,
@@ -188,8 +188,7 @@ fn chaincode_action(response: &[u8]) -> Option<ChaincodeAction> {
 }
 
 impl Action {
-    /// The chaincodes whose policies must be satisfied: the one that was called, and those that are
-    /// written to.
+    /// The chaincodes whose policies apply: the called one and all that are written to.
     pub(super) fn namespaces(&self) -> Vec<&str> {
         let written = self.sets.namespaces.iter().filter(|set| writes(set)).map(|set| &*set.namespace);
         let others = written.filter(|namespace| *namespace != self.chaincode);

@@ -1,12 +1,11 @@
-//! Which transactions of a block are valid, before their reads are checked against the state.
+//! Validates the transactions of a block before the ledger checks their reads.
 //!
-//! Codes, and the order of the checks, are Fabric's (`core/committer/txvalidator/v20`). What needs
-//! no state (messages, signatures) is done for all transactions at once; endorsement policies,
-//! which may depend on transactions before in the same block, one after another. Conflicts of reads
-//! are the ledger's matter.
+//! Codes and the order of checks are Fabric's (`core/committer/txvalidator/v20`). Messages and
+//! signatures are checked in parallel; endorsement policies, which may depend on earlier
+//! transactions of the block, in order.
 //!
-//! Where a Fabric peer would stop processing a channel for good (a configuration that does not
-//! follow, a plugin it does not have), the transaction is invalid instead.
+//! Where a Fabric peer would stop processing the channel (an invalid configuration update, an
+//! unknown plugin), the transaction is invalid instead.
 
 mod endorsement;
 mod envelope;
@@ -23,11 +22,11 @@ use self::envelope::{Content, Opened, open};
 use crate::config::ChannelConfig;
 use crate::ledger::{CheckedTransaction, Ledger, TransactionKind};
 
-/// Blocks with fewer transactions are not worth a thread.
+/// Smaller blocks are validated without extra threads.
 const WORTH_A_THREAD: usize = 8;
 
-/// Validates every transaction of a block against the configuration and the state before it. The
-/// genesis block is taken as it is.
+/// Validates every transaction of a block against the previous configuration and state. The genesis
+/// block is accepted unchecked.
 pub fn validate(block: &Block, config: &ChannelConfig, ledger: &Ledger) -> Vec<CheckedTransaction> {
     let envelopes = block.data.as_ref().map(|data| &*data.data).unwrap_or_default();
     let number = block.header.as_ref().map_or(0, |header| header.number);
@@ -42,7 +41,7 @@ pub fn validate(block: &Block, config: &ChannelConfig, ledger: &Ledger) -> Vec<C
     opened.into_iter().zip(codes).map(|(one, code)| checked(one, code)).collect()
 }
 
-/// Opens the envelopes, on all processors if there are many.
+/// Decodes the envelopes, on all processors if there are many.
 fn open_all(envelopes: &[Vec<u8>], config: &ChannelConfig) -> Vec<Opened> {
     let open = |envelope: &Vec<u8>| open(envelope, config);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -55,7 +54,7 @@ fn open_all(envelopes: &[Vec<u8>], config: &ChannelConfig) -> Vec<Opened> {
             .chunks(share)
             .map(|chunk| (chunk, scope.spawn(move || chunk.iter().map(open).collect::<Vec<_>>())))
             .collect();
-        // A worker can't fail but by a bug; then its share is done here, and fails here.
+        // A worker only fails by panicking; then its share is redone here, and panics here.
         workers
             .into_iter()
             .flat_map(|(chunk, worker)| worker.join().unwrap_or_else(|_| chunk.iter().map(open).collect()))
@@ -81,7 +80,7 @@ fn code(index: usize, one: &Opened, config: &ChannelConfig, ledger: &Ledger, con
     }
 }
 
-/// Of several valid transactions with one ID the first is valid.
+/// Of several valid transactions with the same ID only the first is valid.
 fn mark_duplicates(opened: &[Opened], codes: &mut [Code]) {
     let mut seen = HashSet::new();
     for (one, code) in opened.iter().zip(codes) {

@@ -1,4 +1,4 @@
-//! The embedded peer's parts against the outside: child processes, sockets, files.
+//! Integration tests with child processes, sockets and files.
 
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 

@@ -1,4 +1,4 @@
-//! From an approval to a committed definition, and what can be asked on the way.
+//! The lifecycle from approval to committed definition, with its queries.
 
 use fabric_protos::lifecycle::{
     CheckCommitReadinessArgs, CheckCommitReadinessResult, GetInstalledChaincodePackageArgs,
@@ -148,7 +148,7 @@ fn endorsement_needs_definition_approval_and_package() {
     assert_eq!(ask("Org1MSP", &["basic:00"]).0.unwrap_err(), "chaincode basic not found");
     network.submit("Org1MSP", APPROVE, &approval("basic", 1));
     assert_eq!(ask("Org1MSP", &["basic:00"]).0.unwrap_err(), "chaincode basic not found");
-    // Org1 alone decides here; validation would say no.
+    // Only Org1 endorses here; validation would reject this.
     network.submit("Org1MSP", "CommitChaincodeDefinition", &commit(&approval("basic", 1)));
     let (info, simulated) = ask("Org1MSP", &["other:00", "basic:00"]);
     let info = info.unwrap();

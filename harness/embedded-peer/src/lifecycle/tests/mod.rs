@@ -1,4 +1,4 @@
-//! The functions of `_lifecycle` on networks of two organizations.
+//! Tests of `_lifecycle` functions on networks of two organizations.
 
 mod definitions;
 mod refusals;
@@ -24,13 +24,13 @@ impl Network {
         Self { ledger: ledger(&bundle, &config), config }
     }
 
-    /// A call whose answer alone is of interest.
+    /// A call of which only the response matters.
     pub(super) fn query<R: Message + Default>(&self, function: &str, argument: &impl Message) -> R {
         let (answer, _) = call(&self.ledger, &self.config, "Org1MSP", function, argument).unwrap();
         R::decode(&*answer).unwrap()
     }
 
-    /// A call that is committed. What it wrote is private to the peers that have it.
+    /// A call that is committed. Its private writes stay private.
     pub(super) fn submit(&self, msp_id: &str, function: &str, argument: &impl Message) {
         let (_, simulated) = call(&self.ledger, &self.config, msp_id, function, argument).unwrap();
         if let Some(private) = simulated.private {

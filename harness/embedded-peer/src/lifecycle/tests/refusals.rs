@@ -1,4 +1,4 @@
-//! What `_lifecycle` refuses, in Fabric's words.
+//! Rejected `_lifecycle` calls with Fabric's texts.
 
 use fabric_network::release::Release;
 use fabric_protos::common::SignaturePolicyEnvelope;

@@ -1,4 +1,4 @@
-//! Which signatures satisfy which policies.
+//! Tests of policy evaluation.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ fn n_of(n: i32, rules: Vec<Rule>) -> Rule {
     Rule { r#type: Some(Type::NOutOf(NOutOf { n, rules })) }
 }
 
-/// Principals 0 and 1: members of the two organizations; 2: clients of the first.
+/// Principals 0 and 1 are members of the two organizations, 2 is a client of the first.
 fn policy(rule: Rule) -> SignaturePolicy {
     SignaturePolicy::new(envelope(rule)).unwrap()
 }
@@ -87,7 +87,7 @@ fn each_identity_counts_once() {
     let both = || n_of(2, vec![signed_by(0), signed_by(0)]);
     assert!(!network.passes(both(), &[&network.user]));
     assert!(network.passes(both(), &[&network.user, &network.peer]));
-    // The first rule takes the first that fits, though the second needs just that one.
+    // The first rule takes the first match, although the second rule needs that identity.
     let greedy = || n_of(2, vec![signed_by(0), signed_by(2)]);
     assert!(!network.passes(greedy(), &[&network.user, &network.peer]));
     assert!(network.passes(greedy(), &[&network.peer, &network.user]));
@@ -98,7 +98,7 @@ fn a_rule_that_fails_uses_nobody_up() {
     let network = Network::new();
     let rule = n_of(1, vec![n_of(2, vec![signed_by(0), signed_by(1)]), signed_by(0)]);
     assert!(network.passes(rule, &[&network.user]));
-    // All rules are tried, those that are not needed any more as well.
+    // All rules are evaluated, even if they are no longer needed.
     let hungry = n_of(2, vec![n_of(1, vec![signed_by(0), signed_by(1)]), signed_by(1)]);
     assert!(!network.passes(hungry, &[&network.user, &network.other]));
 }
@@ -161,7 +161,7 @@ fn a_channels_policies_are_found_by_path() {
     assert!(evaluate("/Other/Writers", &network.user).is_err());
 }
 
-/// A group of three organizations, the third of which has no policy.
+/// A group of three organizations; the third has no policy.
 fn three(rule: MetaRule) -> ConfigGroup {
     let config_policy = |kind: PolicyType, value: Vec<u8>| ConfigPolicy {
         policy: Some(PolicyMessage { r#type: kind.into(), value }),

@@ -1,4 +1,4 @@
-//! Every code that validation gives, each by one thing that is wrong with a transaction.
+//! Tests of every validation code, each with a single fault in a transaction.
 
 use fabric_network::topology::Topology;
 use fabric_protos::common::{ChannelHeader, ConfigEnvelope, Envelope, Header, HeaderType, Payload, SignatureHeader};
@@ -12,10 +12,10 @@ use crate::testing::transaction::{Layer, Transaction, hash, ledger, next_block, 
 use crate::testing::{Member, bundle, config};
 use crate::validation::validate;
 
-/// Something that goes wrong with a transaction.
+/// A fault in a transaction.
 type Change = Box<dyn FnMut(Layer<'_>)>;
 
-/// A network of two organizations with the chaincode `basic`, which a majority must endorse.
+/// A network of two organizations with the chaincode `basic` and a majority policy.
 pub(super) struct Network {
     pub(super) config: ChannelConfig,
     pub(super) ledger: Ledger,
@@ -54,7 +54,7 @@ impl Network {
         validate(&block, &self.config, &self.ledger).into_iter().map(|checked| checked.code).collect()
     }
 
-    /// A good transaction.
+    /// A valid transaction.
     pub(super) fn transaction(&self, nonce: u8) -> Transaction<'_> {
         let sets = sets(&[("basic", write("key", "value"))]);
         Transaction::new(nonce, &self.user, &[&self.peers[0], &self.peers[1]], "basic", &sets)
@@ -122,7 +122,7 @@ fn the_creator_must_be_of_the_channel_and_have_signed() {
     let mut other_signer = network.transaction(1);
     other_signer.creator = &network.admin;
     assert_eq!(network.codes(vec![other_signer.seal()]), [Code::BadCreatorSignature]);
-    // The same MSP ID and names, but another CA.
+    // The same MSP ID and names from another CA.
     let sets = sets(&[("basic", write("key", "value"))]);
     let peers = [&network.peers[0], &network.peers[1]];
     let stranger = Transaction::new(1, &network.stranger, &peers, "basic", &sets);
@@ -293,7 +293,7 @@ fn an_id_is_used_once() {
     let checked = validate(&block, &network.config, &network.ledger);
     network.ledger.commit(block, checked, &()).unwrap();
     assert_eq!(network.codes(vec![envelope]), [Code::DuplicateTxid]);
-    // Looked up before what the chaincode did is looked at.
+    // The duplicate check comes before the check of the action.
     let mut wrong = network.transaction(1);
     wrong.action.results = b"\xff".to_vec();
     assert_eq!(network.codes(vec![wrong.seal()]), [Code::DuplicateTxid]);

@@ -1,4 +1,4 @@
-//! Blocks of anything: nothing panics, and what is changed is not valid.
+//! Random and modified blocks: no panics, and modified transactions are invalid.
 
 use proptest::prelude::*;
 

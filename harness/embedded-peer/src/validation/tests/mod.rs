@@ -1,4 +1,4 @@
-//! Blocks that real peers validated, and blocks made wrong in every way.
+//! Tests with blocks validated by real peers, and with faulty blocks.
 
 mod codes;
 mod hostile;

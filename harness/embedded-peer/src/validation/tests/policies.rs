@@ -1,4 +1,4 @@
-//! Whose endorsement a write needs: of the chaincode, of a collection, of a key.
+//! Tests of endorsement policies of chaincodes, collections and keys.
 
 use fabric_protos::common::SignaturePolicyEnvelope;
 use fabric_protos::common::msp_role::MspRoleType;
@@ -16,12 +16,12 @@ use crate::testing::Member;
 use crate::testing::lifecycle::{approval, define, define_with};
 use crate::testing::transaction::{Layer, Transaction, commit_sets, hash, policy_write, sets, write};
 
-/// One peer of that organization.
+/// Requires one peer of this organization.
 fn peer_of(msp_id: &str) -> SignaturePolicyEnvelope {
     n_of_roles(1, MspRoleType::Peer, &[msp_id])
 }
 
-/// A transaction of `basic` that came to these sets.
+/// A transaction of `basic` with these read-write sets.
 fn transaction(network: &Network, nonce: u8, endorsers: &[usize], sets: &TxReadWriteSet) -> Vec<u8> {
     let endorsers: Vec<&Member> = endorsers.iter().map(|index| &network.peers[*index]).collect();
     Transaction::new(nonce, &network.user, &endorsers, "basic", sets).seal()
@@ -152,7 +152,7 @@ fn a_keys_policy_that_is_none_lets_nothing_pass() {
     assert_eq!(network.codes(vec![transaction(&network, 1, &[0, 1], &public(write("key", "new")))]), [FAILURE]);
 }
 
-/// A collection of the first organization, with an endorsement policy or without.
+/// A collection of the first organization with an optional endorsement policy.
 fn collection(name: &str, policy: Option<SignaturePolicyEnvelope>) -> CollectionConfig {
     let members = n_of_roles(1, MspRoleType::Member, &["Org1MSP"]);
     let policy =
@@ -168,7 +168,7 @@ fn collection(name: &str, policy: Option<SignaturePolicyEnvelope>) -> Collection
     CollectionConfig { payload: Some(collection_config::Payload::StaticCollectionConfig(collection)) }
 }
 
-/// A network whose chaincode has a collection with a policy, `own`, and one without, `plain`.
+/// A network whose chaincode has two collections: `own` with a policy, and `plain` without.
 fn with_collections() -> Network {
     let network = Network::without_chaincode();
     let config = vec![collection("own", Some(peer_of("Org1MSP"))), collection("plain", None)];

@@ -1,6 +1,6 @@
-//! Blocks of real Fabric networks: two organizations with two peers each ran the conformance cases
-//! (collections, key-level policies, a second chaincode). Our codes, commit hashes and lifecycle
-//! results must be theirs.
+//! Replays blocks of real Fabric networks of two organizations with two peers each, which ran the
+//! conformance cases (collections, key-level policies, a second chaincode). Codes, commit hashes
+//! and lifecycle results must match.
 
 use std::io::Read as _;
 
@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::lifecycle::{self, InstalledPackage, LifecycleContext, PackageFailure, Packages, StateRules};
 use crate::validation::validate;
 
-/// Blocks one after another, each with its length before it, compressed.
+/// Reads compressed, length-prefixed blocks.
 fn blocks(fixture: &[u8]) -> Vec<Block> {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(fixture).read_to_end(&mut bytes).unwrap();
@@ -34,7 +34,7 @@ fn metadata(block: &Block, index: BlockMetadataIndex) -> &[u8] {
     &block.metadata.as_ref().unwrap().metadata[usize::try_from(i32::from(index)).unwrap()]
 }
 
-/// The codes in a block, as its peer wrote them.
+/// The codes written by the real peer.
 fn codes(block: &Block) -> Vec<TxValidationCode> {
     let filter = metadata(block, BlockMetadataIndex::TransactionsFilter).iter();
     filter.map(|code| TxValidationCode::try_from(i32::from(*code)).unwrap()).collect()
@@ -56,7 +56,7 @@ impl Packages for NoPackages {
     }
 }
 
-/// What a chaincode was asked, what it did, and the MSP ID of who endorsed it.
+/// The arguments, the action and the endorser's MSP ID of a chaincode call.
 fn call(envelope: &[u8]) -> Option<(Vec<Vec<u8>>, String, ChaincodeAction)> {
     let payload = Payload::decode(&*Envelope::decode(envelope).ok()?.payload).ok()?;
     let transaction = Transaction::decode(&*payload.data).ok()?;
@@ -70,7 +70,7 @@ fn call(envelope: &[u8]) -> Option<(Vec<Vec<u8>>, String, ChaincodeAction)> {
     Some((invocation.chaincode_spec?.input?.args, signer.mspid, done))
 }
 
-/// Calls `_lifecycle` as the real peer was, and compares every byte of what it read and wrote.
+/// Repeats a recorded call of `_lifecycle` and compares its complete read-write set.
 fn repeat_lifecycle_call(envelope: &[u8], config: &ChannelConfig, ledger: &Ledger, release: Release) -> bool {
     let Some((arguments, msp_id, done)) = call(envelope) else { return false };
     if done.chaincode_id.as_ref().unwrap().name != lifecycle::NAMESPACE {
@@ -92,7 +92,7 @@ fn repeat_lifecycle_call(envelope: &[u8], config: &ChannelConfig, ledger: &Ledge
     true
 }
 
-/// How many calls of `_lifecycle`, configurations and invalid transactions there were.
+/// The number of `_lifecycle` calls, configuration blocks and invalid transactions.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     lifecycle_calls: usize,
@@ -100,7 +100,7 @@ struct Seen {
     invalid: usize,
 }
 
-/// The configuration that a block brings, which its update must lead to.
+/// The configuration in a block, which its update must produce.
 fn next_config(block: &Block, config: &ChannelConfig) -> Option<ChannelConfig> {
     let (_, envelope) = config_envelope(&block.data.as_ref()?.data[0]).ok()?;
     let proposed = config.apply_update(envelope.last_update.as_ref()?).unwrap();

@@ -1,4 +1,5 @@
-//! What a builder's programs see, and what a peer makes of what they do: as recorded of real peers.
+//! Tests of external builders: their environment, and the peer's reaction to their results, as
+//! recorded from real peers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +14,7 @@ use super::peer::{DETECT, Peer, append, compressed, eventually, package, package
 
 const CONNECTION: &str = r#"{"address":"127.0.0.1:1"}"#;
 
-/// A peer whose builder has these programs instead of the usual ones; an empty text removes one.
+/// A peer with a builder in which these programs are replaced; an empty text removes one.
 fn peer_with(programs: &[(&str, &str)]) -> Peer {
     Peer::with(|builder, _| change(builder, programs))
 }
@@ -108,7 +109,7 @@ async fn the_next_builder_is_tried_when_detect_fails() {
     assert_eq!(info, r#"{"builder_name":"test"}"#);
 }
 
-/// Everything that a program can find out about where it is.
+/// Prints everything that a program can observe of its environment.
 const INQUIRE: &str = r#"
 out=$(readlink /proc/$$/fd/1)
 { echo "program $(basename "$0")"
@@ -182,7 +183,7 @@ async fn lines_of_standard_error_are_told_one_by_one() {
     assert_eq!(lines, ["one", "two", "", "last"]);
 }
 
-/// Writes one line of so many bytes to standard error, with the usual build.
+/// A build program that writes one line of this length to standard error.
 fn one_line(length: usize) -> String {
     format!("head -c {length} /dev/zero | tr '\\0' x >&2; echo >&2; cp -r \"$1/.\" \"$3\"")
 }
@@ -199,7 +200,7 @@ async fn a_line_that_is_too_long_stops_the_log_and_not_the_program() {
     }
 }
 
-/// A peer whose installations may take only a moment.
+/// A peer with a short installation timeout.
 fn impatient(build: &str) -> Peer {
     Peer::with(|builder, config| {
         program(builder, "build", build);
@@ -246,7 +247,7 @@ async fn a_peer_that_ends_takes_its_builders_with_it() {
     let process = Path::new("/proc").join(pid.trim());
     assert!(process.exists());
     peer.support.stop();
-    // Killed and, as our child, waited for.
+    // Killed, and reaped by us.
     eventually("the builder is gone", || {
         fs::read_to_string(process.join("stat")).map_or(true, |stat| stat.contains(") Z "))
     })

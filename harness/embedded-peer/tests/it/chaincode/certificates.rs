@@ -1,4 +1,4 @@
-//! Certificates as a test needs them, right or wrong.
+//! Valid and invalid certificates for tests.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -33,7 +33,7 @@ impl Authority {
         self.issue(names, |_| {})
     }
 
-    /// A server's certificate that is past its time.
+    /// An expired server certificate.
     pub(super) fn expired(&self, names: &[&str]) -> Pair {
         self.issue(names, |params| {
             params.not_before = rcgen::date_time_ymd(2001, 1, 1);
@@ -60,7 +60,7 @@ impl Authority {
     }
 }
 
-/// A CA's certificate that a server uses itself, as `openssl req -x509` makes one.
+/// A CA certificate that is also used as the server certificate, as `openssl req -x509` creates.
 pub(super) fn self_signed(names: &[&str]) -> Pair {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();

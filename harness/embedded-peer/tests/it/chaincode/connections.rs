@@ -1,5 +1,5 @@
-//! Connections to a chaincode's server that fail, and what a client is told: as recorded of real
-//! peers, and with the cause where Fabric keeps it to itself.
+//! Tests of failed connections to chaincode servers, with the error texts of real peers, and the
+//! cause where Fabric omits it.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::server::{ChaincodeProgram, Tls};
 
 const ANY: &str = "127.0.0.1:0";
 
-/// What a client is told, without the parts that differ each time.
+/// The error text without its variable parts.
 fn told(error: impl std::fmt::Display, package_id: &str, address: impl std::fmt::Display) -> String {
     let (told, address) = (error.to_string().replace(package_id, "ID"), address.to_string());
     if address.is_empty() { told } else { told.replace(&address, "ADDRESS") }
@@ -45,7 +45,7 @@ fn with_client(mut connection: Value, client: &Pair) -> Value {
     connection
 }
 
-/// Executes a transaction that completes, on a chaincode that has just been launched.
+/// Executes a transaction on a newly launched chaincode.
 async fn works(mut server: ChaincodeProgram, connection: &Value) {
     let peer = Peer::new();
     let id = peer.connected_to(&connection.to_string()).await;
@@ -56,7 +56,7 @@ async fn works(mut server: ChaincodeProgram, connection: &Value) {
     assert_eq!(executing.await.unwrap().unwrap().response.payload, b"done");
 }
 
-/// What a client is told about a connection that is not possible.
+/// The error text for a connection that fails.
 async fn refused(connection: &Value) -> String {
     let peer = Peer::new();
     let id = peer.connected_to(&connection.to_string()).await;
@@ -67,7 +67,7 @@ async fn refused(connection: &Value) -> String {
     told.strip_prefix("failed to execute transaction tx1: ").expect("no transaction is named").to_owned()
 }
 
-/// As [`refused`], for what Fabric only calls a deadline: the cause behind it.
+/// Like [`refused`], for errors that Fabric reports only as a deadline: returns the appended cause.
 async fn deadline(connection: &Value) -> String {
     let told = refused(connection).await;
     let deadline = format!("{REFUSED}failed to create new connection: context deadline exceeded: ");
@@ -93,13 +93,13 @@ async fn good_servers_are_reached() {
     let connection = with_client(with_tls(server.address, &authority), &clients.client());
     works(server, &connection).await;
 
-    // The domain counts when there is a client certificate.
+    // `domain` is used if there is a client certificate.
     let server = tls_server(authority.server(&["cc.example"]), Some(clients.certificate())).await;
     let mut connection = with_client(with_tls(server.address, &authority), &clients.client());
     connection["domain"] = json!("cc.example");
     works(server, &connection).await;
 
-    // Its own root certificate, a CA's, as OpenSSL makes one by default.
+    // A self-signed CA certificate, OpenSSL's default.
     let pair = self_signed(&["127.0.0.1"]);
     let server = tls_server(pair.clone(), None).await;
     let mut connection = with_tls(server.address, &authority);
@@ -129,7 +129,7 @@ async fn a_certificate_that_does_not_fit_is_named_behind_the_deadline() {
     let cause = deadline(&with_tls(server.address, &authority)).await;
     assert_eq!(cause, format!("{VERIFY}certificate is valid for 10.0.0.1, not 127.0.0.1"));
 
-    // Its common name is the address, which counts for nothing.
+    // The address is only in the common name, which is ignored.
     let server = tls_server(authority.server(&[]), None).await;
     assert_eq!(deadline(&with_tls(server.address, &authority)).await, no_ip);
     let named = with_tls(format!("localhost:{}", server.address.port()), &authority);
@@ -236,7 +236,7 @@ async fn nobody_there_is_told_at_once() {
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_named() {
     let told = refused(&json!({"address": "no.such.host.invalid:9999", "dial_timeout": "300ms"})).await;
-    // Without a name server that answers, the resolver has only failed for now.
+    // Without a reachable name server the failure is temporary.
     let known = told.ends_with("dial tcp: lookup no.such.host.invalid: no such host\"")
         || told.ends_with("dial tcp: lookup no.such.host.invalid: temporary failure in name resolution");
     assert!(known, "{told}");
@@ -296,7 +296,7 @@ async fn a_server_with_another_package_id_uses_up_the_startup_time() {
         told(error, &id, server.address),
         "failed to execute transaction tx1: could not launch chaincode ID: timeout expired while starting chaincode ID for transaction: the server at ADDRESS registered as \"other:1234\""
     );
-    // The stream stays open; nobody answers on it, since it has registered.
+    // The stream stays open but gets no answer, since it has registered.
     assert!(stream.next_within(Duration::from_millis(50)).await.is_none());
 
     // The next call dials again.
@@ -320,7 +320,7 @@ async fn what_registers_after_the_startup_time_serves_the_next_launch() {
     assert!(error.contains("timeout expired while starting chaincode"), "{error}");
 
     let executing = peer.executing(&id, "tx2");
-    // It dials again, and takes whichever stream registers first.
+    // The peer dials again and uses the stream that registers first.
     let _silent = server.accept().await;
     late.register(&id);
     let call = loop {
@@ -421,7 +421,7 @@ async fn a_transaction_longer_than_the_execute_timeout_fails_and_the_chaincode_s
     let answer = stream.ask(&call, Type::PutState, put).await;
     assert_eq!(answer.r#type(), Type::Error);
     assert_eq!(super::server::text(&answer), "PUT_STATE failed: transaction ID: tx1: no ledger context");
-    // What comes too late harms nobody.
+    // A late answer is ignored.
     stream.complete(&call, 200, b"late");
     let executing = peer.executing(&id, "tx2");
     let call = stream.next().await;

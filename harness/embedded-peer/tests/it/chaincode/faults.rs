@@ -1,4 +1,4 @@
-//! Messages that fail, come later, or are lost, because a test says so; and the trace of them.
+//! Tests of fault injection (failed, delayed and lost messages) and its trace.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Every message of the shim protocol, one by one: what the peer answers, and what it does to the
+//! Tests of every message of the shim protocol: the peer's answer and its effect on the
 //! transaction.
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn del(key: &str, collection: &str) -> DelState {
     DelState { key: key.to_owned(), collection: collection.to_owned() }
 }
 
-/// An answer that is no error; its payload.
+/// The payload of a successful answer.
 #[track_caller]
 fn answered(answer: &ChaincodeMessage) -> Bytes {
     assert_eq!(answer.r#type(), Type::Response, "{}", text(answer));
@@ -234,7 +234,7 @@ async fn another_chaincode_is_called_through_the_host() {
     }
     let answer = stream.ask(call, Type::InvokeChaincode, spec("other", "refuse")).await;
     failed(&answer, "INVOKE_CHAINCODE failed: transaction ID: tx1: execute failed: it was refused");
-    // The caller goes on, and its library makes a response of what the other one says.
+    // The caller continues, and its shim turns the message into a response.
     let answer = answered(&stream.ask(call, Type::InvokeChaincode, spec("other", "fail")).await);
     let ended = ChaincodeMessage::decode(answer).unwrap();
     assert_eq!((ended.r#type(), &ended.payload[..]), (Type::Error, &b"it failed"[..]));
@@ -285,7 +285,7 @@ async fn an_error_of_the_chaincode_s_library_fails_the_transaction() {
     assert!(error.starts_with("failed to unmarshal response for transaction tx2: proto: "), "{error}");
 }
 
-/// Sends a message, which ends the stream and the transaction with it.
+/// Sends a message that ends the stream and the transaction.
 async fn ends_the_stream(message: ChaincodeMessage, words: &str) {
     let mut connected = Connected::new().await;
     let mut events = connected.peer.tracer.subscribe();

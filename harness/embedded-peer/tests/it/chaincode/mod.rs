@@ -1,5 +1,5 @@
-//! A peer's chaincode side against builders of a few lines of shell and servers that do what a test
-//! tells them, over real sockets.
+//! Tests of the chaincode side of a peer over real sockets, with shell scripts as builders and
+//! scripted chaincode servers.
 
 mod builders;
 mod certificates;

@@ -1,4 +1,4 @@
-//! What a peer takes for a package.
+//! Tests of chaincode packages.
 
 use embedded_peer::chaincode::{Metadata, Package};
 use fabric_primitives::package::package_id;
@@ -91,7 +91,7 @@ fn a_package_that_unpacks_to_too_much_is_refused() {
 }
 
 proptest! {
-    /// A damaged package is refused or is another one, and nothing panics.
+    /// A damaged package is rejected or parses differently, without a panic.
     #[test]
     fn damaged_packages_do_no_harm(at in 0usize..2000, bit in 0u8..8, length in prop_oneof![0usize..16, 0usize..2000]) {
         let mut bytes = package("f1", &[("connection.json", "{}")]).to_vec();

@@ -1,4 +1,4 @@
-//! A peer's chaincode side, in a directory of its own, with a ledger to work on.
+//! The chaincode side of a peer in a temporary directory, with a ledger.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 pub(super) const CHANNEL: &str = "mychannel";
 pub(super) const CHAINCODE: &str = "basic";
 
-/// Takes everything, and releases the connection.json of the package.
+/// Accepts every package.
 pub(super) const DETECT: &str = "exit 0";
 pub(super) const BUILD: &str = "cp -r \"$1/.\" \"$3\"";
 pub(super) const RELEASE: &str =
@@ -42,7 +42,7 @@ pub(super) struct Peer {
     directory: Arc<TempDir>,
 }
 
-/// What a chaincode may ask beyond the ledger, and what was asked.
+/// A host that records the chaincode's requests.
 #[derive(Default)]
 pub(super) struct TestHost {
     pub(super) access: Mutex<BTreeMap<String, CollectionAccess>>,
@@ -98,7 +98,7 @@ impl Peer {
         Self::with(|_, _| {})
     }
 
-    /// A peer whose builder's programs and configuration are changed before it starts.
+    /// A peer whose builder and configuration are changed before it starts.
     pub(super) fn with(change: impl FnOnce(&Path, &mut ChaincodeConfig)) -> Self {
         let directory = Arc::new(tempfile::Builder::new().prefix("embedded-peer-test.").tempdir().unwrap());
         let builder = directory.path().join("builder");
@@ -126,7 +126,7 @@ impl Peer {
         Self { support, tracer, faults, ledger, host, config, directory }
     }
 
-    /// The same directory with another peer in it.
+    /// A new peer in the same directory.
     pub(super) fn restarted(self, change: impl FnOnce(&mut ChaincodeConfig)) -> Self {
         let Self { directory, mut config, support, .. } = self;
         drop(support);
@@ -138,7 +138,7 @@ impl Peer {
         self.directory.path().join(path)
     }
 
-    /// The files of a directory of the peer; empty when it is not there.
+    /// The files of a directory of the peer; empty if it does not exist.
     pub(super) fn files(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(path)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
@@ -146,7 +146,7 @@ impl Peer {
         names
     }
 
-    /// Where the build of a package is kept.
+    /// The directory of a package's build.
     pub(super) fn build_directory(package_id: &str) -> String {
         format!("data/externalbuilder/builds/{}", package_id.replace(':', "-"))
     }
@@ -161,7 +161,7 @@ impl Peer {
         self.install(&package).await.expect("the package could not be installed")
     }
 
-    /// Begins a transaction; the simulation can be looked at afterwards.
+    /// Prepares a transaction; also returns its simulation.
     pub(super) fn call(&self, package_id: &str, transaction_id: &str) -> (Call, SharedSimulation) {
         let simulation = Arc::new(Mutex::new(self.ledger.simulate(transaction_id)));
         let call = Call {
@@ -183,7 +183,7 @@ impl Peer {
         self.support.execute(self.call(package_id, transaction_id).0).await
     }
 
-    /// Executes a transaction in a task of its own.
+    /// Executes a transaction in a separate task.
     pub(super) fn executing(
         &self,
         package_id: &str,
@@ -193,7 +193,7 @@ impl Peer {
         tokio::spawn(async move { support.execute(call).await })
     }
 
-    /// Writes keys of the chaincode and commits them.
+    /// Commits these keys and values of the chaincode.
     pub(super) fn commit<'a>(&self, values: impl IntoIterator<Item = (&'a str, &'a [u8])>) {
         let number = self.ledger.height();
         let id = format!("commit{number}");
@@ -239,7 +239,7 @@ pub(super) fn package(label: &str, files: &[(&str, &str)]) -> Bytes {
     package_of(&format!(r#"{{"type":"ccaas","label":"{label}"}}"#), &compressed(&code.into_inner().unwrap()))
 }
 
-/// A package of this metadata and this code.
+/// A package with this metadata and code.
 pub(super) fn package_of(metadata: &str, code: &[u8]) -> Bytes {
     let mut outer = tar::Builder::new(Vec::new());
     append(&mut outer, "metadata.json", metadata.as_bytes(), 0o644);
@@ -260,7 +260,7 @@ pub(super) fn compressed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Waits for something that must come true.
+/// Waits until a condition is true.
 pub(super) async fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     for _ in 0..1000 {
         if is_true() {
@@ -274,7 +274,7 @@ pub(super) async fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
 /// A peer and a chaincode's server that has registered.
 pub(super) struct Connected {
     pub(super) peer: Peer,
-    /// Serves as long as it is there.
+    /// Keeps the server running.
     _server: super::server::ChaincodeProgram,
     pub(super) stream: super::server::Stream,
     pub(super) package_id: String,
@@ -296,7 +296,7 @@ impl Connected {
         Self { peer, _server: server, stream, package_id }
     }
 
-    /// Begins a transaction, and gives it to the chaincode.
+    /// Starts a transaction and receives its message on the chaincode's stream.
     pub(super) async fn begin(&mut self, transaction_id: &str) -> Begun {
         let (call, simulation) = self.peer.call(&self.package_id, transaction_id);
         self.begin_call(call, simulation).await
@@ -310,7 +310,7 @@ impl Connected {
     }
 }
 
-/// A transaction that a chaincode has been given.
+/// A transaction that the chaincode has received.
 pub(super) struct Begun {
     pub(super) executing: tokio::task::JoinHandle<Result<Executed, ExecuteError>>,
     pub(super) simulation: SharedSimulation,

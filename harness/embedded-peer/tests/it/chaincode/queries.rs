@@ -1,4 +1,4 @@
-//! Queries as a chaincode takes them: batches, pages, ends.
+//! Tests of queries: batches, pages, ends.
 
 use embedded_peer::chaincode::ChaincodeConfig;
 use fabric_protos::prost::Message;
@@ -12,7 +12,7 @@ use fabric_protos::queryresult::{KeyModification, Kv};
 use super::peer::{Begun, Connected, Peer};
 use super::server::text;
 
-/// A chaincode with so many keys, from k0000 on.
+/// A chaincode with this number of keys, starting at k0000.
 async fn with_keys(number: usize, change: impl FnOnce(&mut ChaincodeConfig)) -> (Connected, Begun) {
     let peer = Peer::with(|_, config| change(config));
     let keys: Vec<String> = (0..number).map(|number| format!("k{number:04}")).collect();
@@ -57,7 +57,7 @@ async fn a_range_comes_in_batches_of_a_hundred_that_say_whether_there_are_more()
         }
         assert_eq!(sizes, batches, "{number}");
         assert_eq!(seen, (0..number).map(|number| format!("k{number:04}")).collect::<Vec<_>>());
-        // It is closed by its end.
+        // Reading the last batch closes the query.
         let id = answer.id;
         let answer = connected.stream.ask(&begun.call, Type::QueryStateNext, QueryStateNext { id }).await;
         assert_eq!(text(&answer), "QUERY_STATE_NEXT failed: transaction ID: tx1: query iterator not found");
@@ -133,7 +133,7 @@ async fn the_history_of_a_key_is_its_changes() {
     assert_eq!(answer.results, []);
     let of = GetHistoryForKey { key: "a".to_owned() };
     let answer = connected.stream.ask(&begun.call, Type::GetHistoryForKey, of).await;
-    // The blocks of this test hold no envelopes, from which history is read.
+    // The blocks of this test have no envelopes for the history.
     if answer.r#type() == Type::Response {
         let changes = response(&answer).results.into_iter();
         let changes: Vec<_> =

@@ -1,5 +1,5 @@
-//! What was recorded between real peers and a chaincode, played again: the chaincode's part by the
-//! test, the peer's by this one, whose lines must come out the same, times and hashes aside.
+//! Replays recorded sessions of real peers and a chaincode. The test sends the chaincode's
+//! messages; the peer's messages must match, except for times and hashes.
 
 use bytes::Bytes;
 use fabric_network::release::Release;
@@ -47,7 +47,7 @@ impl<'a> Recorded<'a> {
     }
 }
 
-/// A line without what differs each time.
+/// A line without its variable parts.
 fn comparable(line: &str) -> String {
     let (_, line) = line.split_once(" s1 ").unwrap();
     let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -62,7 +62,7 @@ fn comparable(line: &str) -> String {
     words.join(" ")
 }
 
-/// Says what the chaincode said, and returns what it wrote.
+/// Sends a recorded message of the chaincode and returns its writes.
 fn say(
     stream: &Stream,
     call: &ChaincodeMessage,
@@ -121,7 +121,7 @@ async fn plays(recording: &str, release: Release, recorded: usize) {
     let mut stream = server.register(&id).await;
     launching.await.unwrap().unwrap();
 
-    // KEEPALIVEs come by the clock.
+    // KEEPALIVEs depend on the time.
     let lines: Vec<&str> = recording.lines().filter(|line| !line.contains(" KEEPALIVE ")).collect();
     let messages: Vec<Recorded<'_>> = lines.iter().filter_map(|line| Recorded::parse(line)).collect();
     let starts: Vec<usize> =

@@ -1,4 +1,4 @@
-//! Chaincode that a builder runs, and that connects to the peer.
+//! Tests of chaincode that a builder starts and that connects to the peer.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use super::peer::{Peer, eventually, package, program};
 use super::server::request;
 
-/// A peer whose builder releases no connection.json and has this `run`.
+/// A peer whose builder releases no connection.json and has this `run` program.
 fn peer_with(run: &str, is_tls: bool) -> Peer {
     Peer::with(|builder, config| {
         program(builder, "release", "exit 0");
@@ -32,7 +32,7 @@ fn peer_with(run: &str, is_tls: bool) -> Peer {
     })
 }
 
-/// Tells the test where it is and what it got, and runs on.
+/// Reports its process ID and arguments to the test and keeps running.
 const TELL: &str = r#"echo "$$ $(stat -c %a "$2/chaincode.json")" > "$TMPDIR/told.new"
 cp "$2/chaincode.json" "$TMPDIR/chaincode.json"; test -e "$1/code" && mv "$TMPDIR/told.new" "$TMPDIR/told"
 exec sleep 300"#;
@@ -46,7 +46,7 @@ async fn chaincode_json(peer: &Peer) -> Value {
     serde_json::from_slice(&fs::read(peer.path("tmp/chaincode.json")).unwrap()).unwrap()
 }
 
-/// A chaincode that has connected with what it was given.
+/// A chaincode that connected with the received credentials.
 struct Chaincode {
     outgoing: mpsc::UnboundedSender<ChaincodeMessage>,
     incoming: Streaming<ChaincodeMessage>,
@@ -97,7 +97,7 @@ async fn chaincode_that_a_builder_runs_connects_and_executes() {
         let response = Response { status: 200, payload: b"ran".to_vec(), ..Response::default() };
         chaincode.outgoing.send(request(&call, Type::Completed, response.encode_to_vec())).unwrap();
         assert_eq!(executing.await.unwrap().unwrap().response, response);
-        // A stream that ends takes its transactions with it.
+        // The end of a stream ends its transactions.
         let executing = peer.executing(&id, "tx2");
         chaincode.next().await;
         drop(chaincode);
@@ -158,7 +158,7 @@ async fn a_run_that_never_registers_uses_up_the_startup_time() {
     let (pid, mode) = told.trim().split_once(' ').unwrap();
     assert_eq!(mode, "600");
     let process = PathBuf::from("/proc").join(pid);
-    // It may still register, and serve the next call.
+    // It may still register and serve the next call.
     assert!(process.exists(), "the chaincode was ended");
     peer.support.stop();
     eventually("the chaincode is gone", || !process.exists()).await;

@@ -1,4 +1,4 @@
-//! A chaincode's server of which a test sees every message and says every answer.
+//! A scripted chaincode server: the test receives every message and sends every answer.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,16 +18,16 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::certificates::Pair;
 
-/// How long a test waits for a message that must come.
+/// How long a test waits for an expected message.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How a server proves itself, and what it asks of its clients.
+/// The server's TLS identity, and its requirements for clients.
 pub(super) struct Tls {
     pub(super) pair: Pair,
     pub(super) client_ca: Option<String>,
 }
 
-/// The server. It ends when dropped, with every connection.
+/// The server. Dropping it closes all connections.
 pub(super) struct ChaincodeProgram {
     pub(super) address: SocketAddr,
     streams: mpsc::UnboundedReceiver<Stream>,
@@ -79,13 +79,13 @@ impl ChaincodeProgram {
         Self { address, streams, task }
     }
 
-    /// The next stream that a peer opens.
+    /// Accepts the next stream.
     pub(super) async fn accept(&mut self) -> Stream {
         let accepted = tokio::time::timeout(PATIENCE, self.streams.recv()).await;
         accepted.expect("no peer opened a stream").unwrap()
     }
 
-    /// The next stream, registered and ready; with READY's payload.
+    /// Accepts and registers the next stream; also returns READY's payload.
     pub(super) async fn register(&mut self, package_id: &str) -> Stream {
         let mut stream = self.accept().await;
         stream.register(package_id);
@@ -94,7 +94,7 @@ impl ChaincodeProgram {
         stream
     }
 
-    /// Ends the server and its connections at once.
+    /// Stops the server and closes its connections immediately.
     pub(super) async fn kill(mut self) -> SocketAddr {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -126,13 +126,13 @@ impl Stream {
         self.outgoing.send(Err(status)).expect("the stream is over");
     }
 
-    /// The next message, which must come.
+    /// The next message, which is expected to arrive.
     pub(super) async fn next(&mut self) -> ChaincodeMessage {
         let message = tokio::time::timeout(PATIENCE, self.incoming.message()).await;
         message.expect("the peer sent nothing").unwrap().expect("the peer ended the stream")
     }
 
-    /// The next message that is no KEEPALIVE, of which one can come at any time.
+    /// The next message other than KEEPALIVE, which can arrive at any time.
     async fn next_but_keepalive(&mut self) -> ChaincodeMessage {
         loop {
             let message = self.next().await;
@@ -142,7 +142,7 @@ impl Stream {
         }
     }
 
-    /// The next message within a time, if one comes.
+    /// The next message, or `None` after this time.
     pub(super) async fn next_within(&mut self, time: Duration) -> Option<ChaincodeMessage> {
         tokio::time::timeout(time, self.incoming.message()).await.ok()?.unwrap()
     }
@@ -153,7 +153,7 @@ impl Stream {
         end.await.expect("the peer did not end the stream");
     }
 
-    /// Asks something for a transaction and waits for the answer.
+    /// Sends a request for a transaction and waits for the answer.
     pub(super) async fn ask(&mut self, of: &ChaincodeMessage, kind: Type, payload: impl Message) -> ChaincodeMessage {
         self.send(request(of, kind, payload.encode_to_vec()));
         self.next().await
@@ -166,7 +166,7 @@ impl Stream {
     }
 }
 
-/// A message for the transaction of another.
+/// A message for the same transaction as another.
 pub(super) fn request(of: &ChaincodeMessage, kind: Type, payload: Vec<u8>) -> ChaincodeMessage {
     ChaincodeMessage {
         r#type: kind.into(),
