@@ -267,7 +267,7 @@ mod tests {
 
     /// Meaningful bytes reach the services behind the signature checks.
     #[tokio::test]
-    async fn what_is_signed_comes_through() {
+    async fn signed_requests_reach_the_services() {
         let services = Services::start();
         let (ok, invalid) = (Some(0), Some(3));
         let evaluate = place(PEER, "Evaluate", 1);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_bring_a_service_down() {
+    fn random_bytes_never_crash_a_service() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let services = runtime.block_on(async { Services::start() });
         let bytes = prop_oneof![

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_section_means_fabric_s_defaults() {
+    fn an_empty_section_uses_fabric_defaults() {
         let config = read(MINIMAL);
         assert_eq!(config.release, Release::V2_5);
         assert_eq!(config.startup_timeout, Duration::from_secs(5));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_whatever_their_case() {
+    fn setting_names_are_case_insensitive() {
         let config = read(
             "peer: {fileSystemPath: ../data, localMspId: Org1MSP, chaincodeListenAddress: 127.0.0.1:7052}\n\
              ledger: {state: {totalQueryLimit: 7}}\n\
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_overrides_the_file_and_replaces_the_whole_list() {
+    fn a_variable_overrides_the_file_and_replaces_lists() {
         let environment = BTreeMap::from([
             ("CORE_CHAINCODE_EXECUTETIMEOUT".to_owned(), "7s".to_owned()),
             (
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_builder_the_peer_does_not_start() {
+    fn a_peer_without_builders_does_not_start() {
         let error = ChaincodeConfig::from_core_yaml("chaincode: {}", Path::new("/peer"), &BTreeMap::new());
         assert_eq!(error.unwrap_err().to_string(), "VMEndpoint not set and no ExternalBuilders defined");
     }

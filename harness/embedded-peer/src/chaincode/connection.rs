@@ -211,12 +211,12 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_no_server() {
+    fn a_missing_file_means_no_server() {
         assert_eq!(ServerInfo::read(Path::new("/nowhere/connection.json"), true), Ok(None));
     }
 
     #[test]
-    fn what_is_left_out_has_fabric_s_defaults() {
+    fn missing_fields_use_fabric_defaults() {
         let info = server(r#"{"address": "cc:9999"}"#).unwrap();
         assert_eq!(info, ServerInfo { address: "cc:9999".to_owned(), dial_timeout: 3_000_000_000, tls: None });
         assert_eq!(server(r#"{"Address": "cc:1", "dial_timeout": 5}"#).unwrap().dial_timeout, 5);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn the_domain_counts_only_with_a_client_certificate_and_only_from_3_1_on() {
+    fn domain_requires_a_client_certificate_and_3_1() {
         let json = r#"{"address":"a:1","domain":"cc.example","tls_required":true,"root_cert":"R","client_auth_required":AUTH,"client_key":"K","client_cert":"C"}"#;
         let name = |json: &str, knows_domain| {
             UserData::parse(json.as_bytes()).unwrap().server(knows_domain).unwrap().tls.unwrap().server_name
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_fabric_s_words() {
+    fn errors_have_fabric_texts() {
         for (json, words) in [
             (r#"{"address":""}"#, "chaincode address not provided"),
             (
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_not_shown() {
+    fn debug_output_hides_keys() {
         let json = r#"{"address":"a:1","tls_required":true,"root_cert":"R","client_auth_required":true,"client_key":"SECRET","client_cert":"C"}"#;
         assert!(!format!("{:?}", server(json).unwrap()).contains("SECRET"));
     }

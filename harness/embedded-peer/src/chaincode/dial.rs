@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_split_as_go_splits_them() {
+    fn addresses_are_split_like_in_go() {
         for (address, split_up) in [
             ("127.0.0.1:9999", Ok(("127.0.0.1", "9999"))),
             ("[::1]:9999", Ok(("::1", "9999"))),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_s_other_forms_of_an_address_are_understood() {
+    fn other_grpc_targets_are_supported() {
         for (address, target, host) in [
             ("cc:9999", Target::Tcp("cc:9999".to_owned()), "cc"),
             ("dns:///cc", Target::Tcp("cc:443".to_owned()), "cc"),

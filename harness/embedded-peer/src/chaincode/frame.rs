@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_the_limit_is_refused_before_anything_is_kept_for_it() {
+    fn an_excessive_length_is_rejected_before_allocation() {
         let mut frames = Frames::default();
         frames.push(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1]));
         let error = frames.next::<GetState>().unwrap().unwrap_err();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_refused() {
+    fn compressed_messages_are_rejected() {
         let mut frames = Frames::default();
         frames.push(Bytes::from_static(&[1, 0, 0, 0, 0]));
         assert_eq!(frames.next::<GetState>(), Some(Err(FrameError::Compressed)));
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_out_as_they_went_in_however_they_are_cut(
+        fn messages_survive_any_fragmentation(
             keys in prop::collection::vec("[a-z]{0,300}", 0..8),
             cuts in prop::collection::vec(1usize..200, 0..40),
         ) {
@@ -169,7 +169,7 @@ mod tests {
 
         /// Some inputs start like a frame with a slightly wrong length.
         #[test]
-        fn any_bytes_are_messages_or_an_error(
+        fn random_bytes_never_panic(
             starts in prop::collection::vec((any::<bool>(), 0u8..16), 8),
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..16), 0..8),
         ) {

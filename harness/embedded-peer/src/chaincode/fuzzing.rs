@@ -243,7 +243,7 @@ mod tests {
         /// transaction, only forbidden messages end the stream, and the transaction's caller always
         /// gets a result.
         #[test]
-        fn every_request_is_answered_once(messages in prop::collection::vec(message(), 0..12)) {
+        fn each_request_gets_one_answer(messages in prop::collection::vec(message(), 0..12)) {
             let came = run(messages.iter().map(frame).collect());
             let is_over = |message: &ChaincodeMessage| !requests::is_request(message.r#type()) && is_asked(message);
             let before: Vec<&ChaincodeMessage> = messages.iter().take_while(|message| !is_over(message)).collect();
@@ -265,7 +265,7 @@ mod tests {
         }
 
         #[test]
-        fn damaged_messages_do_no_harm(message in message(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        fn damaged_messages_never_panic(message in message(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
             let mut bytes = frame(&message).to_vec();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
@@ -273,7 +273,7 @@ mod tests {
         }
 
         #[test]
-        fn any_connection_json_does_no_harm(json in "(?s).{0,64}|\\{\"address\":\"a\",\"dial_timeout\":.{0,12}\\}") {
+        fn any_connection_json_never_panics(json in "(?s).{0,64}|\\{\"address\":\"a\",\"dial_timeout\":.{0,12}\\}") {
             let directory = tempfile::tempdir().unwrap();
             connection(json.as_bytes(), &directory.path().join("connection.json"));
         }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_clock_may_be_off_by_the_window_and_no_more() {
+    fn client_clock_must_be_within_the_window() {
         for (seconds, good) in [(1000, true), (990, true), (1010, true), (989, false), (1011, false), (-1, false)] {
             let opened = Request::open(envelope(&header(seconds)), &client(None), demands(false));
             assert_eq!(opened.is_ok(), good, "{seconds}: {opened:?}");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn with_mutual_tls_the_header_names_the_certificate() {
+    fn mutual_tls_requires_the_certificate_hash_in_the_header() {
         let hash = |bytes: &[u8]| ChannelHeader { tls_cert_hash: Sha256::digest(bytes).to_vec(), ..header(1000) };
         for (header, shown, good) in [
             (hash(b"x"), Some(&b"x"[..]), true),

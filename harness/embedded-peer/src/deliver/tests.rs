@@ -16,7 +16,7 @@ fn seek(start: Type, stop: Type) -> SeekInfo {
 }
 
 #[test]
-fn first_and_last_block_are_those_of_fabric() {
+fn first_and_last_block_match_fabric() {
     for (start, stop, expected) in [
         (OLDEST, NEWEST, Ok((0, 4))),
         (NEWEST, NEWEST, Ok((4, 4))),
@@ -96,7 +96,7 @@ fn chain() -> Arc<Fixed> {
 }
 
 #[tokio::test]
-async fn blocks_are_waited_for_unless_the_client_does_not_want_to() {
+async fn deliver_waits_for_blocks_unless_fail_if_not_ready() {
     let chain = chain();
     let clock = Clock::stopped(SystemTime::UNIX_EPOCH);
     let mut delivery = delivery(&chain);
@@ -111,7 +111,7 @@ async fn blocks_are_waited_for_unless_the_client_does_not_want_to() {
 }
 
 #[tokio::test]
-async fn a_client_is_looked_at_again_when_the_configuration_changes_or_its_time_is_over() {
+async fn access_is_rechecked_on_configuration_change_and_expiry() {
     let chain = chain();
     chain.heights.send_replace(10);
     let clock = Clock::stopped(SystemTime::UNIX_EPOCH);

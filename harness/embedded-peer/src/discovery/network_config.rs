@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_host_and_port() {
+    fn addresses_need_host_and_port() {
         let at = |host: &str, port| Ok(Endpoint { host: host.to_owned(), port });
         assert_eq!(endpoint("orderer.example.com:7050"), at("orderer.example.com", 7050));
         assert_eq!(endpoint("[::1]:7050"), at("::1", 7050));

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_who_asks() {
+    fn requests_require_an_identity() {
         let text = |request: &SignedRequest| open(request, false, None).unwrap_err();
         assert_eq!(text(&signed(None)), "access denied, no authentication info in request");
         let nobody = Some(AuthInfo::default());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn with_mutual_tls_the_request_names_the_certificate() {
+    fn mutual_tls_requires_the_certificate_hash_in_the_request() {
         let named =
             AuthInfo { client_identity: b"i".to_vec(), client_tls_cert_hash: Sha256::digest(b"certificate").to_vec() };
         let request = signed(Some(named));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn interests_name_chaincodes() {
+    fn interests_must_name_chaincodes() {
         let interest = |names: &[&str]| ChaincodeInterest {
             chaincodes: names
                 .iter()

@@ -133,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn chaincodes_that_were_written_or_read_are_asked_and_system_chaincodes_are_not() {
+    fn interest_includes_used_chaincodes_except_system_chaincodes() {
         let simulated = simulated(&["_lifecycle", "a", "b"], &[("a", "", "k", None)], &[]);
         assert_eq!(interest(&simulated).unwrap().chaincodes, [call("a"), call("b")]);
     }
 
     #[test]
-    fn a_key_with_a_policy_replaces_the_chaincodes_own_unless_another_key_has_none() {
+    fn key_policies_replace_the_chaincode_policy() {
         let policy = SignaturePolicyEnvelope { version: 7, ..SignaturePolicyEnvelope::default() };
         let keyed = ChaincodeCall { key_policies: vec![policy.clone()], ..call("a") };
         let only = simulated(&["a"], &[("a", "", "k", Some(&policy))], &[]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn collections_stand_alone_and_tell_whether_they_were_read() {
+    fn collections_are_separate_calls_with_private_read_flag() {
         let simulated = simulated(&["a"], &[("a", "secret", "k", None)], &[("a", "other")]);
         let collection = |name: &str, no_private_reads| ChaincodeCall {
             collection_names: vec![name.to_owned()],

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_evaluation_that_writes_a_key_with_a_broken_policy_fails_as_an_endorsement_does() {
+    fn evaluation_fails_on_an_invalid_key_policy() {
         assert_eq!(unsigned(b"").response.unwrap().payload, b"answer");
         let failed = unsigned(b"junk");
         let expected = "error in simulation: error unmarshalling SignaturePolicyEnvelope: proto: cannot parse invalid wire-format data";

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_payload_nests_hash_results_event_response_and_chaincode() {
+    fn payload_nests_hash_results_event_response_and_chaincode() {
         let response = Response { status: 200, message: "m".to_owned(), payload: b"p".to_vec() };
         let event = ChaincodeEvent { event_name: "e".to_owned(), ..ChaincodeEvent::default() };
         let bytes = payload(b"hash", &response, b"rw", Some(&event), "basic", "1.0");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn no_event_is_no_bytes() {
+    fn a_missing_event_encodes_to_nothing() {
         let response = Response { status: 200, ..Response::default() };
         let bytes = payload(b"h", &response, b"", None, "c", "1");
         assert_eq!(bytes, b"\x0a\x01h\x12\x0d\x1a\x03\x08\xc8\x01\x22\x06\x12\x01c\x1a\x011");

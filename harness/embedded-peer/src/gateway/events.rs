@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_a_chaincode_pass_and_those_up_to_a_transaction_do_not() {
+    fn events_are_filtered_by_chaincode_and_transaction() {
         let mut all = Filter::new("c".to_owned(), String::new());
         assert!(all.takes(&event("c", "1")) && !all.takes(&event("d", "2")));
         let mut after = Filter::new("c".to_owned(), "2".to_owned());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_at_a_block_or_with_the_next_one() {
+    fn a_stream_starts_at_a_block_or_the_next_one() {
         let at = |kind| position(Some(&SeekPosition { r#type: Some(kind) }), 7);
         assert_eq!(position(None, 7).unwrap(), 7);
         assert_eq!(at(seek_position::Type::NextCommit(SeekNextCommit {})).unwrap(), 7);

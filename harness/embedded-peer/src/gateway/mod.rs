@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_read_as_grpc_writes_it() {
+    fn grpc_timeouts_are_parsed() {
         let read = |text: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", text.parse().unwrap());

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_is_complete_when_each_group_has_endorsed() {
+    fn a_layout_is_complete_when_each_group_endorsed() {
         let mut plan = plan(&[&[(A, 1), (B, 2)]]);
         assert_eq!(plan.endorsers(), [1, 3, 4]);
         for peer in [1, 3] {
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_endorser_counts_and_is_not_asked_again() {
+    fn the_first_endorser_is_not_asked_again() {
         let mut plan = plan(&[&[(A, 1), (B, 1)]]);
         assert!(endorse(&mut plan, 2));
         assert_eq!(plan.endorsers(), [3]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn another_peer_of_the_group_stands_in_and_then_another_layout() {
+    fn failed_peers_are_replaced_then_the_layout() {
         let mut plan = plan(&[&[(A, 1), (C, 1)], &[(A, 1), (B, 1)]]);
         assert!(endorse(&mut plan, 1));
         assert_eq!(plan.endorsers(), [5]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn layouts_with_too_few_peers_are_passed_over() {
+    fn layouts_with_too_few_peers_are_skipped() {
         let mut plan = plan(&[&[(C, 2)], &[(B, 1)]]);
         assert_eq!(plan.endorsers(), [3]);
         plan.abandon(&[B]);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn another_payload_is_refused_and_an_unknown_peer_completes_nothing() {
+    fn differing_payloads_are_rejected() {
         let mut plan = plan(&[&[(A, 1)]]);
         assert!(plan.endorsed(9, b"same".to_vec(), Some(&by(9))));
         assert!(!plan.is_complete());
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endorser_signs_once() {
+    fn each_endorser_counts_once() {
         let mut plan = plan(&[&[(A, 2)]]);
         for _ in 0..2 {
             assert!(endorse(&mut plan, 1));

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_means_hangs_on_status_and_payload() {
+    fn responses_are_classified_by_status_and_payload() {
         let failure = |answer| examine(answer, true).unwrap_err();
         assert!(examine(Ok(response(200, b"")), true).is_ok() && examine(Ok(response(399, b"p")), false).is_ok());
         let from = |code, message: &str, may_retry| Failure { code, message: message.to_owned(), may_retry };
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn details_travel_in_the_status() {
+    fn statuses_carry_details() {
         let detail = ErrorDetail { address: "a:1".to_owned(), msp_id: "Org1MSP".to_owned(), message: "m".to_owned() };
         let status = with_details(Code::Aborted, "failed", std::slice::from_ref(&detail));
         let inner = rpc::Status::decode(status.details()).unwrap();

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_order_by_bytes_whatever_their_length() {
+    fn keys_are_ordered_by_bytes() {
         let mut keys: Vec<Key> =
             ["b", "", "a", &"a".repeat(38), &"a".repeat(39), &"a".repeat(300), "\u{10ffff}", "\u{0}x"]
                 .into_iter()

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_goes_with_its_transaction_or_with_old_age() {
+    fn data_is_purged_by_transaction_or_height() {
         let store = TransientStore::default();
         store.put("a", 3, TxPvtReadWriteSet::default());
         store.put("a", 5, TxPvtReadWriteSet::default());

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_encoded_so_that_bytes_keep_their_order() {
+    fn encoded_versions_keep_their_order() {
         let encoded = |block, transaction| {
             let mut out = Vec::new();
             Version::new(block, transaction).encode(&mut out);

@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_and_refused_as_by_go() {
+    fn numbers_are_parsed_like_in_go() {
         assert_eq!(parse_uint("18446744073709551615"), Ok(u64::MAX));
         let error = |text| parse_uint(text).unwrap_err();
         assert_eq!(

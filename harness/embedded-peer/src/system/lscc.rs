@@ -148,7 +148,7 @@ mod tests {
     use crate::testing::{Member, genesis, started};
 
     #[tokio::test]
-    async fn it_answers_as_a_peer_of_2_5_that_has_no_chaincodes_of_the_old_lifecycle() {
+    async fn a_2_5_peer_has_no_legacy_chaincodes() {
         let options = Options { release: Release::V2_5, ..Options::default() };
         let (network, bundle, _directory) = started(&Topology::solo(), options, |_| ());
         let peer = &network.nodes().peers()[0];
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_of_3_takes_it_for_a_package_that_it_has_not() {
+    async fn a_3_peer_reports_lscc_as_not_installed() {
         let (network, bundle, _directory) = started(&Topology::solo(), Options::default(), |_| ());
         let peer = &network.nodes().peers()[0];
         let caller = Caller { called: NAME.to_owned(), signed: Member::user(&bundle, 0).signed(b"proposal") };

@@ -73,7 +73,7 @@ mod tests {
 
     /// The order in CouchDB's documentation of view collation.
     #[test]
-    fn values_are_in_the_order_of_couchdb() {
+    fn values_have_couchdb_order() {
         let ordered = [
             "null",
             "false",

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documents_come_back_as_go_and_couchdb_write_them() {
+    fn documents_are_normalized_like_go_and_couchdb() {
         for (stored, returned) in [
             (r#"{"b":1,"a":[true,null,"x"]}"#, r#"{"a":[true,null,"x"],"b":1}"#),
             (r#"{"n":1.0}"#, r#"{"n":1}"#),
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn error_texts_show_values_as_erlang_does() {
+    fn error_texts_use_erlang_syntax() {
         let json: Json = serde_json::from_str(r#"{"ab":[1,"",1.5,false]}"#).unwrap();
         assert_eq!(json.erlang(), "{[{<<97,98>>,[1,<<>>,1.5,false]}]}");
     }

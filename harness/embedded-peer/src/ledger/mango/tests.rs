@@ -35,7 +35,7 @@ const PEOPLE: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn operators_select_what_they_describe() {
+fn operators_select_matching_documents() {
     for (selector, expected) in [
         ("{}", "a b c d e"),
         (r#"{"name":"Bob"}"#, "b"),
@@ -97,7 +97,7 @@ fn operators_select_what_they_describe() {
 /// Random documents and selectors with the results of CouchDB 3.4.3. One selector is excluded:
 /// CouchDB finds no keys between an array and a string before it looks at them.
 #[test]
-fn random_selectors_find_what_couchdb_found() {
+fn random_selectors_match_couchdb() {
     let run: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/fixtures/mango-of-couchdb-3.4.json")).unwrap();
     let documents: Vec<(&str, String)> = run["documents"]
@@ -186,7 +186,7 @@ fn results_are_sorted_skipped_and_projected() {
 }
 
 #[test]
-fn pages_follow_each_other_whatever_the_order() {
+fn pages_are_contiguous_in_any_sort_order() {
     for (sort, expected) in [("[]", ["a b", "c d", "e", ""]), (r#"[{"age":"desc"}]"#, ["d c", "a b", "e", ""])] {
         let query = Query::parse(&format!(r#"{{"selector":{{}},"sort":{sort}}}"#)).unwrap();
         let mut bookmark = String::new();
@@ -205,7 +205,7 @@ fn pages_follow_each_other_whatever_the_order() {
 }
 
 #[test]
-fn more_than_the_internal_limit_comes_in_several_requests() {
+fn results_beyond_the_internal_limit_need_several_requests() {
     let mut many = Values::default();
     for number in 0..2500 {
         let value = VersionedValue { value: Bytes::from_static(b"{}"), version: Version::new(1, 0), metadata: None };
@@ -220,7 +220,7 @@ fn more_than_the_internal_limit_comes_in_several_requests() {
 }
 
 #[test]
-fn mistakes_are_refused_in_the_words_of_the_peer_and_couchdb() {
+fn invalid_queries_have_peer_and_couchdb_errors() {
     let couchdb = |error: &str, reason: &str| {
         format!("error handling CouchDB request. Error:{error},  Status Code:400,  Reason:{reason}")
     };

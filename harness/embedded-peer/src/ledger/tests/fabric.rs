@@ -211,12 +211,12 @@ fn replay(run: &str, database: StateDatabase) -> (Ledger, Value) {
 }
 
 #[test]
-fn a_run_of_fabric_on_leveldb_comes_out_the_same() {
+fn replays_of_fabric_on_leveldb_match() {
     compare(LEVELDB, StateDatabase::LevelDb);
 }
 
 #[test]
-fn a_run_of_fabric_on_couchdb_comes_out_the_same() {
+fn replays_of_fabric_on_couchdb_match() {
     compare(COUCHDB, StateDatabase::CouchDb);
 }
 

@@ -357,7 +357,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn codes_and_states_are_those_of_a_sequential_model(steps in prop::collection::vec(step(), 1..40)) {
+    fn codes_and_states_match_a_sequential_model(steps in prop::collection::vec(step(), 1..40)) {
         let mut pair = Pair::new();
         for step in steps {
             match step {

@@ -19,7 +19,7 @@ fn error<T>(result: Result<T, LedgerError>) -> String {
 }
 
 #[test]
-fn a_simulation_reads_its_snapshot_and_never_its_own_writes() {
+fn simulations_read_their_snapshot_not_their_writes() {
     let ledger = ledger();
     submit(&ledger, &Rules::default(), "tx1", |simulation| simulation.set_state("cc", "a", "1").unwrap());
     let mut simulation = ledger.simulate("tx2");
@@ -37,7 +37,7 @@ fn a_simulation_reads_its_snapshot_and_never_its_own_writes() {
 }
 
 #[test]
-fn rows_come_in_batches_and_are_recorded_as_they_are_taken() {
+fn rows_come_in_batches_and_are_recorded_when_read() {
     let ledger = ledger();
     submit(&ledger, &Rules::default(), "tx1", |simulation| {
         for number in 0..250 {
@@ -64,7 +64,7 @@ fn rows_come_in_batches_and_are_recorded_as_they_are_taken() {
 }
 
 #[test]
-fn pages_of_a_range_say_where_the_next_begins() {
+fn range_pages_return_bookmarks() {
     let ledger = ledger();
     submit(&ledger, &Rules::default(), "tx1", |simulation| {
         for key in ["a", "b", "c", "d"] {
@@ -84,7 +84,7 @@ fn pages_of_a_range_say_where_the_next_begins() {
 }
 
 #[test]
-fn rich_queries_read_what_they_return() {
+fn rich_query_results_are_recorded_as_reads() {
     let ledger = ledger();
     let rules = Rules::of(&[("cc", "secrets", 0)]);
     submit(&ledger, &rules, "tx1", |simulation| {
@@ -114,7 +114,7 @@ fn rich_queries_read_what_they_return() {
 }
 
 #[test]
-fn couchdb_takes_only_some_keys_and_values() {
+fn couchdb_rejects_some_keys_and_values() {
     let ledger = Ledger::with_database("mychannel", StateDatabase::CouchDb);
     let mut simulation = ledger.simulate("tx1");
     let mut refused = |key: &str, value: &str| error(simulation.set_state("cc", key, value.to_owned()));
@@ -131,7 +131,7 @@ fn couchdb_takes_only_some_keys_and_values() {
 }
 
 #[test]
-fn metadata_stays_with_a_value_that_is_written_anew_and_goes_with_it() {
+fn metadata_survives_writes_but_not_deletion() {
     let ledger = ledger();
     let rules = Rules::default();
     let policy = || BTreeMap::from([("VALIDATION_PARAMETER".to_owned(), Bytes::from_static(b"policy"))]);
@@ -158,7 +158,7 @@ fn metadata_stays_with_a_value_that_is_written_anew_and_goes_with_it() {
 }
 
 #[test]
-fn private_data_comes_from_the_transient_store_if_its_hash_is_right() {
+fn private_data_with_the_right_hash_is_taken_from_the_transient_store() {
     let ledger = ledger();
     let rules = Rules::of(&[("cc", "secrets", 0)]);
     let secret = |value: &'static str| {
@@ -195,7 +195,7 @@ fn wrong_for(_: &Endorsed) -> fabric_protos::rwset::TxPvtReadWriteSet {
 }
 
 #[test]
-fn a_purge_takes_the_value_and_its_past_even_where_its_own_private_data_never_comes() {
+fn purge_removes_history_even_without_its_private_data() {
     let ledger = ledger();
     let rules = Rules::of(&[("cc", "secrets", 0)]);
     submit(&ledger, &rules, "tx1", |simulation| {
@@ -222,7 +222,7 @@ fn a_purge_takes_the_value_and_its_past_even_where_its_own_private_data_never_co
 }
 
 #[test]
-fn a_range_misses_what_was_deleted_earlier_in_the_block() {
+fn phantoms_are_found_for_keys_deleted_in_the_same_block() {
     let ledger = ledger();
     let rules = Rules::default();
     submit(&ledger, &rules, "tx1", |simulation| {
@@ -243,7 +243,7 @@ fn a_range_misses_what_was_deleted_earlier_in_the_block() {
 }
 
 #[test]
-fn an_organization_outside_a_collection_has_only_the_hashes() {
+fn non_members_hold_only_hashes() {
     struct Outside;
     impl CollectionRules for Outside {
         fn rule(&self, _: &str, _: &str) -> Option<CollectionRule> {
@@ -264,7 +264,7 @@ fn an_organization_outside_a_collection_has_only_the_hashes() {
 }
 
 #[test]
-fn blocks_chain_by_their_hashes_and_refuse_another_place() {
+fn blocks_must_follow_the_previous_hash() {
     let ledger = ledger();
     let first = ledger.block(0).unwrap();
     assert_eq!(ledger.info().current_block_hash, first.hash);
@@ -284,7 +284,7 @@ fn blocks_chain_by_their_hashes_and_refuse_another_place() {
 }
 
 #[test]
-fn heights_are_told_also_when_they_fall() {
+fn height_changes_are_notified_including_restores() {
     let ledger = ledger();
     let mut heights = ledger.heights();
     let snapshot = ledger.snapshot();
@@ -304,7 +304,7 @@ fn heights_are_told_also_when_they_fall() {
 }
 
 #[test]
-fn of_two_transactions_with_one_identifier_the_first_is_found() {
+fn lookup_by_id_finds_the_first_transaction() {
     let ledger = ledger();
     let rules = Rules::default();
     submit(&ledger, &rules, "tx1", |simulation| simulation.set_state("cc", "a", "1").unwrap());
@@ -315,7 +315,7 @@ fn of_two_transactions_with_one_identifier_the_first_is_found() {
 }
 
 #[test]
-fn bytes_that_are_no_sets_are_refused() {
+fn invalid_sets_are_rejected() {
     assert_eq!(error(ReadWriteSets::parse(&[0xff])), "could not decode the transaction's read-write set");
     let sets = fabric_protos::rwset::TxReadWriteSet {
         data_model: 0,

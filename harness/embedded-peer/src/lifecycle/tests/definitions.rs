@@ -41,7 +41,7 @@ fn approvals_are_counted_by_hash() {
 }
 
 #[test]
-fn a_definition_is_committed_and_found() {
+fn committed_definitions_can_be_queried() {
     let network = Network::new();
     for msp_id in ["Org1MSP", "Org2MSP"] {
         network.submit(msp_id, APPROVE, &approval("basic", 1));
@@ -64,7 +64,7 @@ fn a_definition_is_committed_and_found() {
 }
 
 #[test]
-fn only_fields_that_change_are_written_anew() {
+fn only_changed_fields_are_written() {
     let network = Network::new();
     let define = |sequence, version: &str| {
         let mut definition = approval("basic", sequence);
@@ -88,7 +88,7 @@ fn only_fields_that_change_are_written_anew() {
 }
 
 #[test]
-fn an_organization_finds_what_it_approved() {
+fn an_organization_can_query_its_approvals() {
     let network = Network::new();
     network.submit("Org1MSP", APPROVE, &approval("basic", 1));
     let ask = |sequence| QueryApprovedChaincodeDefinitionArgs { name: "basic".to_owned(), sequence };
@@ -112,7 +112,7 @@ fn an_organization_finds_what_it_approved() {
 }
 
 #[test]
-fn packages_are_told_as_the_peer_has_them() {
+fn installed_packages_are_listed() {
     let network = Network::new();
     let install = |package: &[u8]| InstallChaincodeArgs { chaincode_install_package: package.to_vec() };
     let installed: InstallChaincodeResult = network.query("InstallChaincode", &install(b"package"));
@@ -182,7 +182,7 @@ fn a_package_may_be_replaced_without_a_commit() {
 }
 
 #[test]
-fn a_2_5_peer_tells_no_mismatches() {
+fn a_2_5_peer_reports_no_mismatches() {
     use fabric_network::release::Release;
     let network = Network::new();
     let argument = CheckCommitReadinessArgs {

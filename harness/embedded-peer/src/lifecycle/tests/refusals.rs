@@ -30,7 +30,7 @@ fn approve_refused(network: &Network, definition: &ApproveChaincodeDefinitionFor
 }
 
 #[test]
-fn names_and_versions_must_be_allowed() {
+fn invalid_names_and_versions_are_rejected() {
     let network = Network::new();
     let named = |name: &str, version: &str| {
         let mut definition = approval(name, 1);
@@ -58,7 +58,7 @@ fn names_and_versions_must_be_allowed() {
 }
 
 #[test]
-fn sequences_follow_one_another() {
+fn sequences_must_be_consecutive() {
     let network = Network::new();
     let sequence = |sequence| approve_refused(&network, &approval("basic", sequence));
     assert_eq!(sequence(0), "requested sequence is 0, but first definable sequence number is 1");
@@ -89,7 +89,7 @@ fn sequences_follow_one_another() {
 }
 
 #[test]
-fn a_peer_of_2_5_takes_the_approval_of_what_is_committed_again() {
+fn a_2_5_peer_accepts_repeated_approvals() {
     let network = Network::new();
     network.submit("Org1MSP", APPROVE, &approval("basic", 1));
     network.submit("Org1MSP", COMMIT, &commit(&approval("basic", 1)));
@@ -108,7 +108,7 @@ fn a_peer_of_2_5_takes_the_approval_of_what_is_committed_again() {
 }
 
 #[test]
-fn a_peer_commits_what_its_organization_approved() {
+fn a_peer_commits_only_definitions_its_organization_approved() {
     let network = Network::new();
     network.submit("Org1MSP", APPROVE, &approval("basic", 1));
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_peer_commits_what_its_organization_approved() {
 }
 
 #[test]
-fn what_is_not_there_is_told_so() {
+fn missing_items_are_reported() {
     let network = Network::new();
     let argument = QueryChaincodeDefinitionArgs { name: "basic".to_owned() };
     assert_eq!(
@@ -167,7 +167,7 @@ fn with_collections(collections: Vec<StaticCollectionConfig>) -> ApproveChaincod
 }
 
 #[test]
-fn collections_must_make_sense() {
+fn invalid_collections_are_rejected() {
     let network = Network::new();
     let refused = |collections| {
         let text = approve_refused(&network, &with_collections(collections));
@@ -208,7 +208,7 @@ fn collections_must_make_sense() {
 }
 
 #[test]
-fn collections_stay_and_live_as_long_as_they_did() {
+fn collections_and_their_block_to_live_cannot_change() {
     let network = Network::new();
     let first = with_collections(vec![StaticCollectionConfig {
         block_to_live: 7,
@@ -246,7 +246,7 @@ fn collections_stay_and_live_as_long_as_they_did() {
 }
 
 #[test]
-fn arguments_that_are_none_are_told_as_go_tells_them() {
+fn invalid_arguments_have_go_errors() {
     let network = Network::new();
     let mut simulation = network.ledger.simulate("transaction");
     let context = LifecycleContext {
@@ -264,7 +264,7 @@ fn arguments_that_are_none_are_told_as_go_tells_them() {
 
 proptest! {
     #[test]
-    fn any_argument_is_answered(function in 0..11_usize, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+    fn random_arguments_never_panic(function in 0..11_usize, bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
         const FUNCTIONS: [&str; 11] = [
             "InstallChaincode", "QueryInstalledChaincode", "QueryInstalledChaincodes", "GetInstalledChaincodePackage",
             APPROVE, "QueryApprovedChaincodeDefinition", "QueryApprovedChaincodeDefinitions", "CheckCommitReadiness",

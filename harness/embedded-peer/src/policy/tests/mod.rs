@@ -94,7 +94,7 @@ fn each_identity_counts_once() {
 }
 
 #[test]
-fn a_rule_that_fails_uses_nobody_up() {
+fn failed_rules_use_no_identities() {
     let network = Network::new();
     let rule = n_of(1, vec![n_of(2, vec![signed_by(0), signed_by(1)]), signed_by(0)]);
     assert!(network.passes(rule, &[&network.user]));
@@ -104,7 +104,7 @@ fn a_rule_that_fails_uses_nobody_up() {
 }
 
 #[test]
-fn a_policy_must_make_sense() {
+fn invalid_policies_are_rejected() {
     let error = |envelope| SignaturePolicy::new(envelope).unwrap_err().to_string();
     let around = |cause: &str| format!("could not create evaluator for signature policy: {cause}");
     for index in [-1, 3] {
@@ -116,7 +116,7 @@ fn a_policy_must_make_sense() {
 }
 
 #[test]
-fn signers_are_those_with_a_good_signature_each_once() {
+fn signers_are_distinct_and_have_valid_signatures() {
     let network = Network::new();
     let (user, peer) = (network.user.signed(b"message"), network.peer.signed(b"message"));
     let bad = SignedData { message: b"another".to_vec().into(), ..network.other.signed(b"message") };
@@ -130,7 +130,7 @@ fn signers_are_those_with_a_good_signature_each_once() {
 }
 
 #[test]
-fn a_good_signature_after_a_bad_one_of_the_same_identity_counts() {
+fn a_valid_signature_after_an_invalid_one_counts() {
     let network = Network::new();
     let good = network.user.signed(b"message");
     let bad = SignedData { signature: b"bad".to_vec().into(), ..good.clone() };
@@ -138,7 +138,7 @@ fn a_good_signature_after_a_bad_one_of_the_same_identity_counts() {
 }
 
 #[test]
-fn a_channels_policies_are_found_by_path() {
+fn channel_policies_are_found_by_path() {
     let network = Network::new();
     let evaluate = |path: &str, member: &Member| network.config.evaluate(path, &[member.signed(b"message")]);
     assert_eq!(evaluate("/Channel/Application/Writers", &network.user), Ok(()));
@@ -200,7 +200,7 @@ fn groups_without_the_policy_count_as_not_satisfied() {
 }
 
 #[test]
-fn of_no_groups_nothing_is_asked() {
+fn a_meta_policy_without_groups_is_satisfied() {
     let network = Network::new();
     let group = ConfigGroup { groups: [].into(), ..three(MetaRule::All) };
     let policies = Policies::new(&group, network.config.msps().clone()).unwrap();
@@ -208,7 +208,7 @@ fn of_no_groups_nothing_is_asked() {
 }
 
 #[test]
-fn policies_of_no_kind_are_refused() {
+fn policies_of_unknown_type_are_rejected() {
     let network = Network::new();
     let refused = |kind: i32, value: &[u8]| {
         let mut group = three(MetaRule::Any);
@@ -222,7 +222,7 @@ fn policies_of_no_kind_are_refused() {
 }
 
 #[test]
-fn an_endorsement_policy_is_spelled_out_or_refers_to_the_channel() {
+fn endorsement_policies_are_explicit_or_references() {
     let network = Network::new();
     let policies = network.config.policies();
     let both = network.identities(&[&network.peer, &network.other]);

@@ -66,13 +66,13 @@ impl Network {
 }
 
 #[test]
-fn a_good_transaction_is_valid() {
+fn an_unmodified_transaction_is_valid() {
     let network = Network::new();
     assert_eq!(network.codes(vec![network.transaction(1).seal()]), [Code::Valid]);
 }
 
 #[test]
-fn bytes_that_are_no_envelope_are_refused() {
+fn invalid_envelopes_are_rejected() {
     let network = Network::new();
     let payload = Envelope { payload: b"\xff".to_vec(), signature: Vec::new() }.encode_to_vec();
     assert_eq!(
@@ -82,7 +82,7 @@ fn bytes_that_are_no_envelope_are_refused() {
 }
 
 #[test]
-fn headers_must_be_whole_and_of_a_kind_that_blocks_have() {
+fn headers_must_be_complete_and_of_a_known_type() {
     let network = Network::new();
     let code = |change: fn(&mut Transaction<'_>)| {
         let mut transaction = network.transaction(1);
@@ -111,7 +111,7 @@ fn headers_must_be_whole_and_of_a_kind_that_blocks_have() {
 }
 
 #[test]
-fn the_creator_must_be_of_the_channel_and_have_signed() {
+fn the_creator_must_be_valid_and_have_signed() {
     let network = Network::new();
     let broken = network.code_with(|layer| {
         if let Layer::Envelope(envelope) = layer {
@@ -133,7 +133,7 @@ fn the_creator_must_be_of_the_channel_and_have_signed() {
 }
 
 #[test]
-fn the_transaction_id_must_be_of_nonce_and_creator() {
+fn the_transaction_id_must_match_nonce_and_creator() {
     let network = Network::new();
     let mut transaction = network.transaction(1);
     transaction.channel_header.tx_id = "0".repeat(64);
@@ -141,7 +141,7 @@ fn the_transaction_id_must_be_of_nonce_and_creator() {
 }
 
 #[test]
-fn the_action_must_answer_the_proposal() {
+fn the_action_must_match_the_proposal() {
     let network = Network::new();
     let invalid = |change: &mut dyn FnMut(Layer<'_>)| network.codes(vec![network.transaction(1).seal_with(change)])[0];
     let mut cases: Vec<(&str, Change)> = vec![
@@ -216,7 +216,7 @@ fn the_action_must_answer_the_proposal() {
 }
 
 #[test]
-fn what_the_chaincode_did_must_be_told_rightly() {
+fn the_chaincode_action_must_be_valid() {
     let network = Network::new();
     let with_action = |change: fn(&mut fabric_protos::protos::ChaincodeAction)| {
         let mut transaction = network.transaction(1);
@@ -263,7 +263,7 @@ fn the_header_must_name_the_chaincode() {
 }
 
 #[test]
-fn chaincodes_must_be_defined_those_written_to_as_well() {
+fn called_and_written_chaincodes_must_be_defined() {
     let network = Network::new();
     let endorsers = [&network.peers[0], &network.peers[1]];
     let call = |nonce, chaincode, namespace| {
@@ -283,7 +283,7 @@ fn chaincodes_must_be_defined_those_written_to_as_well() {
 }
 
 #[test]
-fn an_id_is_used_once() {
+fn transaction_ids_must_be_unique() {
     let network = Network::new();
     let envelope = network.transaction(1).seal();
     let codes = network.codes(vec![envelope.clone(), network.transaction(2).seal(), envelope.clone()]);
@@ -300,7 +300,7 @@ fn an_id_is_used_once() {
 }
 
 #[test]
-fn an_invalid_transaction_takes_no_id() {
+fn invalid_transactions_do_not_use_up_their_id() {
     let network = Network::new();
     let mut unendorsed = network.transaction(1);
     unendorsed.endorsers.clear();
@@ -325,7 +325,7 @@ fn config_transaction(network: &Network, data: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_configuration_must_follow_from_the_one_before() {
+fn a_configuration_must_follow_from_the_previous_one() {
     let network = Network::new();
     let same = ConfigEnvelope { config: Some(network.config.config().clone()), last_update: None };
     let codes = network.codes(vec![config_transaction(&network, same.encode_to_vec())]);
@@ -334,7 +334,7 @@ fn a_configuration_must_follow_from_the_one_before() {
 }
 
 #[test]
-fn envelopes_without_an_id_get_that_of_nonce_and_creator() {
+fn missing_transaction_ids_are_computed() {
     let network = Network::new();
     let block = next_block(&network.ledger, vec![config_transaction(&network, Vec::new())]);
     let checked = validate(&block, &network.config, &network.ledger);
@@ -342,7 +342,7 @@ fn envelopes_without_an_id_get_that_of_nonce_and_creator() {
 }
 
 #[test]
-fn a_block_on_many_threads_is_judged_as_on_one() {
+fn validation_is_the_same_on_many_threads() {
     let network = Network::new();
     let mut envelopes = Vec::new();
     let mut expected = Vec::new();

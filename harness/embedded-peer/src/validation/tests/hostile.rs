@@ -15,7 +15,7 @@ static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| NETWORK.transaction(1).seal())
 
 proptest! {
     #[test]
-    fn any_bytes_are_judged(envelopes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..4)) {
+    fn random_blocks_never_panic(envelopes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..4)) {
         let count = envelopes.len();
         let checked = validate(&next_block(&NETWORK.ledger, envelopes), &NETWORK.config, &NETWORK.ledger);
         prop_assert_eq!(checked.len(), count);
@@ -23,7 +23,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_noticed(index in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+    fn a_changed_byte_makes_a_transaction_invalid(index in any::<prop::sample::Index>(), flip in 1..=255_u8) {
         let mut envelope = GOOD.clone();
         let index = index.index(envelope.len());
         envelope[index] ^= flip;
@@ -32,14 +32,14 @@ proptest! {
     }
 
     #[test]
-    fn any_block_is_a_configuration_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn random_configuration_blocks_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let block = Block { data: Some(BlockData { data: vec![bytes] }), ..Block::default() };
         prop_assert!(ChannelConfig::from_block(&block).is_err());
     }
 }
 
 #[test]
-fn a_block_without_anything_is_judged() {
+fn an_empty_block_is_validated() {
     assert!(validate(&Block::default(), &NETWORK.config, &NETWORK.ledger).is_empty());
     assert!(ChannelConfig::from_block(&Block::default()).is_err());
 }

@@ -56,7 +56,7 @@ fn clients_do_not_endorse() {
 }
 
 #[test]
-fn an_endorsement_of_something_else_does_not_count() {
+fn endorsements_of_other_payloads_do_not_count() {
     let network = Network::new();
     let envelope = network.transaction(1).seal_with(&mut |layer| {
         if let Layer::Endorsed(endorsed) = layer {
@@ -68,7 +68,7 @@ fn an_endorsement_of_something_else_does_not_count() {
 }
 
 #[test]
-fn a_transaction_that_writes_nothing_needs_the_chaincodes_policy() {
+fn a_transaction_without_writes_needs_the_chaincode_policy() {
     let network = Network::new();
     let nothing = public(KvrwSet::default());
     let codes = network.codes(vec![
@@ -80,7 +80,7 @@ fn a_transaction_that_writes_nothing_needs_the_chaincodes_policy() {
 }
 
 #[test]
-fn a_chaincode_has_the_policy_of_its_definition() {
+fn the_definition_determines_the_policy() {
     let network = Network::without_chaincode();
     define_with(&network.ledger, &network.config, "basic", &spelled_out(peer_of("Org2MSP")), None);
     let set = public(write("key", "value"));
@@ -89,7 +89,7 @@ fn a_chaincode_has_the_policy_of_its_definition() {
 }
 
 #[test]
-fn a_plugin_that_is_not_there_validates_nothing() {
+fn an_unknown_plugin_invalidates_transactions() {
     let network = Network::without_chaincode();
     let mut definition = approval("basic", 1);
     definition.validation_plugin = "custom".to_owned();
@@ -99,7 +99,7 @@ fn a_plugin_that_is_not_there_validates_nothing() {
 }
 
 #[test]
-fn a_keys_own_policy_stands_instead_of_the_chaincodes() {
+fn a_key_policy_replaces_the_chaincode_policy() {
     let network = Network::new();
     commit_sets(&network.ledger, &public(write("key", "value")).encode_to_vec());
     commit_sets(&network.ledger, &public(policy_write("key", &peer_of("Org2MSP").encode_to_vec())).encode_to_vec());
@@ -118,7 +118,7 @@ fn a_keys_own_policy_stands_instead_of_the_chaincodes() {
 }
 
 #[test]
-fn a_policy_that_changes_in_the_block_lets_no_later_write_pass() {
+fn a_policy_change_in_the_block_invalidates_later_writes() {
     let network = Network::new();
     commit_sets(&network.ledger, &public(write("key", "value")).encode_to_vec());
     let change = public(policy_write("key", &peer_of("Org2MSP").encode_to_vec()));
@@ -135,7 +135,7 @@ fn a_policy_that_changes_in_the_block_lets_no_later_write_pass() {
 }
 
 #[test]
-fn a_change_of_policy_that_fails_changes_nothing() {
+fn an_invalid_policy_change_has_no_effect() {
     let network = Network::new();
     commit_sets(&network.ledger, &public(write("key", "value")).encode_to_vec());
     let change = public(policy_write("key", &peer_of("Org2MSP").encode_to_vec()));
@@ -145,7 +145,7 @@ fn a_change_of_policy_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_keys_policy_that_is_none_lets_nothing_pass() {
+fn an_invalid_key_policy_rejects_all_writes() {
     let network = Network::new();
     commit_sets(&network.ledger, &public(write("key", "value")).encode_to_vec());
     commit_sets(&network.ledger, &public(policy_write("key", b"\xff")).encode_to_vec());
@@ -203,7 +203,7 @@ fn private_policy(key: &str, policy: &[u8]) -> HashedRwSet {
 }
 
 #[test]
-fn a_collection_may_have_a_policy_of_its_own() {
+fn a_collection_policy_replaces_the_chaincode_policy() {
     let network = with_collections();
     let (own, plain) = (hashed("own", &private_write("key")), hashed("plain", &private_write("key")));
     let missing = hashed("missing", &private_write("key"));
@@ -218,7 +218,7 @@ fn a_collection_may_have_a_policy_of_its_own() {
 }
 
 #[test]
-fn an_organizations_own_collection_needs_its_own_endorsement() {
+fn implicit_collections_need_their_organizations_endorsement() {
     let network = with_collections();
     let of = |msp_id: &str| hashed(&format!("_implicit_org_{msp_id}"), &private_write("key"));
     let codes = network.codes(vec![
@@ -231,7 +231,7 @@ fn an_organizations_own_collection_needs_its_own_endorsement() {
 }
 
 #[test]
-fn a_private_key_may_have_a_policy_of_its_own() {
+fn private_keys_can_have_policies() {
     let network = with_collections();
     commit_sets(&network.ledger, &hashed("own", &private_write("key")).encode_to_vec());
     let policy = private_policy("key", &peer_of("Org2MSP").encode_to_vec());
@@ -248,7 +248,7 @@ fn a_private_key_may_have_a_policy_of_its_own() {
 }
 
 #[test]
-fn every_chaincode_that_is_written_to_is_asked() {
+fn policies_of_all_written_chaincodes_apply() {
     let network = Network::new();
     define_with(&network.ledger, &network.config, "other", &spelled_out(peer_of("Org2MSP")), None);
     let two = sets(&[("basic", write("key", "value")), ("other", write("key", "value"))]);

@@ -148,18 +148,18 @@ fn replay_conformance(fixture: &[u8], release: Release) {
 }
 
 #[test]
-fn blocks_of_3_1_are_judged_as_there() {
+fn blocks_of_3_1_get_the_same_codes() {
     replay_conformance(include_bytes!("../../../tests/fixtures/conformance-3.1.blocks.gz"), Release::V3_1);
 }
 
 #[test]
-fn blocks_of_2_5_are_judged_as_there() {
+fn blocks_of_2_5_get_the_same_codes() {
     replay_conformance(include_bytes!("../../../tests/fixtures/conformance-2.5.blocks.gz"), Release::V2_5);
 }
 
 /// An anchor peer, another batch size, and a policy with an ACL that names it.
 #[test]
-fn updates_lead_to_the_configuration_that_a_real_orderer_made() {
+fn updates_produce_the_real_orderers_configuration() {
     let fixture = include_bytes!("../../../tests/fixtures/config-3.1.blocks.gz");
     let (_, config, seen) = replay(fixture, Release::V3_1, "Org1MSP");
     assert_eq!((seen.configurations, seen.invalid, config.sequence()), (3, 0, 3));

@@ -39,7 +39,7 @@ fn ran(events: &mut embedded_peer::trace::Subscription) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn failures_of_the_programs_are_told_in_fabric_s_words() {
+async fn program_failures_have_fabric_texts() {
     const DISABLED: &str = "could not build chaincode: docker build failed: docker build is disabled";
     for (programs, words, expected) in [
         (&[("detect", "echo det err >&2; exit 1")][..], DISABLED, &["detect"][..]),
@@ -79,7 +79,7 @@ async fn failures_of_the_programs_are_told_in_fabric_s_words() {
 }
 
 #[tokio::test]
-async fn without_a_release_program_there_is_no_release() {
+async fn the_release_program_is_optional() {
     let removed = peer_with(&[("release", "")]);
     let not_executable = Peer::with(|builder, _| {
         let path = builder.join("bin/release");
@@ -121,7 +121,7 @@ stat -c 'file %n %a' "$1"/* "$2"/* 2>/dev/null | sed "s#$(dirname "$1")##" >> SE
 "#;
 
 #[tokio::test]
-async fn programs_see_what_fabric_shows_them() {
+async fn programs_have_fabric_environment() {
     let peer = Peer::with(|builder, config| {
         let seen = builder.with_file_name("seen").display().to_string();
         for (name, script) in [("detect", DETECT), ("build", "touch \"$3/made\""), ("release", "touch \"$2/released\"")]
@@ -168,7 +168,7 @@ async fn programs_see_what_fabric_shows_them() {
 }
 
 #[tokio::test]
-async fn lines_of_standard_error_are_told_one_by_one() {
+async fn lines_of_standard_error_are_logged() {
     let peer = peer_with(&[("build", r"printf 'one\r\ntwo\n\nlast' >&2; echo lost")]);
     let mut events = peer.tracer.subscribe();
     peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap_err();
@@ -189,7 +189,7 @@ fn one_line(length: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_line_that_is_too_long_stops_the_log_and_not_the_program() {
+async fn an_overlong_line_stops_the_log_but_not_the_program() {
     for (length, is_told) in [(65_535, true), (65_536, false), (70_000, false)] {
         let peer = peer_with(&[("build", &one_line(length))]);
         let mut events = peer.tracer.subscribe();
@@ -210,7 +210,7 @@ fn impatient(build: &str) -> Peer {
 }
 
 #[tokio::test]
-async fn a_builder_that_takes_too_long_is_not_waited_for() {
+async fn builders_time_out() {
     for build in [
         one_line(300_000).as_str(),
         "sleep 30",
@@ -231,7 +231,7 @@ async fn a_builder_that_takes_too_long_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_build_goes_on_after_the_time_out() {
+async fn a_build_continues_after_the_timeout() {
     let peer = impatient("sleep 1.5; cp -r \"$1/.\" \"$3\"");
     let package = package("f1", &[("connection.json", CONNECTION)]);
     assert!(peer.install(&package).await.unwrap_err().is_timeout());
@@ -240,7 +240,7 @@ async fn a_build_goes_on_after_the_time_out() {
 }
 
 #[tokio::test]
-async fn a_peer_that_ends_takes_its_builders_with_it() {
+async fn a_stopped_peer_kills_its_builders() {
     let peer = impatient("echo $$ > \"$TMPDIR/pid\"; exec sleep 300");
     assert!(peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap_err().is_timeout());
     let pid = fs::read_to_string(peer.path("tmp/pid")).unwrap();
@@ -255,7 +255,7 @@ async fn a_peer_that_ends_takes_its_builders_with_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_copied_fails_the_first_time_and_leaves_half_a_build() {
+async fn a_failed_copy_leaves_an_incomplete_build() {
     for (build, words) in [
         ("ln -s /etc/passwd \"$3/l\"", "refusing to copy absolute symlink SCRATCH/bld/l -> /etc/passwd"),
         (
@@ -288,7 +288,7 @@ async fn what_cannot_be_copied_fails_the_first_time_and_leaves_half_a_build() {
 }
 
 #[tokio::test]
-async fn modes_and_links_within_are_kept() {
+async fn modes_and_inner_links_are_kept() {
     let peer = peer_with(&[(
         "build",
         "cp -r \"$1/.\" \"$3\"; echo > \"$3/w\"; chmod 4777 \"$3/w\"; ln -s w \"$3/rel\"; mkdir \"$3/d\"; chmod 755 \"$3/d\"",
@@ -305,7 +305,7 @@ async fn modes_and_links_within_are_kept() {
 }
 
 #[tokio::test]
-async fn the_same_package_is_not_built_again() {
+async fn a_package_is_built_once() {
     let peer = Peer::new();
     let package = package("f1", &[("connection.json", CONNECTION)]);
     let id = peer.install(&package).await.unwrap();
@@ -317,7 +317,7 @@ async fn the_same_package_is_not_built_again() {
 }
 
 #[tokio::test]
-async fn a_peer_that_comes_back_builds_only_what_is_gone() {
+async fn a_restarted_peer_builds_only_missing_builds() {
     let peer = Peer::new();
     let id = peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap();
 
@@ -346,7 +346,7 @@ async fn a_peer_that_comes_back_builds_only_what_is_gone() {
 }
 
 #[tokio::test]
-async fn code_that_is_more_than_files_is_refused() {
+async fn code_with_special_files_is_rejected() {
     let entry = |kind: EntryType, name: &str| {
         let mut archive = tar::Builder::new(Vec::new());
         append(&mut archive, "first", b"x", 0o600);

@@ -75,7 +75,7 @@ async fn deadline(connection: &Value) -> String {
 }
 
 #[tokio::test]
-async fn good_servers_are_reached() {
+async fn valid_servers_are_reached() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let server = ChaincodeProgram::plain().await;
     let connection = json!({"address": server.address.to_string()});
@@ -108,7 +108,7 @@ async fn good_servers_are_reached() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_does_not_fit_is_named_behind_the_deadline() {
+async fn certificate_errors_follow_the_deadline_text() {
     const VERIFY: &str = "tls: failed to verify certificate: x509: ";
     let (authority, other) = (Authority::new(), Authority::new());
 
@@ -146,7 +146,7 @@ async fn a_certificate_that_does_not_fit_is_named_behind_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_refused_client_certificate_is_named_though_fabric_does_not_know_of_it() {
+async fn rejected_client_certificates_are_reported() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let server = tls_server(authority.server(&["127.0.0.1"]), Some(clients.certificate())).await;
     let cause = deadline(&with_tls(server.address, &authority)).await;
@@ -156,7 +156,7 @@ async fn a_refused_client_certificate_is_named_though_fabric_does_not_know_of_it
 }
 
 #[tokio::test]
-async fn the_wrong_protocol_is_named_behind_the_deadline() {
+async fn protocol_errors_follow_the_deadline_text() {
     let authority = Authority::new();
     let plain = ChaincodeProgram::plain().await;
     let cause = deadline(&with_tls(plain.address, &authority)).await;
@@ -168,7 +168,7 @@ async fn the_wrong_protocol_is_named_behind_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_named_behind_the_deadline() {
+async fn silent_servers_are_reported_after_the_deadline_text() {
     let authority = Authority::new();
     let listener = TcpListener::bind(ANY).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -185,7 +185,7 @@ async fn a_server_that_says_nothing_is_named_behind_the_deadline() {
 }
 
 #[tokio::test]
-async fn what_connection_json_lacks_is_told_at_once() {
+async fn missing_fields_of_connection_json_fail_immediately() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let good = || with_client(with_tls("127.0.0.1:1", &authority), &clients.client());
     let without = |name: &str, value: Value| {
@@ -219,7 +219,7 @@ async fn what_connection_json_lacks_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_at_once() {
+async fn refused_connections_fail_immediately() {
     const DIALING: &str =
         "failed to create new connection: connection error: desc = \"transport: error while dialing: ";
     let free = TcpListener::bind(ANY).await.unwrap().local_addr().unwrap();
@@ -234,7 +234,7 @@ async fn nobody_there_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_named() {
+async fn unresolved_names_are_reported() {
     let told = refused(&json!({"address": "no.such.host.invalid:9999", "dial_timeout": "300ms"})).await;
     // Without a reachable name server the failure is temporary.
     let known = told.ends_with("dial tcp: lookup no.such.host.invalid: no such host\"")
@@ -243,7 +243,7 @@ async fn a_name_that_does_not_resolve_is_named() {
 }
 
 #[tokio::test]
-async fn a_server_that_becomes_right_within_the_dial_timeout_is_reached() {
+async fn a_server_fixed_within_the_dial_timeout_is_reached() {
     let listener = TcpListener::bind(ANY).await.unwrap();
     let address = listener.local_addr().unwrap();
     let peer = Peer::new();
@@ -275,7 +275,7 @@ async fn ready_payload(change: impl FnOnce(&mut ChaincodeConfig)) -> ChaincodeAd
 }
 
 #[tokio::test]
-async fn ready_says_what_the_release_offers() {
+async fn ready_payload_depends_on_the_release() {
     let offered = ready_payload(|_| {}).await;
     assert!(offered.use_write_batch && offered.use_get_multiple_keys);
     assert_eq!((offered.max_size_write_batch, offered.max_size_get_multiple_keys), (1000, 1000));
@@ -284,7 +284,7 @@ async fn ready_says_what_the_release_offers() {
 }
 
 #[tokio::test]
-async fn a_server_with_another_package_id_uses_up_the_startup_time() {
+async fn a_wrong_package_id_leads_to_the_startup_timeout() {
     let peer = Peer::with(|_, config| config.startup_timeout = Duration::from_millis(500));
     let mut server = ChaincodeProgram::plain().await;
     let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
@@ -310,7 +310,7 @@ async fn a_server_with_another_package_id_uses_up_the_startup_time() {
 }
 
 #[tokio::test]
-async fn what_registers_after_the_startup_time_serves_the_next_launch() {
+async fn a_late_registration_serves_the_next_launch() {
     let peer = Peer::with(|_, config| config.startup_timeout = Duration::from_millis(500));
     let mut server = ChaincodeProgram::plain().await;
     let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
@@ -335,7 +335,7 @@ async fn what_registers_after_the_startup_time_serves_the_next_launch() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_launch_of_others_is_told_that_registration_failed() {
+async fn concurrent_launches_report_a_failed_registration() {
     let peer = Peer::new();
     let listener = TcpListener::bind(ANY).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -359,7 +359,7 @@ async fn who_waits_for_a_launch_of_others_is_told_that_registration_failed() {
 }
 
 #[tokio::test]
-async fn a_server_killed_within_a_transaction_terminates_the_stream_and_is_dialled_again() {
+async fn a_killed_server_ends_the_transaction_and_is_dialled_again() {
     let peer = Peer::new();
     let mut server = ChaincodeProgram::plain().await;
     let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
@@ -383,7 +383,7 @@ async fn a_server_killed_within_a_transaction_terminates_the_stream_and_is_diall
 }
 
 #[tokio::test]
-async fn a_server_restarted_between_calls_is_not_noticed() {
+async fn a_server_restart_between_calls_is_transparent() {
     let peer = Peer::new();
     let mut server = ChaincodeProgram::plain().await;
     let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
@@ -405,7 +405,7 @@ async fn a_server_restarted_between_calls_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn a_transaction_longer_than_the_execute_timeout_fails_and_the_chaincode_s_next_request_too() {
+async fn the_execute_timeout_fails_the_transaction_and_later_requests() {
     let peer = Peer::with(|_, config| config.execute_timeout = Duration::from_millis(300));
     let mut server = ChaincodeProgram::plain().await;
     let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
@@ -430,7 +430,7 @@ async fn a_transaction_longer_than_the_execute_timeout_fails_and_the_chaincode_s
 }
 
 #[tokio::test]
-async fn keepalives_are_sent_when_they_are_configured_and_need_no_answer() {
+async fn configured_keepalives_are_sent_and_need_no_answer() {
     let peer = Peer::with(|_, config| config.keepalive = Some(Duration::from_millis(50)));
     let mut server = ChaincodeProgram::plain().await;
     let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;

@@ -22,7 +22,7 @@ fn get() -> GetState {
 }
 
 #[tokio::test]
-async fn a_request_or_its_answer_fails() {
+async fn faults_in_requests_and_answers() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     let rule = Rule::new(fail()).on("peer0").going(UP).of_type("GET_STATE").times(1);
@@ -37,7 +37,7 @@ async fn a_request_or_its_answer_fails() {
 }
 
 #[tokio::test]
-async fn a_transaction_fails_before_or_after_the_chaincode() {
+async fn faults_before_and_after_the_chaincode() {
     let mut connected = Connected::new().await;
     let rule = connected.peer.faults.add(Rule::new(fail()).going(DOWN).of_type("TRANSACTION").times(1));
     let error = connected.peer.execute(&connected.package_id, "tx1").await.unwrap_err();
@@ -52,7 +52,7 @@ async fn a_transaction_fails_before_or_after_the_chaincode() {
 }
 
 #[tokio::test]
-async fn a_message_is_late_and_others_are_not() {
+async fn faults_delay_single_messages() {
     let mut connected = Connected::new().await;
     let late = connected.begin("tx1").await;
     let punctual = connected.begin("tx2").await;
@@ -75,7 +75,7 @@ async fn a_message_is_late_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_lost_message_is_a_transaction_that_times_out() {
+async fn a_lost_message_times_out_the_transaction() {
     let mut connected =
         Connected::with(Peer::with(|_, config| config.execute_timeout = Duration::from_millis(300))).await;
     connected.peer.faults.add(Rule::new(Action::Drop).going(UP).of_type("COMPLETED").times(1));
@@ -86,7 +86,7 @@ async fn a_lost_message_is_a_transaction_that_times_out() {
 }
 
 #[tokio::test]
-async fn a_stream_is_traced_message_by_message() {
+async fn each_message_is_traced() {
     let peer = Peer::new();
     let mut events = peer.tracer.subscribe();
     let mut connected = Connected::with(peer).await;

@@ -47,7 +47,7 @@ fn failed(answer: &ChaincodeMessage, words: &str) {
 }
 
 #[tokio::test]
-async fn a_transaction_is_sent_with_its_proposal_and_its_end_comes_back() {
+async fn a_transaction_is_sent_with_its_proposal() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     assert_eq!(begun.call.r#type(), Type::Transaction);
@@ -67,7 +67,7 @@ async fn a_transaction_is_sent_with_its_proposal_and_its_end_comes_back() {
 }
 
 #[tokio::test]
-async fn an_init_is_sent_as_such_and_may_not_use_private_data() {
+async fn init_cannot_use_private_data() {
     const WORDS: &str = "failed: transaction ID: tx1: private data APIs are not allowed in chaincode Init()";
     let mut connected = Connected::new().await;
     let (mut call, simulation) = connected.peer.call(&connected.package_id, "tx1");
@@ -87,7 +87,7 @@ async fn an_init_is_sent_as_such_and_may_not_use_private_data() {
 }
 
 #[tokio::test]
-async fn the_hash_of_private_data_asks_for_the_collection_and_for_no_access() {
+async fn private_data_hashes_need_no_access() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     let answer = connected.stream.ask(&begun.call, Type::GetPrivateDataHash, get("k", "c")).await;
@@ -123,7 +123,7 @@ async fn state_is_read_as_committed_and_written_to_the_simulation() {
 }
 
 #[tokio::test]
-async fn metadata_of_keys_is_read_and_written() {
+async fn key_metadata_is_read_and_written() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     let (stream, call) = (&mut connected.stream, &begun.call);
@@ -139,7 +139,7 @@ async fn metadata_of_keys_is_read_and_written() {
 }
 
 #[tokio::test]
-async fn a_batch_is_written_in_order_until_something_is_wrong_with_it() {
+async fn a_batch_is_written_until_the_first_error() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     let (stream, call) = (&mut connected.stream, &begun.call);
@@ -169,7 +169,7 @@ async fn a_batch_is_written_in_order_until_something_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn private_data_is_for_those_who_may() {
+async fn private_data_requires_access() {
     let peer = Peer::new();
     let access = |read, write| CollectionAccess { read, write };
     peer.host
@@ -197,7 +197,7 @@ async fn private_data_is_for_those_who_may() {
 }
 
 #[tokio::test]
-async fn purging_needs_the_channel_s_consent() {
+async fn purging_requires_a_channel_capability() {
     let mut peer = Peer::new();
     peer.host = Arc::new(TestHost { refuses_purge: true, ..TestHost::default() });
     let mut connected = Connected::with(peer).await;
@@ -218,7 +218,7 @@ fn spec(name: &str, argument: &str) -> ChaincodeSpec {
 }
 
 #[tokio::test]
-async fn another_chaincode_is_called_through_the_host() {
+async fn other_chaincodes_are_called_through_the_host() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     let (stream, call) = (&mut connected.stream, &begun.call);
@@ -243,7 +243,7 @@ async fn another_chaincode_is_called_through_the_host() {
 }
 
 #[tokio::test]
-async fn a_chaincode_that_calls_itself_finds_the_transaction_there() {
+async fn a_chaincode_cannot_call_itself() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     let error = connected.peer.execute(&connected.package_id, "tx1").await.unwrap_err();
@@ -253,7 +253,7 @@ async fn a_chaincode_that_calls_itself_finds_the_transaction_there() {
 }
 
 #[tokio::test]
-async fn requests_without_a_transaction_are_refused() {
+async fn requests_without_a_transaction_are_rejected() {
     let mut connected = Connected::new().await;
     let of = ChaincodeMessage { txid: "tx1".to_owned(), channel_id: CHANNEL.to_owned(), ..ChaincodeMessage::default() };
     let answer = connected.stream.ask(&of, Type::GetState, get("a", "")).await;
@@ -263,7 +263,7 @@ async fn requests_without_a_transaction_are_refused() {
 }
 
 #[tokio::test]
-async fn a_payload_that_is_no_request_is_refused() {
+async fn invalid_payloads_are_rejected() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     connected.stream.send(request(&begun.call, Type::GetState, vec![0xff]));
@@ -272,7 +272,7 @@ async fn a_payload_that_is_no_request_is_refused() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_chaincode_s_library_fails_the_transaction() {
+async fn a_shim_error_fails_the_transaction() {
     let mut connected = Connected::new().await;
     let begun = connected.begin("tx1").await;
     connected.stream.send(request(&begun.call, Type::Error, b"it broke".to_vec()));
@@ -304,7 +304,7 @@ async fn ends_the_stream(message: ChaincodeMessage, words: &str) {
 }
 
 #[tokio::test]
-async fn messages_that_no_chaincode_sends_end_the_stream() {
+async fn unexpected_messages_end_the_stream() {
     let message =
         |number: i32| ChaincodeMessage { r#type: number, txid: "t".to_owned(), ..ChaincodeMessage::default() };
     let words = "[t] Fabric side handler cannot handle message (REGISTER) while in ready state";
@@ -315,7 +315,7 @@ async fn messages_that_no_chaincode_sends_end_the_stream() {
 }
 
 #[tokio::test]
-async fn what_comes_before_the_registration_ends_the_launch() {
+async fn messages_before_registration_end_the_launch() {
     let peer = Peer::new();
     let mut server = super::server::ChaincodeProgram::plain().await;
     let id = peer.connected_to(&format!(r#"{{"address":"{}"}}"#, server.address)).await;
@@ -344,7 +344,7 @@ async fn what_comes_before_the_registration_ends_the_launch() {
 }
 
 #[tokio::test]
-async fn keepalives_of_the_chaincode_are_taken_at_any_time() {
+async fn keepalives_are_accepted_at_any_time() {
     let mut connected = Connected::new().await;
     let keepalive = ChaincodeMessage { r#type: Type::Keepalive.into(), ..ChaincodeMessage::default() };
     connected.stream.send(keepalive.clone());
@@ -356,7 +356,7 @@ async fn keepalives_of_the_chaincode_are_taken_at_any_time() {
 }
 
 #[tokio::test]
-async fn many_transactions_share_one_stream_in_any_order() {
+async fn transactions_share_one_stream() {
     let mut connected = Connected::new().await;
     connected.peer.commit([("a", &b"1"[..])]);
     let mut begun = Vec::new();
@@ -378,7 +378,7 @@ async fn many_transactions_share_one_stream_in_any_order() {
 }
 
 #[tokio::test]
-async fn values_larger_than_every_window_pass() {
+async fn large_values_pass_flow_control() {
     let mut connected = Connected::new().await;
     let large = vec![7; 5 * 1024 * 1024];
     connected.peer.commit([("large", large.as_slice())]);

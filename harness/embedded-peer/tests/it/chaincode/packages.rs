@@ -22,7 +22,7 @@ fn outer(fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
 }
 
 #[test]
-fn a_package_is_taken_apart() {
+fn packages_are_parsed() {
     let bytes = package_of(r#"{"Type":"ccaas","label":"f1","path":"p","more":[1]}"#, &no_code());
     let parsed = Package::parse(&bytes).unwrap();
     let metadata = Metadata { kind: "ccaas".to_owned(), label: "f1".to_owned(), path: "p".to_owned() };
@@ -32,7 +32,7 @@ fn a_package_is_taken_apart() {
 }
 
 #[test]
-fn the_package_id_is_the_label_and_the_digest_of_every_byte() {
+fn the_package_id_is_label_and_digest() {
     assert_eq!(
         package_id("basic_1.0", b"abc"),
         "basic_1.0:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -40,7 +40,7 @@ fn the_package_id_is_the_label_and_the_digest_of_every_byte() {
 }
 
 #[test]
-fn what_is_no_package_is_refused_in_fabric_s_words() {
+fn invalid_packages_have_fabric_errors() {
     let label = |label: &str| {
         format!(
             "invalid label '{label}'. Label must be non-empty, can only consist of alphanumerics, symbols from '.+-_', and can only begin with alphanumerics"
@@ -81,7 +81,7 @@ fn what_is_no_package_is_refused_in_fabric_s_words() {
 }
 
 #[test]
-fn a_package_that_unpacks_to_too_much_is_refused() {
+fn oversized_packages_are_rejected() {
     // The package itself is small.
     let code = outer(|archive| append(archive, "zeros", &vec![0; 257 * 1024 * 1024], 0o644));
     let words = "error retrieving DB artifacts from code package: more than 268435456 bytes when unpacked";
@@ -93,7 +93,7 @@ fn a_package_that_unpacks_to_too_much_is_refused() {
 proptest! {
     /// A damaged package is rejected or parses differently, without a panic.
     #[test]
-    fn damaged_packages_do_no_harm(at in 0usize..2000, bit in 0u8..8, length in prop_oneof![0usize..16, 0usize..2000]) {
+    fn damaged_packages_never_panic(at in 0usize..2000, bit in 0u8..8, length in prop_oneof![0usize..16, 0usize..2000]) {
         let mut bytes = package("f1", &[("connection.json", "{}")]).to_vec();
         bytes.truncate(length.max(1));
         let at = at % bytes.len();
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn any_archive_does_no_harm(content in prop_oneof![
+    fn random_archives_never_panic(content in prop_oneof![
         prop::collection::vec(any::<u8>(), 0..16),
         prop::collection::vec(any::<u8>(), 0..2048),
     ]) {

@@ -42,7 +42,7 @@ fn page(start: &str, page_size: i32, bookmark: &str) -> GetStateByRange {
 }
 
 #[tokio::test]
-async fn a_range_comes_in_batches_of_a_hundred_that_say_whether_there_are_more() {
+async fn ranges_come_in_batches_of_a_hundred() {
     for (number, batches) in [(0, &[0][..]), (99, &[99]), (100, &[100]), (101, &[100, 1]), (250, &[100, 100, 50])] {
         let (mut connected, begun) = with_keys(number, |_| {}).await;
         let mut answer = response(&connected.stream.ask(&begun.call, Type::GetStateByRange, range("", "")).await);
@@ -65,7 +65,7 @@ async fn a_range_comes_in_batches_of_a_hundred_that_say_whether_there_are_more()
 }
 
 #[tokio::test]
-async fn no_query_gives_more_than_the_total_limit() {
+async fn queries_end_at_the_total_limit() {
     let (mut connected, begun) = with_keys(250, |config| config.total_query_limit = 150).await;
     let answer = response(&connected.stream.ask(&begun.call, Type::GetStateByRange, range("", "")).await);
     assert!(answer.has_more);
@@ -75,7 +75,7 @@ async fn no_query_gives_more_than_the_total_limit() {
 }
 
 #[tokio::test]
-async fn a_query_can_be_closed_before_its_end_and_any_number_of_times() {
+async fn queries_can_be_closed_early_and_repeatedly() {
     let (mut connected, begun) = with_keys(250, |_| {}).await;
     let id = response(&connected.stream.ask(&begun.call, Type::GetStateByRange, range("", "")).await).id;
     for _ in 0..2 {
@@ -89,7 +89,7 @@ async fn a_query_can_be_closed_before_its_end_and_any_number_of_times() {
 }
 
 #[tokio::test]
-async fn pages_are_as_large_as_asked_and_say_where_the_next_begins() {
+async fn pages_have_the_requested_size_and_a_bookmark() {
     let (mut connected, begun) = with_keys(7, |_| {}).await;
     let mut bookmark = String::new();
     let mut pages = Vec::new();
@@ -109,7 +109,7 @@ async fn pages_are_as_large_as_asked_and_say_where_the_next_begins() {
 }
 
 #[tokio::test]
-async fn pages_are_not_read_after_a_write() {
+async fn pages_cannot_be_read_after_a_write() {
     let (mut connected, begun) = with_keys(1, |_| {}).await;
     let put = fabric_protos::protos::PutState { key: "x".to_owned(), ..Default::default() };
     connected.stream.ask(&begun.call, Type::PutState, put).await;
@@ -121,7 +121,7 @@ async fn pages_are_not_read_after_a_write() {
 }
 
 #[tokio::test]
-async fn the_history_of_a_key_is_its_changes() {
+async fn key_history_lists_all_changes() {
     let peer = Peer::new();
     for value in [&b"1"[..], b"2", b"3"] {
         peer.commit([("a", value)]);

@@ -177,13 +177,13 @@ async fn plays(recording: &str, release: Release, recorded: usize) {
 }
 
 #[tokio::test]
-async fn the_peer_says_what_a_real_one_of_3_1_said() {
+async fn messages_match_a_recorded_3_1_peer() {
     plays(include_str!("../../fixtures/messages-3.1.txt"), Release::V3_1, 11).await;
     plays(include_str!("../../fixtures/messages-init-keepalive-3.1.txt"), Release::V3_1, 12).await;
 }
 
 #[tokio::test]
-async fn the_peer_says_what_a_real_one_of_2_5_said() {
+async fn messages_match_a_recorded_2_5_peer() {
     plays(include_str!("../../fixtures/messages-2.5.txt"), Release::V2_5, 11).await;
     plays(include_str!("../../fixtures/messages-init-keepalive-2.5.txt"), Release::V2_5, 12).await;
 }

@@ -80,7 +80,7 @@ impl Chaincode {
 }
 
 #[tokio::test]
-async fn chaincode_that_a_builder_runs_connects_and_executes() {
+async fn chaincode_started_by_a_builder_executes() {
     for is_tls in [true, false] {
         let peer = peer_with(TELL, is_tls);
         let id = installed(&peer).await;
@@ -107,7 +107,7 @@ async fn chaincode_that_a_builder_runs_connects_and_executes() {
 }
 
 #[tokio::test]
-async fn only_the_chaincode_that_a_certificate_was_made_for_may_register_with_it() {
+async fn certificates_are_bound_to_their_chaincode() {
     let peer = peer_with(TELL, true);
     let id = installed(&peer).await;
     let _executing = peer.executing(&id, "tx1");
@@ -119,7 +119,7 @@ async fn only_the_chaincode_that_a_certificate_was_made_for_may_register_with_it
 }
 
 #[tokio::test]
-async fn a_run_that_ends_or_does_not_start_is_told_in_fabric_s_words() {
+async fn run_failures_have_fabric_texts() {
     for (run, words) in [
         (
             "exit 3",
@@ -141,7 +141,7 @@ async fn a_run_that_ends_or_does_not_start_is_told_in_fabric_s_words() {
 }
 
 #[tokio::test]
-async fn a_run_that_never_registers_uses_up_the_startup_time() {
+async fn a_run_without_registration_times_out() {
     let peer = Peer::with(|builder, config| {
         program(builder, "release", "exit 0");
         program(builder, "run", TELL);
@@ -168,7 +168,7 @@ async fn a_run_that_never_registers_uses_up_the_startup_time() {
 }
 
 #[tokio::test]
-async fn a_peer_that_ends_lets_its_chaincode_end() {
+async fn a_stopped_peer_lets_its_chaincode_exit() {
     let run = format!(
         "trap 'touch \"$TMPDIR/asked\"; exit 0' TERM\n{}",
         TELL.replace("exec sleep 300", "while :; do sleep 0.05; done")
