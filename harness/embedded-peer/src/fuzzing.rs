@@ -34,9 +34,9 @@ use crate::testing::{Member, genesis, started};
 
 const CHANNEL: &str = "mychannel";
 /// The number of responses to read from a stream.
-const ANSWERS: usize = 4;
+const MAX_RESPONSES: usize = 4;
 /// How long to wait for a response: a stream may be waiting for the next block.
-const SILENCE: Duration = Duration::from_millis(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// A peer and an orderer with a channel.
 #[allow(missing_debug_implementations, reason = "holds private keys")]
@@ -245,8 +245,8 @@ async fn answer(routes: Routes, method: &str, message: &[u8]) -> Option<i32> {
         return Some(status);
     }
     let mut body = response.into_body();
-    for _ in 0..ANSWERS {
-        let frame = tokio::time::timeout(SILENCE, body.frame()).await.ok()??.ok()?;
+    for _ in 0..MAX_RESPONSES {
+        let frame = tokio::time::timeout(RESPONSE_TIMEOUT, body.frame()).await.ok()??.ok()?;
         if let Some(trailers) = frame.trailers_ref() {
             return status(trailers);
         }

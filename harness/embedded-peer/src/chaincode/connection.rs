@@ -189,7 +189,7 @@ fn boolean(members: &Map<String, Value>, name: &str) -> Result<bool, String> {
 fn duration(members: &Map<String, Value>) -> Result<i64, String> {
     match go::json_member(members, "dial_timeout") {
         None => Ok(0),
-        #[allow(clippy::cast_possible_truncation, reason = "nanoseconds; what is beyond the range is its end")]
+        #[allow(clippy::cast_possible_truncation, reason = "nanoseconds; values out of range saturate")]
         Some(Value::Number(number)) => Ok(number.as_f64().unwrap_or_default() as i64),
         Some(Value::String(text)) => fabric_primitives::duration::parse(text).map_err(|error| error.to_string()),
         Some(_) => Err("invalid duration".to_owned()),

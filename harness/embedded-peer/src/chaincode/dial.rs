@@ -40,12 +40,12 @@ enum Failure {
     /// Not worth a retry.
     Final(String),
     /// May succeed later.
-    Passing(String),
+    Retryable(String),
 }
 
 /// Connects and waits until the server speaks HTTP/2. Calls `on_retry` with the reason of each
 /// failed attempt that is retried.
-pub(super) async fn dial(info: &ServerInfo, tell: impl Fn(&str)) -> Result<Link, DialError> {
+pub(super) async fn dial(info: &ServerInfo, on_retry: impl Fn(&str)) -> Result<Link, DialError> {
     let target = Target::parse(&info.address);
     let tls = match &info.tls {
         None => None,
@@ -66,13 +66,13 @@ pub(super) async fn dial(info: &ServerInfo, tell: impl Fn(&str)) -> Result<Link,
     loop {
         let attempt = async {
             let transport = connect(&target, tls.as_ref()).await?;
-            Link::open(transport, tls.is_some(), &authority).await.map_err(Failure::Passing)
+            Link::open(transport, tls.is_some(), &authority).await.map_err(Failure::Retryable)
         };
         match timeout_at(deadline, attempt).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(Failure::Final(reason))) => return Err(DialError::Refused(reason)),
-            Ok(Err(Failure::Passing(reason))) => {
-                tell(&reason);
+            Ok(Err(Failure::Retryable(reason))) => {
+                on_retry(&reason);
                 last = Some(reason);
             }
             Err(_) => {
@@ -95,12 +95,15 @@ async fn connect(target: &Target, tls: Option<&(TlsConnector, String)>) -> Resul
         ),
     };
     let Some((connector, name)) = tls else { return Ok(plain) };
-    let server_name = ServerName::try_from(name.clone())
-        .map_err(|_| Failure::Passing(format!("tls: failed to verify certificate: x509: {name:?} is no host name")))?;
-    let stream =
-        connector.connect(server_name, plain).await.map_err(|error| Failure::Passing(tls::connection_error(&error)))?;
+    let server_name = ServerName::try_from(name.clone()).map_err(|_| {
+        Failure::Retryable(format!("tls: failed to verify certificate: x509: invalid host name {name:?}"))
+    })?;
+    let stream = connector
+        .connect(server_name, plain)
+        .await
+        .map_err(|error| Failure::Retryable(tls::connection_error(&error)))?;
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(Failure::Passing("credentials: cannot check peer: missing selected ALPN property".to_owned()));
+        return Err(Failure::Retryable("credentials: cannot check peer: missing selected ALPN property".to_owned()));
     }
     Ok(Box::new(stream))
 }
@@ -130,7 +133,7 @@ async fn connect_tcp(address: &str) -> Result<TcpStream, Failure> {
     };
     let reason = format!("dial tcp {address}: connect: {}", go::os_error(&error));
     Err(match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Failure::Passing(reason),
+        io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => Failure::Retryable(reason),
         _ => Failure::Final(reason),
     })
 }
@@ -138,7 +141,7 @@ async fn connect_tcp(address: &str) -> Result<TcpStream, Failure> {
 fn lookup_failure(host: &str, error: &io::Error) -> Failure {
     let text = error.to_string();
     if text.contains("Temporary failure") {
-        return Failure::Passing(format!("dial tcp: lookup {host}: temporary failure in name resolution"));
+        return Failure::Retryable(format!("dial tcp: lookup {host}: temporary failure in name resolution"));
     }
     Failure::Final(format!("dial tcp: lookup {host}: no such host"))
 }

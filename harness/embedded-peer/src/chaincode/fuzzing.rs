@@ -32,9 +32,9 @@ pub const TRANSACTION: &str = "tx1";
 /// Its channel.
 pub const CHANNEL: &str = "ch";
 
-struct Alone;
+struct StubHost;
 
-impl Host for Alone {
+impl Host for StubHost {
     fn collection(&self, _: &str, collection: &str) -> Result<CollectionAccess, String> {
         Ok(CollectionAccess { read: collection.len().is_multiple_of(2), write: collection.len().is_multiple_of(3) })
     }
@@ -51,7 +51,7 @@ impl Host for Alone {
 
 /// The result of a stream.
 #[derive(Debug)]
-pub struct Came {
+pub struct StreamResult {
     /// The messages that the peer sent after READY, in order.
     pub sent: Vec<ChaincodeMessage>,
     /// Why the stream ended, if it did.
@@ -66,8 +66,8 @@ pub struct Came {
 /// # Panics
 ///
 /// If the peer violates an invariant.
-#[allow(clippy::unwrap_used, reason = "to find a panic is what it is for")]
-pub async fn stream(pieces: Vec<Bytes>) -> Came {
+#[allow(clippy::unwrap_used, reason = "a panic is a finding")]
+pub async fn stream(pieces: Vec<Bytes>) -> StreamResult {
     let settings = Settings {
         node: "peer0".into(),
         release: Release::V3_1,
@@ -102,7 +102,7 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
         signed_proposal: SignedProposal::default(),
         proposal: Proposal::default(),
         simulation: Arc::new(Mutex::new(Ledger::new(CHANNEL).simulate(TRANSACTION))),
-        host: Arc::new(Alone),
+        host: Arc::new(StubHost),
     };
     let executing = {
         let handler = handler.clone();
@@ -154,7 +154,7 @@ pub async fn stream(pieces: Vec<Bytes>) -> Came {
         sent_frames.push(frame);
         sent.push(sent_frames.next().unwrap().unwrap().0);
     }
-    Came { sent, ended, is_done: executed.is_ok() }
+    StreamResult { sent, ended, is_done: executed.is_ok() }
 }
 
 /// A message framed for the stream.
@@ -185,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    fn run(pieces: Vec<Bytes>) -> Came {
+    fn run(pieces: Vec<Bytes>) -> StreamResult {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(stream(pieces))
     }
@@ -244,24 +244,24 @@ mod tests {
         /// gets a result.
         #[test]
         fn each_request_gets_one_answer(messages in prop::collection::vec(message(), 0..12)) {
-            let came = run(messages.iter().map(frame).collect());
-            let is_over = |message: &ChaincodeMessage| !requests::is_request(message.r#type()) && is_asked(message);
-            let before: Vec<&ChaincodeMessage> = messages.iter().take_while(|message| !is_over(message)).collect();
-            prop_assert_eq!(came.ended.is_some(), before.len() < messages.len());
+            let result = run(messages.iter().map(frame).collect());
+            let is_forbidden = |message: &ChaincodeMessage| !requests::is_request(message.r#type()) && is_asked(message);
+            let before: Vec<&ChaincodeMessage> = messages.iter().take_while(|message| !is_forbidden(message)).collect();
+            prop_assert_eq!(result.ended.is_some(), before.len() < messages.len());
             let mut asked: Vec<&str> =
                 before.iter().filter(|message| is_asked(message)).map(|message| message.txid.as_str()).collect();
-            let mut answered: Vec<&str> = came.sent.iter().map(|message| message.txid.as_str()).collect();
+            let mut answered: Vec<&str> = result.sent.iter().map(|message| message.txid.as_str()).collect();
             asked.sort_unstable();
             answered.sort_unstable();
             prop_assert_eq!(answered, asked);
-            for message in &came.sent {
+            for message in &result.sent {
                 prop_assert!(matches!(message.r#type(), Type::Response | Type::Error));
                 prop_assert_eq!(&message.channel_id, CHANNEL);
             }
             let is_ended = before.iter().any(|message| {
                 matches!(message.r#type(), Type::Completed | Type::Error) && message.txid == TRANSACTION
             });
-            prop_assert_eq!(came.is_done, is_ended);
+            prop_assert_eq!(result.is_done, is_ended);
         }
 
         #[test]

@@ -75,7 +75,7 @@ struct State {
 #[derive(Default)]
 struct Transactions {
     active: HashMap<String, Arc<Transaction>>,
-    is_over: bool,
+    is_closed: bool,
 }
 
 impl fmt::Debug for Handler {
@@ -107,7 +107,7 @@ impl Handler {
     }
 
     /// Reports the package ID that the server registers, in case the caller expects another one.
-    pub(super) fn tell_registration(&self, progress: Arc<Mutex<String>>, address: String) {
+    pub(super) fn report_registration(&self, progress: Arc<Mutex<String>>, address: String) {
         self.state().registration = Some((progress, address));
     }
 
@@ -217,7 +217,7 @@ impl Handler {
         if let Err(error) = self.registry.register(&id, self) {
             let note = || EventKind::Note(format!("failed to start {id} -- {error}"));
             self.settings.tracer.emit(&self.settings.node, note);
-            self.registry.launched(&id, Err(error));
+            self.registry.finish_launch(&id, Err(error));
             return;
         }
         self.send(message_of(Type::Registered, Bytes::new()), out);
@@ -229,7 +229,7 @@ impl Handler {
         };
         self.send(message_of(Type::Ready, parameters), out);
         self.state().phase = Phase::Ready;
-        self.registry.launched(&id, Ok(()));
+        self.registry.finish_launch(&id, Ok(()));
     }
 
     /// Handles a ledger request of the chaincode.
@@ -300,7 +300,7 @@ impl Handler {
     fn notify(&self, message: ChaincodeMessage) {
         let key = context_key(&message.channel_id, &message.txid);
         let Some(transaction) = self.transactions().active.remove(&key) else {
-            tracing::debug!("nobody waits for the transaction {} that a chaincode ended", message.txid);
+            tracing::debug!("no caller waits for transaction {}", message.txid);
             return;
         };
         let done = transaction.take_done();
@@ -346,7 +346,7 @@ impl Handler {
 
     fn begin(self: &Arc<Self>, key: String, transaction: Transaction) -> Result<Active, ExecuteReason> {
         let mut transactions = self.transactions();
-        if transactions.is_over {
+        if transactions.is_closed {
             return Err(ExecuteReason::StreamTerminated);
         }
         if transactions.active.contains_key(&key) {
@@ -371,7 +371,7 @@ impl Handler {
                 let settings = settings.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(time).await;
-                    tell_sent(&settings, stream, message, total);
+                    trace_sent(&settings, stream, message, total);
                     let _ = commands.send(Command::Send(frame));
                 });
                 return;
@@ -395,7 +395,7 @@ impl Handler {
             },
         };
         let (frame, total) = framed(&message);
-        tell_sent(settings, self.stream, message, total);
+        trace_sent(settings, self.stream, message, total);
         out.push(frame);
     }
 
@@ -416,7 +416,7 @@ impl Handler {
     pub(super) fn end(self: &Arc<Self>) {
         let ended = {
             let mut transactions = self.transactions();
-            transactions.is_over = true;
+            transactions.is_closed = true;
             std::mem::take(&mut transactions.active)
         };
         self.registry.deregister(&self.package_id(), self);
@@ -454,7 +454,7 @@ impl Drop for Active {
     }
 }
 
-fn tell_sent(settings: &Settings, stream: u64, message: ChaincodeMessage, total: usize) {
+fn trace_sent(settings: &Settings, stream: u64, message: ChaincodeMessage, total: usize) {
     settings.tracer.emit(&settings.node, || EventKind::ChaincodeMessage {
         stream,
         direction: Direction::PeerToChaincode,

@@ -79,7 +79,7 @@ pub(super) struct Link {
     outgoing: VecDeque<Bytes>,
     outgoing_bytes: usize,
     health: Pin<Box<Sleep>>,
-    heard: Instant,
+    last_received: Instant,
     awaits_pong: bool,
 }
 
@@ -133,7 +133,7 @@ impl Link {
         })
         .await?;
         let (response, send) = requests.send_request(request, false).map_err(|error| describe(&error))?;
-        let heard = Instant::now();
+        let last_received = Instant::now();
         Ok(Self {
             connection,
             ping,
@@ -142,8 +142,8 @@ impl Link {
             frames: Frames::default(),
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
-            health: Box::pin(sleep_until(heard + PING_AFTER)),
-            heard,
+            health: Box::pin(sleep_until(last_received + PING_AFTER)),
+            last_received,
             awaits_pong: false,
         })
     }
@@ -191,7 +191,7 @@ impl Link {
                             None => Incoming::Body(response.into_body()),
                         },
                     };
-                    self.heard = Instant::now();
+                    self.last_received = Instant::now();
                 }
                 Incoming::Body(body) => {
                     let end = match ready!(body.poll_data(context)) {
@@ -200,7 +200,7 @@ impl Link {
                             // rejected, and waiting answers are limited.
                             let _ = body.flow_control().release_capacity(piece.len());
                             self.frames.push(piece);
-                            self.heard = Instant::now();
+                            self.last_received = Instant::now();
                             return Poll::Ready(None);
                         }
                         Some(Err(error)) => ended_by(&error),
@@ -249,16 +249,16 @@ impl Link {
         let Some(ping) = &mut self.ping else { return Poll::Pending };
         if self.awaits_pong && ping.poll_pong(context).is_ready() {
             self.awaits_pong = false;
-            self.heard = Instant::now();
-            self.health.as_mut().reset(self.heard + PING_AFTER);
+            self.last_received = Instant::now();
+            self.health.as_mut().reset(self.last_received + PING_AFTER);
         }
         while self.health.as_mut().poll(context).is_ready() {
-            if self.awaits_pong && self.heard + PING_AFTER + PING_TIMEOUT <= Instant::now() {
+            if self.awaits_pong && self.last_received + PING_AFTER + PING_TIMEOUT <= Instant::now() {
                 return Poll::Ready(End::status("Unavailable", "keepalive ping failed to receive ACK within timeout"));
             }
-            if self.heard + PING_AFTER > Instant::now() {
+            if self.last_received + PING_AFTER > Instant::now() {
                 // Data arrived since; an outstanding ping will be answered.
-                self.health.as_mut().reset(self.heard + PING_AFTER);
+                self.health.as_mut().reset(self.last_received + PING_AFTER);
                 continue;
             }
             if !self.awaits_pong && ping.send_ping(Ping::opaque()).is_ok() {

@@ -89,7 +89,7 @@ impl Listener {
         tokio::spawn(async move {
             let until = stop.cancelled_owned();
             if let Err(error) = serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), until).await {
-                tracing::error!("chaincode cannot connect to the peer anymore: {error}");
+                tracing::error!("the chaincode listener failed: {error}");
             }
         });
         Ok(this)

@@ -99,7 +99,7 @@ pub(super) fn next(transaction: &Transaction, next: &QueryStateNext, limit: i32)
 }
 
 /// Closes a query, if it is open.
-#[allow(clippy::unnecessary_wraps, reason = "as the other requests")]
+#[allow(clippy::unnecessary_wraps, reason = "same signature as the other requests")]
 pub(super) fn close(transaction: &Transaction, close: &QueryStateClose) -> Result<Bytes, String> {
     transaction.cursors.lock().unwrap_or_else(PoisonError::into_inner).remove(&close.id);
     Ok(response(Vec::new(), false, close.id.clone()))

@@ -24,20 +24,20 @@ struct Entries {
 /// The result of a launch, set once.
 #[derive(Debug)]
 pub(super) struct LaunchState {
-    told: watch::Sender<Option<Result<(), String>>>,
+    result: watch::Sender<Option<Result<(), String>>>,
 }
 
 impl LaunchState {
     fn new() -> Arc<Self> {
-        Arc::new(Self { told: watch::Sender::new(None) })
+        Arc::new(Self { result: watch::Sender::new(None) })
     }
 
     /// Sets the result, unless it is set already.
-    pub(super) fn tell(&self, result: Result<(), String>) {
-        self.told.send_if_modified(|told| {
-            let is_first = told.is_none();
+    pub(super) fn set(&self, result: Result<(), String>) {
+        self.result.send_if_modified(|current| {
+            let is_first = current.is_none();
             if is_first {
-                *told = Some(result);
+                *current = Some(result);
             }
             is_first
         });
@@ -45,9 +45,9 @@ impl LaunchState {
 
     /// Waits for the result. The launching task sets it within the startup timeout.
     pub(super) async fn wait(&self) -> Result<(), String> {
-        let mut receiver = self.told.subscribe();
+        let mut receiver = self.result.subscribe();
         match receiver.wait_for(Option::is_some).await {
-            Ok(told) => told.clone().unwrap_or(Ok(())),
+            Ok(result) => result.clone().unwrap_or(Ok(())),
             Err(_) => Err("the peer is being stopped".to_owned()),
         }
     }
@@ -56,9 +56,9 @@ impl LaunchState {
 /// Who performs a launch.
 pub(super) enum Launching {
     /// The caller must launch it.
-    Begins(Arc<LaunchState>),
+    New(Arc<LaunchState>),
     /// Another caller launches or has launched it.
-    Begun(Arc<LaunchState>),
+    Existing(Arc<LaunchState>),
 }
 
 impl Registry {
@@ -71,15 +71,15 @@ impl Registry {
     pub(super) fn launching(&self, package_id: &str) -> Launching {
         let mut entries = self.lock();
         if let Some(state) = entries.launching.get(package_id) {
-            return Launching::Begun(state.clone());
+            return Launching::Existing(state.clone());
         }
         let state = LaunchState::new();
         if entries.handlers.contains_key(package_id) {
-            state.tell(Ok(()));
-            return Launching::Begun(state);
+            state.set(Ok(()));
+            return Launching::Existing(state);
         }
         entries.launching.insert(package_id.to_owned(), state.clone());
-        Launching::Begins(state)
+        Launching::New(state)
     }
 
     /// Registers a chaincode that sent its package ID. The error is Fabric's.
@@ -98,10 +98,10 @@ impl Registry {
     }
 
     /// Sets the result of a launch.
-    pub(super) fn launched(&self, package_id: &str, result: Result<(), String>) {
+    pub(super) fn finish_launch(&self, package_id: &str, result: Result<(), String>) {
         let state = self.lock().launching.get(package_id).cloned();
         if let Some(state) = state {
-            state.tell(result);
+            state.set(result);
         }
     }
 

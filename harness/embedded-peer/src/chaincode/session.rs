@@ -19,7 +19,7 @@ use crate::trace::{Direction, EventKind};
 const UNSENT_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The number of messages handled before other tasks get their turn.
-const AT_ONCE: usize = 256;
+const MESSAGES_PER_TURN: usize = 256;
 
 /// Runs a stream until it ends or is stopped. Returns Fabric's text for the reason.
 pub(super) async fn run(
@@ -42,15 +42,15 @@ pub(super) async fn run(
     let mut session = Session { link, handler: handler.clone(), commands, keepalive, out: Vec::new() };
     let ended = tokio::select! {
         biased;
-        () = stop.cancelled() => Ended::Here("the peer is being stopped".to_owned()),
+        () = stop.cancelled() => Ended::Local("the peer is being stopped".to_owned()),
         ended = poll_fn(|context| session.poll(context)) => ended,
     };
     let (direction, reason) = match ended {
-        Ended::There(End::Done) => (Direction::ChaincodeToPeer, End::Done.to_string()),
-        Ended::There(end) => {
+        Ended::Remote(End::Done) => (Direction::ChaincodeToPeer, End::Done.to_string()),
+        Ended::Remote(end) => {
             (Direction::ChaincodeToPeer, format!("receive from chaincode support stream failed: {end}"))
         }
-        Ended::Here(reason) => (Direction::PeerToChaincode, reason),
+        Ended::Local(reason) => (Direction::PeerToChaincode, reason),
     };
     tracing::debug!("stream to {} ended: {reason}", handler.package_id());
     settings.tracer.emit(&settings.node, || EventKind::StreamEnded { stream, direction, reason: reason.clone() });
@@ -67,9 +67,9 @@ impl Drop for Ends<'_> {
 
 enum Ended {
     /// The chaincode or the network ended it.
-    There(End),
+    Remote(End),
     /// The peer ended it.
-    Here(String),
+    Local(String),
 }
 
 struct Session {
@@ -85,10 +85,10 @@ impl Session {
         let mut handled = 0;
         loop {
             if let Poll::Ready(reason) = self.poll_commands(context) {
-                return Poll::Ready(Ended::Here(reason));
+                return Poll::Ready(Ended::Local(reason));
             }
             if let Poll::Ready(end) = self.link.poll_drive(context) {
-                return Poll::Ready(Ended::There(end));
+                return Poll::Ready(Ended::Remote(end));
             }
             let before = handled;
             loop {
@@ -97,7 +97,7 @@ impl Session {
                 }
                 match self.link.poll_piece(context) {
                     Poll::Pending => break,
-                    Poll::Ready(Some(end)) => return Poll::Ready(Ended::There(end)),
+                    Poll::Ready(Some(end)) => return Poll::Ready(Ended::Remote(end)),
                     Poll::Ready(None) => match self.handle_all() {
                         Ok(number) => handled += number,
                         Err(ended) => return Poll::Ready(ended),
@@ -105,7 +105,7 @@ impl Session {
                 }
             }
             if handled > before {
-                if handled < AT_ONCE {
+                if handled < MESSAGES_PER_TURN {
                     continue;
                 }
                 // Yield to other tasks.
@@ -119,11 +119,11 @@ impl Session {
     fn handle_all(&mut self) -> Result<usize, Ended> {
         let mut number = 0;
         while let Some(next) = self.link.frames().next::<ChaincodeMessage>() {
-            let (message, total) = next.map_err(|error| Ended::There(error.into()))?;
+            let (message, total) = next.map_err(|error| Ended::Remote(error.into()))?;
             number += 1;
             self.handler
                 .receive(message, total, &mut self.out)
-                .map_err(|error| Ended::Here(format!("error handling message, ending stream: {error}")))?;
+                .map_err(|error| Ended::Local(format!("error handling message, ending stream: {error}")))?;
         }
         for frame in self.out.drain(..) {
             self.link.queue(frame);

@@ -203,11 +203,11 @@ impl ChaincodeSupport {
         }
         let failed = |reason| LaunchError { package_id: package_id.to_owned(), reason };
         match registry.launching(package_id) {
-            Launching::Begun(state) => {
+            Launching::Existing(state) => {
                 let launched = state.wait().await;
                 launched.map_err(|reason| failed(format!("chaincode registration failed: {reason}")))?;
             }
-            Launching::Begins(state) => {
+            Launching::New(state) => {
                 let (this, id) = (self.clone(), package_id.to_owned());
                 // Spawned because other callers may wait for the launch even if this one stops
                 // waiting.
@@ -223,21 +223,21 @@ impl ChaincodeSupport {
 
     async fn launch_now(&self, package_id: &str, state: &Arc<LaunchState>) -> Result<(), String> {
         let (fails, failure) = oneshot::channel();
-        let progress = Arc::new(Mutex::new("it is being built".to_owned()));
+        let progress = Arc::new(Mutex::new("the build is in progress".to_owned()));
         let runner = Runner {
             support: self.clone(),
             package_id: package_id.to_owned(),
             progress: progress.clone(),
             stop: self.shared.stop.clone(),
         };
-        let told = state.clone();
+        let launch_state = state.clone();
         tokio::spawn(async move {
             match runner.run().await {
                 Ended::Failed(reason) => {
                     // After a successful launch nobody receives this.
                     let _ = fails.send(reason);
                 }
-                Ended::Ran(reason) => told.tell(Err(reason)),
+                Ended::Exited(reason) => launch_state.set(Err(reason)),
             }
         });
         let result = tokio::select! {
@@ -245,7 +245,7 @@ impl ChaincodeSupport {
             launched = state.wait() => launched.map_err(|reason| format!("chaincode registration failed: {reason}")),
             reason = failure => {
                 let reason = reason.unwrap_or_else(|_| "the peer is being stopped".to_owned());
-                state.tell(Err(reason.clone()));
+                state.set(Err(reason.clone()));
                 Err(reason)
             }
             () = tokio::time::sleep(self.shared.startup_timeout) => {
@@ -253,7 +253,7 @@ impl ChaincodeSupport {
                 let reason = format!(
                     "timeout expired while starting chaincode {package_id} for transaction: {progress}"
                 );
-                state.tell(Err(reason.clone()));
+                state.set(Err(reason.clone()));
                 Err(reason)
             }
         };
@@ -302,7 +302,7 @@ enum Ended {
     /// The connection failed or the stream ended.
     Failed(String),
     /// The program started by the builder exited.
-    Ran(String),
+    Exited(String),
 }
 
 /// Builds and runs a chaincode: connects to its server, or starts it with the builder.
@@ -354,7 +354,7 @@ impl Runner {
             "root_cert": credentials.root_certificate,
             "mspid": shared.config.msp_id,
         });
-        self.proceeds("the builder's run was started, and nothing has registered".to_owned());
+        self.set_progress("the builder's run was started, but no chaincode has registered".to_owned());
         let running = match instance.run(&chaincode_json).await {
             Ok(running) => running,
             // Fabric repeats the words.
@@ -365,7 +365,7 @@ impl Runner {
         let stop = self.stop.clone();
         // Drop the reference so that the program does not outlive the peer's chaincodes.
         drop(self);
-        Ended::Ran(running.wait(&stop).await)
+        Ended::Exited(running.wait(&stop).await)
     }
 
     async fn connect(self, server: ServerInfo) -> String {
@@ -378,7 +378,7 @@ impl Runner {
 
     async fn connect_now(self, server: ServerInfo) -> String {
         let (package_id, address) = (self.package_id.clone(), server.address.clone());
-        self.proceeds(format!("{address} is being dialled"));
+        self.set_progress(format!("dialling {address}"));
         let shared = self.support.shared.clone();
         let again = |reason: &str| {
             let note = || EventKind::Note(format!("connection to {package_id} at {address} failed: {reason}"));
@@ -392,10 +392,10 @@ impl Runner {
                 );
             }
         };
-        self.proceeds(format!("the server at {address} has not registered"));
+        self.set_progress(format!("the server at {address} has not registered"));
         let settings = self.support.shared.settings.clone();
         let (handler, commands) = Handler::new(settings, self.support.shared.registry.clone());
-        handler.tell_registration(self.progress.clone(), address);
+        handler.report_registration(self.progress.clone(), address);
         let stop = self.stop.clone();
         // Drop the reference so that the stream does not outlive the peer's chaincodes.
         drop(self);
@@ -403,7 +403,7 @@ impl Runner {
         format!("connection to {package_id} failed: error handling chaincode stream for {package_id}: {reason}")
     }
 
-    fn proceeds(&self, to: String) {
+    fn set_progress(&self, to: String) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }

@@ -80,11 +80,12 @@ impl PeerChannel {
 
 /// The policies of a chaincode; `None` if one cannot be resolved.
 fn metadata(info: &ChaincodeInfo, config: &ChannelConfig, collections: &[String]) -> Option<Metadata> {
-    let spelled_out = |policy: &[u8]| {
-        let policy = Endorsement::decode(policy).and_then(|policy| policy.spelled_out(config.policies()));
+    let signature_policy = |policy: &[u8]| {
+        let policy = Endorsement::decode(policy).and_then(|policy| policy.to_signature_policy(config.policies()));
         policy.map_err(|error| tracing::warn!("cannot resolve an endorsement policy: {error}")).ok()
     };
-    let mut metadata = Metadata { policy: spelled_out(&info.definition.validation_parameter)?, ..Metadata::default() };
+    let mut metadata =
+        Metadata { policy: signature_policy(&info.definition.validation_parameter)?, ..Metadata::default() };
     for name in collections {
         if let Some(msp_id) = implicit_organization(name) {
             let members = n_of_roles(1, MspRoleType::Member, &[msp_id]);
@@ -92,7 +93,7 @@ fn metadata(info: &ChaincodeInfo, config: &ChannelConfig, collections: &[String]
         } else if let Some(policy) =
             lifecycle::collection(&info.definition, name).and_then(|collection| collection.endorsement_policy)
         {
-            metadata.collection_policies.insert(name.clone(), spelled_out(&policy.encode_to_vec())?);
+            metadata.collection_policies.insert(name.clone(), signature_policy(&policy.encode_to_vec())?);
         }
         metadata.members.extend(info.collection_members(name).map(|members| (name.clone(), members)));
     }

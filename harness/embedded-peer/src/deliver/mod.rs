@@ -204,7 +204,7 @@ impl<N: Node> Session<N> {
                 SeekContentType::HeaderWithSig => Content::HeaderAndSignatures,
             },
         };
-        delivery.let_in(self.node.clock())?;
+        delivery.check_access(self.node.clock())?;
         (delivery.next, delivery.last) = range(&seek, delivery.chain.height())?;
         Ok(delivery)
     }
@@ -241,7 +241,7 @@ fn range(seek: &SeekInfo, height: u64) -> Result<(u64, u64), Code> {
 
 impl Delivery {
     /// Checks the client's access; repeated when the configuration has changed.
-    fn let_in(&mut self, clock: &Clock) -> Result<(), Code> {
+    fn check_access(&mut self, clock: &Clock) -> Result<(), Code> {
         if self.expires.is_some_and(|expires| clock.now() > expires) {
             tracing::warn!("[channel: {}] deliver client identity expired", self.channel);
             return Err(Code::Forbidden);
@@ -273,7 +273,7 @@ impl Delivery {
             }
         }
         let block = self.chain.block(self.next).ok_or(Code::InternalServerError)?;
-        self.let_in(clock)?;
+        self.check_access(clock)?;
         self.next += 1;
         Ok(block)
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use fabric_protos::discovery::Peer as Told;
+use fabric_protos::discovery::Peer as PeerMessage;
 use fabric_protos::gossip::gossip_message::{Content, Tag};
 use fabric_protos::gossip::{
     AliveMessage, Chaincode, Envelope, GossipMessage, Member as Membership, PeerTime, Properties, StateInfo,
@@ -23,7 +23,7 @@ pub(crate) fn pki_id(identity: &[u8]) -> Vec<u8> {
 }
 
 /// A peer outside of any channel.
-pub(crate) fn alive(peer: &Peer) -> Told {
+pub(crate) fn alive(peer: &Peer) -> PeerMessage {
     let identity = peer.signer.identity().to_vec();
     let alive = AliveMessage {
         membership: Some(Membership {
@@ -36,11 +36,11 @@ pub(crate) fn alive(peer: &Peer) -> Told {
     };
     let message =
         GossipMessage { tag: Tag::Empty.into(), content: Some(Content::AliveMsg(alive)), ..GossipMessage::default() };
-    Told { membership_info: Some(signed(peer, &message)), identity, state_info: None }
+    PeerMessage { membership_info: Some(signed(peer, &message)), identity, state_info: None }
 }
 
 /// A peer with its state on a channel.
-pub(crate) fn on_channel(member: &Member) -> Told {
+pub(crate) fn on_channel(member: &Member) -> PeerMessage {
     let peer = &member.peer;
     let pki_id = pki_id(peer.signer.identity());
     let channel = member.channel.ledger.channel();
@@ -64,7 +64,7 @@ pub(crate) fn on_channel(member: &Member) -> Told {
         content: Some(Content::StateInfo(state)),
         ..GossipMessage::default()
     };
-    Told { state_info: Some(signed(peer, &message)), ..alive(peer) }
+    PeerMessage { state_info: Some(signed(peer, &message)), ..alive(peer) }
 }
 
 fn timestamp(peer: &Peer) -> PeerTime {

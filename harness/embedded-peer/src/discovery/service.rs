@@ -183,7 +183,7 @@ impl Service {
                 format!("failed constructing descriptor for {}", text(interest))
             })?;
             let group = |number: &usize| format!("G{number}");
-            let told = |peers: &Vec<usize>| Peers {
+            let peers_of = |peers: &Vec<usize>| Peers {
                 peers: members.iter().filter(|member| peers.contains(&member.number)).map(gossip::on_channel).collect(),
             };
             let layout = |layout: &BTreeMap<usize, usize>| Layout {
@@ -195,7 +195,7 @@ impl Service {
             let groups = described.peers.iter().enumerate().filter(|(_, peers)| !peers.is_empty());
             content.push(EndorsementDescriptor {
                 chaincode: interest.chaincodes.first().map(|call| call.name.clone()).unwrap_or_default(),
-                endorsers_by_groups: groups.map(|(number, peers)| (group(&number), told(peers))).collect(),
+                endorsers_by_groups: groups.map(|(number, peers)| (group(&number), peers_of(peers))).collect(),
                 layouts: described.layouts.iter().map(layout).collect(),
             });
         }

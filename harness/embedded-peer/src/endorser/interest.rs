@@ -18,7 +18,7 @@ const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
 
 /// The policies that one chaincode requires.
 #[derive(Default)]
-struct Asked {
+struct Required {
     /// By collection (empty for public data): whether its own policy is required.
     whole: BTreeMap<String, bool>,
     /// The policies of written keys.
@@ -31,19 +31,21 @@ struct Asked {
 ///
 /// Fabric's text if a key's policy cannot be decoded.
 pub(crate) fn interest(simulated: &Simulated) -> Result<ChaincodeInterest, String> {
-    let mut asked = written(simulated)?;
+    let mut required = written(simulated)?;
     for namespace in namespaces(&simulated.public)? {
         // Without writes the chaincode's policy applies.
-        asked.entry(namespace).or_insert_with(|| Asked { whole: [(String::new(), true)].into(), keys: Vec::new() });
+        required
+            .entry(namespace)
+            .or_insert_with(|| Required { whole: [(String::new(), true)].into(), keys: Vec::new() });
     }
     for (chaincode, collections) in &simulated.private_reads {
-        let whole = &mut asked.entry(chaincode.clone()).or_default().whole;
+        let whole = &mut required.entry(chaincode.clone()).or_default().whole;
         whole.extend(collections.iter().map(|collection| (collection.clone(), true)));
     }
-    let calls = asked.into_iter().filter(|(chaincode, _)| !is_system(chaincode));
+    let calls = required.into_iter().filter(|(chaincode, _)| !is_system(chaincode));
     let read = |chaincode: &str| simulated.private_reads.get(chaincode);
     Ok(ChaincodeInterest {
-        chaincodes: calls.flat_map(|(chaincode, asked)| asked.calls(&chaincode, read(&chaincode))).collect(),
+        chaincodes: calls.flat_map(|(chaincode, required)| required.calls(&chaincode, read(&chaincode))).collect(),
     })
 }
 
@@ -56,23 +58,23 @@ pub(crate) fn check(simulated: &Simulated) -> Result<(), String> {
     written(simulated).map(drop)
 }
 
-fn written(simulated: &Simulated) -> Result<BTreeMap<String, Asked>, String> {
-    let mut asked = BTreeMap::<String, Asked>::new();
+fn written(simulated: &Simulated) -> Result<BTreeMap<String, Required>, String> {
+    let mut required = BTreeMap::<String, Required>::new();
     for (chaincode, collections) in &simulated.write_metadata {
-        let asked = asked.entry(chaincode.clone()).or_default();
-        asked.whole.insert(String::new(), false);
+        let required = required.entry(chaincode.clone()).or_default();
+        required.whole.insert(String::new(), false);
         for (collection, keys) in collections {
             for metadata in keys.values() {
                 match metadata.get(VALIDATION_PARAMETER) {
-                    Some(policy) => asked.keys.push(decode("SignaturePolicyEnvelope", policy)?),
+                    Some(policy) => required.keys.push(decode("SignaturePolicyEnvelope", policy)?),
                     None => {
-                        asked.whole.insert(collection.clone(), true);
+                        required.whole.insert(collection.clone(), true);
                     }
                 }
             }
         }
     }
-    Ok(asked)
+    Ok(required)
 }
 
 fn namespaces(results: &Bytes) -> Result<Vec<String>, String> {
@@ -80,7 +82,7 @@ fn namespaces(results: &Bytes) -> Result<Vec<String>, String> {
     Ok(set.ns_rwset.into_iter().map(|namespace| namespace.namespace).collect())
 }
 
-impl Asked {
+impl Required {
     fn calls(self, chaincode: &str, reads: Option<&BTreeSet<String>>) -> Vec<ChaincodeCall> {
         let Self { whole, keys } = self;
         let is_asked = whole.get("").copied().unwrap_or_default();

@@ -31,7 +31,7 @@ pub(super) async fn execute(
     proposal: &Arc<UnpackedProposal>,
 ) -> Result<Answer, String> {
     let chaincode = &proposal.chaincode;
-    let Some(channel) = channel else { return on_the_peer(peer, proposal).await };
+    let Some(channel) = channel else { return without_channel(peer, proposal).await };
     // Fabric gives these two no simulation because of its locks.
     let is_reader = [system::qscc::NAME, system::cscc::NAME].contains(&chaincode.as_str());
     let mut simulation = channel.ledger.simulate(proposal.transaction_id());
@@ -64,7 +64,7 @@ pub(super) async fn execute(
 }
 
 /// A call without a channel.
-async fn on_the_peer(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Answer, String> {
+async fn without_channel(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Answer, String> {
     let chaincode = &proposal.chaincode;
     if !is_system(chaincode) {
         return Err(format!(

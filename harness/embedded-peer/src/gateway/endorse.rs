@@ -73,7 +73,7 @@ async fn collect(
             if is_endorsed {
                 continue;
             }
-            match plan.instead_of(number) {
+            match plan.replacement(number) {
                 Ok(other) => next.push(other),
                 Err(group) => exhausted.extend(group),
             }
@@ -133,7 +133,7 @@ async fn first_endorsement(
             Ok(response) => return Ok((number, response)),
             Err(failure) => {
                 details.push(registry.detail(number, &failure.message));
-                endorser = plan.instead_of(number).ok();
+                endorser = plan.replacement(number).ok();
             }
         }
     }
@@ -143,13 +143,13 @@ async fn first_endorsement(
 
 /// Sends transient data only to peers that are members of the collections that it is written to.
 fn protected_plan(registry: &Registry<'_>, interest: &ChaincodeInterest, first: PeerNumber) -> Result<Plan, String> {
-    let mut careful = interest.clone();
+    let mut protected = interest.clone();
     let mut collections = Vec::new();
-    for call in careful.chaincodes.iter_mut().filter(|call| call.no_private_reads) {
+    for call in protected.chaincodes.iter_mut().filter(|call| call.no_private_reads) {
         call.no_private_reads = false;
         collections.extend(call.collection_names.iter().cloned());
     }
-    let error = match registry.plan(&careful, Some(first)) {
+    let error = match registry.plan(&protected, Some(first)) {
         Ok(plan) => return Ok(plan),
         Err(error) => error,
     };

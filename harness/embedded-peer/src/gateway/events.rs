@@ -82,7 +82,7 @@ impl Filter {
         Self { chaincode, after: Some(after).filter(|after| !after.is_empty()) }
     }
 
-    fn takes(&mut self, event: &ChaincodeEvent) -> bool {
+    fn matches(&mut self, event: &ChaincodeEvent) -> bool {
         if let Some(after) = &self.after {
             if *after == event.tx_id {
                 self.after = None;
@@ -94,13 +94,13 @@ impl Filter {
 
     fn events(&mut self, block: &StoredBlock) -> Vec<ChaincodeEvent> {
         let valid = block.transactions.iter().filter(|transaction| transaction.code == TxValidationCode::Valid);
-        let events = valid.filter_map(|transaction| transaction.event.as_ref()).filter(|event| is_whole(event));
-        events.filter(|event| self.takes(event)).cloned().collect()
+        let events = valid.filter_map(|transaction| transaction.event.as_ref()).filter(|event| is_complete(event));
+        events.filter(|event| self.matches(event)).cloned().collect()
     }
 }
 
 /// Fabric skips events without a name.
-fn is_whole(event: &ChaincodeEvent) -> bool {
+fn is_complete(event: &ChaincodeEvent) -> bool {
     !event.chaincode_id.is_empty() && !event.event_name.is_empty() && !event.tx_id.is_empty()
 }
 
@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn events_are_filtered_by_chaincode_and_transaction() {
         let mut all = Filter::new("c".to_owned(), String::new());
-        assert!(all.takes(&event("c", "1")) && !all.takes(&event("d", "2")));
+        assert!(all.matches(&event("c", "1")) && !all.matches(&event("d", "2")));
         let mut after = Filter::new("c".to_owned(), "2".to_owned());
-        let taken: Vec<_> = ["1", "2", "3"].map(|transaction| after.takes(&event("c", transaction))).into();
+        let taken: Vec<_> = ["1", "2", "3"].map(|transaction| after.matches(&event("c", transaction))).into();
         assert_eq!(taken, [false, false, true]);
         // The transaction may be of another chaincode.
         let mut other = Filter::new("c".to_owned(), "2".to_owned());
-        assert!(!other.takes(&event("d", "2")) && other.takes(&event("c", "3")));
-        assert!(!is_whole(&event("c", "")) && is_whole(&event("c", "1")));
+        assert!(!other.matches(&event("d", "2")) && other.matches(&event("c", "3")));
+        assert!(!is_complete(&event("c", "")) && is_complete(&event("c", "1")));
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Plan {
     }
 
     /// Another peer to replace a failed one, or the exhausted group.
-    pub(crate) fn instead_of(&mut self, peer: PeerNumber) -> Result<PeerNumber, Option<Group>> {
+    pub(crate) fn replacement(&mut self, peer: PeerNumber) -> Result<PeerNumber, Option<Group>> {
         let group = self.group_of.get(&peer).copied();
         group.and_then(|group| self.groups.get_mut(group)).and_then(VecDeque::pop_front).ok_or(group)
     }
@@ -187,10 +187,10 @@ mod tests {
         let mut plan = plan(&[&[(A, 1), (C, 1)], &[(A, 1), (B, 1)]]);
         assert!(endorse(&mut plan, 1));
         assert_eq!(plan.endorsers(), [5]);
-        assert_eq!(plan.instead_of(5), Err(Some(C)));
+        assert_eq!(plan.replacement(5), Err(Some(C)));
         plan.abandon(&[C]);
         assert_eq!(plan.endorsers(), [3]);
-        assert_eq!(plan.instead_of(3), Ok(4));
+        assert_eq!(plan.replacement(3), Ok(4));
         assert!(endorse(&mut plan, 4));
         assert_eq!(plan.finish().unwrap().1, [by(1), by(4)]);
     }
@@ -209,7 +209,7 @@ mod tests {
         let mut plan = plan(&[&[(A, 1)]]);
         assert!(plan.endorsed(9, b"same".to_vec(), Some(&by(9))));
         assert!(!plan.is_complete());
-        assert_eq!(plan.instead_of(9), Err(None));
+        assert_eq!(plan.replacement(9), Err(None));
         assert!(!plan.endorsed(1, b"other".to_vec(), Some(&by(1))));
         assert!(!plan.is_complete());
         assert!(endorse(&mut plan, 2));

@@ -15,7 +15,7 @@ use crate::orderer::Orderer;
 use crate::peer::Peer;
 
 /// The response of a BFT orderer that already has the transaction.
-const ALREADY_THERE: &str = "failed to submit request: request already exists";
+const ALREADY_EXISTS: &str = "failed to submit request: request already exists";
 
 /// An orderer of a channel, possibly outside of this process.
 struct Endpoint {
@@ -73,7 +73,7 @@ impl Endpoint {
     async fn broadcast(&self, transaction: Envelope, peer: &Peer) -> Result<BroadcastResponse, String> {
         let Some(orderer) = &self.orderer else {
             return Err(format!(
-                "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: {} is no orderer of this process\"",
+                "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: {} is not an orderer of this process\"",
                 self.address
             ));
         };
@@ -134,7 +134,7 @@ async fn to_quorum(endpoints: Vec<Endpoint>, transaction: Envelope, peer: &Peer)
     while let Some((endpoint, answer)) = answers.next().await {
         let error = match answer {
             Ok(response) if response.status() == Code::Success => None,
-            Ok(response) if response.status() == Code::ServiceUnavailable && response.info == ALREADY_THERE => None,
+            Ok(response) if response.status() == Code::ServiceUnavailable && response.info == ALREADY_EXISTS => None,
             Ok(response) => Some(refusal(&response)),
             Err(error) => Some(error),
         };

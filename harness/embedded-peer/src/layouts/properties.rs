@@ -48,7 +48,7 @@ fn quantities(policy: &SignaturePolicyEnvelope) -> Vec<BTreeMap<usize, usize>> {
 fn the_default_endorsement_policy_needs_both_organizations() {
     let config = config(&BUNDLE);
     let majority = Endorsement::decode(&reference("/Channel/Application/Endorsement")).unwrap();
-    let policy = majority.spelled_out(config.policies()).unwrap();
+    let policy = majority.to_signature_policy(config.policies()).unwrap();
     assert_eq!(quantities(&policy), [BTreeMap::from([(0, 1), (1, 1)])]);
     let policy = SignaturePolicy::new(policy).unwrap();
     let [one, other] = [&PEERS[0][0], &PEERS[1][0]].map(Arc::clone);

@@ -41,7 +41,7 @@ pub(super) fn input(
             "invalid chaincode version '{version}'. Versions can only consist of alphanumerics, '_', '-', '+', and '.'"
         ));
     }
-    let proposed = spelled_out(package)?;
+    let proposed = static_collections(package)?;
     check_collections(&proposed, config.msps())?;
     let committed = if_defined(name, &mut Public(simulation))
         .map_err(|cause| format!("could not get info about chaincode: {cause}"))
@@ -59,7 +59,7 @@ fn is_chaincode_name(name: &str) -> bool {
     name.split(['-', '_']).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-fn spelled_out(package: &CollectionConfigPackage) -> Result<Vec<&StaticCollectionConfig>, String> {
+fn static_collections(package: &CollectionConfigPackage) -> Result<Vec<&StaticCollectionConfig>, String> {
     let collections = package.config.iter().map(|collection| match &collection.payload {
         Some(collection_config::Payload::StaticCollectionConfig(collection)) => Ok(collection),
         None => Err("collection config contains unexpected payload type: <nil>".to_owned()),

@@ -15,7 +15,7 @@ use super::{NAMESPACE, definition};
 use crate::config::ChannelConfig;
 use crate::ledger::{CollectionRule, CollectionRules, Collections, StateView};
 use crate::msp::Principal;
-use crate::policy::{n_of_roles, reference, spelled_out};
+use crate::policy::{from_signature_policy, n_of_roles, reference};
 
 /// The prefix of implicit collection names.
 pub const IMPLICIT_PREFIX: &str = "_implicit_org_";
@@ -83,7 +83,7 @@ pub fn collection_endorsement(definition: &Definition, name: &str, config: &Chan
         let path = format!("/Channel/Application/{}/Endorsement", organization.name);
         return Ok(match config.policies().get(&path) {
             Some(_) => reference(&path),
-            None => spelled_out(n_of_roles(1, MspRoleType::Member, &[msp_id])),
+            None => from_signature_policy(n_of_roles(1, MspRoleType::Member, &[msp_id])),
         });
     }
     let collection = collections(definition)

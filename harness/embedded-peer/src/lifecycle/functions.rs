@@ -17,7 +17,7 @@ use crate::config::ChannelConfig;
 use crate::ledger::Simulation;
 
 /// The definition in a function's arguments: the messages have the same fields.
-macro_rules! asked {
+macro_rules! requested {
     ($arguments:ident, $collections:expr) => {
         Definition {
             sequence: $arguments.sequence,
@@ -32,7 +32,7 @@ macro_rules! asked {
 }
 
 /// A result message with a definition's fields and additional ones.
-macro_rules! told {
+macro_rules! definition_message {
     ($message:path, $definition:expr, $($field:ident: $value:expr),+) => {{
         let definition = $definition;
         $message {
@@ -275,7 +275,7 @@ impl Call<'_> {
             Some(chaincode_source::Type::LocalPackage(package)) => package.package_id,
             Some(chaincode_source::Type::Unavailable(_)) | None => String::new(),
         };
-        let definition = asked!(arguments, collections);
+        let definition = requested!(arguments, collections);
         approval::approve(&arguments.name, definition, &package_id, &msp_id, config, simulation, release)?;
         Ok(messages::ApproveChaincodeDefinitionForMyOrgResult {}.encode_to_vec())
     }
@@ -286,7 +286,8 @@ impl Call<'_> {
         let approved =
             approval::approved(&arguments.name, arguments.sequence, &msp_id, config.channel(), simulation, release)?;
         let source = Some(source(&approved));
-        Ok(told!(messages::QueryApprovedChaincodeDefinitionResult, approved.definition, source: source).encode_to_vec())
+        Ok(definition_message!(messages::QueryApprovedChaincodeDefinitionResult, approved.definition, source: source)
+            .encode_to_vec())
     }
 
     fn all_approved(&mut self) -> Result<Vec<u8>, Cause> {
@@ -296,7 +297,7 @@ impl Call<'_> {
         let all = approval::all_approved(&msp_id, config.channel(), simulation)?;
         let all = all.into_iter().map(|approved| {
             let source = Some(source(&approved));
-            told!(ApprovedChaincodeDefinition, approved.definition, source: source, name: approved.name)
+            definition_message!(ApprovedChaincodeDefinition, approved.definition, source: source, name: approved.name)
         });
         let approved_chaincode_definitions = all.collect();
         Ok(messages::QueryApprovedChaincodeDefinitionsResult { approved_chaincode_definitions }.encode_to_vec())
@@ -304,11 +305,11 @@ impl Call<'_> {
 
     fn readiness(&mut self, arguments: messages::CheckCommitReadinessArgs) -> Result<Vec<u8>, Cause> {
         use messages::check_commit_readiness_result::Mismatches;
-        let tells_mismatches = self.context.release.has_readiness_mismatches();
+        let has_mismatches = self.context.release.has_readiness_mismatches();
         let (simulation, config) = self.channel()?;
-        let mut definition = asked!(arguments, arguments.collections.unwrap_or_default());
+        let mut definition = requested!(arguments, arguments.collections.unwrap_or_default());
         let found = approval::readiness(&arguments.name, &mut definition, config, simulation)?;
-        let mismatches = found.mismatches.into_iter().filter(|_| tells_mismatches);
+        let mismatches = found.mismatches.into_iter().filter(|_| has_mismatches);
         let result = messages::CheckCommitReadinessResult {
             approvals: found.approved,
             mismatches: mismatches.map(|(msp_id, items)| (msp_id, Mismatches { items })).collect(),
@@ -327,7 +328,7 @@ impl Call<'_> {
                 "impossibly, this peer's org is processing requests for a channel it is not a member of".to_owned(),
             ));
         }
-        let definition = asked!(arguments, collections);
+        let definition = requested!(arguments, collections);
         let approvals = approval::commit(&arguments.name, definition, config, simulation)?;
         if approvals.approved.get(&msp_id) != Some(&true) {
             return Err(Cause::Other(format!("chaincode definition not agreed to by this org ({msp_id})")));
@@ -342,7 +343,8 @@ impl Call<'_> {
             .ok_or_else(|| Cause::NotFound(format!("namespace {name} is not defined")))?;
         let approvals = approval::approvals(&name, &definition, config, simulation)?;
         let approvals = approvals.approved;
-        Ok(told!(messages::QueryChaincodeDefinitionResult, definition, approvals: approvals).encode_to_vec())
+        Ok(definition_message!(messages::QueryChaincodeDefinitionResult, definition, approvals: approvals)
+            .encode_to_vec())
     }
 
     fn all(&mut self) -> Result<Vec<u8>, Cause> {
@@ -352,7 +354,7 @@ impl Call<'_> {
         let mut all = Vec::new();
         for name in names(&mut state)? {
             let Some(definition) = query(&name, &mut state)? else { continue };
-            all.push(told!(ChaincodeDefinition, definition, name: name));
+            all.push(definition_message!(ChaincodeDefinition, definition, name: name));
         }
         Ok(messages::QueryChaincodeDefinitionsResult { chaincode_definitions: all }.encode_to_vec())
     }

@@ -26,7 +26,7 @@ pub use self::local::{EndorsementInfo, LocalDefinition, endorsement_info, local_
 use fabric_protos::common::msp_role::MspRoleType;
 
 use crate::config::{ChannelConfig, LIFECYCLE_ENDORSEMENT};
-use crate::policy::{n_of_roles, reference, spelled_out};
+use crate::policy::{from_signature_policy, n_of_roles, reference};
 
 /// The namespace of definitions, and the name of the system chaincode.
 pub const NAMESPACE: &str = "_lifecycle";
@@ -38,7 +38,7 @@ pub fn endorsement_policy(config: &ChannelConfig) -> Vec<u8> {
         return reference(LIFECYCLE_ENDORSEMENT);
     }
     let msp_ids: Vec<_> = config.organizations().iter().map(|organization| &*organization.msp_id).collect();
-    spelled_out(n_of_roles(msp_ids.len() / 2 + 1, MspRoleType::Member, &msp_ids))
+    from_signature_policy(n_of_roles(msp_ids.len() / 2 + 1, MspRoleType::Member, &msp_ids))
 }
 
 #[cfg(test)]

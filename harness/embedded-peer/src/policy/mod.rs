@@ -134,11 +134,11 @@ impl Endorsement {
     /// # Errors
     ///
     /// [`PolicyError`] if the channel has no such policy, or it cannot be converted.
-    pub fn spelled_out(&self, channel: &Policies) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    pub fn to_signature_policy(&self, channel: &Policies) -> Result<SignaturePolicyEnvelope, PolicyError> {
         match self {
             Self::Signature(policy) => Ok(policy.envelope().clone()),
             Self::Reference(reference) => match channel.get(reference) {
-                Some(policy) => policy.spelled_out(),
+                Some(policy) => policy.to_signature_policy(),
                 None => Err(PolicyError::Reference(reference.clone())),
             },
         }
@@ -152,7 +152,7 @@ pub fn reference(policy: &str) -> Vec<u8> {
 }
 
 /// An encoded `ApplicationPolicy` with a signature policy.
-pub fn spelled_out(policy: SignaturePolicyEnvelope) -> Vec<u8> {
+pub fn from_signature_policy(policy: SignaturePolicyEnvelope) -> Vec<u8> {
     ApplicationPolicy { r#type: Some(Type::SignaturePolicy(policy)) }.encode_to_vec()
 }
 

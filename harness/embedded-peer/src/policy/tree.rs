@@ -59,7 +59,7 @@ impl Policy {
     /// # Errors
     ///
     /// [`PolicyError::NotConvertible`] if a subpolicy is missing.
-    pub fn spelled_out(&self) -> Result<SignaturePolicyEnvelope, PolicyError> {
+    pub fn to_signature_policy(&self) -> Result<SignaturePolicyEnvelope, PolicyError> {
         match self {
             Self::Signature(policy) => Ok(policy.envelope().clone()),
             Self::ImplicitMeta { threshold, name, below } => {
@@ -67,7 +67,7 @@ impl Policy {
                 let mut rules = Vec::new();
                 for policy in below {
                     let policy = policy.as_ref().ok_or_else(|| PolicyError::NotConvertible(name.clone()))?;
-                    let part = policy.spelled_out()?;
+                    let part = policy.to_signature_policy()?;
                     let places: Vec<_> = part.identities.into_iter().map(|one| place(&mut identities, one)).collect();
                     rules.push(moved(part.rule.as_ref(), &places).ok_or(PolicyError::NotSatisfied)?);
                 }

@@ -1,6 +1,6 @@
 //! Networks and signers for unit tests and fuzz targets.
 
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 pub(crate) mod lifecycle;
 pub(crate) mod transaction;

@@ -145,9 +145,9 @@ pub(crate) fn next_block(ledger: &Ledger, envelopes: Vec<Vec<u8>>) -> Block {
 }
 
 /// Rules of a peer that is a member of every collection.
-struct EverythingHere;
+struct MemberOfAll;
 
-impl CollectionRules for EverythingHere {
+impl CollectionRules for MemberOfAll {
     fn rule(&self, _: &str, _: &str) -> Option<CollectionRule> {
         Some(CollectionRule { block_to_live: 0, member: true })
     }
@@ -163,8 +163,7 @@ pub(crate) fn commit_sets(ledger: &Ledger, results: &[u8]) {
         kind: TransactionKind::Endorser,
         event: None,
     };
-    let committed =
-        ledger.commit(next_block(ledger, vec![b"envelope".to_vec()]), vec![checked], &EverythingHere).unwrap();
+    let committed = ledger.commit(next_block(ledger, vec![b"envelope".to_vec()]), vec![checked], &MemberOfAll).unwrap();
     assert_eq!(committed.block.transactions[0].code, TxValidationCode::Valid);
 }
 

@@ -107,48 +107,48 @@ struct Check<'a> {
 
 /// The policies evaluated so far: of the chaincode (empty name) and of collections.
 #[derive(Default)]
-struct Asked {
+struct Evaluated {
     names: HashSet<String>,
     any: bool,
 }
 
 impl Check<'_> {
     fn run(&self) -> Result<(), String> {
-        let mut asked = Asked::default();
+        let mut evaluated = Evaluated::default();
         for set in self.action.sets.namespaces.iter().filter(|set| set.namespace == self.namespace) {
             for write in &set.set.writes {
-                self.key("", write.key.as_bytes(), &mut asked)?;
+                self.key("", write.key.as_bytes(), &mut evaluated)?;
             }
             for write in &set.set.metadata_writes {
-                self.key("", write.key.as_bytes(), &mut asked)?;
+                self.key("", write.key.as_bytes(), &mut evaluated)?;
             }
             for collection in &set.collections {
                 for write in &collection.hashed.hashed_writes {
-                    self.key(&collection.name, &write.key_hash, &mut asked)?;
+                    self.key(&collection.name, &write.key_hash, &mut evaluated)?;
                 }
             }
             for collection in &set.collections {
                 for write in &collection.hashed.metadata_writes {
-                    self.key(&collection.name, &write.key_hash, &mut asked)?;
+                    self.key(&collection.name, &write.key_hash, &mut evaluated)?;
                 }
             }
         }
         // A transaction without writes, or only with writes to keys whose policy was not evaluated.
-        if asked.any { Ok(()) } else { self.chaincode_policy() }
+        if evaluated.any { Ok(()) } else { self.chaincode_policy() }
     }
 
     /// Checks a written key: its own policy applies, else the collection's or the chaincode's.
-    fn key(&self, collection: &str, key: &[u8], asked: &mut Asked) -> Result<(), String> {
+    fn key(&self, collection: &str, key: &[u8], evaluated: &mut Evaluated) -> Result<(), String> {
         if let Some(policy) = self.key_policy(collection, key)? {
             policy.evaluate(&self.action.endorsers).map_err(|error| {
                 let key = String::from_utf8_lossy(key);
                 format!("validation of key {key} (coll'{collection}':ns'{}') failed: {error}", self.namespace)
             })?;
-            asked.any = true;
+            evaluated.any = true;
             return Ok(());
         }
         if !collection.is_empty() {
-            if asked.names.contains(collection) {
+            if evaluated.names.contains(collection) {
                 return Ok(());
             }
             let policy = collection_endorsement(&self.chaincode.definition, collection, self.context.config)?;
@@ -157,15 +157,15 @@ impl Check<'_> {
                 self.evaluate(&policy).map_err(|error| {
                     format!("validation of endorsement policy for collection {collection} failed: {error}")
                 })?;
-                asked.names.insert(collection.to_owned());
-                asked.any = true;
+                evaluated.names.insert(collection.to_owned());
+                evaluated.any = true;
                 return Ok(());
             }
         }
-        if !asked.names.contains("") {
+        if !evaluated.names.contains("") {
             self.chaincode_policy()?;
-            asked.names.insert(String::new());
-            asked.any = true;
+            evaluated.names.insert(String::new());
+            evaluated.any = true;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::config::ChannelConfig;
 use crate::ledger::{CheckedTransaction, Ledger, TransactionKind};
 
 /// Smaller blocks are validated without extra threads.
-const WORTH_A_THREAD: usize = 8;
+const MIN_PARALLEL: usize = 8;
 
 /// Validates every transaction of a block against the previous configuration and state. The genesis
 /// block is accepted unchecked.
@@ -45,7 +45,7 @@ pub fn validate(block: &Block, config: &ChannelConfig, ledger: &Ledger) -> Vec<C
 fn open_all(envelopes: &[Vec<u8>], config: &ChannelConfig) -> Vec<Opened> {
     let open = |envelope: &Vec<u8>| open(envelope, config);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    if threads == 1 || envelopes.len() < WORTH_A_THREAD {
+    if threads == 1 || envelopes.len() < MIN_PARALLEL {
         return envelopes.iter().map(open).collect();
     }
     let share = envelopes.len().div_ceil(threads);

@@ -1,5 +1,5 @@
 //! Integration tests with child processes, sockets and files.
 
-#![allow(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod chaincode;

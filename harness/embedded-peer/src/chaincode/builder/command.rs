@@ -66,13 +66,13 @@ impl Programs {
 
     /// Starts a program. Dropping the session kills it.
     pub(super) async fn start(&self, command: &'static str, arguments: &[&Path]) -> Result<Session, String> {
-        self.tell(command, || BuilderStep::Started(arguments.iter().map(|path| path.display().to_string()).collect()));
+        self.trace(command, || BuilderStep::Started(arguments.iter().map(|path| path.display().to_string()).collect()));
         let began = Instant::now();
         let path = self.path(command);
         let spawned = self.spawn(&path, arguments).await;
         let mut child = spawned.map_err(|error| {
             let reason = format!("fork/exec {}: {}", path.display(), go::os_error(&error));
-            self.tell(command, || BuilderStep::Failed(reason.clone()));
+            self.trace(command, || BuilderStep::Failed(reason.clone()));
             reason
         })?;
         let stderr = child.stderr.take();
@@ -98,7 +98,7 @@ impl Programs {
         }
     }
 
-    fn tell(&self, command: &'static str, step: impl FnOnce() -> BuilderStep) {
+    fn trace(&self, command: &'static str, step: impl FnOnce() -> BuilderStep) {
         self.tracer.emit(&self.node, || EventKind::BuilderStep {
             builder: self.builder.clone(),
             command,
@@ -108,13 +108,13 @@ impl Programs {
 
     /// Records that an optional program is missing.
     pub(super) fn skipped(&self, command: &'static str) {
-        self.tell(command, || BuilderStep::Skipped);
+        self.trace(command, || BuilderStep::Skipped);
     }
 
     fn log(&self, command: &'static str, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         tracing::info!(target: "chaincode.externalbuilder", builder = %self.builder, command, "{line}");
-        self.tell(command, || BuilderStep::Line(line.into_owned()));
+        self.trace(command, || BuilderStep::Line(line.into_owned()));
     }
 }
 
@@ -141,7 +141,8 @@ impl Session {
             let builder = &self.programs.builder;
             tracing::error!(target: "chaincode.externalbuilder", %builder, command = self.command,
                 "command output scanning failed: {reason}");
-            self.programs.tell(self.command, || BuilderStep::Line(format!("command output scanning failed: {reason}")));
+            self.programs
+                .trace(self.command, || BuilderStep::Line(format!("command output scanning failed: {reason}")));
         }
         let ended = match self.child.wait().await {
             Ok(status) => go::exit_error(status),
@@ -150,11 +151,11 @@ impl Session {
         drop(stderr);
         match ended {
             None => {
-                self.programs.tell(self.command, || BuilderStep::Succeeded(self.began.elapsed()));
+                self.programs.trace(self.command, || BuilderStep::Succeeded(self.began.elapsed()));
                 Ok(())
             }
             Some(reason) => {
-                self.programs.tell(self.command, || BuilderStep::Failed(reason.clone()));
+                self.programs.trace(self.command, || BuilderStep::Failed(reason.clone()));
                 Err(reason)
             }
         }

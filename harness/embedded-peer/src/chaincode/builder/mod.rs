@@ -265,6 +265,6 @@ fn terminate(id: Option<u32>) {
     if let Some(process) = process
         && let Err(error) = rustix::process::kill_process(process, rustix::process::Signal::TERM)
     {
-        tracing::debug!("a chaincode that is to end has ended: {error}");
+        tracing::debug!("cannot signal the chaincode, it may have exited: {error}");
     }
 }

@@ -180,7 +180,7 @@ fn write_string(text: &str, out: &mut String) {
 }
 
 impl Number {
-    #[expect(clippy::cast_precision_loss, reason = "as Go's float64 and Erlang's comparison have it")]
+    #[expect(clippy::cast_precision_loss, reason = "same precision as Go's float64 and Erlang's comparison")]
     pub(crate) const fn float(self) -> f64 {
         match self {
             Self::Integer(value) => value as f64,

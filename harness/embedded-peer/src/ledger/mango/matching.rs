@@ -59,24 +59,25 @@ impl Selector {
     fn holds_inside(&self, value: &Json, order: Order) -> bool {
         match (self, value) {
             (Self::ElementMatch(selector), Json::Array(values)) => {
-                !selector.complains() && values.iter().any(|value| selector.holds(value, order))
+                !selector.is_top_level_only() && values.iter().any(|value| selector.holds(value, order))
             }
             (Self::AllMatch(selector), Json::Array(values)) if !values.is_empty() => {
-                !selector.complains() && values.iter().all(|value| selector.holds(value, order))
+                !selector.is_top_level_only() && values.iter().all(|value| selector.holds(value, order))
             }
             (Self::KeyMatch(selector), Json::Object(fields)) => {
-                !selector.complains() && fields.keys().any(|name| selector.holds(&Json::String(name.clone()), order))
+                !selector.is_top_level_only()
+                    && fields.keys().any(|name| selector.holds(&Json::String(name.clone()), order))
             }
             _ => false,
         }
     }
 
     /// Whether it contains an operator that CouchDB supports only at the top level.
-    fn complains(&self) -> bool {
+    fn is_top_level_only(&self) -> bool {
         match self {
             Self::Nor(_) => true,
-            Self::And(selectors) | Self::Or(selectors) => selectors.iter().any(Self::complains),
-            Self::Not(selector) | Self::At(_, selector) => selector.complains(),
+            Self::And(selectors) | Self::Or(selectors) => selectors.iter().any(Self::is_top_level_only),
+            Self::Not(selector) | Self::At(_, selector) => selector.is_top_level_only(),
             _ => false,
         }
     }

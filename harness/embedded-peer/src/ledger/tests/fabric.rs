@@ -121,7 +121,7 @@ fn perform(simulation: &mut Simulation, operation: &[Value]) -> Value {
             let rows = simulation.private_range(namespace, argument(2), "", "");
             outcome(rows.and_then(|rows| take(simulation, rows, -1)))
         }
-        other => panic!("an operation of another fixture: {other}"),
+        other => panic!("unknown operation: {other}"),
     }
 }
 

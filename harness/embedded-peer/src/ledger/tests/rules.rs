@@ -244,8 +244,8 @@ fn phantoms_are_found_for_keys_deleted_in_the_same_block() {
 
 #[test]
 fn non_members_hold_only_hashes() {
-    struct Outside;
-    impl CollectionRules for Outside {
+    struct NonMember;
+    impl CollectionRules for NonMember {
         fn rule(&self, _: &str, _: &str) -> Option<CollectionRule> {
             Some(CollectionRule { block_to_live: 0, member: false })
         }
@@ -255,7 +255,7 @@ fn non_members_hold_only_hashes() {
         simulation.private_set("cc", "secrets", "a", "hidden").unwrap();
     });
     let (next, checked) = block(&ledger, &[transaction]);
-    let committed = ledger.commit(next, checked, &Outside).unwrap();
+    let committed = ledger.commit(next, checked, &NonMember).unwrap();
     assert_eq!(committed.missing, []);
     assert!(committed.block.private.is_empty());
     let state = ledger.state();

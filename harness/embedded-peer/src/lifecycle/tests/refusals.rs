@@ -97,10 +97,10 @@ fn a_2_5_peer_accepts_repeated_approvals() {
     let (_, simulated) = call_as(Release::V2_5, ledger, config, "Org1MSP", APPROVE, &approval("basic", 1)).unwrap();
     assert!(simulated.private.is_none(), "{:?}", simulated.private);
     let argument = QueryApprovedChaincodeDefinitionArgs { name: "basic".to_owned(), sequence: 0 };
-    for (release, told) in [(Release::V2_5, 0), (Release::V3_1, 1)] {
+    for (release, reported) in [(Release::V2_5, 0), (Release::V3_1, 1)] {
         let function = "QueryApprovedChaincodeDefinition";
         let cause = format!(
-            "could not fetch approved chaincode definition (name: 'basic', sequence: '{told}') on channel 'mychannel'"
+            "could not fetch approved chaincode definition (name: 'basic', sequence: '{reported}') on channel 'mychannel'"
         );
         let refused = call_as(release, ledger, config, "Org2MSP", function, &argument).unwrap_err();
         assert_eq!(refused, around(function, &cause));

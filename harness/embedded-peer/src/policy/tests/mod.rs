@@ -226,9 +226,9 @@ fn endorsement_policies_are_explicit_or_references() {
     let network = Network::new();
     let policies = network.config.policies();
     let both = network.identities(&[&network.peer, &network.other]);
-    let spelled = Endorsement::decode(&super::spelled_out(envelope(signed_by(1)))).unwrap();
-    assert_eq!(spelled.evaluate(&both, policies), Ok(()));
-    assert!(spelled.evaluate(&both[..1], policies).is_err());
+    let explicit = Endorsement::decode(&super::from_signature_policy(envelope(signed_by(1)))).unwrap();
+    assert_eq!(explicit.evaluate(&both, policies), Ok(()));
+    assert!(explicit.evaluate(&both[..1], policies).is_err());
     let referred = Endorsement::decode(&reference("/Channel/Application/Endorsement")).unwrap();
     assert_eq!(referred.evaluate(&both, policies), Ok(()));
     assert!(referred.evaluate(&both[..1], policies).is_err());

@@ -170,7 +170,7 @@ fn the_action_must_match_the_proposal() {
             }),
         ),
         (
-            "an action that is none",
+            "an invalid action",
             Box::new(|layer| {
                 if let Layer::Transaction(transaction) = layer {
                     transaction.actions[0].payload = b"\xff".to_vec();

@@ -11,7 +11,7 @@ use fabric_protos::rwset::{CollectionHashedReadWriteSet, NsReadWriteSet, TxReadW
 use prost::Message;
 
 use super::codes::Network;
-use crate::policy::{n_of_roles, spelled_out};
+use crate::policy::{from_signature_policy, n_of_roles};
 use crate::testing::Member;
 use crate::testing::lifecycle::{approval, define, define_with};
 use crate::testing::transaction::{Layer, Transaction, commit_sets, hash, policy_write, sets, write};
@@ -82,7 +82,7 @@ fn a_transaction_without_writes_needs_the_chaincode_policy() {
 #[test]
 fn the_definition_determines_the_policy() {
     let network = Network::without_chaincode();
-    define_with(&network.ledger, &network.config, "basic", &spelled_out(peer_of("Org2MSP")), None);
+    define_with(&network.ledger, &network.config, "basic", &from_signature_policy(peer_of("Org2MSP")), None);
     let set = public(write("key", "value"));
     let codes = network.codes(vec![transaction(&network, 1, &[0], &set), transaction(&network, 2, &[1], &set)]);
     assert_eq!(codes, [FAILURE, Code::Valid]);
@@ -250,10 +250,10 @@ fn private_keys_can_have_policies() {
 #[test]
 fn policies_of_all_written_chaincodes_apply() {
     let network = Network::new();
-    define_with(&network.ledger, &network.config, "other", &spelled_out(peer_of("Org2MSP")), None);
+    define_with(&network.ledger, &network.config, "other", &from_signature_policy(peer_of("Org2MSP")), None);
     let two = sets(&[("basic", write("key", "value")), ("other", write("key", "value"))]);
     let reads = sets(&[("basic", write("key", "value")), ("other", KvrwSet::default())]);
-    define_with(&network.ledger, &network.config, "third", &spelled_out(peer_of("Org1MSP")), None);
+    define_with(&network.ledger, &network.config, "third", &from_signature_policy(peer_of("Org1MSP")), None);
     let endorsers = [&network.peers[0]];
     let third = |nonce, namespace| {
         let sets = sets(&[("third", write("key", "value")), (namespace, write("key", "value"))]);

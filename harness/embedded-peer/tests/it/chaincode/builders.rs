@@ -190,18 +190,18 @@ fn one_line(length: usize) -> String {
 
 #[tokio::test]
 async fn an_overlong_line_stops_the_log_but_not_the_program() {
-    for (length, is_told) in [(65_535, true), (65_536, false), (70_000, false)] {
+    for (length, is_logged) in [(65_535, true), (65_536, false), (70_000, false)] {
         let peer = peer_with(&[("build", &one_line(length))]);
         let mut events = peer.tracer.subscribe();
         peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap();
         let too_long = "command output scanning failed: bufio.Scanner: token too long";
-        let told = events.drain().into_iter().any(|event| event.kind.to_string().ends_with(too_long));
-        assert_eq!(told, !is_told, "{length}");
+        let is_stopped = events.drain().into_iter().any(|event| event.kind.to_string().ends_with(too_long));
+        assert_eq!(is_stopped, !is_logged, "{length}");
     }
 }
 
 /// A peer with a short installation timeout.
-fn impatient(build: &str) -> Peer {
+fn with_short_timeout(build: &str) -> Peer {
     Peer::with(|builder, config| {
         program(builder, "build", build);
         config.install_timeout = Duration::from_millis(700);
@@ -217,7 +217,7 @@ async fn builders_time_out() {
         // A child in the background keeps standard error open.
         "sleep 30 & exit 0",
     ] {
-        let peer = impatient(build);
+        let peer = with_short_timeout(build);
         let began = Instant::now();
         let error = peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap_err();
         assert!(error.is_timeout(), "{error}");
@@ -232,7 +232,7 @@ async fn builders_time_out() {
 
 #[tokio::test]
 async fn a_build_continues_after_the_timeout() {
-    let peer = impatient("sleep 1.5; cp -r \"$1/.\" \"$3\"");
+    let peer = with_short_timeout("sleep 1.5; cp -r \"$1/.\" \"$3\"");
     let package = package("f1", &[("connection.json", CONNECTION)]);
     assert!(peer.install(&package).await.unwrap_err().is_timeout());
     eventually("it is installed", || peer.support.packages().list().len() == 1).await;
@@ -241,7 +241,7 @@ async fn a_build_continues_after_the_timeout() {
 
 #[tokio::test]
 async fn a_stopped_peer_kills_its_builders() {
-    let peer = impatient("echo $$ > \"$TMPDIR/pid\"; exec sleep 300");
+    let peer = with_short_timeout("echo $$ > \"$TMPDIR/pid\"; exec sleep 300");
     assert!(peer.install(&package("f1", &[("connection.json", CONNECTION)])).await.unwrap_err().is_timeout());
     let pid = fs::read_to_string(peer.path("tmp/pid")).unwrap();
     let process = Path::new("/proc").join(pid.trim());

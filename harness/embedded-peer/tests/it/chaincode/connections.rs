@@ -19,9 +19,9 @@ use super::server::{ChaincodeProgram, Tls};
 const ANY: &str = "127.0.0.1:0";
 
 /// The error text without its variable parts.
-fn told(error: impl std::fmt::Display, package_id: &str, address: impl std::fmt::Display) -> String {
-    let (told, address) = (error.to_string().replace(package_id, "ID"), address.to_string());
-    if address.is_empty() { told } else { told.replace(&address, "ADDRESS") }
+fn error_text(error: impl std::fmt::Display, package_id: &str, address: impl std::fmt::Display) -> String {
+    let (error_text, address) = (error.to_string().replace(package_id, "ID"), address.to_string());
+    if address.is_empty() { error_text } else { error_text.replace(&address, "ADDRESS") }
 }
 
 const REFUSED: &str = "could not launch chaincode ID: connection to ID failed: error cannot create connection for ID: error creating grpc connection to ADDRESS: ";
@@ -63,15 +63,18 @@ async fn refused(connection: &Value) -> String {
     let began = Instant::now();
     let error = peer.execute(&id, "tx1").await.unwrap_err().to_string();
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-    let told = told(error, &id, connection["address"].as_str().unwrap_or_default());
-    told.strip_prefix("failed to execute transaction tx1: ").expect("no transaction is named").to_owned()
+    let error_text = error_text(error, &id, connection["address"].as_str().unwrap_or_default());
+    error_text
+        .strip_prefix("failed to execute transaction tx1: ")
+        .expect("the error does not name the transaction")
+        .to_owned()
 }
 
 /// Like [`refused`], for errors that Fabric reports only as a deadline: returns the appended cause.
 async fn deadline(connection: &Value) -> String {
-    let told = refused(connection).await;
+    let error_text = refused(connection).await;
     let deadline = format!("{REFUSED}failed to create new connection: context deadline exceeded: ");
-    told.strip_prefix(&deadline).unwrap_or_else(|| panic!("no deadline: {told}")).to_owned()
+    error_text.strip_prefix(&deadline).unwrap_or_else(|| panic!("no deadline: {error_text}")).to_owned()
 }
 
 #[tokio::test]
@@ -201,11 +204,11 @@ async fn missing_fields_of_connection_json_fail_immediately() {
     ] {
         assert_eq!(refused(&connection).await, format!("could not launch chaincode ID: {words}"));
     }
-    let told = refused(&without("dial_timeout", json!("10"))).await;
-    let told = told.split_once("malformed chaincode info at '").unwrap().1;
+    let error_text = refused(&without("dial_timeout", json!("10"))).await;
+    let error_text = error_text.split_once("malformed chaincode info at '").unwrap().1;
     assert!(
-        told.ends_with("/release/chaincode/server/connection.json': time: missing unit in duration \"10\""),
-        "{told}"
+        error_text.ends_with("/release/chaincode/server/connection.json': time: missing unit in duration \"10\""),
+        "{error_text}"
     );
     let words = "error adding root certificate";
     assert_eq!(refused(&without("root_cert", json!("no PEM"))).await, format!("{REFUSED}{words}"));
@@ -235,11 +238,11 @@ async fn refused_connections_fail_immediately() {
 
 #[tokio::test]
 async fn unresolved_names_are_reported() {
-    let told = refused(&json!({"address": "no.such.host.invalid:9999", "dial_timeout": "300ms"})).await;
+    let error_text = refused(&json!({"address": "no.such.host.invalid:9999", "dial_timeout": "300ms"})).await;
     // Without a reachable name server the failure is temporary.
-    let known = told.ends_with("dial tcp: lookup no.such.host.invalid: no such host\"")
-        || told.ends_with("dial tcp: lookup no.such.host.invalid: temporary failure in name resolution");
-    assert!(known, "{told}");
+    let known = error_text.ends_with("dial tcp: lookup no.such.host.invalid: no such host\"")
+        || error_text.ends_with("dial tcp: lookup no.such.host.invalid: temporary failure in name resolution");
+    assert!(known, "{error_text}");
 }
 
 #[tokio::test]
@@ -293,7 +296,7 @@ async fn a_wrong_package_id_leads_to_the_startup_timeout() {
     stream.register("other:1234");
     let error = executing.await.unwrap().unwrap_err();
     assert_eq!(
-        told(error, &id, server.address),
+        error_text(error, &id, server.address),
         "failed to execute transaction tx1: could not launch chaincode ID: timeout expired while starting chaincode ID for transaction: the server at ADDRESS registered as \"other:1234\""
     );
     // The stream stays open but gets no answer, since it has registered.
@@ -347,14 +350,14 @@ async fn concurrent_launches_report_a_failed_registration() {
     // The launch is under way. It fails once the second caller waits for it as well.
     let (stream, _) = listener.accept().await.unwrap();
     let (second, ()) = tokio::join!(biased; peer.execute(&id, "tx1"), async { drop((stream, listener)) });
-    let second = told(second.unwrap_err(), &id, address);
+    let second = error_text(second.unwrap_err(), &id, address);
     assert!(
         second.starts_with(
             "failed to execute transaction tx1: could not launch chaincode ID: chaincode registration failed: connection to ID failed: "
         ),
         "{second}"
     );
-    let first = told(first.await.unwrap().unwrap_err(), &id, address);
+    let first = error_text(first.await.unwrap().unwrap_err(), &id, address);
     assert!(first.starts_with("could not launch chaincode ID: connection to ID failed: "), "{first}");
 }
 
@@ -371,7 +374,7 @@ async fn a_killed_server_ends_the_transaction_and_is_dialled_again() {
     let error = executing.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "failed to execute transaction tx1: error sending: chaincode stream terminated");
 
-    let error = told(peer.execute(&id, "tx2").await.unwrap_err(), &id, address);
+    let error = error_text(peer.execute(&id, "tx2").await.unwrap_err(), &id, address);
     assert!(error.ends_with("dial tcp ADDRESS: connect: connection refused\""), "{error}");
 
     let mut server = ChaincodeProgram::start(address, None).await;

@@ -68,7 +68,7 @@ async fn a_transaction_is_sent_with_its_proposal() {
 
 #[tokio::test]
 async fn init_cannot_use_private_data() {
-    const WORDS: &str = "failed: transaction ID: tx1: private data APIs are not allowed in chaincode Init()";
+    const TEXT: &str = "failed: transaction ID: tx1: private data APIs are not allowed in chaincode Init()";
     let mut connected = Connected::new().await;
     let (mut call, simulation) = connected.peer.call(&connected.package_id, "tx1");
     call.is_init = true;
@@ -82,7 +82,7 @@ async fn init_cannot_use_private_data() {
         (Type::GetPrivateDataHash, get("k", "c").encode_to_vec()),
     ] {
         connected.stream.send(request(&begun.call, kind, payload));
-        failed(&connected.stream.next().await, &format!("{} {WORDS}", kind.as_str_name()));
+        failed(&connected.stream.next().await, &format!("{} {TEXT}", kind.as_str_name()));
     }
 }
 
@@ -295,7 +295,7 @@ async fn ends_the_stream(message: ChaincodeMessage, words: &str) {
     let error = begun.executing.await.unwrap().unwrap_err();
     assert_eq!(error.reason.to_string(), "error sending: chaincode stream terminated");
     let mut seen = String::new();
-    super::peer::eventually("the end is told", || {
+    super::peer::eventually("the stream's end is traced", || {
         seen.extend(events.drain().iter().map(ToString::to_string));
         seen.contains(" end: ")
     })

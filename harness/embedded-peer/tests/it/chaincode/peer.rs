@@ -268,7 +268,7 @@ pub(super) async fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("in vain: {what}");
+    panic!("timed out waiting until {what}");
 }
 
 /// A peer and a chaincode's server that has registered.

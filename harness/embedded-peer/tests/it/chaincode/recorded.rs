@@ -63,21 +63,21 @@ fn comparable(line: &str) -> String {
 }
 
 /// Sends a recorded message of the chaincode and returns its writes.
-fn say(
+fn send_recorded(
     stream: &Stream,
     call: &ChaincodeMessage,
-    said: &Recorded<'_>,
+    recorded_message: &Recorded<'_>,
     arguments: &[&str],
     last: &ChaincodeMessage,
 ) -> Option<(String, Vec<u8>)> {
-    let (kind, payload, written) = match said.kind {
+    let (kind, payload, written) = match recorded_message.kind {
         "GET_STATE" => {
-            let get = GetState { key: said.between("key=\"", "\"").to_owned(), ..GetState::default() };
+            let get = GetState { key: recorded_message.between("key=\"", "\"").to_owned(), ..GetState::default() };
             (Type::GetState, get.encode_to_vec(), None)
         }
         "PUT_STATE" => {
-            let key = said.between("key=\"", "\"").to_owned();
-            let value = vec![b'v'; said.size("value=")];
+            let key = recorded_message.between("key=\"", "\"").to_owned();
+            let value = vec![b'v'; recorded_message.size("value=")];
             let put = PutState { key: key.clone(), value: Bytes::from(value.clone()), ..PutState::default() };
             (Type::PutState, put.encode_to_vec(), Some((key, value)))
         }
@@ -92,19 +92,19 @@ fn say(
         }
         "COMPLETED" => {
             let response = Response {
-                status: said.between("status=", " ").parse().unwrap(),
-                message: said.between("message=\"", "\"").to_owned(),
-                payload: vec![b'p'; said.size("\" payload=")],
+                status: recorded_message.between("status=", " ").parse().unwrap(),
+                message: recorded_message.between("message=\"", "\"").to_owned(),
+                payload: vec![b'p'; recorded_message.size("\" payload=")],
             };
             (Type::Completed, response.encode_to_vec(), None)
         }
-        other => panic!("nobody knows how a chaincode says {other}"),
+        other => panic!("unsupported message {other}"),
     };
     stream.send(request(call, kind, payload));
     written
 }
 
-async fn plays(recording: &str, release: Release, recorded: usize) {
+async fn replay(recording: &str, release: Release, recorded: usize) {
     let peer = Peer::with(|_, config| {
         config.release = release;
         config.runtime_parameters.use_write_batch = false;
@@ -150,7 +150,7 @@ async fn plays(recording: &str, release: Release, recorded: usize) {
             if message.is_from_peer {
                 last = stream.next().await;
             } else {
-                written.extend(say(&stream, &call, message, &arguments, &last));
+                written.extend(send_recorded(&stream, &call, message, &arguments, &last));
             }
         }
         if rest.last().is_some_and(|message| message.kind == "COMPLETED") {
@@ -178,12 +178,12 @@ async fn plays(recording: &str, release: Release, recorded: usize) {
 
 #[tokio::test]
 async fn messages_match_a_recorded_3_1_peer() {
-    plays(include_str!("../../fixtures/messages-3.1.txt"), Release::V3_1, 11).await;
-    plays(include_str!("../../fixtures/messages-init-keepalive-3.1.txt"), Release::V3_1, 12).await;
+    replay(include_str!("../../fixtures/messages-3.1.txt"), Release::V3_1, 11).await;
+    replay(include_str!("../../fixtures/messages-init-keepalive-3.1.txt"), Release::V3_1, 12).await;
 }
 
 #[tokio::test]
 async fn messages_match_a_recorded_2_5_peer() {
-    plays(include_str!("../../fixtures/messages-2.5.txt"), Release::V2_5, 11).await;
-    plays(include_str!("../../fixtures/messages-init-keepalive-2.5.txt"), Release::V2_5, 12).await;
+    replay(include_str!("../../fixtures/messages-2.5.txt"), Release::V2_5, 11).await;
+    replay(include_str!("../../fixtures/messages-init-keepalive-2.5.txt"), Release::V2_5, 12).await;
 }

@@ -33,8 +33,8 @@ fn peer_with(run: &str, is_tls: bool) -> Peer {
 }
 
 /// Reports its process ID and arguments to the test and keeps running.
-const TELL: &str = r#"echo "$$ $(stat -c %a "$2/chaincode.json")" > "$TMPDIR/told.new"
-cp "$2/chaincode.json" "$TMPDIR/chaincode.json"; test -e "$1/code" && mv "$TMPDIR/told.new" "$TMPDIR/told"
+const REPORT: &str = r#"echo "$$ $(stat -c %a "$2/chaincode.json")" > "$TMPDIR/report.new"
+cp "$2/chaincode.json" "$TMPDIR/chaincode.json"; test -e "$1/code" && mv "$TMPDIR/report.new" "$TMPDIR/report"
 exec sleep 300"#;
 
 async fn installed(peer: &Peer) -> String {
@@ -42,7 +42,7 @@ async fn installed(peer: &Peer) -> String {
 }
 
 async fn chaincode_json(peer: &Peer) -> Value {
-    eventually("run was called", || peer.path("tmp/told").exists()).await;
+    eventually("run was called", || peer.path("tmp/report").exists()).await;
     serde_json::from_slice(&fs::read(peer.path("tmp/chaincode.json")).unwrap()).unwrap()
 }
 
@@ -82,7 +82,7 @@ impl Chaincode {
 #[tokio::test]
 async fn chaincode_started_by_a_builder_executes() {
     for is_tls in [true, false] {
-        let peer = peer_with(TELL, is_tls);
+        let peer = peer_with(REPORT, is_tls);
         let id = installed(&peer).await;
         let executing = peer.executing(&id, "tx1");
         let given = chaincode_json(&peer).await;
@@ -108,7 +108,7 @@ async fn chaincode_started_by_a_builder_executes() {
 
 #[tokio::test]
 async fn certificates_are_bound_to_their_chaincode() {
-    let peer = peer_with(TELL, true);
+    let peer = peer_with(REPORT, true);
     let id = installed(&peer).await;
     let _executing = peer.executing(&id, "tx1");
     let given = chaincode_json(&peer).await;
@@ -134,9 +134,9 @@ async fn run_failures_have_fabric_texts() {
         let peer = peer_with(run, true);
         let id = installed(&peer).await;
         let error = peer.execute(&id, "tx1").await.unwrap_err();
-        let told = error.to_string().replace(&id, "ID");
-        let told = told.replace(&peer.path("builder").display().to_string(), "BUILDER");
-        assert_eq!(told, format!("failed to execute transaction tx1: could not launch chaincode ID: {words}"));
+        let text = error.to_string().replace(&id, "ID");
+        let text = text.replace(&peer.path("builder").display().to_string(), "BUILDER");
+        assert_eq!(text, format!("failed to execute transaction tx1: could not launch chaincode ID: {words}"));
     }
 }
 
@@ -144,7 +144,7 @@ async fn run_failures_have_fabric_texts() {
 async fn a_run_without_registration_times_out() {
     let peer = Peer::with(|builder, config| {
         program(builder, "release", "exit 0");
-        program(builder, "run", TELL);
+        program(builder, "run", REPORT);
         config.startup_timeout = Duration::from_secs(4);
         "127.0.0.1:0".clone_into(&mut config.chaincode_listen_address);
     });
@@ -152,10 +152,10 @@ async fn a_run_without_registration_times_out() {
     let error = peer.execute(&id, "tx1").await.unwrap_err().to_string().replace(&id, "ID");
     assert_eq!(
         error,
-        "failed to execute transaction tx1: could not launch chaincode ID: timeout expired while starting chaincode ID for transaction: the builder's run was started, and nothing has registered"
+        "failed to execute transaction tx1: could not launch chaincode ID: timeout expired while starting chaincode ID for transaction: the builder's run was started, but no chaincode has registered"
     );
-    let told = fs::read_to_string(peer.path("tmp/told")).unwrap();
-    let (pid, mode) = told.trim().split_once(' ').unwrap();
+    let report = fs::read_to_string(peer.path("tmp/report")).unwrap();
+    let (pid, mode) = report.trim().split_once(' ').unwrap();
     assert_eq!(mode, "600");
     let process = PathBuf::from("/proc").join(pid);
     // It may still register and serve the next call.
@@ -171,7 +171,7 @@ async fn a_run_without_registration_times_out() {
 async fn a_stopped_peer_lets_its_chaincode_exit() {
     let run = format!(
         "trap 'touch \"$TMPDIR/asked\"; exit 0' TERM\n{}",
-        TELL.replace("exec sleep 300", "while :; do sleep 0.05; done")
+        REPORT.replace("exec sleep 300", "while :; do sleep 0.05; done")
     );
     let peer = peer_with(&run, true);
     let id = installed(&peer).await;

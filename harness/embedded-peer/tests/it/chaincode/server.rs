@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::certificates::Pair;
 
 /// How long a test waits for an expected message.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The server's TLS identity, and its requirements for clients.
 pub(super) struct Tls {
@@ -40,10 +40,10 @@ pub(super) struct Stream {
     outgoing: mpsc::UnboundedSender<Result<ChaincodeMessage, Status>>,
 }
 
-struct Accepting(mpsc::UnboundedSender<Stream>);
+struct Acceptor(mpsc::UnboundedSender<Stream>);
 
 #[tonic::async_trait]
-impl Chaincode for Accepting {
+impl Chaincode for Acceptor {
     type ConnectStream = Pin<Box<dyn FuturesStream<Item = Result<ChaincodeMessage, Status>> + Send>>;
 
     async fn connect(
@@ -73,7 +73,7 @@ impl ChaincodeProgram {
             }
             server = server.tls_config(config).unwrap();
         }
-        let service = ChaincodeServer::new(Accepting(accepted)).max_decoding_message_size(usize::MAX);
+        let service = ChaincodeServer::new(Acceptor(accepted)).max_decoding_message_size(usize::MAX);
         let serving = server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move { serving.await.unwrap() });
         Self { address, streams, task }
@@ -81,7 +81,7 @@ impl ChaincodeProgram {
 
     /// Accepts the next stream.
     pub(super) async fn accept(&mut self) -> Stream {
-        let accepted = tokio::time::timeout(PATIENCE, self.streams.recv()).await;
+        let accepted = tokio::time::timeout(TIMEOUT, self.streams.recv()).await;
         accepted.expect("no peer opened a stream").unwrap()
     }
 
@@ -128,7 +128,7 @@ impl Stream {
 
     /// The next message, which is expected to arrive.
     pub(super) async fn next(&mut self) -> ChaincodeMessage {
-        let message = tokio::time::timeout(PATIENCE, self.incoming.message()).await;
+        let message = tokio::time::timeout(TIMEOUT, self.incoming.message()).await;
         message.expect("the peer sent nothing").unwrap().expect("the peer ended the stream")
     }
 
@@ -149,7 +149,7 @@ impl Stream {
 
     /// Waits until the peer has ended the stream.
     pub(super) async fn ended(&mut self) {
-        let end = tokio::time::timeout(PATIENCE, async { while let Ok(Some(_)) = self.incoming.message().await {} });
+        let end = tokio::time::timeout(TIMEOUT, async { while let Ok(Some(_)) = self.incoming.message().await {} });
         end.await.expect("the peer did not end the stream");
     }
 
