@@ -1,49 +1,15 @@
-//! The finished network as files in memory, and the one way to put them on disk.
+//! The finished network: its files, and what each node is started with.
 //!
 //! Nothing here decides what is in a file.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fs;
-use std::io::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::chaincode::ServerSpec;
-use crate::identity::{Identities, PrivateKey};
+use crate::identity::Identities;
 use crate::node::NodeSpec;
 
-/// The mode of files that hold a private key.
-pub const PRIVATE_MODE: u32 = 0o600;
-/// The mode of all other files.
-pub const PUBLIC_MODE: u32 = 0o644;
-
-/// One file of a bundle.
-#[derive(Clone, PartialEq, Eq)]
-pub struct File {
-    /// What is in it.
-    pub bytes: Vec<u8>,
-    /// Its permission bits: [`PRIVATE_MODE`] or [`PUBLIC_MODE`].
-    pub mode: u32,
-}
-
-impl File {
-    /// A file that everyone may read.
-    pub fn public(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), mode: PUBLIC_MODE }
-    }
-
-    /// A file with a private key.
-    pub fn private(key: &PrivateKey) -> Self {
-        Self { bytes: key.as_pem().as_bytes().to_vec(), mode: PRIVATE_MODE }
-    }
-}
-
-impl fmt::Debug for File {
-    /// Shows no content: it may be a private key.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "File({} bytes, mode {:o})", self.bytes.len(), self.mode)
-    }
-}
+pub use crate::files::{File, PRIVATE_MODE, PUBLIC_MODE, WriteError, write_files};
 
 /// A channel as its members join it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,170 +48,13 @@ pub struct Bundle {
     pub identities: Identities,
 }
 
-/// A bundle could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// A file of the bundle is there already.
-    #[error("{} is there already: write to an empty directory, or remove the old network first", path.display())]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A path of the bundle leads out of it.
-    #[error("the path {} leads out of the bundle", path.display())]
-    Outside {
-        /// The path as the bundle has it.
-        path: PathBuf,
-    },
-    /// The system refused.
-    #[error("can't write {}", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
 impl Bundle {
-    /// Writes every file under `directory`, which is made if it is not there.
-    ///
-    /// Directories get mode 0755, files theirs from the moment they exist, so that a private key
-    /// is never readable by others.
+    /// Writes every file under `directory`, as [`write_files`] does.
     ///
     /// # Errors
     ///
-    /// If a file exists, it is neither overwritten nor followed, and nothing is written at all.
-    /// If the system fails in the middle, the files written so far stay.
+    /// As [`write_files`].
     pub fn write_to(&self, directory: &Path) -> Result<(), WriteError> {
         write_files(&self.files, directory)
-    }
-}
-
-/// As [`Bundle::write_to`], with any files.
-///
-/// # Errors
-///
-/// As [`Bundle::write_to`].
-pub fn write_files(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), WriteError> {
-    for path in files.keys() {
-        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(WriteError::Outside { path: path.clone() });
-        }
-        let path = directory.join(path);
-        if path.symlink_metadata().is_ok() {
-            return Err(WriteError::Exists { path });
-        }
-    }
-    make_directory(directory)?;
-    for (path, file) in files {
-        if let Some(parent) = path.parent() {
-            make_directories_below(directory, parent)?;
-        }
-        write_file(&directory.join(path), file)?;
-    }
-    Ok(())
-}
-
-/// Makes each missing directory on the way, and follows no link that someone put there.
-fn make_directories_below(directory: &Path, relative: &Path) -> Result<(), WriteError> {
-    let mut path = directory.to_owned();
-    for part in relative {
-        path.push(part);
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(WriteError::Exists { path }),
-            Err(_) => make_directory(&path)?,
-        }
-    }
-    Ok(())
-}
-
-fn make_directory(path: &Path) -> Result<(), WriteError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755);
-    builder.create(path).map_err(|source| WriteError::Io { path: path.to_owned(), source })
-}
-
-fn write_file(path: &Path, file: &File) -> Result<(), WriteError> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, file.mode);
-    let written = options.open(path).and_then(|mut handle| handle.write_all(&file.bytes));
-    written.map_err(|source| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => WriteError::Exists { path: path.to_owned() },
-        _ => WriteError::Io { path: path.to_owned(), source },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(entries: &[(&str, u32)]) -> BTreeMap<PathBuf, File> {
-        entries
-            .iter()
-            .map(|(path, mode)| (PathBuf::from(path), File { bytes: path.as_bytes().to_vec(), mode: *mode }))
-            .collect()
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn files_and_directories_have_their_modes() {
-        use std::os::unix::fs::PermissionsExt;
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = scratch.path().join("new/network");
-        let files = files(&[("a/b/key.pem", PRIVATE_MODE), ("a/cert.pem", PUBLIC_MODE)]);
-        write_files(&files, &directory).unwrap();
-
-        let mode = |path: &str| fs::metadata(directory.join(path)).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode("a/b/key.pem"), 0o600);
-        assert_eq!(mode("a/cert.pem"), 0o644);
-        assert_eq!(mode("a/b"), 0o755);
-        assert_eq!(fs::read(directory.join("a/b/key.pem")).unwrap(), b"a/b/key.pem");
-    }
-
-    #[test]
-    fn an_existing_file_is_left_alone_and_nothing_else_is_written() {
-        let scratch = tempfile::tempdir().unwrap();
-        fs::write(scratch.path().join("z"), "mine").unwrap();
-        let error = write_files(&files(&[("a", 0o644), ("z", 0o644)]), scratch.path()).unwrap_err();
-        assert!(matches!(&error, WriteError::Exists { path } if path.ends_with("z")), "{error}");
-        assert_eq!(fs::read_to_string(scratch.path().join("z")).unwrap(), "mine");
-        assert!(!scratch.path().join("a").exists(), "nothing may be written");
-    }
-
-    #[test]
-    fn no_path_leads_out_of_the_directory() {
-        let scratch = tempfile::tempdir().unwrap();
-        let inside = scratch.path().join("inside");
-        for path in ["../escaped", "/tmp/escaped-absolute", "a/../../escaped", "./a"] {
-            let error = write_files(&files(&[(path, 0o644)]), &inside).unwrap_err();
-            assert!(matches!(error, WriteError::Outside { .. }), "{path}: {error}");
-        }
-        assert!(!scratch.path().join("escaped").exists(), "nothing may be written outside");
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn no_link_is_followed_out_of_the_directory() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (inside, outside) = (scratch.path().join("inside"), scratch.path().join("outside"));
-        fs::create_dir(&inside).unwrap();
-        fs::create_dir(&outside).unwrap();
-        std::os::unix::fs::symlink(&outside, inside.join("a")).unwrap();
-        let error = write_files(&files(&[("a/b", 0o644)]), &inside).unwrap_err();
-        assert!(matches!(error, WriteError::Exists { .. }), "{error}");
-        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn debug_shows_no_content() {
-        let file = File { bytes: b"SECRET".to_vec(), mode: PRIVATE_MODE };
-        assert_eq!(format!("{file:?}"), "File(6 bytes, mode 600)");
     }
 }

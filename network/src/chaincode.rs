@@ -5,12 +5,12 @@
 //! packaged or started here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::bundle::File;
-use crate::identity::{CLIENT_ROOTS, Identities, SERVER_ROOTS, server_directory};
-use crate::placement::{NodePlacement, is_host};
+use crate::files::File;
+use crate::identity::{CLIENT_ROOTS, Identities, SERVER_ROOTS, node_directory, server_directory};
+use crate::placement::{NodePlacement, ServerPlacement, is_host};
 use crate::topology::{NodeKind, Topology};
 
 /// TLS between a peer and its chaincode server.
@@ -36,21 +36,6 @@ pub struct ChaincodeOptions {
     pub servers: BTreeMap<String, ServerPlacement>,
 }
 
-/// Where the chaincode server of one peer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerPlacement {
-    /// The name or address under which its peer dials it; always in its certificate.
-    pub host: String,
-    /// What it listens on.
-    pub bind: IpAddr,
-    /// Its port.
-    pub port: u16,
-    /// More names and addresses for its certificate.
-    pub extra_sans: Vec<String>,
-    /// Where the server sees its own directory, absolute.
-    pub directory: PathBuf,
-}
-
 /// One chaincode server, ready to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSpec {
@@ -65,16 +50,6 @@ pub struct ServerSpec {
     pub directory: PathBuf,
     /// Where it is.
     pub placement: ServerPlacement,
-}
-
-impl ServerPlacement {
-    /// `host:port`, with brackets around an IPv6 host.
-    pub fn address(&self) -> String {
-        match self.host.parse::<IpAddr>() {
-            Ok(address) => SocketAddr::new(address, self.port).to_string(),
-            Err(_) => format!("{}:{}", self.host, self.port),
-        }
-    }
 }
 
 impl ChaincodeOptions {
@@ -126,7 +101,7 @@ impl ChaincodeOptions {
             let (Some(placement), Some(identity)) = (self.servers.get(&node.name), identity) else { continue };
             let directory = server_directory(node.domain, &node.name);
             if let Some(roots) = identity.chaincode_roots.as_ref().filter(|_| self.tls != ChaincodeTls::Off) {
-                let peer = crate::identity::node_directory(NodeKind::Peer, node.domain, &node.name);
+                let peer = node_directory(NodeKind::Peer, node.domain, &node.name);
                 servers.files.insert(peer.join(SERVER_ROOTS), File::public(&*roots.of_server_pem));
                 if self.tls == ChaincodeTls::Mutual {
                     servers.files.insert(directory.join(CLIENT_ROOTS), File::public(&*roots.of_client_pem));

@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod chaincode;
 pub mod channel;
 pub mod couchdb;
+mod files;
 pub mod identity;
 pub mod node;
 pub mod placement;

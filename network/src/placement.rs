@@ -4,7 +4,7 @@
 //! channel configurations hold names and ports. This room only carries and checks the decision.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::topology::{NodeKind, Topology};
@@ -43,6 +43,21 @@ pub struct NodePlacement {
     pub builder_dir: PathBuf,
 }
 
+/// Where the chaincode server of one peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerPlacement {
+    /// The name or address under which its peer dials it; always in its certificate.
+    pub host: String,
+    /// What it listens on.
+    pub bind: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// More names and addresses for its certificate.
+    pub extra_sans: Vec<String>,
+    /// Where the server sees its own directory, absolute.
+    pub directory: PathBuf,
+}
+
 /// The ports of one node. All different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
@@ -64,6 +79,16 @@ impl NodePlacement {
             format!("[{}]:{port}", self.host)
         } else {
             format!("{}:{port}", self.host)
+        }
+    }
+}
+
+impl ServerPlacement {
+    /// `host:port`, with brackets around an IPv6 host.
+    pub fn address(&self) -> String {
+        match self.host.parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, self.port).to_string(),
+            Err(_) => format!("{}:{}", self.host, self.port),
         }
     }
 }

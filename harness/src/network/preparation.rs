@@ -165,7 +165,7 @@ fn chaincode_server(
     if let (Some(owner), true) = (organizations.first(), plan.tls != TlsMode::Off) {
         let identity = &owner.chaincode_server;
         files.insert(Path::new(CERTIFICATE).to_owned(), File::public(identity.certificate_pem.as_str()));
-        files.insert(Path::new(KEY).to_owned(), File::private(&identity.private_key_pem));
+        files.insert(Path::new(KEY).to_owned(), File::private(identity.private_key_pem.as_pem()));
         values.insert(server::TLS_CERT.to_owned(), path(CERTIFICATE));
         values.insert(server::TLS_KEY.to_owned(), path(KEY));
     }

@@ -21,8 +21,7 @@ pub(crate) use self::tree::{
     CLIENT_ROOTS, SERVER_ROOTS, files, node_directory, organization_directory, server_directory,
 };
 
-use crate::chaincode::ServerPlacement;
-use crate::placement::Placement;
+use crate::placement::{Placement, ServerPlacement};
 use crate::topology::Topology;
 
 /// A private key: PKCS#8 in PEM, ECDSA P-256. Debug output does not show it.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Credential, Identities, OrganizationIdentities, TlsPair};
-use crate::bundle::File;
+use crate::files::File;
 use crate::topology::NodeKind;
 
 type Files = BTreeMap<PathBuf, File>;
@@ -68,7 +68,7 @@ fn add_organization(files: &mut Files, organization: &OrganizationIdentities, ki
         let certificate = directory.join(authority_certificate(name, domain));
         files.insert(certificate, File::public(&**certificate_pem));
         if let Some(key) = key {
-            files.insert(directory.join("priv_sk"), File::private(key));
+            files.insert(directory.join("priv_sk"), File::private(key.as_pem()));
         }
     }
     add_msp(files, &directory.join("msp"), organization);
@@ -118,7 +118,7 @@ fn add_local_msp(
 ) {
     add_msp(files, directory, organization);
     files.insert(directory.join(format!("signcerts/{name}-cert.pem")), File::public(&*credential.certificate_pem));
-    files.insert(directory.join("keystore/priv_sk"), File::private(&credential.private_key_pem));
+    files.insert(directory.join("keystore/priv_sk"), File::private(credential.private_key_pem.as_pem()));
 }
 
 fn add_tls(files: &mut Files, directory: &Path, name: &str, ca_pem: &str, pair: &TlsPair) {
@@ -128,7 +128,7 @@ fn add_tls(files: &mut Files, directory: &Path, name: &str, ca_pem: &str, pair: 
 
 fn add_pair(files: &mut Files, directory: &Path, name: &str, pair: &TlsPair) {
     files.insert(directory.join(format!("{name}.crt")), File::public(&*pair.certificate_pem));
-    files.insert(directory.join(format!("{name}.key")), File::private(&pair.private_key_pem));
+    files.insert(directory.join(format!("{name}.key")), File::private(pair.private_key_pem.as_pem()));
 }
 
 /// An MSP's config.yaml: the role of a member is the OU of its certificate.

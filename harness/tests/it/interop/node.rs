@@ -31,7 +31,7 @@ fn chaincode(place: &ChaincodePlacement, bundle: &Bundle, package_id: &str) -> C
     let server = &bundle.identities.peer_organizations[0].chaincode_server;
     let files = BTreeMap::from([
         (PathBuf::from("server.crt"), File::public(server.certificate_pem.as_str())),
-        (PathBuf::from("server.key"), File::private(&server.private_key_pem)),
+        (PathBuf::from("server.key"), File::private(server.private_key_pem.as_pem())),
     ]);
     let path = |name: &str| place.directory.join(name).display().to_string();
     let environment = [

@@ -13,9 +13,9 @@ use super::{
     ports, ready_command, server_in_container,
 };
 use crate::bundle::File;
-use crate::chaincode::{ServerPlacement, ServerSpec};
+use crate::chaincode::ServerSpec;
 use crate::node::NodeSpec;
-use crate::placement::NodePlacement;
+use crate::placement::{NodePlacement, ServerPlacement};
 use crate::topology::{NodeKind, NodeRef};
 
 /// The file's name in the bundle.

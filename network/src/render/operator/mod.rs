@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use super::{RenderError, RenderOptions, render};
 use crate::bundle::{Bundle, File};
-use crate::chaincode::{ChaincodeOptions, ChaincodeTls, ServerPlacement};
-use crate::placement::{NodePlacement, Placement, Ports};
+use crate::chaincode::{ChaincodeOptions, ChaincodeTls};
+use crate::placement::{NodePlacement, Placement, Ports, ServerPlacement};
 use crate::topology::{NodeKind, NodeRef, Topology};
 
 /// The files of an operator's bundle, by their path in it.

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Files, Source, ports};
 use crate::bundle::File;
-use crate::chaincode::ServerPlacement;
 use crate::identity::{node_directory, server_directory};
-use crate::placement::NodePlacement;
+use crate::placement::{NodePlacement, ServerPlacement};
 use crate::topology::{NodeKind, NodeRef};
 
 /// Chaincode servers listen above all nodes.

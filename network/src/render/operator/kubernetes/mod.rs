@@ -29,8 +29,8 @@ use serde::Serialize;
 
 use super::{Files, Source, in_container, ports, server_in_container};
 use crate::bundle::{File, PRIVATE_MODE};
-use crate::chaincode::{ServerPlacement, ServerSpec};
-use crate::placement::NodePlacement;
+use crate::chaincode::ServerSpec;
+use crate::placement::{NodePlacement, ServerPlacement};
 use crate::topology::{NodeRef, Topology};
 use names::Names;
 use objects::{Objects, Origin, Program, Server, Settings, Size};
