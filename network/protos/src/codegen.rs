@@ -1,16 +1,14 @@
-//! Turns `proto/` into `src/generated/`, in memory.
+//! Generates the files of `src/generated/` from `proto/`, in memory.
 //!
-//! Pure Rust from end to end (protox instead of protoc), so the same files
-//! come out on every machine. Writing and comparing is left to the program
-//! `fabric-protos-codegen`.
+//! protox replaces protoc, so the result is the same on every machine. The program `fabric-protos-codegen` writes and
+//! compares the files.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Values that a peer and a chaincode pass on without looking into them; as
-/// [`bytes::Bytes`] they are not copied on the way.
+/// Fields of the type [`bytes::Bytes`], which peers and chaincodes pass on without a copy.
 const SHARED_BYTES: [&str; 7] = [
     ".protos.ChaincodeMessage.payload",
     ".protos.GetStateMultipleResult.values",
@@ -24,27 +22,27 @@ const SHARED_BYTES: [&str; 7] = [
 /// Why the bindings could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum CodegenError {
-    /// A .proto file is wrong, or imports one that is not there.
-    #[error("could not compile the .proto files")]
+    /// A .proto file is invalid, or imports a missing one.
+    #[error("cannot compile the .proto files")]
     Compile(#[from] protox::Error),
     /// A directory could not be read, or the generator could not write.
-    #[error("could not read or write {path}")]
+    #[error("cannot read or write {path}")]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-/// Generates every file of `src/generated/`: its name, its text.
+/// Generates every file of `src/generated/`, by its name.
 ///
-/// `root` is this crate's directory, the one that holds `proto/`.
+/// `root` is the directory of this crate, which contains `proto/`.
 ///
 /// # Errors
 ///
-/// When a .proto file is missing or wrong.
+/// When a .proto file is missing or invalid.
 pub fn generate(root: &Path) -> Result<BTreeMap<String, String>, CodegenError> {
     let includes = root.join("proto");
     let mut sources = Vec::new();
@@ -63,7 +61,7 @@ pub fn generate(root: &Path) -> Result<BTreeMap<String, String>, CodegenError> {
     read_directory(out.path())
 }
 
-/// The files of `src/generated/` as they are now: name and text.
+/// The existing files of `src/generated/`, by their names.
 ///
 /// # Errors
 ///
@@ -72,7 +70,7 @@ pub fn committed(root: &Path) -> Result<BTreeMap<String, String>, CodegenError> 
     read_directory(&root.join("src/generated"))
 }
 
-/// Names of the files that differ, are missing, or should not be there.
+/// The names of the files that differ, are missing, or are unexpected.
 ///
 /// # Errors
 ///

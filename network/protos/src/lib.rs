@@ -1,14 +1,10 @@
-//! Hyperledger Fabric's messages and services, as this project uses them.
+//! Messages and services of Hyperledger Fabric: prost messages, and tonic clients and servers for any transport.
 //!
-//! The files in `proto/` are our own; package, message, service and field
-//! names and the field numbers are those of the fabric-protos repository, so
-//! both ends speak the same bytes. Modules are named after the protobuf
-//! packages. Maps are `BTreeMap`s: the same message always encodes to the same
-//! bytes. Clients and servers are generated over any tonic transport; this
-//! crate opens no connection itself.
+//! The files in `proto/` are written for this project. The names and numbers of packages, messages, services and
+//! fields are those of the repository fabric-protos, so the encoding is the same. Modules are named after the
+//! protobuf packages. Maps are `BTreeMap`s, so a message always encodes to the same bytes.
 //!
-//! `src/generated/` is written by `cargo run -p fabric-protos --features
-//! codegen --bin fabric-protos-codegen`, and only by that.
+//! `cargo run -p fabric-protos --features codegen --bin fabric-protos-codegen` generates `src/generated/`.
 //!
 //! ```
 //! use fabric_protos::{msp::SerializedIdentity, prost::Message};
@@ -19,6 +15,11 @@
 
 #[cfg(feature = "codegen")]
 pub mod codegen;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use bytes;
 pub use prost;
@@ -59,11 +60,11 @@ package!(
     gateway, "gateway"
 );
 package!(
-    /// What the discovery service passes on of gossip.
+    /// The gossip messages that the discovery service returns.
     gossip, "gossip"
 );
 package!(
-    /// Reads and writes of keys.
+    /// Read-write sets of keys.
     kvrwset, "kvrwset"
 );
 package!(
@@ -99,6 +100,6 @@ package!(
     smartbft, "orderer.smartbft"
 );
 package!(
-    /// Private data between its endorsement and its commit.
+    /// Private data between endorsement and commit.
     transientstore, "transientstore"
 );

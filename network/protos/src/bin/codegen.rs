@@ -1,7 +1,7 @@
 //! Writes `src/generated/` from `proto/`, or with `--check` only compares.
 //!
-//! Exit code 0: the files are written, or current. 1: with `--check`, a file
-//! is stale; its name is printed. 2: it could not be done.
+//! Exit codes: 0, the files are written or current; 1, with `--check`, a file is stale, and its name is printed;
+//! 2, an error.
 
 use std::error::Error;
 use std::fs;
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         [] => write(root),
         ["--check"] => check(root),
         _ => {
-            eprintln!("error: expected no argument, or --check");
+            eprintln!("error: unexpected arguments; the only option is --check");
             return ExitCode::from(2);
         }
     };

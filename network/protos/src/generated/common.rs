@@ -7,7 +7,7 @@ pub struct Envelope {
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// Headers and the data they describe; an envelope's payload.
+/// The payload of an envelope: headers and data.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Payload {
     #[prost(message, optional, tag = "1")]
@@ -23,7 +23,7 @@ pub struct Header {
     #[prost(bytes = "vec", tag = "2")]
     pub signature_header: ::prost::alloc::vec::Vec<u8>,
 }
-/// Where a message belongs; `type` is a HeaderType.
+/// The channel and transaction of a message; `type` is a HeaderType.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChannelHeader {
     #[prost(int32, tag = "1")]
@@ -43,7 +43,7 @@ pub struct ChannelHeader {
     #[prost(bytes = "vec", tag = "8")]
     pub tls_cert_hash: ::prost::alloc::vec::Vec<u8>,
 }
-/// Who signs (a SerializedIdentity), and a number used once.
+/// The signer (a SerializedIdentity), and a nonce.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignatureHeader {
     #[prost(bytes = "vec", tag = "1")]
@@ -51,7 +51,7 @@ pub struct SignatureHeader {
     #[prost(bytes = "vec", tag = "2")]
     pub nonce: ::prost::alloc::vec::Vec<u8>,
 }
-/// Header, transactions and what orderers and peers note about them.
+/// Header, transactions, and the metadata of orderers and peers.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Block {
     #[prost(message, optional, tag = "1")]
@@ -61,7 +61,7 @@ pub struct Block {
     #[prost(message, optional, tag = "3")]
     pub metadata: ::core::option::Option<BlockMetadata>,
 }
-/// The link to the block before.
+/// The header, with the hash of the previous block.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlockHeader {
     #[prost(uint64, tag = "1")]
@@ -91,8 +91,8 @@ pub struct Metadata {
     #[prost(message, repeated, tag = "2")]
     pub signatures: ::prost::alloc::vec::Vec<MetadataSignature>,
 }
-/// One orderer's signature. BFT orderers name themselves by number, in an
-/// encoded IdentifierHeader; the others by a SignatureHeader.
+/// One orderer's signature. A BFT orderer is identified by its number, in an
+/// encoded IdentifierHeader; others by a SignatureHeader.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MetadataSignature {
     #[prost(bytes = "vec", tag = "1")]
@@ -124,7 +124,7 @@ pub struct OrdererBlockMetadata {
     #[prost(bytes = "vec", tag = "2")]
     pub consenter_metadata: ::prost::alloc::vec::Vec<u8>,
 }
-/// Answer codes of the orderer's and the peer's streams.
+/// Status codes in the streams of orderer and peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Status {
@@ -172,7 +172,7 @@ impl Status {
         }
     }
 }
-/// What the data of a payload is.
+/// The type of the data in a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum HeaderType {
@@ -214,7 +214,7 @@ impl HeaderType {
         }
     }
 }
-/// Places in BlockMetadata.
+/// Indexes of BlockMetadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum BlockMetadataIndex {
@@ -336,7 +336,7 @@ pub mod signature_policy {
         NOutOf(NOutOf),
     }
 }
-/// A policy over the policies of the same name in the groups below.
+/// A policy over the policies of the same name in the subgroups.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ImplicitMetaPolicy {
     #[prost(string, tag = "1")]
@@ -386,7 +386,7 @@ pub mod implicit_meta_policy {
         }
     }
 }
-/// Who a signer must be; `principal` is encoded as the classification says.
+/// The required signer; the encoding of `principal` depends on the classification.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MspPrincipal {
     #[prost(enumeration = "msp_principal::Classification", tag = "1")]
@@ -508,13 +508,13 @@ pub struct OrganizationUnit {
     #[prost(bytes = "vec", tag = "3")]
     pub certifiers_identifier: ::prost::alloc::vec::Vec<u8>,
 }
-/// All of several principals at once.
+/// A combination of several principals.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CombinedPrincipal {
     #[prost(message, repeated, tag = "1")]
     pub principals: ::prost::alloc::vec::Vec<MspPrincipal>,
 }
-/// Whether an identity hides who it is.
+/// Whether an identity is anonymous.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MspIdentityAnonymity {
     #[prost(enumeration = "msp_identity_anonymity::MspIdentityAnonymityType", tag = "1")]
@@ -598,7 +598,7 @@ pub struct ConfigGroup {
     #[prost(string, tag = "5")]
     pub mod_policy: ::prost::alloc::string::String,
 }
-/// A leaf: an encoded message, and who may change it.
+/// A leaf: an encoded message, and the policy for changing it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfigValue {
     #[prost(uint64, tag = "1")]
@@ -608,7 +608,7 @@ pub struct ConfigValue {
     #[prost(string, tag = "3")]
     pub mod_policy: ::prost::alloc::string::String,
 }
-/// A policy, and who may change it.
+/// A policy, and the policy for changing it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfigPolicy {
     #[prost(uint64, tag = "1")]
@@ -626,7 +626,7 @@ pub struct ConfigUpdateEnvelope {
     #[prost(message, repeated, tag = "2")]
     pub signatures: ::prost::alloc::vec::Vec<ConfigSignature>,
 }
-/// What a change reads, and what it writes.
+/// The read set and the write set of a change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfigUpdate {
     #[prost(string, tag = "1")]
@@ -721,7 +721,7 @@ pub struct BlockchainInfo {
     #[prost(message, optional, tag = "4")]
     pub bootstrapping_snapshot_info: ::core::option::Option<BootstrappingSnapshotInfo>,
 }
-/// The snapshot that a ledger began with, if any.
+/// The snapshot from which a ledger was created, if any.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BootstrappingSnapshotInfo {
     #[prost(uint64, tag = "1")]

@@ -7,7 +7,7 @@ pub struct SignedRequest {
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// Who asks, and what.
+/// The client and its queries.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Request {
     #[prost(message, optional, tag = "1")]
@@ -21,7 +21,7 @@ pub struct Response {
     #[prost(message, repeated, tag = "1")]
     pub results: ::prost::alloc::vec::Vec<QueryResult>,
 }
-/// The signer, and the hash of the certificate that the client shows in its TLS handshake.
+/// The signer, and the hash of the TLS client certificate.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuthInfo {
     #[prost(bytes = "vec", tag = "1")]
@@ -29,7 +29,7 @@ pub struct AuthInfo {
     #[prost(bytes = "vec", tag = "2")]
     pub client_tls_cert_hash: ::prost::alloc::vec::Vec<u8>,
 }
-/// A question about a channel, or with no channel about the peers that are known.
+/// A query about a channel, or without a channel about all known peers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Query {
     #[prost(string, tag = "1")]
@@ -51,7 +51,7 @@ pub mod query {
         LocalPeers(super::LocalPeerQuery),
     }
 }
-/// The answer, or why there is none.
+/// The result, or an error.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct QueryResult {
     #[prost(oneof = "query_result::Result", tags = "1, 2, 3, 4")]
@@ -71,7 +71,7 @@ pub mod query_result {
         Members(super::PeerMembershipResult),
     }
 }
-/// Asks for MSPs and orderers.
+/// Queries MSPs and orderers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfigQuery {}
 /// By MSP ID.
@@ -88,7 +88,7 @@ pub struct ConfigResult {
         Endpoints,
     >,
 }
-/// Asks for a channel's peers, or those that have the chaincodes of the filter.
+/// Queries the peers of a channel, or those with the chaincodes of the filter.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PeerMembershipQuery {
     #[prost(message, optional, tag = "1")]
@@ -103,7 +103,7 @@ pub struct PeerMembershipResult {
         Peers,
     >,
 }
-/// Asks who may endorse.
+/// Queries the endorsers of chaincode calls.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChaincodeQuery {
     #[prost(message, repeated, tag = "1")]
@@ -115,10 +115,10 @@ pub struct ChaincodeQueryResult {
     #[prost(message, repeated, tag = "1")]
     pub content: ::prost::alloc::vec::Vec<EndorsementDescriptor>,
 }
-/// Asks for all peers that are known, whatever their channels.
+/// Queries all known peers of all channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LocalPeerQuery {}
-/// Groups of peers, and the layouts of which any one satisfies the policy.
+/// Groups of peers, and layouts, each of which satisfies the policy.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EndorsementDescriptor {
     #[prost(string, tag = "1")]
@@ -131,7 +131,7 @@ pub struct EndorsementDescriptor {
     #[prost(message, repeated, tag = "3")]
     pub layouts: ::prost::alloc::vec::Vec<Layout>,
 }
-/// How many peers of which groups.
+/// The number of peers for each group.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Layout {
     #[prost(btree_map = "string, uint32", tag = "1")]
@@ -146,7 +146,7 @@ pub struct Peers {
     #[prost(message, repeated, tag = "1")]
     pub peers: ::prost::alloc::vec::Vec<Peer>,
 }
-/// What gossip knows of a peer, and its SerializedIdentity.
+/// The gossip messages of a peer, and its SerializedIdentity.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Peer {
     #[prost(message, optional, tag = "1")]
@@ -156,7 +156,7 @@ pub struct Peer {
     #[prost(bytes = "vec", tag = "3")]
     pub identity: ::prost::alloc::vec::Vec<u8>,
 }
-/// Why a query has no answer.
+/// Why a query failed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Error {
     #[prost(string, tag = "1")]
@@ -168,7 +168,7 @@ pub struct Endpoints {
     #[prost(message, repeated, tag = "1")]
     pub endpoint: ::prost::alloc::vec::Vec<Endpoint>,
 }
-/// Where a node listens.
+/// The address of a node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Endpoint {
     #[prost(string, tag = "1")]

@@ -11,13 +11,13 @@ pub struct EvaluateRequest {
     #[prost(string, repeated, tag = "4")]
     pub target_organizations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-/// What the chaincode answered.
+/// The response of the chaincode.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EvaluateResponse {
     #[prost(message, optional, tag = "1")]
     pub result: ::core::option::Option<super::protos::Response>,
 }
-/// A proposal to endorse, by the organizations named or by those that the policy wants.
+/// A proposal to endorse, by the given organizations or those of the policy.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndorseRequest {
     #[prost(string, tag = "1")]
@@ -47,7 +47,7 @@ pub struct SubmitRequest {
     #[prost(message, optional, tag = "3")]
     pub prepared_transaction: ::core::option::Option<super::common::Envelope>,
 }
-/// An orderer has taken it.
+/// The result: an orderer accepted it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitResponse {}
 /// An encoded CommitStatusRequest and its signature.
@@ -68,7 +68,7 @@ pub struct CommitStatusRequest {
     #[prost(bytes = "vec", tag = "3")]
     pub identity: ::prost::alloc::vec::Vec<u8>,
 }
-/// How validation ended, and in which block.
+/// The validation code, and the block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitStatusResponse {
     #[prost(enumeration = "super::protos::TxValidationCode", tag = "1")]
@@ -84,7 +84,7 @@ pub struct SignedChaincodeEventsRequest {
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// Events of one chaincode, from a position on.
+/// Events of one chaincode, from a position.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChaincodeEventsRequest {
     #[prost(string, tag = "1")]
@@ -106,7 +106,7 @@ pub struct ChaincodeEventsResponse {
     #[prost(uint64, tag = "2")]
     pub block_number: u64,
 }
-/// A node that failed, and what it said.
+/// A failed node, and its error.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ErrorDetail {
     #[prost(string, tag = "1")]

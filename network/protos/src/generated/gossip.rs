@@ -9,7 +9,7 @@ pub struct Envelope {
     #[prost(message, optional, tag = "3")]
     pub secret_envelope: ::core::option::Option<SecretEnvelope>,
 }
-/// What only the sender's own organization may see.
+/// The part for the sender's own organization.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SecretEnvelope {
     #[prost(bytes = "vec", tag = "1")]
@@ -17,7 +17,7 @@ pub struct SecretEnvelope {
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// The messages of gossip, as far as discovery hands them out.
+/// The gossip messages that discovery returns.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GossipMessage {
     #[prost(uint64, tag = "1")]
@@ -107,7 +107,7 @@ pub struct Member {
     #[prost(bytes = "vec", tag = "3")]
     pub pki_id: ::prost::alloc::vec::Vec<u8>,
 }
-/// The peer's start, and a count from there.
+/// The start of the peer, and a sequence number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PeerTime {
     #[prost(uint64, tag = "1")]
@@ -115,7 +115,7 @@ pub struct PeerTime {
     #[prost(uint64, tag = "2")]
     pub seq_num: u64,
 }
-/// What a peer has on a channel; the channel is named by a hash.
+/// The state of a peer on a channel, which is identified by a hash.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StateInfo {
     #[prost(message, optional, tag = "2")]

@@ -65,7 +65,7 @@ pub struct FabricOuIdentifier {
     #[prost(string, tag = "2")]
     pub organizational_unit_identifier: ::prost::alloc::string::String,
 }
-/// Roles told apart by organizational unit.
+/// Roles by organizational unit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FabricNodeOUs {
     #[prost(bool, tag = "1")]

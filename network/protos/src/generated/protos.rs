@@ -96,7 +96,7 @@ pub struct ChaincodeDeploymentSpec {
     #[prost(bytes = "vec", tag = "3")]
     pub code_package: ::prost::alloc::vec::Vec<u8>,
 }
-/// Payload of READY on Fabric 3: what the peer lets a chaincode send in batches.
+/// Payload of READY on Fabric 3: the batches that the peer supports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChaincodeAdditionalParams {
     #[prost(bool, tag = "1")]
@@ -132,7 +132,7 @@ pub struct ChaincodeHeaderExtension {
     #[prost(message, optional, tag = "2")]
     pub chaincode_id: ::core::option::Option<ChaincodeId>,
 }
-/// An encoded ChaincodeInvocationSpec, and data that stays off the ledger.
+/// An encoded ChaincodeInvocationSpec, and transient data.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChaincodeProposalPayload {
     #[prost(bytes = "vec", tag = "1")]
@@ -143,7 +143,7 @@ pub struct ChaincodeProposalPayload {
         ::prost::alloc::vec::Vec<u8>,
     >,
 }
-/// What a transaction did; `results` is an encoded TxReadWriteSet.
+/// The result of a transaction; `results` is an encoded TxReadWriteSet.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChaincodeAction {
     #[prost(bytes = "vec", tag = "1")]
@@ -155,7 +155,7 @@ pub struct ChaincodeAction {
     #[prost(message, optional, tag = "4")]
     pub chaincode_id: ::core::option::Option<ChaincodeId>,
 }
-/// A peer's answer; `payload` is an encoded ProposalResponsePayload.
+/// A peer's response; `payload` is an encoded ProposalResponsePayload.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposalResponse {
     #[prost(int32, tag = "1")]
@@ -171,7 +171,7 @@ pub struct ProposalResponse {
     #[prost(message, optional, tag = "7")]
     pub interest: ::core::option::Option<ChaincodeInterest>,
 }
-/// A chaincode's answer; 400 and above is a failure.
+/// A chaincode's response; 400 and above is a failure.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Response {
     #[prost(int32, tag = "1")]
@@ -181,7 +181,7 @@ pub struct Response {
     #[prost(bytes = "vec", tag = "3")]
     pub payload: ::prost::alloc::vec::Vec<u8>,
 }
-/// What an endorser signs; `extension` is an encoded ChaincodeAction.
+/// The part that an endorser signs; `extension` is an encoded ChaincodeAction.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposalResponsePayload {
     #[prost(bytes = "vec", tag = "1")]
@@ -197,7 +197,7 @@ pub struct Endorsement {
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// What a transaction touched, from which the gateway chooses endorsers.
+/// The chaincodes of a transaction, from which the gateway chooses endorsers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChaincodeInterest {
     #[prost(message, repeated, tag = "1")]
@@ -549,7 +549,7 @@ pub struct ChaincodeActionPayload {
     #[prost(message, optional, tag = "2")]
     pub action: ::core::option::Option<ChaincodeEndorsedAction>,
 }
-/// An encoded ProposalResponsePayload and who signed it.
+/// An encoded ProposalResponsePayload and its signers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChaincodeEndorsedAction {
     #[prost(bytes = "vec", tag = "1")]
@@ -557,7 +557,7 @@ pub struct ChaincodeEndorsedAction {
     #[prost(message, repeated, tag = "2")]
     pub endorsements: ::prost::alloc::vec::Vec<Endorsement>,
 }
-/// How a transaction's validation ended.
+/// The result of a transaction's validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TxValidationCode {
@@ -662,7 +662,7 @@ impl TxValidationCode {
         }
     }
 }
-/// Names of metadata entries that hold a key's own endorsement policy.
+/// Names of the metadata entries with a key's endorsement policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum MetaDataKeys {
@@ -689,7 +689,7 @@ impl MetaDataKeys {
         }
     }
 }
-/// An endorsement policy, spelled out or by reference to the channel's configuration.
+/// An endorsement policy, or a reference to one in the channel's configuration.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplicationPolicy {
     #[prost(oneof = "application_policy::Type", tags = "1, 2")]
@@ -725,7 +725,7 @@ pub mod collection_config {
         StaticCollectionConfig(super::StaticCollectionConfig),
     }
 }
-/// Who holds a collection, on how many peers, and for how many blocks (0: for ever).
+/// The members of a collection, the number of peers, and the lifetime in blocks (0: unlimited).
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StaticCollectionConfig {
     #[prost(string, tag = "1")]
@@ -782,13 +782,13 @@ pub struct AcLs {
         ApiResource,
     >,
 }
-/// The policy that guards a resource.
+/// The policy of a resource.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApiResource {
     #[prost(string, tag = "1")]
     pub policy_ref: ::prost::alloc::string::String,
 }
-/// A block in the form asked for, or the end of the stream with its status.
+/// A block in the requested form, or the final status.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeliverResponse {
     #[prost(oneof = "deliver_response::Type", tags = "1, 2, 3, 4")]
@@ -818,7 +818,7 @@ pub struct FilteredBlock {
     #[prost(message, repeated, tag = "4")]
     pub filtered_transactions: ::prost::alloc::vec::Vec<FilteredTransaction>,
 }
-/// A transaction's outcome.
+/// The validation code of a transaction.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FilteredTransaction {
     #[prost(string, tag = "1")]
@@ -850,7 +850,7 @@ pub struct FilteredChaincodeAction {
     #[prost(message, optional, tag = "1")]
     pub chaincode_event: ::core::option::Option<ChaincodeEvent>,
 }
-/// A block and, by transaction number, the private data that this peer holds.
+/// A block and, by transaction number, the private data of this peer.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BlockAndPrivateData {
     #[prost(message, optional, tag = "1")]
@@ -872,7 +872,7 @@ pub mod deliver_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Each call takes one signed SeekInfo.
+    /// The input of each call is one signed SeekInfo.
     #[derive(Debug, Clone)]
     pub struct DeliverClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1069,7 +1069,7 @@ pub mod deliver_server {
             tonic::Status,
         >;
     }
-    /// Each call takes one signed SeekInfo.
+    /// The input of each call is one signed SeekInfo.
     #[derive(Debug)]
     pub struct DeliverServer<T> {
         inner: Arc<T>,
@@ -1343,7 +1343,7 @@ pub struct ChannelInfo {
     #[prost(string, tag = "1")]
     pub channel_id: ::prost::alloc::string::String,
 }
-/// Every message of the stream; `type` says what the payload is.
+/// A message of the stream; `type` is the type of the payload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChaincodeMessage {
     #[prost(enumeration = "chaincode_message::Type", tag = "1")]
@@ -1669,7 +1669,7 @@ pub struct QueryResponse {
     #[prost(bytes = "vec", tag = "4")]
     pub metadata: ::prost::alloc::vec::Vec<u8>,
 }
-/// How many results a page has, and where the next one begins.
+/// The number of results in a page, and the bookmark of the next one.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryResponseMetadata {
     #[prost(int32, tag = "1")]
@@ -2280,7 +2280,7 @@ pub mod chaincode_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// A snapshot as of a block, to be made or to be called off.
+/// A snapshot at a block, to generate or to cancel.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotRequest {
     #[prost(message, optional, tag = "1")]
@@ -2291,7 +2291,7 @@ pub struct SnapshotRequest {
     #[prost(uint64, tag = "3")]
     pub block_number: u64,
 }
-/// The question which snapshots are still to be made.
+/// A query of the pending snapshots.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotQuery {
     #[prost(message, optional, tag = "1")]
@@ -2307,7 +2307,7 @@ pub struct SignedSnapshotRequest {
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
 }
-/// The blocks at which snapshots will be made.
+/// The blocks of the pending snapshots.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryPendingSnapshotsResponse {
     #[prost(uint64, repeated, tag = "1")]

@@ -1,4 +1,4 @@
-//! The committed bindings are those of `proto/`, and the comparison would notice if not.
+//! The committed bindings are current, and stale ones are detected.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn the_committed_bindings_are_current() {
 }
 
 #[test]
-fn every_file_that_differs_is_named() {
+fn every_stale_file_is_reported() {
     let copy = tempfile::tempdir().unwrap();
     let [proto, bindings] = ["proto", "src/generated"].map(|path| copy.path().join(path));
     fs::create_dir_all(&proto).unwrap();
@@ -33,7 +33,7 @@ fn every_file_that_differs_is_named() {
 }
 
 #[test]
-fn a_mistake_in_a_proto_file_is_told_with_its_place() {
+fn a_mistake_in_a_proto_file_is_reported_with_its_cause() {
     let copy = tempfile::tempdir().unwrap();
     fs::create_dir(copy.path().join("proto")).unwrap();
     fs::write(copy.path().join("proto/wrong.proto"), "syntax = \"proto3\";\nmessage M { Missing m = 1; }\n").unwrap();

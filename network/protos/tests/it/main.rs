@@ -1,4 +1,4 @@
-//! What the bindings put on the wire, and that they are generated from what lies in `proto/`.
+//! The encoding of the bindings, and that they are generated from `proto/`.
 
 #[cfg(feature = "codegen")]
 mod generated;

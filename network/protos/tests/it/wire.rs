@@ -1,4 +1,4 @@
-//! Bytes written by hand from the protobuf encoding and the field numbers of Fabric's messages.
+//! Encoded messages, compared with bytes written by hand from the field numbers of Fabric's messages.
 
 use fabric_protos::bytes::Bytes;
 use fabric_protos::common::{ChannelHeader, ConfigGroup, ConfigValue, HeaderType, MspRole, msp_role};
@@ -12,7 +12,7 @@ use fabric_protos::protos::{
 use fabric_protos::{discovery, gossip, orderer, rpc, transientstore};
 
 #[test]
-fn register_is_encoded_as_a_chaincode_sends_it() {
+fn a_register_message_is_encoded_as_a_chaincode_sends_it() {
     let id = ChaincodeId { name: "basic:0a".to_owned(), ..ChaincodeId::default() };
     let register = ChaincodeMessage {
         r#type: chaincode_message::Type::Register.into(),
@@ -35,9 +35,8 @@ fn a_payload_shares_the_bytes_that_it_was_decoded_from() {
 }
 
 #[test]
-fn numbers_that_were_skipped_are_skipped() {
-    // Fields that Fabric once had leave holes: 1 in the header extension, 2 in PutStateMetadata,
-    // 3 in ProposalResponse.
+fn unused_field_numbers_are_skipped() {
+    // Numbers of removed fields: 1 in the header extension, 2 in PutStateMetadata, 3 in ProposalResponse.
     let extension = ChaincodeHeaderExtension { chaincode_id: Some(ChaincodeId::default()) };
     assert_eq!(extension.encode_to_vec(), b"\x12\x00");
     let metadata = StateMetadata { metakey: "k".to_owned(), value: b"v".to_vec() };
@@ -67,7 +66,7 @@ fn a_channel_header_is_encoded_field_by_field() {
 }
 
 #[test]
-fn a_field_from_a_newer_fabric_is_passed_over() {
+fn an_unknown_field_is_ignored() {
     let role = MspRole::decode(&b"\x0a\x01M\x10\x03\xf2\x3f\x03new"[..]).unwrap();
     assert_eq!(role, MspRole { msp_identifier: "M".to_owned(), role: msp_role::MspRoleType::Peer.into() });
 }
@@ -84,7 +83,7 @@ fn maps_are_encoded_in_the_order_of_their_keys() {
 }
 
 #[test]
-fn truncated_and_senseless_bytes_are_errors() {
+fn truncated_and_invalid_bytes_are_errors() {
     for bytes in [&b"\x08"[..], b"\x1a\x7fshort", b"\x0f", b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"] {
         assert!(ChaincodeMessage::decode(bytes).is_err(), "{bytes:x?}");
     }
@@ -92,7 +91,7 @@ fn truncated_and_senseless_bytes_are_errors() {
     assert!(ConfigGroup::decode(&*nested(200)).is_err(), "nesting is limited");
 }
 
-/// A group in a group in a group: each the value of the only entry of the outer one's `groups`.
+/// Nested groups, each the only value in `groups` of the outer one.
 fn nested(depth: usize) -> Vec<u8> {
     (0..depth).fold(Vec::new(), |inner, _| {
         let entry = [&[0x12], &*length(inner.len()), &inner].concat();
@@ -112,7 +111,7 @@ fn length(mut length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_gateways_details_come_out_of_the_status_header() {
+fn the_gateways_details_are_decoded_from_the_status_header() {
     let header =
         b"\x08\x0a\x12\x03bad\x1a\x32\x0a\x27type.googleapis.com/gateway.ErrorDetail\x12\x07\x0a\x01a\x12\x02Or";
     let detail = ErrorDetail { address: "a".to_owned(), msp_id: "Or".to_owned(), message: String::new() };
@@ -145,7 +144,7 @@ fn a_peers_state_is_encoded_as_gossip_does() {
 }
 
 #[test]
-fn discovery_and_the_transient_store_keep_their_numbers() {
+fn discovery_and_the_transient_store_have_fabrics_numbers() {
     let layout = discovery::Layout { quantities_by_group: [("G0".to_owned(), 2)].into() };
     let peer = discovery::Peer { identity: b"i".to_vec(), ..discovery::Peer::default() };
     let group = ("G0".to_owned(), discovery::Peers { peers: vec![peer] });
@@ -163,7 +162,7 @@ fn discovery_and_the_transient_store_keep_their_numbers() {
 }
 
 #[test]
-fn services_have_the_names_that_fabric_dials() {
+fn services_have_fabrics_names() {
     let names = [
         protos::endorser_server::SERVICE_NAME,
         protos::deliver_server::SERVICE_NAME,
