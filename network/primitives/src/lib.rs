@@ -1,9 +1,13 @@
-//! Small rules of Hyperledger Fabric that several crates must apply in the same way: Go durations, hashes,
-//! IDs, signatures, limits. Opens no sockets and starts no programs; the only files that it looks at are those
-//! of [`program`].
+//! Primitives of Hyperledger Fabric that several programs need: Go durations, hashes, IDs, signatures, limits. The
+//! crate opens no sockets and starts no programs.
 //!
-//! What needs more than the standard library is behind a feature: `hash` (SHA-256) for `block`,
-//! `transaction` and `package::package_id`, `signature` (P-256) for `signature`.
+//! Features: `hash` (SHA-256) for `block`, `transaction` and `package::package_id`; `signature` (P-256) for
+//! `signature`.
+
+/// Compiles the examples of the README.
+#[cfg(all(doctest, feature = "hash"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "hash")]
 pub mod block;
