@@ -1,6 +1,4 @@
-//! The finished network: its files, and what each node is started with.
-//!
-//! Nothing here decides what is in a file.
+//! A rendered network: its files, and how each node is started. The contents are decided in `render`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +9,7 @@ use crate::node::NodeSpec;
 
 pub use crate::files::{File, PRIVATE_MODE, PUBLIC_MODE, WriteError, write_files};
 
-/// A channel as its members join it.
+/// A channel and its genesis block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelArtifact {
     /// The channel's name.
@@ -20,9 +18,9 @@ pub struct ChannelArtifact {
     pub genesis_block: Vec<u8>,
 }
 
-/// Everything that makes up a network, ready to be written and started.
+/// A network, ready to be written and started.
 ///
-/// The layout under the directory that it is written to:
+/// The layout:
 ///
 /// ```text
 /// channels/<channel>.block
@@ -32,19 +30,19 @@ pub struct ChannelArtifact {
 /// …/peers/<node>/{core.yaml,msp,tls,chaincode}
 /// ```
 ///
-/// The tree under `organizations/` is `cryptogen`'s, so whatever reads that reads this.
+/// The tree under `organizations/` is that of `cryptogen`.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     /// Every file, by its path relative to the bundle.
     pub files: BTreeMap<PathBuf, File>,
     /// Every node, orderers first.
     pub nodes: Vec<NodeSpec>,
-    /// Every chaincode server that serves one peer, in the order of the peers. Empty unless
+    /// The chaincode server of each peer, in the order of the peers. Empty unless
     /// [`RenderOptions::chaincode`](crate::render::RenderOptions::chaincode) asks for them.
     pub servers: Vec<ServerSpec>,
     /// Every channel, in the order of the topology.
     pub channels: Vec<ChannelArtifact>,
-    /// The same keys and certificates as in the files.
+    /// The keys and certificates of the files.
     pub identities: Identities,
 }
 

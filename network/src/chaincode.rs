@@ -1,8 +1,7 @@
-//! Chaincode servers of which each serves one peer: where they are, and what each is started with.
+//! Chaincode servers that serve one peer each: where they are, and how each is started.
 //!
-//! One package is installed on all peers, so it names no server. Each peer is told by its own
-//! environment which server is its own, what to trust, and which certificate to show. Nothing is
-//! packaged or started here.
+//! One package is installed on all peers, so it names no server. The environment of each peer has the address
+//! of its server, the roots to trust and the client certificate. Nothing is packaged or started here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,9 +17,9 @@ use crate::topology::{NodeKind, Topology};
 pub enum ChaincodeTls {
     /// Plain text.
     Off,
-    /// The server shows a certificate.
+    /// The server has a certificate.
     Server,
-    /// Both sides show a certificate.
+    /// Both sides have a certificate.
     #[default]
     Mutual,
 }
@@ -28,7 +27,7 @@ pub enum ChaincodeTls {
 /// A chaincode with one server for each peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChaincodeOptions {
-    /// The ID of the package that every peer gets, which each server registers under.
+    /// The ID of the package on every peer, under which each server registers.
     pub package_id: String,
     /// TLS between peer and server.
     pub tls: ChaincodeTls,
@@ -45,30 +44,30 @@ pub struct ServerSpec {
     pub msp_id: String,
     /// Its whole environment: what Fabric's chaincode libraries name `CHAINCODE_…`.
     pub environment: BTreeMap<String, String>,
-    /// Its own tree, relative to the bundle. It appears to the server as `placement.directory`. Without
-    /// TLS there is none.
+    /// Its directory, relative to the bundle. The server sees it as `placement.directory`. Without TLS it does
+    /// not exist.
     pub directory: PathBuf,
     /// Where it is.
     pub placement: ServerPlacement,
 }
 
 impl ChaincodeOptions {
-    /// Everything that does not fit the topology or can't be used.
+    /// Everything that does not fit the topology or cannot be used.
     pub(crate) fn problems(&self, topology: &Topology) -> Vec<String> {
         let peers: BTreeSet<String> =
             topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name).collect();
         let missing = peers.iter().filter(|peer| !self.servers.contains_key(*peer));
-        let mut problems: Vec<String> = missing.map(|peer| format!("{peer}: has no chaincode server")).collect();
+        let mut problems: Vec<String> = missing.map(|peer| format!("{peer}: missing chaincode server")).collect();
         for (peer, server) in &self.servers {
             let mut problem = |text: String| problems.push(format!("the chaincode server of {peer}: {text}"));
             if !peers.contains(peer) {
-                problem("is of no peer of the topology".to_owned());
+                problem("not a peer of the topology".to_owned());
             }
             for host in std::iter::once(&server.host).chain(&server.extra_sans).filter(|host| !is_host(host)) {
-                problem(format!("{host:?} is no host name or IP address"));
+                problem(format!("invalid host name or IP address {host:?}"));
             }
             if server.port == 0 {
-                problem("port 0 is not decided".to_owned());
+                problem("invalid port 0".to_owned());
             }
             if !server.directory.is_absolute() || server.directory.to_str().is_none() {
                 problem(format!("the directory {} is not absolute, or not UTF-8", server.directory.display()));
@@ -77,7 +76,7 @@ impl ChaincodeOptions {
         problems
     }
 
-    /// What a peer is told of its server, instead of what is in the package.
+    /// The variables of a peer that replace the connection in the package.
     pub(crate) fn peer_environment(&self, peer: &str, at: &NodePlacement) -> BTreeMap<String, String> {
         let Some(server) = self.servers.get(peer) else { return BTreeMap::new() };
         let mut environment = BTreeMap::from([
@@ -92,7 +91,7 @@ impl ChaincodeOptions {
         environment
     }
 
-    /// The servers, and the files that they and their peers need beyond the pairs.
+    /// The servers, and the files that they and their peers need in addition to the TLS pairs.
     pub(crate) fn servers(&self, topology: &Topology, identities: &Identities) -> Servers {
         let mut servers = Servers::default();
         for node in topology.nodes().filter(|node| node.kind == NodeKind::Peer) {
@@ -102,9 +101,9 @@ impl ChaincodeOptions {
             let directory = server_directory(node.domain, &node.name);
             if let Some(roots) = identity.chaincode_roots.as_ref().filter(|_| self.tls != ChaincodeTls::Off) {
                 let peer = node_directory(NodeKind::Peer, node.domain, &node.name);
-                servers.files.insert(peer.join(SERVER_ROOTS), File::public(&*roots.of_server_pem));
+                servers.files.insert(peer.join(SERVER_ROOTS), File::public(&*roots.server_roots_pem));
                 if self.tls == ChaincodeTls::Mutual {
-                    servers.files.insert(directory.join(CLIENT_ROOTS), File::public(&*roots.of_client_pem));
+                    servers.files.insert(directory.join(CLIENT_ROOTS), File::public(&*roots.client_roots_pem));
                 }
             }
             servers.specs.push(ServerSpec {

@@ -1,7 +1,7 @@
-//! A CouchDB that holds the world state of one peer: where it is, and who may use it.
+//! A CouchDB that holds the world state of one peer: its address, user and password.
 //!
-//! It comes as a URL and goes into the peer's configuration and environment. Nothing here connects
-//! to it, and nothing shows its password.
+//! It is given as a URL and written into the peer's configuration and environment. Nothing here connects to it
+//! or shows its password.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-/// A text that is never shown: not by `Debug`, not by `Display`.
+/// A text that neither `Debug` nor `Display` shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -19,7 +19,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one who needs it.
+    /// The text itself.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -64,20 +64,20 @@ pub struct CouchDb {
     password: Secret,
 }
 
-/// A URL that is of no CouchDB that a peer can use. It does not show the URL, which has a password.
+/// Why a peer cannot use a CouchDB's URL. The text does not contain the URL, which has a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CouchDbUrlError {
-    /// No URL at all.
-    #[error("no URL ({0}); give http://USER:PASSWORD@HOST:PORT")]
+    /// Not a URL.
+    #[error("invalid URL ({0}); give http://USER:PASSWORD@HOST:PORT")]
     Url(#[from] url::ParseError),
     /// Not plain HTTP.
-    #[error("{0}:// is not possible, a peer speaks plain HTTP with CouchDB; give http://USER:PASSWORD@HOST:PORT")]
+    #[error("unsupported scheme {0}://, a peer uses plain HTTP for CouchDB; give http://USER:PASSWORD@HOST:PORT")]
     Scheme(String),
-    /// User or password is missing, or nothing that HTTP and an environment can carry.
-    #[error("no {0} that a peer can send; give an administrator's as http://USER:PASSWORD@HOST:PORT")]
+    /// The user or password is missing, or cannot be sent by HTTP or set in an environment.
+    #[error("missing or invalid {0}; give those of an administrator as http://USER:PASSWORD@HOST:PORT")]
     Credentials(&'static str),
     /// A path, a query or a fragment.
-    #[error("a path, which a peer can't be told; give http://USER:PASSWORD@HOST:PORT and no more")]
+    #[error("unsupported path, query or fragment; give only http://USER:PASSWORD@HOST:PORT")]
     Path,
 }
 
@@ -100,7 +100,7 @@ impl CouchDb {
         self.port
     }
 
-    /// Who uses it. Never empty, and without a colon.
+    /// The user. Never empty, and without a colon.
     pub fn username(&self) -> &str {
         &self.username
     }
@@ -120,8 +120,7 @@ impl fmt::Display for CouchDb {
 impl FromStr for CouchDb {
     type Err = CouchDbUrlError;
 
-    /// Reads `http://USER:PASSWORD@HOST:PORT`, where both may be percent-encoded. Without a port it is
-    /// HTTP's own, 80.
+    /// Parses `http://USER:PASSWORD@HOST:PORT`. User and password may be percent-encoded; the default port is 80.
     fn from_str(text: &str) -> Result<Self, CouchDbUrlError> {
         let url = Url::parse(text)?;
         if url.scheme() != "http" {
@@ -133,7 +132,7 @@ impl FromStr for CouchDb {
         let host = url.host().ok_or(url::ParseError::EmptyHost)?.to_owned();
         let username = credential("user", url.username())?;
         let password = credential("password", url.password().unwrap_or_default())?;
-        // Basic authentication takes everything after the first colon for the password.
+        // In basic authentication, everything after the first colon is the password.
         if username.contains(':') {
             return Err(CouchDbUrlError::Credentials("user"));
         }
@@ -141,7 +140,7 @@ impl FromStr for CouchDb {
     }
 }
 
-/// The percent-decoded text, if a peer sends it: it sends neither of the two when one is empty.
+/// The percent-decoded text. A peer sends neither user nor password when one of them is empty.
 fn credential(what: &'static str, encoded: &str) -> Result<String, CouchDbUrlError> {
     let text = percent_decode_str(encoded).decode_utf8().map_err(|_| CouchDbUrlError::Credentials(what))?;
     if text.is_empty() || text.chars().any(char::is_control) {
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_becomes_what_a_peer_is_told() {
+    fn a_url_is_parsed() {
         let couchdb: CouchDb = "http://ad%3Bmin:p%40ss%3Aword%2F@[::1]:5984/".parse().unwrap();
         assert_eq!(couchdb.address(), "[::1]:5984");
         assert_eq!((couchdb.host(), couchdb.port()), ("::1".to_owned(), 5984));
@@ -165,24 +164,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_can_not_use_is_refused_with_the_form_that_it_can() {
-        for (url, says) in [
-            ("127.0.0.1:5984", "no URL"),
-            ("http://", "no URL"),
-            ("http://u:p@h:70000", "no URL"),
-            ("https://u:p@h:6984", "https:// is not possible"),
-            ("couchdb", "no URL"),
-            ("http://h:5984", "no user"),
-            ("http://u@h:5984", "no password"),
-            ("http://:p@h:5984", "no user"),
-            ("http://u%3Av:p@h:5984", "no user"),
-            ("http://u:p%00@h:5984", "no password"),
-            ("http://u:%ff@h:5984", "no password"),
-            ("http://u:p@h:5984/mychannel_", "a path"),
-            ("http://u:p@h:5984?q", "a path"),
+    fn unusable_urls_are_rejected_with_the_expected_form() {
+        for (url, expected) in [
+            ("127.0.0.1:5984", "invalid URL"),
+            ("http://", "invalid URL"),
+            ("http://u:p@h:70000", "invalid URL"),
+            ("https://u:p@h:6984", "unsupported scheme https://"),
+            ("couchdb", "invalid URL"),
+            ("http://h:5984", "missing or invalid user"),
+            ("http://u@h:5984", "missing or invalid password"),
+            ("http://:p@h:5984", "missing or invalid user"),
+            ("http://u%3Av:p@h:5984", "missing or invalid user"),
+            ("http://u:p%00@h:5984", "missing or invalid password"),
+            ("http://u:%ff@h:5984", "missing or invalid password"),
+            ("http://u:p@h:5984/mychannel_", "unsupported path"),
+            ("http://u:p@h:5984?q", "unsupported path"),
         ] {
             let error = url.parse::<CouchDb>().unwrap_err().to_string();
-            assert!(error.starts_with(says) && error.contains("http://USER:PASSWORD@HOST:PORT"), "{url}: {error}");
+            assert!(error.starts_with(expected) && error.contains("http://USER:PASSWORD@HOST:PORT"), "{url}: {error}");
         }
     }
 

@@ -14,7 +14,7 @@ pub const PUBLIC_MODE: u32 = 0o644;
 /// One file of a bundle.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
-    /// What is in it.
+    /// Its content.
     pub bytes: Vec<u8>,
     /// Its permission bits: [`PRIVATE_MODE`] or [`PUBLIC_MODE`].
     pub mode: u32,
@@ -39,27 +39,27 @@ impl fmt::Debug for File {
     }
 }
 
-/// A bundle could not be written.
+/// Why files could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// A file of the bundle is there already.
-    #[error("{} is there already: write to an empty directory, or remove the old network first", path.display())]
+    /// A file exists already.
+    #[error("{} already exists; write to an empty directory, or remove the old network first", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// A path of the bundle leads out of it.
-    #[error("the path {} leads out of the bundle", path.display())]
+    /// A path leads out of the directory.
+    #[error("the path {} leads out of the directory", path.display())]
     Outside {
-        /// The path as the bundle has it.
+        /// The path, relative to the directory.
         path: PathBuf,
     },
-    /// The system refused.
-    #[error("can't write {}", path.display())]
+    /// A file or directory could not be created or written.
+    #[error("cannot write {}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -94,7 +94,7 @@ pub fn write_files(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<
     Ok(())
 }
 
-/// Makes each missing directory on the way, and follows no link that someone put there.
+/// Creates each missing directory of the path. Follows no links.
 fn make_directories_below(directory: &Path, relative: &Path) -> Result<(), WriteError> {
     let mut path = directory.to_owned();
     for part in relative {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_file_is_left_alone_and_nothing_else_is_written() {
+    fn an_existing_file_is_kept_and_nothing_is_written() {
         let scratch = tempfile::tempdir().unwrap();
         fs::write(scratch.path().join("z"), "mine").unwrap();
         let error = write_files(&files(&[("a", 0o644), ("z", 0o644)]), scratch.path()).unwrap_err();

@@ -1,8 +1,14 @@
-//! What a Hyperledger Fabric network *is*: a topology and a placement in, files out.
+//! Generates every file of a Hyperledger Fabric network from a topology and a placement: keys, certificates,
+//! genesis blocks, core.yaml, orderer.yaml, and the deployment for Compose, Kubernetes or systemd.
 //!
-//! The crate is pure. It opens no sockets, starts no processes, reads no clock and no
-//! environment; the only side effect in it is [`Bundle::write_to`](bundle::Bundle::write_to).
-//! Making a network run is the business of the harness.
+//! The crate opens no sockets, starts no processes, and reads no clock and no environment. Its only side
+//! effect is [`Bundle::write_to`](bundle::Bundle::write_to). Running a network is the job of the crate
+//! `fabric-harness`.
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod bundle;
 pub mod chaincode;

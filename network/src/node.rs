@@ -1,7 +1,5 @@
-//! What a runtime must know to start a node, whichever runtime it is.
-//!
-//! A [`NodeSpec`] names a program and an image, and leaves the choice between them to the
-//! runtime. It starts nothing.
+//! What any runtime needs to start a node. A [`NodeSpec`] names a program and an image; the runtime uses one of
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,12 +13,11 @@ use crate::placement::NodePlacement;
 ///
 /// The contract with a runtime:
 ///
-/// - The tree at [`directory`](Self::directory) of the written bundle appears to the node as
-///   `placement.config_dir`, and that is its **working directory** too: Fabric resolves some of
-///   orderer.yaml's paths against the one and some against the other.
-/// - Of the runtime's own environment, nothing that begins with `CORE_` or `ORDERER_` reaches the
-///   node: such variables override its configuration.
-/// - It is ready when its [`readiness`](Self::readiness) says so, not when a port opens.
+/// - The node sees [`directory`](Self::directory) of the written bundle as `placement.config_dir`, which is also
+///   its **working directory**: Fabric resolves some paths of orderer.yaml against each of them.
+/// - No variable of the runtime's own environment that begins with `CORE_` or `ORDERER_` reaches the node,
+///   because such variables override its configuration.
+/// - The node is ready when its [`readiness`](Self::readiness) check passes, not when a port opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSpec {
     /// Its full name, such as `peer0.org1.example.com`.
@@ -29,41 +26,40 @@ pub struct NodeSpec {
     pub kind: NodeKind,
     /// The MSP ID of its organization.
     pub msp_id: String,
-    /// The program, found by a process runtime and called inside the image by others: `peer` or
-    /// `orderer`.
+    /// The program, `peer` or `orderer`: on this machine for a process, in the image for a container.
     pub program: String,
     /// The program's arguments.
     pub arguments: Vec<String>,
     /// The official image without a tag, such as `hyperledger/fabric-peer`.
     pub image: String,
-    /// The environment that it needs beyond what the runtime gives any program.
+    /// Its environment variables, in addition to those that the runtime sets for any program.
     pub environment: BTreeMap<String, String>,
-    /// More of it, whose values must not be shown, logged or written to a file that others read.
+    /// Variables whose values must not be shown, logged or written to a file that others can read.
     pub secrets: BTreeMap<String, Secret>,
-    /// Its own tree, relative to the bundle: configuration, MSP, TLS pair.
+    /// Its directory, relative to the bundle: configuration, MSP, TLS pair.
     pub directory: PathBuf,
     /// Where it is.
     pub placement: NodePlacement,
-    /// How to find out that it is ready.
+    /// How to check that it is ready.
     pub readiness: Readiness,
 }
 
 impl NodeSpec {
-    /// The whole environment, with its secrets: for whoever starts the node, and for nobody else.
+    /// All variables with the secrets, only for starting the node.
     pub fn full_environment(&self) -> BTreeMap<String, String> {
         let secrets = self.secrets.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned()));
         self.environment.clone().into_iter().chain(secrets).collect()
     }
 }
 
-/// A node is ready when a gRPC call to [`port`](Self::port) gets an answer: any status that the
-/// server itself sent. An open port or a healthy `/healthz` come earlier and mean less.
+/// A node is ready when a gRPC call to [`port`](Self::port) gets any status from the server itself. An open port
+/// or a healthy `/healthz` comes earlier and does not prove that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// The gRPC port, as in the placement.
     pub port: u16,
-    /// The name to verify its certificate against. Always in the certificate, whatever the host.
+    /// The name to verify its certificate with. It is always in the certificate.
     pub server_name: String,
-    /// The root certificate of its TLS certificate.
+    /// The root certificate that issued its TLS certificate.
     pub tls_ca_pem: String,
 }

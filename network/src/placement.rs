@@ -1,7 +1,7 @@
-//! Where each node is: hosts, ports, directories, further names for certificates.
+//! Where each node is: hosts, ports, directories, additional names for certificates.
 //!
-//! A runtime decides all of it before anything is rendered or started, because certificates and
-//! channel configurations hold names and ports. This room only carries and checks the decision.
+//! A runtime decides this before anything is rendered or started, because certificates and channel
+//! configurations contain names and ports. Here it is only described and checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -14,29 +14,29 @@ use crate::topology::{NodeKind, Topology};
 pub struct Placement {
     /// By full node name, such as `peer0.org1.example.com`; exactly the nodes of the topology.
     pub nodes: BTreeMap<String, NodePlacement>,
-    /// The names and IP addresses under which peers dial the chaincode server. They become the
-    /// SANs of each organization's chaincode server certificate; the peer looks at nothing else
-    /// in it. May be empty when no chaincode server is used.
+    /// The names and IP addresses under which peers dial the chaincode server: the SANs of each
+    /// organization's chaincode server certificate. May be empty when no chaincode server is used.
     pub chaincode_hosts: Vec<String>,
 }
 
 /// Where one node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodePlacement {
-    /// How other nodes and clients reach it: `127.0.0.1` or `peer0.org1.example.com`. It stands
-    /// in channel configurations and in the node's TLS certificate.
+    /// The host under which other nodes and clients reach it, such as `127.0.0.1` or
+    /// `peer0.org1.example.com`. It is in channel configurations and in the node's TLS certificate.
     pub host: String,
-    /// The address it listens on, for each of its ports.
+    /// The address that all its ports listen on.
     pub bind: IpAddr,
-    /// Its ports, the same inside and outside of `host`.
+    /// Its ports, the same inside and outside its host.
     pub ports: Ports,
-    /// More names and addresses for its TLS certificate, such as `localhost` for clients that
-    /// reach it through a published port. Its full name, its label and `host` are always there.
+    /// Additional names and addresses for its TLS certificate, such as `localhost` for clients that use a
+    /// published port. Its full name, its label and `host` are always included.
     pub extra_sans: Vec<String>,
-    /// Where the node sees its own directory (see [`NodeSpec`](crate::node::NodeSpec)): an
-    /// absolute path of this machine for a process, `/etc/hyperledger/node` in a container.
+    /// The absolute path of the node's directory as the node sees it (see
+    /// [`NodeSpec`](crate::node::NodeSpec)): on this machine for a process, such as `/etc/hyperledger/node` in
+    /// a container.
     pub config_dir: PathBuf,
-    /// Where it keeps its ledgers, absolute or relative to `config_dir`.
+    /// The directory of its ledgers, absolute or relative to `config_dir`.
     pub data_dir: PathBuf,
     /// Peers: the external builder's directory as the peer sees it, absolute. Its `bin/` holds
     /// `detect`, `build`, `release` and `run`. Orderers: not used.
@@ -46,29 +46,29 @@ pub struct NodePlacement {
 /// Where the chaincode server of one peer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerPlacement {
-    /// The name or address under which its peer dials it; always in its certificate.
+    /// The name or address under which its peer dials it. Always in its certificate.
     pub host: String,
-    /// What it listens on.
+    /// The address that it listens on.
     pub bind: IpAddr,
     /// Its port.
     pub port: u16,
-    /// More names and addresses for its certificate.
+    /// Additional names and addresses for its certificate.
     pub extra_sans: Vec<String>,
-    /// Where the server sees its own directory, absolute.
+    /// The absolute path of the server's directory as the server sees it.
     pub directory: PathBuf,
 }
 
 /// The ports of one node. All different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The gRPC services. Orderers talk to each other on it too.
+    /// The gRPC services, also between orderers.
     pub grpc: u16,
     /// `/healthz`, `/metrics`, `/logspec`, `/version` over TLS.
     pub operations: u16,
     /// Orderers: the channel participation API, with mutual TLS.
     pub admin: Option<u16>,
-    /// Peers: where chaincode that the peer starts itself would connect. Nothing uses it with
-    /// chaincode as a service, but the peer always listens.
+    /// Peers: where chaincode connects that the peer starts itself. Chaincode as a service does not use it,
+    /// but the peer always listens.
     pub chaincode: Option<u16>,
 }
 
@@ -94,13 +94,13 @@ impl ServerPlacement {
 }
 
 impl Placement {
-    /// Everything that does not fit the topology or can't be written into a configuration.
+    /// Everything that does not fit the topology or cannot be written into a configuration.
     pub(crate) fn problems(&self, topology: &Topology) -> Vec<String> {
         let mut problems = Vec::new();
         let mut known = BTreeSet::new();
         for node in topology.nodes() {
             match self.nodes.get(&node.name) {
-                None => problems.push(format!("{}: is not placed", node.name)),
+                None => problems.push(format!("{}: missing placement", node.name)),
                 Some(placement) => {
                     let found = placement.problems(node.kind);
                     problems.extend(found.into_iter().map(|text| format!("{}: {text}", node.name)));
@@ -109,10 +109,10 @@ impl Placement {
             known.insert(node.name);
         }
         for name in self.nodes.keys().filter(|name| !known.contains(*name)) {
-            problems.push(format!("{name}: is no node of the topology"));
+            problems.push(format!("{name}: not a node of the topology"));
         }
         for host in self.chaincode_hosts.iter().filter(|host| !is_host(host)) {
-            problems.push(format!("chaincode_hosts: {host:?} is no host name or IP address"));
+            problems.push(format!("chaincode_hosts: invalid host name or IP address {host:?}"));
         }
         problems
     }
@@ -122,20 +122,20 @@ impl NodePlacement {
     fn problems(&self, kind: NodeKind) -> Vec<String> {
         let mut problems = Vec::new();
         if !is_host(&self.host) {
-            problems.push(format!("host {:?} is no host name or IP address", self.host));
+            problems.push(format!("invalid host name or IP address {:?}", self.host));
         }
         if self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
-            problems.push(format!("host {} can't be reached by others", self.host));
+            problems.push(format!("host {} is not reachable from other nodes", self.host));
         }
         for name in self.extra_sans.iter().filter(|name| !is_host(name)) {
-            problems.push(format!("extra_sans: {name:?} is no host name or IP address"));
+            problems.push(format!("extra_sans: invalid host name or IP address {name:?}"));
         }
         match kind {
             NodeKind::Orderer if self.ports.admin.is_none() => {
-                problems.push("an orderer needs an admin port".to_owned());
+                problems.push("missing admin port, which an orderer needs".to_owned());
             }
             NodeKind::Peer if self.ports.chaincode.is_none() => {
-                problems.push("a peer needs a chaincode port".to_owned());
+                problems.push("missing chaincode port, which a peer needs".to_owned());
             }
             NodeKind::Orderer | NodeKind::Peer => {}
         }
@@ -143,9 +143,9 @@ impl NodePlacement {
         let mut seen = BTreeSet::new();
         for port in [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten() {
             if port == 0 {
-                problems.push("port 0 is not decided".to_owned());
+                problems.push("invalid port 0".to_owned());
             } else if !seen.insert(port) {
-                problems.push(format!("port {port} is there twice"));
+                problems.push(format!("duplicate port {port}"));
             }
         }
         for (what, path) in self.absolute_paths(kind) {
@@ -155,7 +155,7 @@ impl NodePlacement {
         }
         for path in [&self.config_dir, &self.data_dir, &self.builder_dir] {
             if path.to_str().is_none_or(|text| text.chars().any(char::is_control)) {
-                problems.push(format!("{} can't be written in a YAML file", path.display()));
+                problems.push(format!("{} cannot be written in a YAML file", path.display()));
             }
         }
         problems
@@ -170,7 +170,7 @@ impl NodePlacement {
     }
 }
 
-/// An IP address, or a name that DNS or a container engine could know.
+/// Whether the text is an IP address, or a name for DNS or a container engine.
 pub(crate) fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
         || (text.len() <= 253
@@ -216,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_with_its_node() {
+    fn every_problem_is_reported_with_its_node() {
         let topology = Topology::solo();
         let mut placement = placed(&topology);
         let orderer = placement.nodes.remove("orderer.example.com").unwrap();
-        placement.nodes.insert("stranger.example.com".to_owned(), orderer);
+        placement.nodes.insert("unknown.example.com".to_owned(), orderer);
         placement.chaincode_hosts.push("a b".to_owned());
         let peer = placement.nodes.get_mut("peer0.org1.example.com").unwrap();
         peer.host = "0.0.0.0".to_owned();
@@ -231,14 +231,14 @@ mod tests {
         assert_eq!(
             placement.problems(&topology),
             [
-                "orderer.example.com: is not placed",
-                "peer0.org1.example.com: host 0.0.0.0 can't be reached by others",
-                "peer0.org1.example.com: extra_sans: \"x y\" is no host name or IP address",
-                "peer0.org1.example.com: a peer needs a chaincode port",
-                "peer0.org1.example.com: port 7010 is there twice",
+                "orderer.example.com: missing placement",
+                "peer0.org1.example.com: host 0.0.0.0 is not reachable from other nodes",
+                "peer0.org1.example.com: extra_sans: invalid host name or IP address \"x y\"",
+                "peer0.org1.example.com: missing chaincode port, which a peer needs",
+                "peer0.org1.example.com: duplicate port 7010",
                 "peer0.org1.example.com: builder_dir builder is not absolute",
-                "stranger.example.com: is no node of the topology",
-                "chaincode_hosts: \"a b\" is no host name or IP address",
+                "unknown.example.com: not a node of the topology",
+                "chaincode_hosts: invalid host name or IP address \"a b\"",
             ]
         );
     }

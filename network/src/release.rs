@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_and_their_versions_are_understood() {
+    fn lines_and_their_versions_are_parsed() {
         for (text, release) in [
             ("2.5", Release::V2_5),
             ("2.5.16", Release::V2_5),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_refused_with_the_ones_there_are() {
+    fn other_lines_are_rejected_with_the_supported_ones() {
         for text in ["", "2", "2.50", "2.4.9", "3.0", "3.10", "latest"] {
             let error = text.parse::<Release>().unwrap_err().to_string();
             assert!(error.contains("2.5 or 3.1"), "{text}: {error}");

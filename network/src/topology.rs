@@ -1,9 +1,9 @@
-//! What the network consists of: organizations, peers, orderers, channels.
+//! The parts of a network: organizations, peers, orderers, channels.
 //!
-//! A topology is data. It comes from a preset or from YAML, and says nothing about hosts, ports
-//! or paths (that is [`Placement`](crate::placement::Placement)), nor about a Fabric release.
+//! A topology is data, from a preset or from YAML. It has no hosts, ports or paths, which are in a
+//! [`Placement`](crate::placement::Placement), and no Fabric release.
 //!
-//! The preset `solo`, written out, is also the reference of the YAML form:
+//! The YAML of the preset `solo` shows every field:
 //!
 //! ```
 //! use fabric_network::topology::Topology;
@@ -52,12 +52,12 @@ use serde::Serialize;
 
 pub use self::error::{Location, Mistake, TopologyError};
 
-/// A whole network: who takes part, who orders, which channels there are.
+/// A network: its organizations, its ordering service, its channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topology {
     /// The organizations with peers. At least one.
     pub organizations: Vec<Organization>,
-    /// The ordering service, run by one organization of its own.
+    /// The ordering service, which a separate organization runs.
     pub ordering: Ordering,
     /// The channels. At least one.
     pub channels: Vec<Channel>,
@@ -68,13 +68,13 @@ pub struct Topology {
 pub struct Organization {
     /// Its name in channel configurations, such as `Org1`. Unique in the topology.
     pub name: String,
-    /// Its MSP ID, such as `Org1MSP`. Unique. In YAML the default is the name followed by `MSP`.
+    /// Its MSP ID, such as `Org1MSP`. Unique. Default in YAML: the name followed by `MSP`.
     pub msp_id: String,
     /// Its DNS domain, such as `org1.example.com`. Unique.
     pub domain: String,
     /// Its peers. At least one.
     pub peers: Vec<Node>,
-    /// How many users it has besides its administrator: `User1@…` and so on. Default 1.
+    /// The number of users in addition to its administrator: `User1@…` and so on. Default 1.
     pub users: u32,
 }
 
@@ -90,56 +90,55 @@ pub struct Node {
 pub struct Ordering {
     /// The name of the ordering organization in channel configurations. Default `Orderer`.
     pub name: String,
-    /// Its MSP ID. In YAML the default is the name followed by `MSP`.
+    /// Its MSP ID. Default in YAML: the name followed by `MSP`.
     pub msp_id: String,
     /// Its DNS domain, such as `example.com`.
     pub domain: String,
-    /// How the orderers agree. Default `etcdraft`.
+    /// The consensus protocol. Default `etcdraft`.
     pub consensus: Consensus,
-    /// The orderers, each of them a consenter of every channel.
+    /// The orderers. Each is a consenter of every channel.
     pub orderers: Vec<Node>,
-    /// How transactions are cut into blocks.
+    /// How transactions are grouped into blocks.
     pub batch: Batch,
-    /// The raft clock, by default [`Ordering::default_tick`]: a leader is elected after about two
-    /// ticks on a network of one orderer, and ten to twenty on a larger one, where a leader that is
-    /// silent for ten ticks loses its office.
+    /// The interval of the Raft clock. Default [`Ordering::default_tick`]. A single orderer is elected after
+    /// about two ticks. Several orderers need ten to twenty; they elect a new leader when the old one is silent
+    /// for ten ticks.
     ///
-    /// The default makes tests start quickly, and costs an idle orderer one or two percent of a core.
-    /// An operator should take Fabric's own, 500 ms, which survives slow disks and networks between
-    /// orderers. `bft` does not use it.
+    /// With the default, tests start quickly, and an idle orderer uses one or two percent of a core. Operators
+    /// should use Fabric's default, 500 ms, which tolerates slow disks and networks between orderers. `bft` does
+    /// not use it.
     #[serde(serialize_with = "yaml::serialize_duration")]
     pub tick: Duration,
 }
 
-/// How the orderers agree on the next block.
+/// The protocol with which the orderers agree on the next block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consensus {
-    /// Raft: tolerates crashed orderers, less than half of them.
+    /// Raft: tolerates crashes of less than half of the orderers.
     #[default]
     Etcdraft,
-    /// `SmartBFT`: tolerates malicious orderers, less than a third of them. Needs Fabric 3.
+    /// `SmartBFT`: tolerates less than a third of malicious orderers. Needs Fabric 3.
     Bft,
 }
 
-/// How transactions are cut into blocks: the first limit that is reached ends a block.
+/// How transactions are grouped into blocks: the first limit that is reached ends a block.
 ///
-/// The defaults are for tests, where the wait for a block is most of a submitted transaction's
-/// time. An operator should begin with Fabric's own: a timeout of 2 s, 500 messages, 10 MB
-/// absolute and 2 MB preferred, and lower the timeout only as far as the latency target asks.
+/// The defaults are for tests, where a submitted transaction spends most of its time waiting for a block.
+/// Operators should start with Fabric's defaults, a timeout of 2 s, 500 messages, 10 MB absolute and 2 MB
+/// preferred, and reduce the timeout only as far as the latency requires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Batch {
-    /// How long a transaction waits for others, at most. Default 10 ms.
+    /// The longest wait for further transactions. Default 10 ms.
     #[serde(serialize_with = "yaml::serialize_duration")]
     pub timeout: Duration,
     /// The most transactions in a block. Default 500.
     pub max_messages: u32,
-    /// The most bytes of transactions in a block; a larger transaction is refused.
-    /// Default 10 MB (of 1024 × 1024 bytes).
+    /// The most bytes of transactions in a block. A larger transaction is rejected. Default 10 MB (of
+    /// 1024 × 1024 bytes).
     #[serde(serialize_with = "yaml::serialize_bytes")]
     pub absolute_max_bytes: u32,
-    /// The size at which a block is cut; a single larger transaction gets a block of its own.
-    /// Default 2 MB.
+    /// The size at which a block ends. A larger transaction gets its own block. Default 2 MB.
     #[serde(serialize_with = "yaml::serialize_bytes")]
     pub preferred_max_bytes: u32,
 }
@@ -147,13 +146,13 @@ pub struct Batch {
 /// A channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Channel {
-    /// Its name: lower-case letters, digits, `.` and `-`, starting with a letter, shorter than
-    /// 250 characters (Fabric, `common/configtx/validator.go`).
+    /// Its name: at most 249 lowercase letters, digits, `.` and `-`, starting with a letter (Fabric,
+    /// `common/configtx/validator.go`).
     pub name: String,
     /// The names of the organizations in it. Empty means all.
     pub organizations: Vec<String>,
-    /// How many of its organizations must endorse a transaction, and approve a chaincode
-    /// definition, when a chaincode has no policy of its own. Default `majority`.
+    /// How many of its organizations must endorse a transaction and approve a chaincode definition, unless the
+    /// chaincode has its own policy. Default `majority`.
     pub endorsement: Rule,
 }
 
@@ -170,7 +169,7 @@ pub enum Rule {
     All,
 }
 
-/// Which program a node runs.
+/// The program of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeKind {
@@ -180,7 +179,7 @@ pub enum NodeKind {
     Orderer,
 }
 
-/// A node of the topology, with what it inherits from its organization.
+/// A node of the topology, with the names of its organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRef<'a> {
     /// Its full name, such as `peer0.org1.example.com`. Unique.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fabric_network::identity::Former;
+use fabric_network::identity::ExistingIdentities;
 
 /// No certificate or key is as large.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -50,7 +50,7 @@ pub enum IdentitiesError {
 }
 
 /// Reads every file below the two trees, which are in the directory or in its `organizations/`.
-pub(super) fn read(directory: &Path) -> Result<Former, IdentitiesError> {
+pub(super) fn read(directory: &Path) -> Result<ExistingIdentities, IdentitiesError> {
     let inner = directory.join("organizations");
     let root = if inner.is_dir() { inner } else { directory.to_owned() };
     if !TREES.iter().any(|tree| root.join(tree).is_dir()) {
@@ -63,7 +63,7 @@ pub(super) fn read(directory: &Path) -> Result<Former, IdentitiesError> {
             read_directory(&from, &Path::new("organizations").join(tree), &mut files)?;
         }
     }
-    Ok(Former::new(files))
+    Ok(ExistingIdentities::new(files))
 }
 
 fn read_directory(

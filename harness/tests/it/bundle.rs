@@ -77,7 +77,7 @@ fn nothing_is_overwritten_that_is_no_bundle_or_without_force() {
     let (code, text) =
         bundle(&[&arguments[..], &["--force", "--topology", "duo", "--identities", path(&out)]].concat());
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("the identities don't fit the topology"), "{text}");
+    assert!(text.contains("the identities do not match the topology"), "{text}");
     assert!(before == tree(&out));
     // Nor does what somebody has added go.
     let mine = out.join("overlays");

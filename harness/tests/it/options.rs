@@ -157,5 +157,9 @@ fn each_peer_has_one_couchdb_and_no_password_is_shown() {
     assert!(text.contains("--couchdb http://h:1 is given twice"), "{text}");
     let text = couchdb("solo", &["http://admin:topsecret@h:1", "topsecret", "https://admin:topsecret@h:1"]);
     assert!(text.contains("URLs given: 3, peers of the topology: 1 (peer0.org1.example.com); a CouchDB"), "{text}");
-    assert!(text.contains("--couchdb (number 2): no URL") && text.contains("--couchdb (number 3): https://"), "{text}");
+    assert!(
+        text.contains("--couchdb (number 2): invalid URL")
+            && text.contains("--couchdb (number 3): unsupported scheme https://"),
+        "{text}"
+    );
 }

@@ -1,4 +1,4 @@
-//! The hashes of a block, on which all peers and orderers must agree. Decodes no block.
+//! The hashes of a block.
 
 use sha2::{Digest as _, Sha256};
 

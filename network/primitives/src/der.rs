@@ -1,4 +1,4 @@
-//! Writing ASN.1 DER elements. Reads none.
+//! Writes ASN.1 DER elements.
 
 /// One element: tag, length, content. The content may have any length.
 ///

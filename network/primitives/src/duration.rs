@@ -13,7 +13,7 @@ pub enum DurationError {
     /// A number has no unit.
     #[error("time: missing unit in duration {}", quoted(.0))]
     MissingUnit(String),
-    /// A number has another unit than `ns`, `us`, `µs`, `ms`, `s`, `m` and `h`.
+    /// A number has a unit other than `ns`, `us`, `µs`, `ms`, `s`, `m` and `h`.
     #[error("time: unknown unit {} in duration {}", quoted(.unit), quoted(.duration))]
     UnknownUnit {
         /// The unit.
@@ -27,7 +27,7 @@ pub enum DurationError {
 const MOST: u128 = 1 << 63;
 
 /// Parses a duration as Go's `time.ParseDuration` does: an optional sign, then numbers with a unit each;
-/// `0` needs no unit. In nanoseconds; what is less than one is cut off.
+/// `0` needs no unit. The result is in nanoseconds, rounded toward zero.
 ///
 /// The arithmetic is exact. Go computes a fraction in floating point, which can differ by a nanosecond when
 /// the fraction has more than 15 digits.
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn what_go_rejects_is_rejected() {
         for text in [
             "",
             "3",

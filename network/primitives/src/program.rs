@@ -1,4 +1,4 @@
-//! Finding programs, as a shell does with PATH. Starts none.
+//! Finds programs in directories, as a shell does with PATH.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 /// Why a file is not a program. The text completes "PATH: …".
 #[derive(Debug, thiserror::Error)]
 pub enum NotAProgram {
-    /// The file cannot be looked at; usually it does not exist.
+    /// The file does not exist, or cannot be examined.
     #[error(transparent)]
     File(#[from] io::Error),
     /// A directory, a socket, or another kind of file.
     #[error("not a file")]
     Kind,
-    /// Nobody has the permission to execute it.
+    /// No permission to execute it is set.
     #[error("not executable; run chmod +x")]
     Permission,
 }
 
-/// Checks that `path` is a file that somebody may execute, through links.
+/// Checks that `path` is an executable file. Links are followed.
 ///
 /// # Errors
 /// [`NotAProgram`] with the reason.
@@ -33,19 +33,19 @@ pub fn check(path: &Path) -> Result<(), NotAProgram> {
     Ok(())
 }
 
-/// Whether `path` is a file that somebody may execute.
+/// Whether `path` is an executable file.
 pub fn is_program(path: &Path) -> bool {
     check(path).is_ok()
 }
 
-/// The directories that an environment variable such as `PATH` lists, in order. None when it is not set; an
-/// empty entry is the current directory, as in a shell.
+/// The directories in an environment variable such as `PATH`, in order; empty when it is not set. An empty entry is
+/// the current directory, as in a shell.
 pub fn directories(variable: &str) -> Vec<PathBuf> {
     std::env::var_os(variable).map(|value| std::env::split_paths(&value).collect()).unwrap_or_default()
 }
 
-/// The first `name` in these directories that `accept` accepts, which is usually [`is_program`] or
-/// [`Path::is_file`]. Relative when the directory is.
+/// The path of the first `name` in these directories that `accept` accepts, usually [`is_program`] or
+/// [`Path::is_file`]. The path is relative when the directory is.
 pub fn find(name: &str, directories: &[PathBuf], accept: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     directories.iter().map(|directory| directory.join(name)).find(|path| accept(path))
 }

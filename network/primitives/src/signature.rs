@@ -1,5 +1,5 @@
 //! ECDSA signatures over P-256 and SHA-256 with the lower of the two possible values of S, which are the only
-//! ones that Fabric accepts (`bccsp/utils/ecdsa.go`). Verifies none.
+//! ones that Fabric accepts (`bccsp/utils/ecdsa.go`).
 
 use p256::SecretKey;
 use p256::ecdsa::Signature;
@@ -19,11 +19,11 @@ pub enum KeyError {
     Rejected(String),
 }
 
-/// Why there is no signature: the system gives no random bytes, or a signature is malformed.
+/// Why signing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
+    /// The system provides no random bytes.
+    #[error("no random bytes from the system")]
     Random,
     /// Not an ECDSA signature over P-256.
     #[error(transparent)]
@@ -80,7 +80,7 @@ impl SigningKey {
     /// Signs the SHA-256 digest of a message.
     ///
     /// # Errors
-    /// [`SignError::Random`] when the system gives no random bytes.
+    /// [`SignError::Random`] when the system provides no random bytes.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match &self.kind {
             Kind::Random(pair, random) => low_s(pair.sign(random, message).map_err(|_| SignError::Random)?.as_ref()),
@@ -90,7 +90,7 @@ impl SigningKey {
 }
 
 impl std::fmt::Debug for SigningKey {
-    /// Shows nothing of the key.
+    /// Does not show the key.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("SigningKey").finish_non_exhaustive()
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_key_or_a_signature_is_refused() {
+    fn invalid_keys_and_signatures_are_rejected() {
         assert!(matches!(SigningKey::from_pem("no key"), Err(KeyError::Pem(_))));
         assert!(matches!(SigningKey::deterministic_from_pem(""), Err(KeyError::Pem(_))));
         assert!(matches!(low_s(b"no signature"), Err(SignError::Malformed(_))));

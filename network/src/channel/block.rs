@@ -1,4 +1,4 @@
-//! Wraps a channel's configuration into its genesis block.
+//! The genesis block of a channel's configuration.
 
 use std::time::SystemTime;
 
@@ -20,8 +20,8 @@ const HEADER_VERSION: i32 = 1;
 
 /// The encoded genesis block.
 ///
-/// Fabric draws a random nonce. Here it is taken from the configuration, so that the block is
-/// the same for the same input; it guards nothing in a block that nobody signs.
+/// Fabric uses a random nonce. Here it is a digest of the configuration, so that the same input gives the
+/// same block. It protects nothing in a block that is not signed.
 pub(super) fn genesis(channel: &str, created: SystemTime, configuration: ConfigGroup) -> Result<Vec<u8>, ChannelError> {
     let timestamp = timestamp(created)?;
     let config = Config { sequence: 0, channel_group: Some(configuration) };
@@ -49,8 +49,8 @@ pub(super) fn genesis(channel: &str, created: SystemTime, configuration: ConfigG
     Ok(block.encode_to_vec())
 }
 
-/// One entry for each `BlockMetadataIndex`: signatures (none, over block 0 as the last
-/// configuration), the last configuration once more, and three that are empty.
+/// One entry for each `BlockMetadataIndex`: no signatures over "block 0 is the last configuration", the last
+/// configuration again, and three empty entries.
 fn metadata() -> Vec<Vec<u8>> {
     let last_config = LastConfig { index: 0 };
     let signatures = OrdererBlockMetadata { last_config: Some(last_config), consenter_metadata: Vec::new() };

@@ -1,4 +1,4 @@
-//! The values that say how the orderers agree: `ConsensusType`, and `Orderers` with BFT.
+//! The configuration values of the consensus: `ConsensusType`, and for BFT also `Orderers`.
 
 use fabric_primitives::duration::format_std;
 use fabric_protos::common::{Consenter, Orderers};
@@ -11,7 +11,7 @@ use prost::Message;
 use super::input::{Consensus, OrderingInput};
 use crate::topology::Batch;
 
-/// The value `ConsensusType`, with the protocol's own options as metadata.
+/// The value `ConsensusType`, with the protocol's options as metadata.
 pub(super) fn consensus_type(ordering: &OrderingInput) -> ConsensusType {
     let (name, metadata) = match ordering.consensus {
         Consensus::Etcdraft { tick } => ("etcdraft", raft_metadata(ordering, format_std(tick)).encode_to_vec()),
@@ -53,9 +53,9 @@ fn raft_metadata(ordering: &OrderingInput, tick_interval: String) -> ConfigMetad
     }
 }
 
-/// The test network's options (fabric-samples, `test-network/bft-config/configtx.yaml`), which
-/// but for the pool's size are `SmartBFT`'s own. Leader rotation stays unspecified, which means off:
-/// Fabric allows no other (`orderer/consensus/smartbft/configverifier.go`).
+/// The options of the test network (fabric-samples, `test-network/bft-config/configtx.yaml`). Except for the
+/// pool's size they are the defaults of `SmartBFT`. Leader rotation is unspecified, which means off: Fabric
+/// allows nothing else (`orderer/consensus/smartbft/configverifier.go`).
 fn bft_options(batch: &Batch) -> smartbft::Options {
     smartbft::Options {
         request_batch_max_count: batch.max_messages.into(),

@@ -13,8 +13,7 @@ use super::input::{ChannelInput, Consensus, OrderingInput, OrganizationInput};
 use super::{consensus, msp, policy};
 use crate::topology::Rule;
 
-/// The capability that BFT needs, and the one of a channel without it. Both release lines know
-/// the latter.
+/// The channel capability that BFT needs, and the one without BFT, which every release line supports.
 const CHANNEL_WITH_BFT: &str = "V3_0";
 const CHANNEL: &str = "V2_0";
 const ORDERER: &str = "V2_0";
@@ -107,7 +106,7 @@ fn capabilities(name: &str) -> Capabilities {
     Capabilities { capabilities: [(name.to_owned(), Capability {})].into() }
 }
 
-/// A group whose every part is modified by its `Admins`.
+/// A group whose parts are all modified by its `Admins`.
 struct Group(ConfigGroup);
 
 impl Group {

@@ -1,6 +1,6 @@
-//! What a genesis block is made from: plain data, with certificates as PEM text.
+//! The input of a genesis block: plain data, with certificates as PEM text.
 //!
-//! It says what is in the channel and where nodes are. Policies and capabilities follow from it.
+//! It describes the members of the channel and the addresses of nodes. Policies and capabilities are derived.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,19 +14,19 @@ use crate::topology::{Batch, Rule};
 pub struct ChannelInput {
     /// Its name, such as `mychannel`.
     pub name: String,
-    /// The time that the block carries, cut to whole seconds. Fabric checks it against nothing.
+    /// The time in the block, in whole seconds. Fabric does not check it.
     pub created: SystemTime,
     /// The oldest release line that runs it. [`Consensus::Bft`] needs Fabric 3.
     pub release: Release,
     /// The organizations with peers. At least one.
     pub organizations: Vec<OrganizationInput>,
-    /// The organization that orders, and how it does.
+    /// The ordering organization and its settings.
     pub ordering: OrderingInput,
-    /// How many organizations endorse a transaction and approve a chaincode definition, unless
-    /// the chaincode has a policy of its own: policies `Endorsement` and `LifecycleEndorsement`.
+    /// How many organizations must endorse a transaction and approve a chaincode definition, unless the
+    /// chaincode has its own policy: policies `Endorsement` and `LifecycleEndorsement`.
     pub endorsement: Rule,
-    /// Which policy guards which resource of a peer. Resources that are not named, or none at
-    /// all, are guarded by the defaults in Fabric's code; [`default_acls`] spells them out.
+    /// The policy of each resource of a peer. Other resources have the defaults in Fabric's code, which
+    /// [`default_acls`] lists.
     pub acls: BTreeMap<String, String>,
 }
 
@@ -37,7 +37,7 @@ pub struct OrganizationInput {
     pub name: String,
     /// Its membership service provider.
     pub msp: MspInput,
-    /// Peers by which peers of other organizations find its peers. May be empty.
+    /// The peers through which other organizations find its peers. May be empty.
     pub anchor_peers: Vec<HostPort>,
 }
 
@@ -52,23 +52,23 @@ pub struct OrderingInput {
     pub endpoints: Vec<HostPort>,
     /// How the consenters agree.
     pub consensus: Consensus,
-    /// The orderers that agree, in the order of their numbers. At least one.
+    /// The consenters, in the order of their numbers. At least one.
     pub consenters: Vec<ConsenterInput>,
-    /// How transactions are cut into blocks.
+    /// How transactions are grouped into blocks.
     pub batch: Batch,
 }
 
 /// How the consenters agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consensus {
-    /// Raft. Election after 10 ticks without a heartbeat, which comes each tick; 5 blocks in
-    /// flight; a snapshot each 16 MB: the defaults of `configtxgen`, whose tick is 500 ms.
+    /// Raft, with the defaults of `configtxgen`: a heartbeat each tick, an election after 10 ticks without
+    /// one, 5 blocks in flight, a snapshot each 16 MB. The default tick of `configtxgen` is 500 ms.
     Etcdraft {
-        /// The Raft clock's interval.
+        /// The interval of the Raft clock.
         tick: Duration,
     },
-    /// `SmartBFT`, with the options of Fabric's sample profiles. The batch sets the requests in
-    /// a proposal, their bytes and how long the leader waits for them.
+    /// `SmartBFT`, with the options of Fabric's sample profiles. The batch sets the number of requests in a
+    /// proposal, their bytes, and how long the leader waits for them.
     Bft,
 }
 
@@ -77,23 +77,23 @@ pub enum Consensus {
 pub struct ConsenterInput {
     /// Where the other consenters reach it.
     pub address: HostPort,
-    /// The certificate it shows when it dials another consenter.
+    /// Its certificate as a client of another consenter.
     pub client_tls_certificate_pem: String,
-    /// The certificate it shows when it is dialed.
+    /// Its certificate as a server.
     pub server_tls_certificate_pem: String,
-    /// Its signing certificate, by which BFT blocks are verified. Raft does not use it.
+    /// Its signing certificate, which verifies BFT blocks. Raft does not use it.
     pub identity_certificate_pem: String,
 }
 
-/// A membership service provider with `NodeOUs`: the organizational units `client`, `peer`,
-/// `admin` and `orderer` of certificates issued by its CA are roles.
+/// A membership service provider with `NodeOUs`: the organizational unit of a certificate, `client`, `peer`,
+/// `admin` or `orderer`, is its role.
 #[derive(Clone, Debug)]
 pub struct MspInput {
     /// Its ID, such as `Org1MSP`.
     pub msp_id: String,
-    /// The root certificate of the CA of its identities.
+    /// The root certificate that issues its identities.
     pub ca_certificate_pem: String,
-    /// The root certificate of the CA of its TLS certificates.
+    /// The root certificate that issues its TLS certificates.
     pub tls_ca_certificate_pem: String,
 }
 
@@ -116,8 +116,8 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Fabric's defaults, spelled out as in `sampleconfig/configtx.yaml`: who reads or writes on the
-/// channel may use the resources that read or write.
+/// Fabric's default access control lists, as in `sampleconfig/configtx.yaml`: readers of the channel may use
+/// the resources that read, writers those that write.
 pub fn default_acls() -> BTreeMap<String, String> {
     const READERS: &str = "/Channel/Application/Readers";
     const WRITERS: &str = "/Channel/Application/Writers";

@@ -1,7 +1,7 @@
-//! Channel configuration: the genesis block by which orderers and peers join a channel.
+//! Channel configuration: the genesis block with which orderers and peers join a channel.
 //!
-//! [`genesis_block`] builds what `configtxgen` builds from the profiles that Fabric ships
-//! (`sampleconfig/configtx.yaml`, and the test network's), directly as messages:
+//! [`genesis_block`] builds the same messages as `configtxgen` from the profiles that Fabric ships
+//! (`sampleconfig/configtx.yaml`, and those of the test network):
 //!
 //! ```text
 //! Channel                  HashingAlgorithm, BlockDataHashingStructure, Capabilities
@@ -12,12 +12,11 @@
 //!     └── Orderer          MSP, Endpoints; Readers, Writers, Admins
 //! ```
 //!
-//! The three upper groups have implicit-meta policies `Readers` and `Writers` (any) and `Admins`
-//! (majority), organizations have signature policies over their roles. Everything is modified by
-//! `Admins`. The same input always gives the same bytes.
+//! The three upper groups have implicit-meta policies: `Readers` and `Writers` (any), `Admins` (majority).
+//! Organizations have signature policies over their roles. `Admins` modify everything. The same input always
+//! gives the same bytes.
 //!
-//! Nothing here reads a clock, a file or a topology. What has been joined is changed by
-//! configuration updates, which are not made here.
+//! Nothing here reads a clock, a file or a topology, or makes configuration updates.
 
 mod block;
 mod consensus;
@@ -37,8 +36,8 @@ pub use self::input::{
 ///
 /// # Errors
 ///
-/// When the input is one that Fabric would refuse, or that would silently lose a part, such as
-/// two organizations of one name.
+/// When Fabric would reject the input, or when a part would be lost, such as one of two organizations with the
+/// same name.
 pub fn genesis_block(channel: &ChannelInput) -> Result<Vec<u8>, ChannelError> {
     validate::validate(channel)?;
     let configuration = group::channel(channel);

@@ -1,7 +1,7 @@
 //! The value `MSP` of an organization: how its identities are verified and which roles they have.
 //!
-//! The same as `msp/config.yaml` with `NodeOUs` says to a node; no administrator's certificate is
-//! listed, because the organizational unit `admin` makes one.
+//! It has the settings of a node's `msp/config.yaml` with `NodeOUs`. No administrator's certificate is listed,
+//! because the organizational unit `admin` makes an administrator.
 
 use fabric_protos::msp::{FabricCryptoConfig, FabricMspConfig, FabricNodeOUs, FabricOuIdentifier, MspConfig};
 use prost::Message;

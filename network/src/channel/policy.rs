@@ -1,4 +1,4 @@
-//! The policies of a channel. Who they name is decided here, and nowhere else.
+//! The policies of a channel: which roles and identities each of them names.
 
 use fabric_protos::common::implicit_meta_policy::Rule as MetaRule;
 use fabric_protos::common::msp_principal::Classification;
@@ -21,7 +21,7 @@ pub(super) const ENDORSEMENT: &str = "Endorsement";
 pub(super) const LIFECYCLE_ENDORSEMENT: &str = "LifecycleEndorsement";
 pub(super) const BLOCK_VALIDATION: &str = "BlockValidation";
 
-/// A policy over the policies of that name in the groups below.
+/// A policy over the policies of this name in the subgroups.
 pub(super) fn implicit_meta(rule: Rule, sub_policy: &str) -> Policy {
     let rule = match rule {
         Rule::Majority => MetaRule::Majority,
@@ -32,7 +32,7 @@ pub(super) fn implicit_meta(rule: Rule, sub_policy: &str) -> Policy {
     Policy { r#type: PolicyType::ImplicitMeta.into(), value: policy.encode_to_vec() }
 }
 
-/// Readers and writers: any below. Admins: most of those below.
+/// Readers and writers: any subgroup. Admins: a majority of the subgroups.
 pub(super) fn upper_group() -> [(&'static str, Policy); 3] {
     [
         (READERS, implicit_meta(Rule::Any, READERS)),
@@ -62,8 +62,8 @@ pub(super) fn ordering_organization(msp_id: &str) -> [(&'static str, Policy); 3]
     ]
 }
 
-/// Who must have signed a BFT block: a quorum of the consenters themselves. Fabric computes the
-/// same and compares (`common/policies/bft.go`).
+/// The signatures that a BFT block needs: those of a quorum of the consenters. Fabric computes the same and
+/// compares (`common/policies/bft.go`).
 pub(super) fn bft_block_validation(msp_id: &str, consenters: &[ConsenterInput]) -> Policy {
     let identities = consenters.iter().map(|consenter| {
         let identity = SerializedIdentity {
@@ -75,7 +75,7 @@ pub(super) fn bft_block_validation(msp_id: &str, consenters: &[ConsenterInput]) 
     signatures(bft_quorum(consenters.len()), identities.collect())
 }
 
-/// How many of the consenters are enough, when fewer than a third of them may be malicious.
+/// How many consenters are enough, when fewer than a third of them may be malicious.
 fn bft_quorum(consenters: usize) -> usize {
     let malicious = consenters.saturating_sub(1) / 3;
     (consenters + malicious + 1).div_ceil(2)

@@ -1,6 +1,5 @@
-//! Finds input that Fabric would refuse, most of it only when a node joins, in words about Go code.
-//!
-//! Chains of certificates are not verified.
+//! Finds input that Fabric would reject. Fabric often does so only when a node joins, with a message about its
+//! code. Certificate chains are not verified.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,11 +8,11 @@ use super::error::ChannelError;
 use super::input::{ChannelInput, Consensus, ConsenterInput, HostPort, MspInput, OrderingInput};
 use crate::topology::Batch;
 
-/// Fabric's limit on names of channels and groups, in bytes.
+/// Fabric's limit for names of channels and groups, in bytes.
 const LONGEST_NAME: usize = 249;
 
-/// `SmartBFT` checks its own default for the largest request against the batch before it looks
-/// at the configured one (`pkg/types/config.go`).
+/// `SmartBFT` compares its default for the largest request with the batch before it reads the configured one
+/// (`pkg/types/config.go`).
 const SMALLEST_BFT_BATCH: u32 = 10 * 1024;
 
 pub(super) fn validate(channel: &ChannelInput) -> Result<(), ChannelError> {
@@ -21,15 +20,15 @@ pub(super) fn validate(channel: &ChannelInput) -> Result<(), ChannelError> {
         return Err(ChannelError::Name { name: channel.name.clone() });
     }
     let ordering = &channel.ordering;
-    let nothing = |what| ChannelError::Nothing { channel: channel.name.clone(), what };
+    let missing = |what| ChannelError::Missing { channel: channel.name.clone(), what };
     if channel.organizations.is_empty() {
-        return Err(nothing("organization with peers"));
+        return Err(missing("organization with peers"));
     }
     if ordering.consenters.is_empty() {
-        return Err(nothing("consenter"));
+        return Err(missing("consenter"));
     }
     if ordering.endpoints.is_empty() {
-        return Err(nothing("orderer endpoint"));
+        return Err(missing("orderer endpoint"));
     }
     validate_organizations(channel)?;
     ordering.endpoints.iter().try_for_each(validate_address)?;
@@ -51,11 +50,11 @@ fn validate_organizations(channel: &ChannelInput) -> Result<(), ChannelError> {
     for organization in &channel.organizations {
         validate_organization(&organization.name, &organization.msp)?;
         organization.anchor_peers.iter().try_for_each(validate_address)?;
-        once(&mut names, "organization name", &organization.name)?;
-        once(&mut msp_ids, "MSP ID", &organization.msp.msp_id)?;
+        unique(&mut names, "organization name", &organization.name)?;
+        unique(&mut msp_ids, "MSP ID", &organization.msp.msp_id)?;
     }
     validate_organization(&channel.ordering.name, &channel.ordering.msp)?;
-    once(&mut msp_ids, "MSP ID", &channel.ordering.msp.msp_id)
+    unique(&mut msp_ids, "MSP ID", &channel.ordering.msp.msp_id)
 }
 
 fn validate_organization(name: &str, msp: &MspInput) -> Result<(), ChannelError> {
@@ -80,21 +79,21 @@ fn validate_consenter(consenter: &ConsenterInput, consensus: Consensus) -> Resul
     Ok(())
 }
 
-/// Consenters are told apart by their certificates, so two of them cannot share one.
+/// A consenter is identified by its certificates, so two cannot share one.
 fn validate_distinct_consenters(ordering: &OrderingInput) -> Result<(), ChannelError> {
     let mut client_certificates = BTreeSet::new();
     let mut server_certificates = BTreeSet::new();
     let mut identities = BTreeSet::new();
     for consenter in &ordering.consenters {
-        let twice = |what| ChannelError::Twice { what, value: consenter.address.to_string() };
+        let duplicate = |what| ChannelError::Duplicate { what, value: consenter.address.to_string() };
         if !client_certificates.insert(&consenter.client_tls_certificate_pem) {
-            return Err(twice("the client TLS certificate of consenter"));
+            return Err(duplicate("client TLS certificate of consenter"));
         }
         if !server_certificates.insert(&consenter.server_tls_certificate_pem) {
-            return Err(twice("the server TLS certificate of consenter"));
+            return Err(duplicate("server TLS certificate of consenter"));
         }
         if ordering.consensus == Consensus::Bft && !identities.insert(&consenter.identity_certificate_pem) {
-            return Err(twice("the identity certificate of consenter"));
+            return Err(duplicate("identity certificate of consenter"));
         }
     }
     Ok(())
@@ -146,11 +145,11 @@ fn validate_pem(owner: &str, what: &'static str, text: &str) -> Result<(), Chann
     Err(ChannelError::NotPem { owner: owner.to_owned(), what })
 }
 
-fn once<'a>(seen: &mut BTreeSet<&'a str>, what: &'static str, value: &'a str) -> Result<(), ChannelError> {
+fn unique<'a>(seen: &mut BTreeSet<&'a str>, what: &'static str, value: &'a str) -> Result<(), ChannelError> {
     if seen.insert(value) {
         return Ok(());
     }
-    Err(ChannelError::Twice { what, value: value.to_owned() })
+    Err(ChannelError::Duplicate { what, value: value.to_owned() })
 }
 
 fn is_channel_name(name: &str) -> bool {

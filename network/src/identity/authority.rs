@@ -1,6 +1,4 @@
-//! A certificate authority: makes a key and a certificate for whoever it is asked for.
-//!
-//! It knows no organization.
+//! A certificate authority, which issues keys and certificates. It knows nothing of organizations.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -11,12 +9,12 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::former::FormerPair;
+use super::existing::ExistingPair;
 use super::key::{Keys, LowS};
 use super::verify::Parsed;
 use super::{IdentityError, PrivateKey, Validity};
 
-/// Validity in the form that certificates take.
+/// A validity as certificates have it.
 #[derive(Clone, Copy)]
 pub(super) struct Period {
     not_before: OffsetDateTime,
@@ -35,12 +33,12 @@ impl Period {
 }
 
 impl Period {
-    /// The earliest moment that certificates are for.
+    /// The start of the period, at which existing certificates must be valid.
     fn now(self) -> SystemTime {
         self.not_before.into()
     }
 
-    /// The same, but ending no later than `end`.
+    /// The same start, and an end no later than `end`.
     fn until(self, end: SystemTime) -> Self {
         Self { not_after: seconds(end).map_or(self.not_after, |end| end.min(self.not_after)), ..self }
     }
@@ -57,7 +55,7 @@ pub(super) enum Purpose<'a> {
     Sign { role: &'a str },
     /// A node in TLS: server and client, under these names and addresses.
     Node { names: &'a [String] },
-    /// A TLS server that never dials.
+    /// A TLS server that is never a client.
     Server { names: &'a [String] },
     /// A TLS client.
     Client,
@@ -74,20 +72,20 @@ impl Purpose<'_> {
     }
 }
 
-/// A certificate just issued, and its key.
+/// A certificate and its key.
 pub(super) struct Issued {
     pub(super) certificate_pem: String,
     pub(super) private_key_pem: PrivateKey,
 }
 
-/// A certificate authority, with its key or, if it has issued everything already, without.
+/// A certificate authority. Without a key it cannot issue.
 pub(super) struct Authority {
     issuer: Option<Issuer<'static, LowS>>,
     certificate_pem: String,
     private_key_pem: Option<PrivateKey>,
     period: Period,
     keys: Keys,
-    /// Where its certificate lies, if it was there already.
+    /// The path of its certificate, if that exists already.
     path: PathBuf,
 }
 
@@ -122,10 +120,10 @@ impl Authority {
         })
     }
 
-    /// An authority that is there already. What it issues ends with it.
-    pub(super) fn of(pair: FormerPair, period: Period, keys: Keys) -> Result<Self, IdentityError> {
-        let FormerPair { path, certificate_pem, key } = pair;
-        let wrong = |problem| IdentityError::Former { path: path.clone(), problem };
+    /// An existing authority. Certificates that it issues end no later than its own.
+    pub(super) fn of(pair: ExistingPair, period: Period, keys: Keys) -> Result<Self, IdentityError> {
+        let ExistingPair { path, certificate_pem, key } = pair;
+        let wrong = |problem| IdentityError::Existing { path: path.clone(), problem };
         let parsed = Parsed::new(&certificate_pem).map_err(wrong)?;
         parsed.check_authority(period.now()).map_err(wrong)?;
         let issuer = match &key {
@@ -133,7 +131,7 @@ impl Authority {
             Some(key) => {
                 let key = parsed.check_key(key).map_err(wrong)?;
                 let issuer = Issuer::from_ca_cert_pem(&certificate_pem, LowS::new(key));
-                Some(issuer.map_err(|error| wrong(format!("can't be issued from: {error}")))?)
+                Some(issuer.map_err(|error| wrong(format!("cannot issue certificates: {error}")))?)
             }
         };
         let period = parsed.not_after().map_or(period, |end| period.until(end));
@@ -144,48 +142,47 @@ impl Authority {
         &self.certificate_pem
     }
 
-    /// Whether it is among these.
+    /// Whether it is one of these.
     pub(super) fn is_one_of(&self, authorities: &[Parsed]) -> bool {
         Parsed::new(&self.certificate_pem).is_ok_and(|own| authorities.iter().any(|other| other.is(&own)))
     }
 
-    /// Whether each of these may issue, at the earliest moment that certificates are for.
+    /// Checks that each of these is a valid authority.
     pub(super) fn check_authorities(&self, authorities: &[Parsed]) -> Result<(), String> {
         authorities.iter().try_for_each(|authority| authority.check_authority(self.period.now()))
     }
 
-    /// Nothing, if it came without its key.
+    /// Its key; `None` for an existing authority without one.
     pub(super) fn private_key_pem(&self) -> Option<&PrivateKey> {
         self.private_key_pem.as_ref()
     }
 
-    /// Takes a pair that is there already, if it is the authority's own and fits; makes one if there is
-    /// none.
-    pub(super) fn take_or_issue(
+    /// Checks and returns the existing pair, which this authority must have issued; issues one if there is none.
+    pub(super) fn reuse_or_issue(
         &self,
-        former: Option<FormerPair>,
+        existing: Option<ExistingPair>,
         common_name: &str,
         purpose: &Purpose<'_>,
     ) -> Result<Issued, IdentityError> {
         let own = Parsed::all(&self.certificate_pem)
-            .map_err(|problem| IdentityError::Former { path: self.path.clone(), problem })?;
-        self.take_of_or_issue(former, &own, common_name, purpose)
+            .map_err(|problem| IdentityError::Existing { path: self.path.clone(), problem })?;
+        self.reuse_trusted_or_issue(existing, &own, common_name, purpose)
     }
 
-    /// As [`Self::take_or_issue`], of a pair that any of these authorities may have issued.
-    pub(super) fn take_of_or_issue(
+    /// As [`Self::reuse_or_issue`], for an existing pair that any of these authorities issued.
+    pub(super) fn reuse_trusted_or_issue(
         &self,
-        former: Option<FormerPair>,
+        existing: Option<ExistingPair>,
         authorities: &[Parsed],
         common_name: &str,
         purpose: &Purpose<'_>,
     ) -> Result<Issued, IdentityError> {
-        let Some(FormerPair { path, certificate_pem, key }) = former else {
+        let Some(ExistingPair { path, certificate_pem, key }) = existing else {
             return self.issue(common_name, purpose);
         };
-        let wrong = |problem| IdentityError::Former { path: path.clone(), problem };
+        let wrong = |problem| IdentityError::Existing { path: path.clone(), problem };
         let Some(private_key_pem) = key else {
-            return Err(wrong("has no key: add it, or remove the certificate to have both made".to_owned()));
+            return Err(wrong("has no key; add it, or remove the certificate to generate both".to_owned()));
         };
         let parsed = Parsed::new(&certificate_pem).map_err(wrong)?;
         parsed.check_key(&private_key_pem).map_err(wrong)?;
@@ -193,7 +190,7 @@ impl Authority {
         Ok(Issued { certificate_pem, private_key_pem })
     }
 
-    /// Makes a new key and a certificate for it.
+    /// Issues a new key and certificate.
     fn issue(&self, common_name: &str, purpose: &Purpose<'_>) -> Result<Issued, IdentityError> {
         let issuer = self.issuer.as_ref().ok_or_else(|| IdentityError::NoAuthorityKey {
             name: common_name.to_owned(),

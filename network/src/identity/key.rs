@@ -1,8 +1,7 @@
-//! Keys, drawn by lot or made from a seed, and signatures with them.
+//! Keys, random or from a seed, and signatures with them.
 //!
-//! Fabric takes only signatures with a low S, and rewrites certificates whose own signature has a
-//! high one, which then differ from what was issued (`msp/cert.go`). So these keys sign with a low S
-//! from the start.
+//! Fabric accepts only signatures with a low S. It rewrites a certificate whose own signature has a high S, which
+//! then differs from the one that was issued (`msp/cert.go`). Therefore these keys always sign with a low S.
 
 use fabric_primitives::signature::{self, low_s};
 use p256::SecretKey;
@@ -23,7 +22,7 @@ impl Keys {
         Self { seed }
     }
 
-    /// A key, and the same in PEM. With a seed it is `owner`'s, and its signatures are repeatable.
+    /// A key, and the same in PEM. With a seed, it depends on `owner`, and its signatures are deterministic.
     pub(super) fn key(self, owner: &str) -> Result<(LowS, PrivateKey), rcgen::Error> {
         let Some(seed) = self.seed else {
             let pair = KeyPair::generate()?;
@@ -33,13 +32,13 @@ impl Keys {
         let secret = seeded(seed, owner);
         let pem = secret.to_pkcs8_pem(LineEnding::LF).map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
         let pair = KeyPair::from_pem(&pem)?;
-        let repeatable = signature::SigningKey::deterministic_from_pem(&pem);
-        let repeatable = repeatable.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
-        Ok((LowS { pair, repeatable: Some(repeatable) }, PrivateKey::from_pem(pem.as_str())))
+        let deterministic = signature::SigningKey::deterministic_from_pem(&pem);
+        let deterministic = deterministic.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        Ok((LowS { pair, deterministic: Some(deterministic) }, PrivateKey::from_pem(pem.as_str())))
     }
 }
 
-/// The first number of the owner's that is a key, which nearly every number is.
+/// The first digest of seed and owner that is a valid key. Nearly every digest is.
 fn seeded(seed: u64, owner: &str) -> SecretKey {
     let digest = Sha256::new().chain_update(seed.to_be_bytes()).chain_update(owner);
     let numbers = (0_u64..).map(|count| digest.clone().chain_update(count.to_be_bytes()).finalize());
@@ -54,14 +53,14 @@ fn seeded(seed: u64, owner: &str) -> SecretKey {
 /// A key whose signatures have the lower of the two possible values of S.
 pub(super) struct LowS {
     pair: KeyPair,
-    /// Signs as RFC 6979 has it.
-    repeatable: Option<signature::SigningKey>,
+    /// Makes deterministic signatures (RFC 6979).
+    deterministic: Option<signature::SigningKey>,
 }
 
 impl LowS {
-    /// Another signature each time.
+    /// A key with a different signature each time.
     pub(super) fn new(pair: KeyPair) -> Self {
-        Self { pair, repeatable: None }
+        Self { pair, deterministic: None }
     }
 }
 
@@ -77,7 +76,7 @@ impl PublicKeyData for LowS {
 
 impl SigningKey for LowS {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = match &self.repeatable {
+        let signature = match &self.deterministic {
             Some(key) => key.sign(message),
             None => low_s(&self.pair.sign(message)?),
         };

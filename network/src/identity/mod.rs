@@ -1,11 +1,11 @@
-//! Who everyone is: keys and certificates of organizations, nodes and users.
+//! Keys and certificates of organizations, nodes and users.
 //!
-//! Every organization has two certificate authorities, one for signing identities and one for
-//! TLS, as Fabric's own `cryptogen` makes them. The room makes them and lays them out as files;
-//! it does not read the clock (validity is the caller's) nor the disk.
+//! Every organization has two certificate authorities, one for signing identities and one for TLS, as with
+//! Fabric's `cryptogen`. Nothing here reads the clock or the disk: the caller gives the validity and existing
+//! files.
 
 mod authority;
-mod former;
+mod existing;
 mod key;
 mod organization;
 mod tree;
@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-pub use self::former::Former;
+pub use self::existing::ExistingIdentities;
 pub(crate) use self::tree::{
     CLIENT_ROOTS, SERVER_ROOTS, files, node_directory, organization_directory, server_directory,
 };
@@ -29,12 +29,12 @@ use crate::topology::Topology;
 pub struct PrivateKey(String);
 
 impl PrivateKey {
-    /// Wraps a key in PEM, without looking at it.
+    /// A key in PEM, which is not checked.
     pub fn from_pem(pem: impl Into<String>) -> Self {
         Self(pem.into())
     }
 
-    /// The key. Not for logs, packages or messages.
+    /// The key in PEM. Never put it into logs, packages or messages.
     pub fn as_pem(&self) -> &str {
         &self.0
     }
@@ -66,32 +66,32 @@ pub struct TlsPair {
     pub private_key_pem: PrivateKey,
 }
 
-/// What a node proves itself with.
+/// The certificates and keys of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeIdentity {
-    /// Signs endorsements, blocks and gossip messages.
+    /// The identity that signs endorsements, blocks and gossip messages.
     pub sign: Credential,
-    /// Server and client in TLS, with the SANs of its placement.
+    /// The TLS pair, for server and client, with the SANs of its placement.
     pub tls: TlsPair,
-    /// Peers: the client certificate towards chaincode servers that ask for one.
+    /// Peers: the client pair for chaincode servers with mutual TLS.
     pub chaincode_client: Option<TlsPair>,
-    /// Peers with a chaincode server of their own: that server's pair.
+    /// Peers with their own chaincode server: that server's pair.
     pub chaincode_server: Option<TlsPair>,
-    /// Peers with a chaincode server of their own: whom the two trust.
+    /// Peers with their own chaincode server: the roots that the two trust.
     pub chaincode_roots: Option<ChaincodeRoots>,
 }
 
-/// Whom a peer and its chaincode server trust, as certificates in PEM, one after another: the
-/// organization's TLS CA, or what an operator has put there instead while one authority replaces another.
+/// The root certificates that a peer and its chaincode server trust, in PEM, one after another: the
+/// organization's TLS CA, or those that an operator uses while one authority replaces another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChaincodeRoots {
-    /// What the peer takes the server's certificate of.
-    pub of_server_pem: String,
-    /// What the server takes the peer's certificate of.
-    pub of_client_pem: String,
+    /// The peer's roots, for the server's certificate.
+    pub server_roots_pem: String,
+    /// The server's roots, for the peer's certificate.
+    pub client_roots_pem: String,
 }
 
-/// Everyone in one organization.
+/// The identities of one organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationIdentities {
     /// Its MSP ID.
@@ -104,33 +104,29 @@ pub struct OrganizationIdentities {
     pub ca_pem: String,
     /// The certificate of `tlsca.<domain>`, which issues TLS certificates.
     pub tls_ca_pem: String,
-    /// The key of `ca.<domain>`. Nothing in a running network needs it; identities that were brought
-    /// may come without it.
+    /// The key of `ca.<domain>`. A running network does not need it; existing identities may lack it.
     pub ca_key: Option<PrivateKey>,
-    /// The key of `tlsca.<domain>`, likewise.
+    /// The key of `tlsca.<domain>`, which existing identities may lack too.
     pub tls_ca_key: Option<PrivateKey>,
     /// `Admin@<domain>`.
     pub admin: Credential,
-    /// The administrator's TLS client pair: for an ordering organization, what the orderers'
-    /// admin endpoint asks for.
+    /// The administrator's TLS client pair, which the orderers' admin endpoint requires.
     pub admin_tls: TlsPair,
     /// `User1@<domain>` and so on. Empty for the ordering organization.
     pub users: Vec<Credential>,
     /// The TLS client pairs of the users, in the same order.
     pub users_tls: Vec<TlsPair>,
-    /// For a server of chaincode as a service that the organization runs; its SANs are the
-    /// placement's chaincode hosts. Written to disk for organizations with peers only. Empty when
-    /// the placement has no such host.
+    /// The pair of a chaincode server that the organization's peers share. Its SANs are the placement's
+    /// chaincode hosts; empty without such hosts. Written to disk only for organizations with peers.
     pub chaincode_server: TlsPair,
     /// Its peers or orderers, by full name.
     pub nodes: BTreeMap<String, NodeIdentity>,
 }
 
-/// Everyone in a network.
+/// The identities of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identities {
-    /// What the keys and certificates were made from, if they are the same in each run. Such keys are
-    /// no secret.
+    /// The seed of keys that are the same in each run. Such keys are not secret.
     pub seed: Option<u64>,
     /// The organizations with peers, in the order of the topology.
     pub peer_organizations: Vec<OrganizationIdentities>,
@@ -138,21 +134,20 @@ pub struct Identities {
     pub orderer_organization: OrganizationIdentities,
 }
 
-/// When certificates are valid. The caller's choice: the crate reads no clock.
+/// When certificates are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// From when on, in whole seconds. A few minutes before now, so that a clock that is a
-    /// little behind accepts them.
+    /// The start, in whole seconds. Usually a few minutes ago, for machines whose clocks are behind.
     pub not_before: SystemTime,
-    /// Until when, in whole seconds.
+    /// The end, in whole seconds.
     pub not_after: SystemTime,
 }
 
 impl Validity {
-    /// How far [`starting`](Self::starting) dates back.
+    /// How far before `now` the validity of [`starting`](Self::starting) begins.
     pub const BACK_DATING: Duration = Duration::from_mins(5);
 
-    /// From the year 2020 to the year 2100: for certificates that are to be the same in each run.
+    /// From 2020 to 2100, for certificates that are the same in each run.
     pub fn fixed() -> Self {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         Self { not_before: at(1_577_836_800), not_after: at(4_102_444_800) }
@@ -167,89 +162,88 @@ impl Validity {
     }
 }
 
-/// Keys or certificates could not be made.
+/// Why keys or certificates could not be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The validity ends before it begins, or lies outside the years 1970 to 9999.
+    /// The validity ends before it begins, or is outside the years 1970 to 9999.
     #[error(
-        "certificates can't be valid from {not_before:?} to {not_after:?}: choose an end after the beginning, both between 1970 and 9999"
+        "invalid validity of certificates, {not_before:?} to {not_after:?}: the end must be after the start, both between 1970 and 9999"
     )]
     Validity {
-        /// As given.
+        /// The start given.
         not_before: SystemTime,
-        /// As given.
+        /// The end given.
         not_after: SystemTime,
     },
     /// A node has no placement.
-    #[error("{name} has no placement")]
+    #[error("missing placement of {name}")]
     NotPlaced {
         /// The full name of the node.
         name: String,
     },
-    /// Identities that were brought are of another network.
-    #[error("the identities don't fit the topology:\n{}", problems.join("\n"))]
-    Misfit {
-        /// What is missing or too much. Never empty.
+    /// Existing identities belong to another network.
+    #[error("the identities do not match the topology:\n{}", problems.join("\n"))]
+    Mismatch {
+        /// The missing and the unknown files. Never empty.
         problems: Vec<String>,
     },
-    /// A certificate or key that was brought can't be used.
+    /// An existing certificate or key cannot be used.
     #[error("{} {problem}", path.display())]
-    Former {
+    Existing {
         /// The certificate, relative to the bundle.
         path: PathBuf,
-        /// What is wrong with it, and what to do.
+        /// What is wrong with it, and how to fix it.
         problem: String,
     },
-    /// A certificate must be made, and there is no key to make it with.
+    /// A certificate must be issued, and the authority's key is missing.
     #[error(
-        "a certificate for {name} must be issued, and the key of the authority {} is not there: add it beside the \
-         certificate, as priv_sk",
+        "cannot issue a certificate for {name}: missing key of the authority {}; add it as priv_sk, in the same \
+         directory",
         authority.display()
     )]
     NoAuthorityKey {
-        /// Whose certificate.
+        /// The name in the certificate.
         name: String,
         /// The authority's certificate, relative to the bundle.
         authority: PathBuf,
     },
-    /// A certificate could not be made.
-    #[error("can't make the certificate of {name}")]
+    /// A certificate could not be issued.
+    #[error("cannot issue the certificate of {name}")]
     Certificate {
-        /// Whose certificate.
+        /// The name in the certificate.
         name: String,
-        /// What the library said.
+        /// The error of the library.
         #[source]
         source: rcgen::Error,
     },
 }
 
-/// What identities are made from.
+/// The input of identities.
 pub(crate) struct Source<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) placement: &'a Placement,
     pub(crate) validity: Validity,
-    /// What keys are made from, if they are to be the same in each run.
+    /// The seed of keys that are the same in each run.
     pub(crate) seed: Option<u64>,
-    /// What exists already; the rest is made.
-    pub(crate) former: Option<&'a Former>,
-    /// The chaincode servers that serve one peer each, by that peer's full name.
+    /// Identities that exist already; the others are generated.
+    pub(crate) existing: Option<&'a ExistingIdentities>,
+    /// The chaincode servers that serve one peer each, by the peer's full name.
     pub(crate) servers: Option<&'a BTreeMap<String, ServerPlacement>>,
 }
 
-/// Makes every key and certificate of a network, anew on each call.
+/// Generates every key and certificate of a network, different ones on each call.
 ///
 /// # Errors
 ///
-/// [`IdentityError`]; with a validated topology and a checked placement only a wrong validity
-/// remains possible.
+/// [`IdentityError`]. With a valid topology and a complete placement, only the validity can be wrong.
 pub fn generate(topology: &Topology, placement: &Placement, validity: Validity) -> Result<Identities, IdentityError> {
-    take_or_make(&Source { topology, placement, validity, seed: None, former: None, servers: None })
+    reuse_or_generate(&Source { topology, placement, validity, seed: None, existing: None, servers: None })
 }
 
-/// Takes the keys and certificates that exist already, and makes the others.
-pub(crate) fn take_or_make(source: &Source<'_>) -> Result<Identities, IdentityError> {
-    if let Some(former) = source.former {
-        former.check(source.topology)?;
+/// Uses the keys and certificates that exist already, and generates the others.
+pub(crate) fn reuse_or_generate(source: &Source<'_>) -> Result<Identities, IdentityError> {
+    if let Some(existing) = source.existing {
+        existing.check(source.topology)?;
     }
     let factory = organization::Factory::new(source)?;
     let topology = source.topology;
@@ -264,7 +258,7 @@ pub(crate) fn take_or_make(source: &Source<'_>) -> Result<Identities, IdentityEr
     })
 }
 
-/// Since when a certificate is valid; nothing when it can't be told.
+/// The start of a certificate's validity; `None` when it cannot be read.
 pub(crate) fn not_before(certificate_pem: &str) -> Option<SystemTime> {
     verify::Parsed::new(certificate_pem).ok()?.not_before()
 }

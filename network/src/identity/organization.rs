@@ -1,10 +1,10 @@
-//! The members of an organization: which certificates there are, under which names.
+//! The certificates of an organization's members, and their names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::authority::{Authority, Issued, Period, Purpose};
-use super::former::Place;
+use super::existing::PairPaths;
 use super::key::Keys;
 use super::tree::{CLIENT_ROOTS, SERVER_ROOTS, node_directory, organization_directory, server_directory};
 use super::verify::Parsed;
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::topology::{Node, NodeKind, Ordering, Organization};
 
-/// Makes organizations for one network.
+/// Creates the organizations of one network.
 pub(super) struct Factory<'a> {
     source: &'a Source<'a>,
     period: Period,
     keys: Keys,
 }
 
-/// What differs between organizations with peers and the one with orderers.
+/// The description of an organization of either kind.
 struct Plan<'a> {
     name: &'a str,
     msp_id: &'a str,
@@ -75,7 +75,7 @@ impl<'a> Factory<'a> {
         };
         let sign = |name: &str, role: &str| self.sign(plan, &authorities, &user(&directory, name), name, role);
         let client = |name: &str| {
-            let place = Place::client(&user(&directory, name).join("tls"));
+            let place = PairPaths::client(&user(&directory, name).join("tls"));
             self.tls(&authorities, &place, name, &Purpose::Client)
         };
 
@@ -119,12 +119,13 @@ impl<'a> Factory<'a> {
             NodeKind::Orderer => ("orderer", false),
         };
         let sign = self.sign(plan, authorities, &directory, &name, role)?;
-        let server = Place::server(&directory.join("tls"));
+        let server = PairPaths::server(&directory.join("tls"));
         let tls = self.tls(authorities, &server, &name, &Purpose::Node { names: &names })?;
         let (server, roots) = self.own_server(plan, authorities, &name)?.unzip();
-        let of_client = server_directory(plan.domain, &name).join(CLIENT_ROOTS);
-        let client = Place::client(&directory.join("chaincode"));
-        let client = dials_chaincode.then(|| self.tls_of(authorities, &of_client, &client, &name, &Purpose::Client));
+        let client_roots = server_directory(plan.domain, &name).join(CLIENT_ROOTS);
+        let client = PairPaths::client(&directory.join("chaincode"));
+        let client =
+            dials_chaincode.then(|| self.trusted_tls(authorities, &client_roots, &client, &name, &Purpose::Client));
         Ok((
             name,
             NodeIdentity {
@@ -137,17 +138,17 @@ impl<'a> Factory<'a> {
         ))
     }
 
-    /// The server that all peers of the organization dial, if there is one.
+    /// The pair of the server that all peers of the organization share, if there is one.
     fn shared_server(&self, plan: &Plan<'_>, authorities: &Authorities) -> Result<TlsPair, IdentityError> {
         let names = &self.source.placement.chaincode_hosts;
         if names.is_empty() {
             return Ok(TlsPair { certificate_pem: String::new(), private_key_pem: PrivateKey::from_pem("") });
         }
-        let place = Place::server(&organization_directory(plan.kind, plan.domain).join("chaincode"));
+        let place = PairPaths::server(&organization_directory(plan.kind, plan.domain).join("chaincode"));
         self.tls(authorities, &place, &format!("chaincode.{}", plan.domain), &Purpose::Server { names })
     }
 
-    /// The server that only this peer dials, if it has one, and whom the two trust.
+    /// The pair of the server that only this peer dials, if it has one, and the roots of the two.
     fn own_server(
         &self,
         plan: &Plan<'_>,
@@ -158,47 +159,47 @@ impl<'a> Factory<'a> {
         let mut names = vec![server.host.clone()];
         add_names(&mut names, &server.extra_sans);
         let directory = server_directory(plan.domain, peer);
-        let of_server = node_directory(plan.kind, plan.domain, peer).join(SERVER_ROOTS);
+        let server_roots = node_directory(plan.kind, plan.domain, peer).join(SERVER_ROOTS);
         let name = format!("chaincode.{peer}");
         let purpose = Purpose::Server { names: &names };
-        let pair = self.tls_of(authorities, &of_server, &Place::server(&directory), &name, &purpose)?;
+        let pair = self.trusted_tls(authorities, &server_roots, &PairPaths::server(&directory), &name, &purpose)?;
         let roots = ChaincodeRoots {
-            of_server_pem: self.roots(authorities, &of_server)?,
-            of_client_pem: self.roots(authorities, &directory.join(CLIENT_ROOTS))?,
+            server_roots_pem: self.roots(authorities, &server_roots)?,
+            client_roots_pem: self.roots(authorities, &directory.join(CLIENT_ROOTS))?,
         };
         Ok(Some((pair, roots)))
     }
 
-    /// The roots that are in this file already, or else the organization's TLS CA.
+    /// The roots in this existing file, or else the organization's TLS CA.
     fn roots(&self, authorities: &Authorities, path: &Path) -> Result<String, IdentityError> {
-        let former = self.source.former.map_or(Ok(None), |former| former.file(path))?;
-        Ok(former.unwrap_or_else(|| authorities.tls_ca.certificate_pem().to_owned()))
+        let existing = self.source.existing.map_or(Ok(None), |existing| existing.file(path))?;
+        Ok(existing.unwrap_or_else(|| authorities.tls_ca.certificate_pem().to_owned()))
     }
 
-    /// A pair that somebody takes who has these roots.
-    fn tls_of(
+    /// A pair for a client or server that is verified with these roots.
+    fn trusted_tls(
         &self,
         authorities: &Authorities,
         roots: &Path,
-        place: &Place,
+        place: &PairPaths,
         name: &str,
         purpose: &Purpose<'_>,
     ) -> Result<TlsPair, IdentityError> {
-        let wrong = |problem: String| IdentityError::Former { path: roots.to_owned(), problem };
+        let wrong = |problem: String| IdentityError::Existing { path: roots.to_owned(), problem };
         let trusted = Parsed::all(&self.roots(authorities, roots)?).map_err(wrong)?;
         authorities.tls_ca.check_authorities(&trusted).map_err(wrong)?;
-        let former = self.former(place)?;
-        if former.is_none() && !authorities.tls_ca.is_one_of(&trusted) {
+        let existing = self.existing(place)?;
+        if existing.is_none() && !authorities.tls_ca.is_one_of(&trusted) {
             return Err(wrong(format!(
-                "lacks the organization's TLS CA, which would issue a new pair for {name}: add its certificate, or \
-                 bring a pair of one that is there"
+                "does not contain the organization's TLS CA, which would issue a new pair for {name}; add its \
+                 certificate, or provide a pair that one of its authorities issued"
             )));
         }
-        authorities.tls_ca.take_of_or_issue(former, &trusted, name, purpose).map(TlsPair::from)
+        authorities.tls_ca.reuse_trusted_or_issue(existing, &trusted, name, purpose).map(TlsPair::from)
     }
 
     fn authority(&self, organization: &Path, name: &str, domain: &str) -> Result<Authority, IdentityError> {
-        match self.former(&Place::authority(organization, name, domain))? {
+        match self.existing(&PairPaths::authority(organization, name, domain))? {
             Some(pair) => Authority::of(pair, self.period, self.keys),
             None => Authority::new(&format!("{name}.{domain}"), domain, self.period, self.keys),
         }
@@ -212,23 +213,23 @@ impl<'a> Factory<'a> {
         name: &str,
         role: &str,
     ) -> Result<Credential, IdentityError> {
-        let former = self.former(&Place::msp(directory, name))?;
-        let issued = authorities.ca.take_or_issue(former, name, &Purpose::Sign { role })?;
+        let existing = self.existing(&PairPaths::msp(directory, name))?;
+        let issued = authorities.ca.reuse_or_issue(existing, name, &Purpose::Sign { role })?;
         Ok(credential(plan.msp_id, issued))
     }
 
     fn tls(
         &self,
         authorities: &Authorities,
-        place: &Place,
+        place: &PairPaths,
         name: &str,
         purpose: &Purpose<'_>,
     ) -> Result<TlsPair, IdentityError> {
-        authorities.tls_ca.take_or_issue(self.former(place)?, name, purpose).map(TlsPair::from)
+        authorities.tls_ca.reuse_or_issue(self.existing(place)?, name, purpose).map(TlsPair::from)
     }
 
-    fn former(&self, place: &Place) -> Result<Option<super::former::FormerPair>, IdentityError> {
-        self.source.former.map_or(Ok(None), |former| former.pair(place))
+    fn existing(&self, place: &PairPaths) -> Result<Option<super::existing::ExistingPair>, IdentityError> {
+        self.source.existing.map_or(Ok(None), |existing| existing.pair(place))
     }
 }
 

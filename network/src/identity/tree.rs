@@ -1,9 +1,8 @@
-//! Identities as files, laid out as `cryptogen` lays them out, which is what `peer`, `osnadmin`
-//! and the SDKs' examples expect.
+//! Identities as files, in the layout of `cryptogen`, which `peer`, `osnadmin` and the examples of the SDKs
+//! expect.
 //!
-//! One difference: `cryptogen` leaves an empty `admincerts` directory in each MSP. With `NodeOUs`
-//! an administrator is known by the OU in the certificate, Fabric does not miss the directory,
-//! and a bundle holds no empty ones. Nor does `cryptogen` know anything of chaincode.
+//! Two differences: there is no empty directory `admincerts` in an MSP, because with `NodeOUs` the OU in a
+//! certificate makes an administrator; and there are files for chaincode.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,10 +13,10 @@ use crate::topology::NodeKind;
 
 type Files = BTreeMap<PathBuf, File>;
 
-/// The roots of a peer's chaincode server, in the peer's directory.
+/// The roots for the certificate of a peer's chaincode server, in the peer's directory.
 pub(crate) const SERVER_ROOTS: &str = "chaincode/ca.crt";
 
-/// The roots of the only client of a chaincode server, in the server's directory.
+/// The roots for the certificate of a chaincode server's peer, in the server's directory.
 pub(crate) const CLIENT_ROOTS: &str = "client-ca.crt";
 
 /// Every file of every identity, relative to the bundle.
@@ -47,12 +46,12 @@ pub(crate) fn organization_directory(kind: NodeKind, domain: &str) -> PathBuf {
     Path::new("organizations").join(organizations).join(domain)
 }
 
-/// The file of an authority's certificate, in its directory.
+/// The file name of an authority's certificate.
 pub(super) fn authority_certificate(authority: &str, domain: &str) -> String {
     format!("{authority}.{domain}-cert.pem")
 }
 
-/// The directory of the server of chaincode that serves this peer alone.
+/// The directory of the chaincode server that serves only this peer.
 pub(crate) fn server_directory(domain: &str, peer: &str) -> PathBuf {
     organization_directory(NodeKind::Peer, domain).join("chaincode").join(peer)
 }
@@ -98,7 +97,7 @@ fn add_organization(files: &mut Files, organization: &OrganizationIdentities, ki
     }
 }
 
-/// The part of an MSP that is public: what a channel's members know of an organization.
+/// The public part of an MSP, which every member of a channel has.
 fn add_msp(files: &mut Files, directory: &Path, organization: &OrganizationIdentities) {
     let domain = &organization.domain;
     let ca = format!("cacerts/ca.{domain}-cert.pem");
@@ -108,7 +107,7 @@ fn add_msp(files: &mut Files, directory: &Path, organization: &OrganizationIdent
     files.insert(directory.join("config.yaml"), File::public(node_ous(&ca)));
 }
 
-/// The MSP of one member: the public part, its certificate and its key.
+/// The local MSP of one member: the public part, its certificate and its key.
 fn add_local_msp(
     files: &mut Files,
     directory: &Path,
@@ -131,7 +130,7 @@ fn add_pair(files: &mut Files, directory: &Path, name: &str, pair: &TlsPair) {
     files.insert(directory.join(format!("{name}.key")), File::private(pair.private_key_pem.as_pem()));
 }
 
-/// An MSP's config.yaml: the role of a member is the OU of its certificate.
+/// The config.yaml of an MSP: the OU of a certificate is the member's role.
 fn node_ous(ca: &str) -> String {
     let roles = [("Client", "client"), ("Peer", "peer"), ("Admin", "admin"), ("Orderer", "orderer")];
     let identifiers = roles.map(|(key, role)| {

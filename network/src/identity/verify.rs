@@ -1,7 +1,5 @@
-//! Whether a certificate that exists already is the one that is wanted: key, issuer, names, role, time.
-//!
-//! It decides; reading files and issuing are others' work. Certificates come from an operator and may
-//! be anything.
+//! Checks existing certificates: key, issuer, names, role, validity. They come from an operator and may be
+//! anything.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,13 +11,14 @@ use x509_parser::pem::{Pem, parse_x509_pem};
 use super::PrivateKey;
 use super::authority::Purpose;
 
-/// A certificate as its PEM holds it.
+/// A certificate that parses.
 pub(super) struct Parsed(Pem);
 
 impl Parsed {
     /// The first certificate of a text.
     pub(super) fn new(pem: &str) -> Result<Self, String> {
-        let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| format!("is no certificate in PEM: {error}"))?;
+        let (_, pem) =
+            parse_x509_pem(pem.as_bytes()).map_err(|error| format!("is not a certificate in PEM: {error}"))?;
         let parsed = Self(pem);
         parsed.certificate()?;
         Ok(parsed)
@@ -28,51 +27,51 @@ impl Parsed {
     /// Every certificate of a text.
     pub(super) fn all(pem: &str) -> Result<Vec<Self>, String> {
         let pems = Pem::iter_from_buffer(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let pems = pems.map_err(|error| format!("is no certificate in PEM: {error}"))?;
+        let pems = pems.map_err(|error| format!("is not a certificate in PEM: {error}"))?;
         let all: Vec<Self> = pems.into_iter().map(Self).collect();
         all.iter().try_for_each(|parsed| parsed.certificate().map(drop))?;
         if all.is_empty() { Err("has no certificate in PEM".to_owned()) } else { Ok(all) }
     }
 
-    /// Whether it is the same certificate.
+    /// Whether the two are the same certificate.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.0.contents == other.0.contents
     }
 
     fn certificate(&self) -> Result<X509Certificate<'_>, String> {
-        self.0.parse_x509().map_err(|error| format!("is no certificate: {error}"))
+        self.0.parse_x509().map_err(|error| format!("is not a certificate: {error}"))
     }
 
-    /// Since when it is valid.
+    /// The start of its validity.
     pub(super) fn not_before(&self) -> Option<SystemTime> {
         seconds(self.certificate().ok()?.validity().not_before.timestamp())
     }
 
-    /// Until when it is valid.
+    /// The end of its validity.
     pub(super) fn not_after(&self) -> Option<SystemTime> {
         seconds(self.certificate().ok()?.validity().not_after.timestamp())
     }
 
-    /// Whether it is an authority's, valid at `now`.
+    /// Checks that it is the certificate of an authority, valid at `now`.
     pub(super) fn check_authority(&self, now: SystemTime) -> Result<(), String> {
         let certificate = self.certificate()?;
         if !certificate.is_ca() {
-            return Err("is no authority's certificate: its basic constraints do not say CA".to_owned());
+            return Err("is not a CA certificate: its basic constraints do not have CA".to_owned());
         }
         check_time(&certificate, now)
     }
 
-    /// Whether this key is its own, of the kind that Fabric takes.
+    /// Checks that the key belongs to it, and is of a supported kind.
     pub(super) fn check_key(&self, key: &PrivateKey) -> Result<KeyPair, String> {
         let pair = read_key(key)?;
         if pair.der_bytes() == &*self.certificate()?.public_key().subject_public_key.data {
             Ok(pair)
         } else {
-            Err("has the key of another certificate".to_owned())
+            Err("does not match its key".to_owned())
         }
     }
 
-    /// Whether one of these authorities issued it, for this purpose, and it is valid at `now`.
+    /// Checks that one of these authorities issued it, that it suits the purpose, and that it is valid at `now`.
     pub(super) fn check_issued(
         &self,
         authorities: &[Self],
@@ -86,7 +85,7 @@ impl Parsed {
         };
         if !issuers.iter().any(is_issued_by) {
             let names: Vec<String> = issuers.iter().map(|issuer| issuer.subject().to_string()).collect();
-            return Err(format!("was not issued by the authority that is there ({})", names.join("; ")));
+            return Err(format!("was not issued by the existing authority ({})", names.join("; ")));
         }
         check_time(&certificate, now)?;
         match purpose {
@@ -99,14 +98,14 @@ impl Parsed {
 
 fn read_key(key: &PrivateKey) -> Result<KeyPair, String> {
     let pair = KeyPair::from_pem(key.as_pem()).map_err(|_| {
-        "has a key that can't be read; expected PKCS#8 in PEM without a password: convert it by \
+        "has an invalid key: expected PKCS#8 in PEM without a password; convert it with \
          `openssl pkcs8 -topk8 -nocrypt`"
             .to_owned()
     })?;
     if pair.algorithm() == &PKCS_ECDSA_P256_SHA256 {
         Ok(pair)
     } else {
-        Err("has a key of another kind than ECDSA P-256, which is the one that is issued here".to_owned())
+        Err("has an unsupported key: expected ECDSA P-256".to_owned())
     }
 }
 
@@ -114,7 +113,7 @@ fn check_time(certificate: &X509Certificate<'_>, now: SystemTime) -> Result<(), 
     let validity = certificate.validity();
     match seconds(validity.not_after.timestamp()) {
         Some(end) if end > now => Ok(()),
-        _ => Err(format!("expired at {}: remove it and its key to have new ones made", validity.not_after)),
+        _ => Err(format!("expired at {}; remove it and its key to generate new ones", validity.not_after)),
     }
 }
 
@@ -123,18 +122,18 @@ fn check_role(certificate: &X509Certificate<'_>, role: &str) -> Result<(), Strin
     if units.any(|unit| unit == role) {
         Ok(())
     } else {
-        Err(format!("has no organizational unit {role}, by which an MSP knows the role"))
+        Err(format!("has no organizational unit {role}, which defines the role in an MSP"))
     }
 }
 
 fn check_names(certificate: &X509Certificate<'_>, names: &[String]) -> Result<(), String> {
-    let extension = certificate.subject_alternative_name().map_err(|error| format!("has no names: {error}"))?;
+    let extension = certificate.subject_alternative_name().map_err(|error| format!("has invalid names: {error}"))?;
     let has: Vec<String> = extension.iter().flat_map(|names| &names.value.general_names).filter_map(name_of).collect();
     let missing: Vec<&str> = names.iter().filter(|name| !has.contains(name)).map(String::as_str).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!("is not for {}: remove it and its key to have new ones made", missing.join(", ")))
+    Err(format!("is not valid for {}; remove it and its key to generate new ones", missing.join(", ")))
 }
 
 fn name_of(name: &GeneralName<'_>) -> Option<String> {

@@ -1,5 +1,4 @@
-//! The genesis blocks: what the channel room wants to know, taken from topology, placement and
-//! identities. It builds no configuration itself.
+//! The input of genesis blocks, from topology, placement and identities. The configuration is built in `channel`.
 
 use crate::bundle::ChannelArtifact;
 use crate::channel::{
@@ -11,7 +10,7 @@ use crate::topology::{Channel, Consensus, Topology};
 
 use super::{RenderError, RenderOptions};
 
-/// What every channel is made from.
+/// The input of every channel.
 pub(super) struct Source<'a> {
     pub(super) topology: &'a Topology,
     pub(super) placement: &'a Placement,
@@ -52,7 +51,7 @@ impl Source<'_> {
             .collect::<Result<_, IdentityError>>()?;
         Ok(ChannelInput {
             name: channel.name.clone(),
-            // When identities exist already, the block they are in must come out the same again.
+            // Existing identities must give the same block again.
             created: identity::not_before(&self.identities.orderer_organization.ca_pem)
                 .unwrap_or(self.options.validity.not_before),
             release: self.options.release,

@@ -1,8 +1,7 @@
-//! From a topology and a placement to a [`Bundle`]: every file and every node's start.
+//! Renders a topology and a placement to a [`Bundle`]: every file, and how each node is started.
 //!
-//! The one way to make a network's files. What a runtime starts and what an operator gets are the
-//! same bytes. Only keys, and with them certificates and genesis blocks, differ on each call, unless
-//! they are made from a seed.
+//! A runtime and an operator get the same bytes. Only keys, certificates and genesis blocks differ on each call,
+//! unless they are made from a seed.
 
 mod channels;
 pub mod operator;
@@ -17,36 +16,35 @@ use crate::bundle::{Bundle, File};
 use crate::chaincode::{ChaincodeOptions, ChaincodeTls};
 use crate::channel::ChannelError;
 use crate::couchdb::CouchDb;
-use crate::identity::{self, Former, Identities, IdentityError, OrganizationIdentities, Validity};
+use crate::identity::{self, ExistingIdentities, Identities, IdentityError, OrganizationIdentities, Validity};
 use crate::node::{NodeSpec, Readiness};
 use crate::placement::{NodePlacement, Placement};
 use crate::release::Release;
 use crate::topology::{Consensus, NodeKind, NodeRef, Topology, TopologyError};
 
-/// What else the files depend on.
+/// The options of a rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderOptions {
     /// The release line that the nodes run.
     pub release: Release,
-    /// The validity of every certificate. Genesis blocks carry its beginning as their time.
+    /// The validity of every certificate. Its start is also the time of genesis blocks.
     pub validity: Validity,
-    /// Makes every key, and with it certificates and genesis blocks, the same on each call with the same
-    /// validity. For tests: whoever knows it has the keys. Default: none.
+    /// With a seed, keys, certificates and genesis blocks are the same on each call with the same validity.
+    /// Only for tests: everybody who knows the seed has the keys. Default: none.
     pub seed: Option<u64>,
     /// The nodes' `FABRIC_LOGGING_SPEC`. Default [`DEFAULT_LOGGING`](Self::DEFAULT_LOGGING).
     pub logging: String,
-    /// The CouchDB that holds a peer's world state, by the peer's full name. Each serves one peer
-    /// only. Default: none; a peer that is not here keeps its world state in its own directory.
+    /// The CouchDB for a peer's world state, by the peer's full name. Each serves only one peer. Default: none;
+    /// other peers keep their world state in their own directory.
     pub couchdb: BTreeMap<String, CouchDb>,
-    /// A chaincode with one server for each peer. Default: none, and the peers take what is in the
-    /// package.
+    /// A chaincode with one server for each peer. Default: none; the peers use the connection in the package.
     pub chaincode: Option<ChaincodeOptions>,
-    /// Keys and certificates that exist already. Default: none, all are made.
-    pub identities: Option<Former>,
+    /// Keys and certificates that exist already. Default: none; all are generated.
+    pub identities: Option<ExistingIdentities>,
 }
 
 impl RenderOptions {
-    /// Fabric's own level, without the gRPC library's chatter, which 3.1 prints at that level.
+    /// Fabric's default level, without the messages of the gRPC library, of which 3.1 logs many at that level.
     pub const DEFAULT_LOGGING: &'static str = "info:grpc=error";
 
     /// Options with the default logging.
@@ -63,63 +61,63 @@ impl RenderOptions {
     }
 }
 
-/// A network can't be rendered.
+/// Why a network cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// The topology has mistakes.
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    /// The release can't do what the topology asks.
-    #[error("ordering.consensus: bft needs Fabric 3, this is Fabric {release}: use etcdraft, or a newer release")]
+    /// The release does not support BFT.
+    #[error("ordering.consensus: bft needs Fabric 3, not {release}; use etcdraft, or a newer release")]
     NoBft {
-        /// The release asked for.
+        /// The release given.
         release: Release,
     },
-    /// A CouchDB is for a peer that the topology does not have.
-    #[error("the CouchDB {couchdb} is for {peer}, which is no peer of the topology")]
-    CouchDbOfNoPeer {
-        /// The peer that was named.
+    /// A CouchDB is for an unknown peer.
+    #[error("the CouchDB {couchdb} is for {peer}, which is not a peer of the topology")]
+    CouchDbWithoutPeer {
+        /// The peer given.
         peer: String,
         /// The CouchDB.
         couchdb: CouchDb,
     },
-    /// Two peers would write to the same databases, which are named after the channel.
-    #[error("the CouchDB {couchdb} is for two peers; each needs its own")]
-    CouchDbOfTwoPeers {
+    /// Two peers would write to the same databases, whose names depend only on the channel.
+    #[error("the CouchDB {couchdb} is for two peers; each needs a separate one")]
+    SharedCouchDb {
         /// The CouchDB.
         couchdb: CouchDb,
     },
-    /// An operator's bundle has no place for a CouchDB's password.
-    #[error("{peer} has a CouchDB, which a bundle for operators can't describe: leave it out, and configure it there")]
-    CouchDbOfOperator {
+    /// A bundle for operators cannot hold the password of a CouchDB.
+    #[error("{peer} has a CouchDB, which a bundle for operators does not support; configure it in the deployment")]
+    CouchDbInOperatorBundle {
         /// The peer.
         peer: String,
     },
     /// The placement does not fit the topology.
-    #[error("the placement can't be used:\n{}", problems.join("\n"))]
+    #[error("invalid placement:\n{}", problems.join("\n"))]
     Placement {
-        /// What is wrong, each with the name of its node. Never empty.
+        /// Every problem, with the name of its node. Never empty.
         problems: Vec<String>,
     },
-    /// Keys or certificates could not be made.
+    /// Keys or certificates could not be generated.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// A genesis block could not be made.
+    /// A genesis block could not be built.
     #[error("channel {name}")]
     Channel {
         /// The channel.
         name: String,
-        /// What its configuration does not allow.
+        /// Why.
         #[source]
         source: ChannelError,
     },
 }
 
-/// Makes every file of a network.
+/// Renders every file of a network.
 ///
 /// # Errors
 ///
-/// [`RenderError`]. Topology, release and placement are checked before any key is made.
+/// [`RenderError`]. Topology, release and placement are checked before any key is generated.
 ///
 /// # Examples
 ///
@@ -177,14 +175,14 @@ pub fn render(topology: &Topology, placement: &Placement, options: &RenderOption
     if !problems.is_empty() {
         return Err(RenderError::Placement { problems });
     }
-    // Without TLS its server needs no certificate.
+    // Without TLS, a chaincode server needs no certificate.
     let servers = options.chaincode.as_ref().filter(|chaincode| chaincode.tls != ChaincodeTls::Off);
-    let identities = identity::take_or_make(&identity::Source {
+    let identities = identity::reuse_or_generate(&identity::Source {
         topology,
         placement,
         validity: options.validity,
         seed: options.seed,
-        former: options.identities.as_ref(),
+        existing: options.identities.as_ref(),
         servers: servers.map(|chaincode| &chaincode.servers),
     })?;
     let mut files = identity::files(&identities);
@@ -215,10 +213,10 @@ fn check_couchdb(topology: &Topology, couchdb: &BTreeMap<String, CouchDb>) -> Re
     let mut seen = BTreeSet::new();
     for (peer, couchdb) in couchdb {
         if !is_peer(peer) {
-            return Err(RenderError::CouchDbOfNoPeer { peer: peer.clone(), couchdb: couchdb.clone() });
+            return Err(RenderError::CouchDbWithoutPeer { peer: peer.clone(), couchdb: couchdb.clone() });
         }
         if !seen.insert(couchdb.address()) {
-            return Err(RenderError::CouchDbOfTwoPeers { couchdb: couchdb.clone() });
+            return Err(RenderError::SharedCouchDb { couchdb: couchdb.clone() });
         }
     }
     Ok(())

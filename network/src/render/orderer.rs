@@ -1,7 +1,7 @@
 //! orderer.yaml, the configuration of an orderer, and the orderer's [`NodeSpec`].
 //!
-//! The text is `templates/orderer.yaml`, which explains itself to operators; here are only the
-//! values that differ between orderers.
+//! The text and its explanations are in `templates/orderer.yaml`. Here are the values that differ between
+//! orderers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! core.yaml, the configuration of a peer, and the peer's [`NodeSpec`].
 //!
-//! The text is `templates/core.yaml`, which explains itself to operators; here are only the
-//! values that differ between peers and releases.
+//! The text and its explanations are in `templates/core.yaml`. Here are the values that differ between peers and
+//! releases.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ pub(super) fn core_yaml(
     )
 }
 
-/// The other peers of the organization; a peer alone names itself, which gossip skips.
+/// The other peers of the organization. A single peer names itself, which gossip skips.
 fn bootstrap(topology: &Topology, placement: &Placement, node: &NodeRef<'_>, at: &NodePlacement) -> String {
     let mut endpoints: Vec<String> = topology
         .nodes()
@@ -74,7 +74,7 @@ fn bootstrap(topology: &Topology, placement: &Placement, node: &NodeRef<'_>, at:
 /// How the peer is started.
 pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptions, tls_ca_pem: &str) -> NodeSpec {
     let mut environment = environment(at, options);
-    // The builder reads these; they say the same as core.yaml.
+    // For the builder; the same values as in core.yaml.
     environment.extend([
         ("CORE_PEER_ID".to_owned(), node.name.clone()),
         ("CORE_PEER_LOCALMSPID".to_owned(), node.msp_id.to_owned()),
@@ -98,7 +98,7 @@ pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptio
     }
 }
 
-/// Not in core.yaml, which anyone may read.
+/// Variables, because everybody can read core.yaml.
 fn couchdb_secrets(couchdb: &CouchDb) -> BTreeMap<String, Secret> {
     BTreeMap::from([
         ("CORE_LEDGER_STATE_COUCHDBCONFIG_USERNAME".to_owned(), Secret::new(couchdb.username())),
@@ -106,8 +106,7 @@ fn couchdb_secrets(couchdb: &CouchDb) -> BTreeMap<String, Secret> {
     ])
 }
 
-/// Where the builder finds the peer's client certificate for chaincode servers, so that no
-/// package needs one.
+/// The paths of the peer's client pair for chaincode servers. The builder reads it, so that no package needs one.
 fn chaincode_client(at: &NodePlacement) -> BTreeMap<String, String> {
     let path = |file: &str| path_text(&at.config_dir.join(PathBuf::from("chaincode").join(file)));
     BTreeMap::from([

@@ -1,12 +1,12 @@
-//! Text with `${name}` in it, filled in. It knows nothing of YAML beyond quoting a string.
+//! Fills `${name}` in a text. It knows nothing of YAML except quoting a string.
 
 /// A value as YAML's double-quoted string: every JSON string is one.
 pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Puts each value where its `${name}` is. A value is put in as it is, so the caller quotes it;
-/// an empty one on a line of its own leaves an empty line.
+/// Replaces each `${name}` with its value, which the caller quotes. An empty value alone on a line leaves an
+/// empty line.
 pub(super) fn fill(template: &str, values: &[(&str, String)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
@@ -14,7 +14,7 @@ pub(super) fn fill(template: &str, values: &[(&str, String)]) -> String {
         filled.push_str(before);
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
         let value = values.iter().find(|(known, _)| *known == name);
-        debug_assert!(value.is_some(), "the template has ${{{name}}}, which nobody fills");
+        debug_assert!(value.is_some(), "the template has ${{{name}}}, which has no value");
         filled.push_str(value.map_or("", |(_, value)| value));
         rest = after;
     }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_take_their_places() {
+    fn values_are_filled_in() {
         let values = [("a", "1".to_owned()), ("b", quoted("x: \"y\"\n"))];
         assert_eq!(fill("${a}, ${b}, ${a}.", &values), "1, \"x: \\\"y\\\"\\n\", 1.");
     }

@@ -1,9 +1,8 @@
-//! What can be wrong with a topology, and how it is told: every mistake at once, each with its
-//! path. It finds no mistakes itself.
+//! The mistakes in a topology: all of them in one error, each with its path. They are found elsewhere.
 
 use std::fmt;
 
-/// Where a value stands in the YAML text.
+/// The position of a value in the YAML text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The line, counted from 1.
@@ -12,14 +11,14 @@ pub struct Location {
     pub column: u64,
 }
 
-/// One thing to be corrected.
+/// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The path of the value, such as `organizations[1].peers[0].name`; empty for the whole text.
     pub path: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong and what is expected.
     pub message: String,
-    /// Where it stands, when the topology was read from text.
+    /// Its position, when the topology was read from text.
     pub location: Option<Location>,
 }
 
@@ -36,14 +35,14 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// A topology that can't be used. Shows every mistake, one a line.
+/// An invalid topology. Displays every mistake, one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopologyError {
     mistakes: Vec<Mistake>,
 }
 
 impl TopologyError {
-    /// `Ok` without mistakes, otherwise an error that holds them all.
+    /// `Ok` without mistakes, otherwise an error with all of them.
     pub(super) fn check(mistakes: Vec<Mistake>) -> Result<(), Self> {
         if mistakes.is_empty() { Ok(()) } else { Err(Self { mistakes }) }
     }
@@ -52,8 +51,7 @@ impl TopologyError {
         Self { mistakes: vec![mistake] }
     }
 
-    /// Everything that is wrong, in the order of the text that the topology was read from. Never
-    /// empty.
+    /// Every mistake, in the order of the text that the topology was read from. Never empty.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }

@@ -1,5 +1,4 @@
-//! The topologies that have a name. They are ordinary data: print one with
-//! [`Topology::to_yaml`] to begin a topology of your own.
+//! The named topologies. Write one with [`Topology::to_yaml`] to start a custom topology.
 
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ impl Default for Batch {
 }
 
 impl Ordering {
-    /// The default of [`Ordering::tick`]: 10 ms for one orderer, which elects itself, and 100 ms for
-    /// several, which need time to hear of each other.
+    /// The default of [`Ordering::tick`]: 10 ms for one orderer, which elects itself, and 100 ms for several,
+    /// which need time to exchange messages.
     pub fn default_tick(orderers: usize) -> Duration {
         Duration::from_millis(if orderers <= 1 { 10 } else { 100 })
     }
@@ -30,7 +29,7 @@ impl Topology {
     /// The names that [`preset`](Self::preset) knows, the default first.
     pub const PRESETS: [&'static str; 3] = ["solo", "duo", "bft"];
 
-    /// The topology of that name, or `None`; [`PRESETS`](Self::PRESETS) lists the names.
+    /// The topology with this name, one of [`PRESETS`](Self::PRESETS).
     pub fn preset(name: &str) -> Option<Self> {
         match name {
             "solo" => Some(Self::solo()),
@@ -40,7 +39,7 @@ impl Topology {
         }
     }
 
-    /// One organization with one peer, one raft orderer, the channel `mychannel`. The default.
+    /// One organization with one peer, one Raft orderer, the channel `mychannel`. The default.
     pub fn solo() -> Self {
         Self {
             organizations: vec![organization(1, 1)],
@@ -49,8 +48,8 @@ impl Topology {
         }
     }
 
-    /// Two organizations with two peers each, three raft orderers. A majority of two is both, so
-    /// every transaction needs the endorsement of both organizations.
+    /// Two organizations with two peers each, three Raft orderers. The majority of two is two, so every
+    /// transaction needs the endorsement of both organizations.
     pub fn duo() -> Self {
         Self {
             organizations: vec![organization(1, 2), organization(2, 2)],

@@ -1,7 +1,7 @@
-//! YAML as a tree of values that know where they stand in the text.
+//! YAML as a tree of values with their positions in the text.
 //!
-//! Serde's derived readers stop at the first mistake. This tree takes any well-formed YAML, so
-//! that `yaml` can go through all of it and report every mistake at once. It knows no topology.
+//! Serde's derived readers stop at the first mistake. This tree accepts any well-formed YAML, so that `yaml` can
+//! report every mistake. It knows nothing of topologies.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use serde_saphyr::Spanned;
 
 use super::error::{Location, Mistake, TopologyError};
 
-/// A topology of thousands of nodes is far below this.
+/// A topology with thousands of nodes is much smaller.
 const MAXIMUM_TEXT_BYTES: usize = 1024 * 1024;
 /// A topology is six levels deep.
 const MAXIMUM_DEPTH: usize = 32;
-/// Bounds what aliases can multiply.
+/// Limits the expansion of aliases.
 const MAXIMUM_VALUES: usize = 100_000;
 
-/// A value and its place.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) value: Value,
@@ -30,14 +30,14 @@ pub(super) enum Value {
     Null,
     Text(String),
     Integer(i64),
-    /// Something that no field of a topology takes, described for the message.
+    /// A value of a type that no field has, described for the message.
     Other(String),
     List(Vec<Tree>),
     Map(Vec<(String, Tree)>),
 }
 
 impl Value {
-    /// What this is, in a message such as "must be a list, not …".
+    /// A description for a message such as "must be a list, not …".
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Null => "empty".to_owned(),
@@ -50,15 +50,15 @@ impl Value {
     }
 }
 
-/// Keeps a message readable when the offending text is not.
+/// A text for a message: shortened, and without control characters.
 pub(super) fn shorten(text: &str) -> String {
     const SHOWN: usize = 60;
     let clean: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().count() > SHOWN { format!("{clean}…") } else { clean }
 }
 
-/// Reads one YAML document. The error has the line and column of the first thing that is not
-/// YAML: a text with a syntax error has no further structure to check.
+/// Parses one YAML document. The error has the position of the first syntax error, after which nothing can be
+/// checked.
 pub(super) fn parse(text: &str) -> Result<Tree, TopologyError> {
     if text.len() > MAXIMUM_TEXT_BYTES {
         return Err(TopologyError::one(Mistake {
@@ -84,7 +84,7 @@ pub(super) fn parse(text: &str) -> Result<Tree, TopologyError> {
     })
 }
 
-/// The parser's own message, without the place after it and advice to programmers.
+/// The parser's message, without the position and the advice for programmers.
 fn message_of(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let end = [" at line ", ", set DuplicateKeyPolicy"].into_iter().filter_map(|rest| text.find(rest)).min();
@@ -177,7 +177,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries: Vec<(String, Tree)> = Vec::new();
         while let Some(key) = access.next_key::<String>()? {
             if entries.iter().any(|(existing, _)| *existing == key) {
-                return Err(A::Error::custom(format!("`{}` is there twice", shorten(&key))));
+                return Err(A::Error::custom(format!("duplicate key `{}`", shorten(&key))));
             }
             entries.push((key, access.next_value()?));
         }

@@ -1,5 +1,4 @@
-//! What a topology must be for Fabric to take it. Each rule notes its mistakes and goes on, so
-//! that all of them are reported together.
+//! Checks what Fabric requires of a topology. Every rule is checked, so that all mistakes are reported together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,16 +7,16 @@ use super::error::{Mistake, TopologyError};
 use super::tree::shorten;
 use super::{Consensus, Node, Topology};
 
-/// A common name in a certificate has at most 64 characters (RFC 5280, `ub-common-name`), and
-/// `tlsca.` or `User1000@` must fit before the domain.
+/// A common name in a certificate has at most 64 characters (RFC 5280, `ub-common-name`), including `tlsca.` or
+/// `User1000@` before the domain.
 const MAXIMUM_DOMAIN_LENGTH: usize = 54;
 const MAXIMUM_COMMON_NAME_LENGTH: usize = 64;
 const MAXIMUM_CHANNEL_NAME_LENGTH: usize = 249;
 const MAXIMUM_IDENTIFIER_LENGTH: usize = 100;
-/// Each node is a process or a container, each user a key: more is surely a slip of the finger.
+/// Each node is a process or a container, and each user has a key: more is a typing error.
 const MAXIMUM_LIST_LENGTH: usize = 100;
 const MAXIMUM_USERS: u32 = 1000;
-/// The gRPC message limit of orderer and peer is 100 MB; a block needs room for its metadata.
+/// The limit of a gRPC message is 100 MB; the rest is for the metadata of the block.
 const MAXIMUM_BATCH_BYTES: u32 = 99 * 1024 * 1024;
 const BATCH_TIMEOUT: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mins(10));
 const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(10));
@@ -25,11 +24,11 @@ const RAFT_CONSENTERS: [usize; 3] = [1, 3, 5];
 const MINIMUM_BFT_CONSENTERS: usize = 4;
 
 impl Topology {
-    /// Checks everything that can be wrong with a topology, for any Fabric release.
+    /// Checks the topology, for any Fabric release.
     ///
     /// # Errors
     ///
-    /// All the mistakes, each with its path.
+    /// Every mistake, with its path.
     pub fn validate(&self) -> Result<(), TopologyError> {
         let mut checker = Checker { topology: self, mistakes: Vec::new() };
         checker.organizations();
@@ -74,12 +73,12 @@ impl Checker<'_> {
             _ if count == 0 => {}
             Consensus::Etcdraft if !RAFT_CONSENTERS.contains(&count) => self.note(
                 "ordering.orderers",
-                format!("must be 1, 3 or 5 with etcdraft, which needs a majority, not {count}"),
+                format!("must be 1, 3 or 5 with etcdraft, not {count}"),
             ),
             Consensus::Bft if count < MINIMUM_BFT_CONSENTERS => self.note(
                 "ordering.orderers",
                 format!(
-                    "must be at least {MINIMUM_BFT_CONSENTERS} with bft, of which less than a third may fail, not {count}"
+                    "must be at least {MINIMUM_BFT_CONSENTERS} with bft, which tolerates failures of less than a third, not {count}"
                 ),
             ),
             Consensus::Etcdraft | Consensus::Bft => {}
@@ -128,14 +127,13 @@ impl Checker<'_> {
                     let message = self.unknown_organization(name);
                     self.note(path, message);
                 } else if known && let Some(first) = seen.insert(name, position) {
-                    self.note(path, format!("`{name}` is there already, at [{first}]"));
+                    self.note(path, format!("duplicate organization `{name}`, already at [{first}]"));
                 }
             }
         }
     }
 
-    /// Otherwise the organization that a channel names may be one whose name is missing, which
-    /// is a mistake of its own.
+    /// Otherwise, an unknown organization may be one whose name is missing, which is a separate mistake.
     fn every_organization_is_named(&self) -> bool {
         self.topology.organizations.iter().all(|organization| !organization.name.is_empty())
     }
@@ -147,7 +145,7 @@ impl Checker<'_> {
             .iter()
             .map(|organization| format!("`{}`", shorten(&organization.name)))
             .collect();
-        format!("there is no organization `{}`: there is {}", shorten(name), names.join(", "))
+        format!("unknown organization `{}`; known: {}", shorten(name), names.join(", "))
     }
 
     /// The name, MSP ID and domain of an organization.
@@ -155,7 +153,7 @@ impl Checker<'_> {
         if let Some(message) = identifier_mistake(name, "name", &['.', '-']) {
             self.note(format!("{path}.name"), message);
         }
-        // An MSP ID that was to come from a missing name is not a second mistake.
+        // An MSP ID derived from a missing name is not a second mistake.
         let is_derived = name.is_empty() && msp_id.is_empty();
         if !is_derived && let Some(message) = identifier_mistake(msp_id, "MSP ID", &['.', '-', '_']) {
             self.note(format!("{path}.msp_id"), message);
@@ -176,18 +174,18 @@ impl Checker<'_> {
                 self.note(
                     name_path,
                     format!(
-                        "`{}.{}` is longer than {MAXIMUM_COMMON_NAME_LENGTH} characters, the most that a certificate's common name holds",
+                        "`{}.{}` has more than {MAXIMUM_COMMON_NAME_LENGTH} characters, the limit of a certificate's common name",
                         node.name,
                         shorten(domain)
                     ),
                 );
             } else if let Some(first) = seen.insert(&node.name, index) {
-                self.note(name_path, format!("`{}` is the name of [{first}] too", node.name));
+                self.note(name_path, format!("duplicate name `{}`, already used by [{first}]", node.name));
             }
         }
     }
 
-    /// What must not be there twice across the organizations.
+    /// Names, MSP IDs and domains of organizations, and names of channels, must be unique.
     fn uniqueness(&mut self) {
         let ordering = &self.topology.ordering;
         let all: Vec<(String, [&str; 3])> = self
@@ -209,7 +207,10 @@ impl Checker<'_> {
                     continue;
                 }
                 if let Some(first) = seen.get(value) {
-                    self.note(format!("{path}.{field}"), format!("`{}` is the {field} of {first} too", shorten(value)));
+                    self.note(
+                        format!("{path}.{field}"),
+                        format!("duplicate {field} `{}`, already used by {first}", shorten(value)),
+                    );
                 } else {
                     seen.insert(value, path);
                 }
@@ -220,7 +221,7 @@ impl Checker<'_> {
             if let Some(first) = seen.get(&*channel.name) {
                 self.note(
                     format!("channels[{index}].name"),
-                    format!("`{}` is the name of channels[{first}] too", shorten(&channel.name)),
+                    format!("duplicate name `{}`, already used by channels[{first}]", shorten(&channel.name)),
                 );
             } else {
                 seen.insert(&channel.name, index);
@@ -255,33 +256,33 @@ fn is_lower_alphanumeric(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit()
 }
 
-/// A DNS label (RFC 1123) in lower case.
+/// What is wrong with a lowercase DNS label (RFC 1123).
 fn label_mistake(label: &str) -> Option<String> {
     let fits = !label.is_empty()
         && label.len() <= 63
         && label.chars().all(|c| is_lower_alphanumeric(c) || c == '-')
         && !label.starts_with('-')
         && !label.ends_with('-');
-    (!fits).then(|| format!("`{}` is no DNS label: 1 to 63 lower-case letters, digits and inner `-`", shorten(label)))
+    (!fits)
+        .then(|| format!("invalid DNS label `{}`: use 1 to 63 lowercase letters, digits and inner `-`", shorten(label)))
 }
 
 fn domain_mistake(domain: &str) -> Option<String> {
     if domain.len() > MAXIMUM_DOMAIN_LENGTH {
         return Some(format!(
-            "`{}` is longer than {MAXIMUM_DOMAIN_LENGTH} characters, the most that leaves room for a name before it in a certificate",
+            "`{}` has more than {MAXIMUM_DOMAIN_LENGTH} characters, the limit of a domain in a certificate's common name",
             shorten(domain)
         ));
     }
     domain.split('.').any(|label| label_mistake(label).is_some()).then(|| {
         format!(
-            "`{}` is no domain: labels of lower-case letters, digits and inner `-`, with dots between them",
+            "invalid domain `{}`: use labels of lowercase letters, digits and inner `-`, separated by dots",
             shorten(domain)
         )
     })
 }
 
-/// What Fabric takes as the key of a configuration group (`common/configtx/validator.go`), with
-/// what else the caller allows.
+/// What is wrong with the key of a configuration group (`common/configtx/validator.go`) with this punctuation.
 fn identifier_mistake(text: &str, what: &str, punctuation: &[char]) -> Option<String> {
     let fits = (1..=MAXIMUM_IDENTIFIER_LENGTH).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || punctuation.contains(&c))
@@ -289,7 +290,7 @@ fn identifier_mistake(text: &str, what: &str, punctuation: &[char]) -> Option<St
     (!fits).then(|| {
         let allowed: Vec<_> = punctuation.iter().map(|c| format!("`{c}`")).collect();
         format!(
-            "`{}` is no {what}: 1 to {MAXIMUM_IDENTIFIER_LENGTH} letters, digits, {}",
+            "invalid {what} `{}`: use 1 to {MAXIMUM_IDENTIFIER_LENGTH} letters, digits, {}",
             shorten(text),
             allowed.join(" and ")
         )
@@ -302,7 +303,7 @@ fn channel_name_mistake(name: &str) -> Option<String> {
         && name.chars().all(|c| is_lower_alphanumeric(c) || c == '.' || c == '-');
     (!fits).then(|| {
         format!(
-            "`{}` is no channel name: 1 to {MAXIMUM_CHANNEL_NAME_LENGTH} lower-case letters, digits, `.` and `-`, beginning with a letter",
+            "invalid channel name `{}`: use 1 to {MAXIMUM_CHANNEL_NAME_LENGTH} lowercase letters, digits, `.` and `-`, starting with a letter",
             shorten(name)
         )
     })

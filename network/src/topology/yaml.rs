@@ -1,7 +1,7 @@
 //! Topologies from and to YAML.
 //!
-//! The reader goes through the whole text and notes each value of a wrong type, each unknown and
-//! each missing field, then checks the meaning too (`validate`), and reports all of it together.
+//! The reader collects every value of a wrong type and every unknown or missing field, then validates the result
+//! (`validate`), and reports all mistakes together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,8 +25,7 @@ impl Topology {
         let tree = tree::parse(text)?;
         let mut reader = Reader::default();
         let topology = reader.topology(&tree);
-        // What could not be read has been replaced by a default: of the mistakes in meaning, only
-        // those of values that were read are real.
+        // An unreadable value was replaced with a default, whose mistakes are not the user's.
         if let Err(error) = topology.validate() {
             for mut mistake in error.into_mistakes() {
                 if !reader.is_covered(&mistake.path) {
@@ -40,22 +39,22 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Writes the topology as YAML that [`from_yaml`](Self::from_yaml) reads back, with every
-    /// default spelled out: a start for a topology of one's own.
+    /// Writes the topology as YAML that [`from_yaml`](Self::from_yaml) reads back, with every default: a start for a
+    /// custom topology.
     pub fn to_yaml(&self) -> String {
-        // Strings, numbers, lists and structs always serialize; writing to a string can't fail.
+        // Strings, numbers, lists and structs always serialize; writing to a string cannot fail.
         serde_saphyr::to_string(self).unwrap_or_default()
     }
 }
 
-/// Goes through a tree, notes mistakes, and where each path stands.
+/// Reads a tree, and collects mistakes and the position of each path.
 #[derive(Default)]
 struct Reader {
     mistakes: Vec<Mistake>,
     locations: BTreeMap<String, Location>,
 }
 
-/// The fields of one mapping, taken one by one; what remains is unknown.
+/// The fields of one mapping. Those that are not taken are unknown.
 struct Fields<'a> {
     path: String,
     entries: Vec<&'a (String, Tree)>,
@@ -287,8 +286,7 @@ impl Reader {
         values
     }
 
-    /// A field that must be there. It is not reported as missing from something that was not a
-    /// mapping: that has been reported already.
+    /// A required field. It is not reported as missing when the parent is not a mapping, which was reported.
     fn present<'a>(&mut self, fields: &mut Fields<'a>, name: &'static str) -> Option<&'a Tree> {
         let tree = fields.take(name);
         if tree.is_none() {
@@ -303,7 +301,7 @@ impl Reader {
     fn finish(&mut self, fields: &Fields<'_>) {
         for (key, tree) in &fields.entries {
             let path = fields.path_of(&shorten(key));
-            let message = format!("is no field of a topology: it could be {}", fields.known.join(", "));
+            let message = format!("unknown field; expected one of: {}", fields.known.join(", "));
             self.note::<()>(&path, tree, message);
         }
     }
@@ -319,13 +317,12 @@ impl Reader {
         None
     }
 
-    /// Whether a mistake has been noted at this path or above it: what was put in place of the
-    /// unreadable value is not the user's.
+    /// Whether a mistake was reported at this path or a parent, so that the value is a default.
     fn is_covered(&self, path: &str) -> bool {
         self.mistakes.iter().any(|mistake| mistake.path.is_empty() || is_within(path, &mistake.path))
     }
 
-    /// Where a path stands, or else the nearest mapping or list around it.
+    /// The position of a path, or else of the nearest parent.
     fn location_of(&self, path: &str) -> Option<Location> {
         let mut path = path;
         loop {
@@ -353,7 +350,7 @@ fn parse_bytes(text: &str) -> Option<u32> {
     number.parse::<u32>().ok()?.checked_mul(factor)
 }
 
-/// A duration as `20ms`, the form that the reader takes.
+/// A duration as the reader accepts it, such as `20ms`.
 pub(super) fn serialize_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }

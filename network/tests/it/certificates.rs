@@ -1,4 +1,4 @@
-//! Identities: certificates are parsed and their chains verified, as keys are new each time.
+//! Identities: certificates are parsed and verified, because keys differ on each run.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use x509_parser::prelude::*;
 
 use crate::network::{bundle, options, place_anywhere, validity};
 
-/// Parses the one certificate in a PEM text and hands it on.
+/// Parses the only certificate in a PEM text.
 fn with<T>(pem: &str, check: impl FnOnce(&X509Certificate<'_>) -> T) -> T {
     let (rest, pem) = parse_x509_pem(pem.as_bytes()).unwrap();
     assert!(rest.is_empty(), "one certificate only");
     check(&pem.parse_x509().unwrap())
 }
 
-/// The name of whoever issued a certificate.
+/// The name of a certificate's issuer.
 pub(crate) fn authority_of(pem: &str) -> String {
     with(pem, |certificate| certificate.issuer().to_string())
 }
 
-/// The name of a certificate's holder.
+/// The name of a certificate's subject.
 pub(crate) fn subject_of(pem: &[u8]) -> String {
     with(std::str::from_utf8(pem).unwrap(), |certificate| certificate.subject().to_string())
 }
@@ -69,7 +69,7 @@ fn key_id(certificate: &X509Certificate<'_>, of_authority: bool) -> Option<Vec<u
     })
 }
 
-/// What holds for every certificate: issued by this CA, P-256, low S, within the validity.
+/// Checks every certificate: issued by this CA, P-256, low S, within the validity.
 fn check_issued(ca_pem: &str, pem: &str) {
     with(ca_pem, |ca| {
         with(pem, |certificate| {
@@ -118,7 +118,7 @@ fn organizations(topology: &Topology) -> Vec<OrganizationIdentities> {
 }
 
 #[test]
-fn authorities_may_sign_and_name_their_organization() {
+fn authorities_can_sign_and_name_their_organization() {
     for organization in organizations(&Topology::duo()) {
         for (pem, prefix) in [(&organization.ca_pem, "ca"), (&organization.tls_ca_pem, "tlsca")] {
             with(pem, |ca| {
@@ -210,7 +210,7 @@ fn tls_certificates_serve_their_purpose_only() {
 }
 
 #[test]
-fn every_key_is_its_own_and_belongs_to_its_certificate() {
+fn every_key_is_unique_and_matches_its_certificate() {
     let mut keys = BTreeSet::new();
     let mut serials = BTreeSet::new();
     for organization in organizations(&Topology::duo()) {
@@ -246,7 +246,7 @@ fn debug_output_shows_no_key() {
 }
 
 #[test]
-fn a_wrong_validity_is_refused() {
+fn a_wrong_validity_is_rejected() {
     let topology = Topology::solo();
     let Validity { not_before, not_after } = validity();
     let mut options = options(Release::V3_1);

@@ -1,4 +1,4 @@
-//! What is in a genesis block, and which input is refused.
+//! The contents of a genesis block, and the input that is rejected.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic as tests do")]
 
@@ -178,7 +178,7 @@ fn raft_has_every_consenter_and_the_tick() {
 }
 
 #[test]
-fn bft_numbers_its_consenters_and_wants_three_of_four_signatures_on_a_block() {
+fn bft_numbers_its_consenters_and_needs_three_of_four_signatures() {
     let input = input(&Topology::bft());
     let orderer = &tree(&input).groups["Orderer"];
     let consensus: ConsensusType = value(orderer, "ConsensusType");
@@ -201,28 +201,28 @@ fn bft_numbers_its_consenters_and_wants_three_of_four_signatures_on_a_block() {
 }
 
 /// Makes one mistake.
-type Spoil = fn(&mut ChannelInput);
+type Change = fn(&mut ChannelInput);
 
 #[test]
-fn input_that_fabric_would_refuse_is_refused_in_plain_words() {
+fn input_that_fabric_would_reject_is_rejected() {
     let raft = input(&Topology::duo());
     let bft = input(&Topology::bft());
-    let cases: [(&ChannelInput, Spoil, &str); 22] = [
-        (&raft, |input| input.name = "MyChannel".to_owned(), "`MyChannel` is no channel name"),
-        (&raft, |input| input.name = String::new(), "`` is no channel name"),
-        (&raft, |input| input.name = "a".repeat(250), "is no channel name"),
+    let cases: [(&ChannelInput, Change, &str); 22] = [
+        (&raft, |input| input.name = "MyChannel".to_owned(), "invalid channel name `MyChannel`"),
+        (&raft, |input| input.name = String::new(), "invalid channel name ``"),
+        (&raft, |input| input.name = "a".repeat(250), "invalid channel name"),
         (&raft, |input| input.organizations.clear(), "no organization with peers"),
-        (&raft, |input| input.organizations[1].name = "Org1".to_owned(), "organization name Org1 is there twice"),
-        (&raft, |input| input.organizations[1].name = "Org/2".to_owned(), "`Org/2` is no organization name"),
-        (&raft, |input| input.organizations[1].msp.msp_id = "Org1MSP".to_owned(), "MSP ID Org1MSP is there twice"),
-        (&raft, |input| input.ordering.msp.msp_id = "Org1MSP".to_owned(), "MSP ID Org1MSP is there twice"),
+        (&raft, |input| input.organizations[1].name = "Org1".to_owned(), "duplicate organization name: Org1"),
+        (&raft, |input| input.organizations[1].name = "Org/2".to_owned(), "invalid organization name `Org/2`"),
+        (&raft, |input| input.organizations[1].msp.msp_id = "Org1MSP".to_owned(), "duplicate MSP ID: Org1MSP"),
+        (&raft, |input| input.ordering.msp.msp_id = "Org1MSP".to_owned(), "duplicate MSP ID: Org1MSP"),
         (&raft, |input| input.ordering.msp.msp_id.clear(), "organization Orderer has no MSP ID"),
         (&raft, |input| input.organizations[0].msp.ca_certificate_pem.clear(), "CA certificate of Org1MSP"),
         (&raft, |input| input.ordering.msp.tls_ca_certificate_pem = "x".to_owned(), "TLS CA certificate of OrdererMSP"),
-        (&raft, |input| input.organizations[0].anchor_peers[0].port = 0, "`peer0.org1.example.com:0` is no address"),
+        (&raft, |input| input.organizations[0].anchor_peers[0].port = 0, "invalid address `peer0.org1.example.com:0`"),
         (&raft, |input| input.ordering.endpoints.clear(), "no orderer endpoint"),
         (&raft, |input| input.ordering.consenters.clear(), "no consenter"),
-        (&raft, |input| input.ordering.consenters[1] = input.ordering.consenters[0].clone(), "is there twice"),
+        (&raft, |input| input.ordering.consenters[1] = input.ordering.consenters[0].clone(), "duplicate client TLS"),
         (&raft, |input| input.ordering.consensus = Consensus::Etcdraft { tick: Duration::ZERO }, "tick of 0ns"),
         (&raft, |input| input.ordering.batch.timeout = Duration::MAX, "batch timeout of"),
         (&raft, |input| input.ordering.batch.max_messages = 0, "batch of 0 messages"),
@@ -242,9 +242,9 @@ fn input_that_fabric_would_refuse_is_refused_in_plain_words() {
             "at least 10 KB with BFT",
         ),
     ];
-    for (good, spoil, expected) in cases {
+    for (good, change, expected) in cases {
         let mut input = good.clone();
-        spoil(&mut input);
+        change(&mut input);
         let error = genesis_block(&input).expect_err(expected).to_string();
         assert!(error.contains(expected), "expected {expected:?}, got: {error}");
     }

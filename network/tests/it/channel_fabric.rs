@@ -1,7 +1,7 @@
-//! Fabric's own tools read our genesis blocks, and would have made the same ones.
+//! Fabric's tools read our genesis blocks, and generate the same ones.
 //!
-//! They are found in the directory `FABRIC_BIN`, or else on `PATH`. Run it once for each release
-//! line; BFT blocks are made when the tools know them.
+//! The tools are in the directory `FABRIC_BIN`, or else on `PATH`. Run the tests once for each release line; BFT
+//! blocks are tested when the tools support them.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers panic as tests do")]
 
@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::channel_fixture::{channel_input, placement, validity};
 use crate::fabric::{program as fabric_program, release};
 
-/// A network's material in a directory, with its genesis block.
+/// A network's files in a directory, with its genesis block.
 struct Case {
     name: &'static str,
     directory: tempfile::TempDir,
@@ -47,15 +47,15 @@ fn needs_release_configtxgen_inspects_our_blocks() {
 
 #[test]
 #[ignore = "needs Fabric's configtxgen and configtxlator (FABRIC_BIN)"]
-fn needs_release_configtxlator_loses_nothing_of_our_blocks() {
+fn needs_release_configtxlator_round_trips_our_blocks() {
     for case in cases() {
         let decoded = case.decode("ours", &case.block);
         let text = case.write("ours.json", decoded.to_string().as_bytes());
         let output = case.path("again.block");
         case.run("configtxlator", &["proto_encode", "--type", "common.Block", "--input", &text, "--output", &output]);
         let again = fs::read(&output).expect("configtxlator wrote its output");
-        // Go orders maps as it likes, so only the length is the same: but for each of the three
-        // capabilities, whose empty message prost leaves out and Go writes in two bytes.
+        // The order of maps is random in Go, so only the length is the same, except for the empty messages of the
+        // three capabilities, which prost omits and Go writes in two bytes.
         assert_eq!(again.len(), case.block.len() + 3 * 2, "{}", case.name);
         assert_eq!(case.decode("again", &again), decoded, "{}", case.name);
     }
@@ -63,7 +63,7 @@ fn needs_release_configtxlator_loses_nothing_of_our_blocks() {
 
 #[test]
 #[ignore = "needs Fabric's configtxgen and configtxlator (FABRIC_BIN)"]
-fn needs_release_configtxgen_would_have_made_the_same_block() {
+fn needs_release_configtxgen_generates_the_same_block() {
     for case in cases() {
         case.write("configtx.yaml", configtx_yaml(&case.channel, &case.topology).as_bytes());
         let directory = case.directory.path().to_string_lossy().into_owned();
@@ -72,7 +72,7 @@ fn needs_release_configtxgen_would_have_made_the_same_block() {
         case.run("configtxgen", &[&arguments[..], &["-outputBlock", &path]].concat());
         let theirs = fs::read(&path).expect("configtxgen wrote its output");
         let [ours, theirs] =
-            [("ours", &case.block), ("theirs", &theirs)].map(|(name, block)| without_chance(case.decode(name, block)));
+            [("ours", &case.block), ("theirs", &theirs)].map(|(name, block)| without_random(case.decode(name, block)));
         let mut differences = Vec::new();
         compare("", &ours, &theirs, &mut differences);
         assert!(differences.is_empty(), "{}:\n{}", case.name, differences.join("\n"));
@@ -149,8 +149,8 @@ fn compare(path: &str, ours: &Value, theirs: &Value, differences: &mut Vec<Strin
     }
 }
 
-/// Leaves out what differs on each run of configtxgen: the nonce, what follows from it, the time.
-fn without_chance(mut block: Value) -> Value {
+/// Removes what differs on each run of configtxgen: the nonce, what depends on it, the time.
+fn without_random(mut block: Value) -> Value {
     block["header"]["data_hash"] = Value::Null;
     let header = &mut block["data"]["data"][0]["payload"]["header"];
     header["channel_header"]["tx_id"] = Value::Null;

@@ -1,4 +1,4 @@
-//! Networks for the tests of channels: real certificates, fixed ports, nothing started.
+//! Networks for the tests of channels, with real certificates and fixed ports.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +12,7 @@ use fabric_network::placement::{NodePlacement, Placement, Ports};
 use fabric_network::release::Release;
 use fabric_network::topology::{self, NodeKind, Topology};
 
-/// Where each node would be, in the manner of containers: hosts are full names.
+/// The placement of each node, as in containers: hosts are full names.
 pub(crate) fn placement(topology: &Topology) -> Placement {
     let nodes = (7000..).step_by(10).zip(topology.nodes()).map(|(port, node)| {
         let placement = NodePlacement {

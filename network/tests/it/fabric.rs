@@ -1,6 +1,5 @@
-//! Fabric's own programs: where they are, which release they are, and nodes started with them.
-//!
-//! A node is killed when its handle goes, whatever the test did.
+//! Fabric's programs: their paths, their release, and nodes started with them. A node is killed when its handle is
+//! dropped.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -15,14 +14,14 @@ use fabric_network::node::NodeSpec;
 use fabric_network::release::Release;
 use fabric_primitives::program::{directories, find};
 
-/// How long anything may take. Each step takes milliseconds; the rest is for a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The limit of one step. It takes milliseconds; the rest is for a busy machine.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A program of Fabric's.
+/// A program of Fabric.
 pub(crate) fn program(name: &str) -> PathBuf {
     let variable = if std::env::var_os("FABRIC_BIN").is_some() { "FABRIC_BIN" } else { "PATH" };
     find(name, &directories(variable), Path::is_file)
-        .unwrap_or_else(|| panic!("{name} is neither in FABRIC_BIN nor on PATH"))
+        .unwrap_or_else(|| panic!("{name} is not in FABRIC_BIN or on PATH"))
 }
 
 /// The release line of the programs.
@@ -116,14 +115,14 @@ impl Network {
         last
     }
 
-    /// Tries until it goes well, or the node dies, or patience ends.
+    /// Repeats until it succeeds, the node exits, or the time is over.
     pub(crate) fn until(&self, node: &NodeSpec, attempt: &mut dyn FnMut() -> Result<(), String>) {
         let start = Instant::now();
         while let Err(last) = attempt() {
             let dead = self.dead();
             assert!(
-                start.elapsed() < PATIENCE && dead.is_empty(),
-                "{}: {last}\nits log: {}\nnodes that died: {dead:?}",
+                start.elapsed() < TIMEOUT && dead.is_empty(),
+                "{}: {last}\nits log: {}\nnodes that exited: {dead:?}",
                 node.name,
                 tail(&self.log(&node.name))
             );

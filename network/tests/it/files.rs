@@ -1,4 +1,4 @@
-//! The files of a bundle: what they say, where they lie, and what is refused.
+//! The files of a bundle: their contents, their paths, and the input that is rejected.
 
 use std::path::Path;
 
@@ -46,7 +46,7 @@ fn orderer_yaml_differs_between_releases_in_its_first_line_only() {
 }
 
 #[test]
-fn peers_of_an_organization_begin_with_each_other() {
+fn peers_of_an_organization_bootstrap_from_each_other() {
     let topology = Topology::duo();
     let bundle = bundle(&topology, Release::V3_1);
     let placement = place_anywhere(&topology);
@@ -91,16 +91,16 @@ fn a_peer_on_couchdb_differs_in_its_ledger_and_its_secrets() {
 }
 
 #[test]
-fn a_couchdb_is_of_one_peer_of_the_topology() {
+fn a_couchdb_belongs_to_one_peer_of_the_topology() {
     let topology = Topology::duo();
     let mut options = with_couchdb(Release::V3_1, "http://a:b@h:1");
     let placement = place_anywhere(&topology);
     options.couchdb.insert("peer0.org2.example.com".to_owned(), "http://c:d@h:1".parse().unwrap());
     let error = render(&topology, &placement, &options).unwrap_err();
-    assert_eq!(error.to_string(), "the CouchDB http://h:1 is for two peers; each needs its own");
+    assert_eq!(error.to_string(), "the CouchDB http://h:1 is for two peers; each needs a separate one");
     options.couchdb.insert("orderer0.example.com".to_owned(), "http://c:d@h:2".parse().unwrap());
     let error = render(&topology, &placement, &options).unwrap_err().to_string();
-    assert_eq!(error, "the CouchDB http://h:2 is for orderer0.example.com, which is no peer of the topology");
+    assert_eq!(error, "the CouchDB http://h:2 is for orderer0.example.com, which is not a peer of the topology");
 }
 
 /// Paths and hosts come from a runtime and may need quoting.
@@ -118,7 +118,7 @@ fn values_survive_yaml() {
 }
 
 #[test]
-fn the_tree_is_cryptogen_s_with_the_configuration_in_it() {
+fn the_tree_is_that_of_cryptogen_with_the_configuration() {
     let bundle = bundle(&Topology::solo(), Release::V3_1);
     let paths: Vec<String> =
         bundle.files.iter().map(|(path, file)| format!("{:o} {}", file.mode, path.display())).collect();
@@ -126,7 +126,7 @@ fn the_tree_is_cryptogen_s_with_the_configuration_in_it() {
 }
 
 #[test]
-fn private_keys_and_nothing_else_are_private() {
+fn only_private_keys_are_private() {
     let bundle = bundle(&Topology::duo(), Release::V3_1);
     for (path, file) in &bundle.files {
         let holds_key = String::from_utf8_lossy(&file.bytes).contains("PRIVATE KEY");
@@ -135,7 +135,7 @@ fn private_keys_and_nothing_else_are_private() {
 }
 
 #[test]
-fn an_msp_tells_roles_by_the_ou_of_certificates_of_its_ca() {
+fn an_msp_derives_roles_from_the_ou_of_certificates_of_its_ca() {
     let bundle = bundle(&Topology::solo(), Release::V3_1);
     let msp = format!("{PEER}/msp");
     let config: Value = serde_saphyr::from_str(text(&bundle, &format!("{msp}/config.yaml"))).unwrap();
@@ -205,28 +205,25 @@ fn each_channel_has_its_block_in_memory_and_as_a_file() {
 }
 
 #[test]
-fn the_files_are_written_as_they_are() {
+fn the_files_are_written_unchanged() {
     let scratch = tempfile::tempdir().unwrap();
     let bundle = bundle(&Topology::solo(), Release::V3_1);
     bundle.write_to(scratch.path()).unwrap();
     for (path, file) in &bundle.files {
         assert_eq!(std::fs::read(scratch.path().join(path)).unwrap(), file.bytes);
     }
-    assert!(bundle.write_to(scratch.path()).is_err(), "a network is not written over another");
+    assert!(bundle.write_to(scratch.path()).is_err(), "an existing network is not overwritten");
 }
 
 #[test]
-fn bft_on_2_5_is_refused() {
+fn bft_on_2_5_is_rejected() {
     let topology = Topology::bft();
     let error = render(&topology, &place_anywhere(&topology), &options(Release::V2_5)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "ordering.consensus: bft needs Fabric 3, this is Fabric 2.5: use etcdraft, or a newer release"
-    );
+    assert_eq!(error.to_string(), "ordering.consensus: bft needs Fabric 3, not 2.5; use etcdraft, or a newer release");
 }
 
 #[test]
-fn mistakes_in_topology_and_placement_are_refused() {
+fn mistakes_in_topology_and_placement_are_rejected() {
     let mut topology = Topology::solo();
     topology.organizations[0].peers.clear();
     let placement = place_anywhere(&Topology::solo());
@@ -235,5 +232,5 @@ fn mistakes_in_topology_and_placement_are_refused() {
 
     let error = render(&Topology::duo(), &placement, &options(Release::V3_1)).unwrap_err();
     let RenderError::Placement { problems } = &error else { panic!("{error}") };
-    assert!(problems.contains(&"peer1.org2.example.com: is not placed".to_owned()), "{error}");
+    assert!(problems.contains(&"peer1.org2.example.com: missing placement".to_owned()), "{error}");
 }

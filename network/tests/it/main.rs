@@ -1,7 +1,7 @@
-//! Tests of the crate as its users see it. Those that need Fabric's own programs are ignored
-//! unless asked for, and find the programs in the directory `FABRIC_BIN` or on `PATH`.
+//! Tests of the public API. Those that need Fabric's programs, in the directory `FABRIC_BIN` or on `PATH`, are
+//! ignored by default.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod certificates;
 mod channel;

@@ -1,4 +1,4 @@
-//! Networks to test with: a placement on loopback, certificates of a fixed validity.
+//! Networks for tests: placements on the loopback address, certificates with a fixed validity.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use fabric_network::release::Release;
 use fabric_network::render::{RenderOptions, render};
 use fabric_network::topology::Topology;
 
-/// From 2024-01-01 on, for a hundred years.
+/// From 2024-01-01, for a hundred years.
 pub(crate) fn validity() -> Validity {
     let start = SystemTime::UNIX_EPOCH + Duration::from_hours(473_352);
     Validity { not_before: start, not_after: start + Duration::from_hours(24 * 365 * 100) }
@@ -21,8 +21,7 @@ pub(crate) fn options(release: Release) -> RenderOptions {
     RenderOptions::new(release, validity())
 }
 
-/// Every node on 127.0.0.1, in its own directory of the bundle at `directory`; `port` gives the
-/// ports one after another.
+/// Every node on 127.0.0.1, in its own directory of the bundle at `directory`; `port` returns the next port.
 pub(crate) fn place(topology: &Topology, directory: &Path, mut port: impl FnMut() -> u16) -> Placement {
     let nodes = topology.nodes().map(|node| {
         let (organizations, nodes) = match node.kind {

@@ -1,5 +1,5 @@
-//! Bundles for operators: each form read back says what the node specifications say; identities are
-//! used again.
+//! Bundles for operators: each format is parsed and compared with the node specifications; existing identities are
+//! used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use fabric_network::bundle::{File, PRIVATE_MODE};
 use fabric_network::chaincode::ChaincodeTls;
-use fabric_network::identity::{Former, Validity};
+use fabric_network::identity::{ExistingIdentities, Validity};
 use fabric_network::node::NodeKind;
 use fabric_network::release::Release;
 use fabric_network::render::RenderOptions;
@@ -57,8 +57,8 @@ pub(crate) fn text<'a>(rendered: &'a Rendered, path: &str) -> &'a str {
     std::str::from_utf8(&file.bytes).unwrap()
 }
 
-fn former(rendered: &Rendered, keep: impl Fn(&Path) -> bool) -> Former {
-    Former::new(identity_files(rendered, keep))
+fn existing(rendered: &Rendered, keep: impl Fn(&Path) -> bool) -> ExistingIdentities {
+    ExistingIdentities::new(identity_files(rendered, keep))
 }
 
 fn identity_files(rendered: &Rendered, keep: impl Fn(&Path) -> bool) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -67,7 +67,7 @@ fn identity_files(rendered: &Rendered, keep: impl Fn(&Path) -> bool) -> BTreeMap
     files.map(|(path, file)| (path.clone(), file.bytes.clone())).collect()
 }
 
-fn again(topology: &Topology, format: Format, identities: Former) -> Result<Rendered, String> {
+fn again(topology: &Topology, format: Format, identities: ExistingIdentities) -> Result<Rendered, String> {
     let mut options = options(format);
     options.render.identities = Some(identities);
     render_for_operator(topology, &options).map_err(|error| error.to_string())
@@ -88,7 +88,7 @@ pub(crate) fn large() -> Topology {
 }
 
 #[test]
-fn compose_says_what_the_specifications_say() {
+fn compose_matches_the_node_specifications() {
     let rendered = rendered(&Topology::duo(), Format::Compose);
     let compose: Compose = serde_saphyr::from_str(text(&rendered, "compose.yaml")).unwrap();
     for node in &rendered.bundle.nodes {
@@ -103,8 +103,8 @@ fn compose_says_what_the_specifications_say() {
         let data = format!("{}:/var/hyperledger", node.name);
         assert!(service.volumes.contains(&data) && node.placement.data_dir.starts_with("/var/hyperledger"));
         let check = service.healthcheck.as_ref().unwrap().test.join(" ");
-        let asks = format!("ready 127.0.0.1:{} --server-name {}", node.readiness.port, node.readiness.server_name);
-        assert!(check.contains(&asks), "{check}");
+        let command = format!("ready 127.0.0.1:{} --server-name {}", node.readiness.port, node.readiness.server_name);
+        assert!(check.contains(&command), "{check}");
         let published = format!("127.0.0.1:{port}:{port}", port = node.placement.ports.grpc);
         assert!(service.ports.contains(&published));
         assert_eq!(node.placement.host, node.name, "the host is the service");
@@ -113,7 +113,7 @@ fn compose_says_what_the_specifications_say() {
     for server in &rendered.bundle.servers {
         let service = &compose.services[&server.placement.host];
         assert_eq!(service.environment, server.environment);
-        // Nobody but its own peer is in its only network.
+        // Only its peer is in its network.
         let own = &service.networks;
         assert_eq!(own.len(), 1);
         assert!(compose.networks[&own[0]].internal);
@@ -124,7 +124,7 @@ fn compose_says_what_the_specifications_say() {
 }
 
 #[test]
-fn nothing_in_compose_has_more_rights_than_it_needs() {
+fn services_in_compose_have_only_the_privileges_that_they_need() {
     let rendered = rendered(&Topology::duo(), Format::Compose);
     let all = text(&rendered, "compose.yaml");
     assert!(!all.contains("docker.sock") && !all.contains("privileged: true"));
@@ -141,7 +141,7 @@ fn nothing_in_compose_has_more_rights_than_it_needs() {
 }
 
 #[test]
-fn processes_say_what_the_specifications_say() {
+fn processes_match_the_node_specifications() {
     let rendered = rendered(&Topology::duo(), Format::Files);
     let environment = |name: &str| -> BTreeMap<String, String> {
         let text = text(&rendered, processes::environment_file(name).to_str().unwrap());
@@ -168,7 +168,7 @@ fn processes_say_what_the_specifications_say() {
 }
 
 #[test]
-fn the_description_says_where_the_nodes_are() {
+fn the_description_has_the_addresses_of_the_nodes() {
     for format in FORMATS {
         let rendered = rendered(&Topology::duo(), format);
         let description = Description::from_yaml(text(&rendered, "deployment.yaml")).unwrap();
@@ -192,7 +192,7 @@ fn the_description_says_where_the_nodes_are() {
 }
 
 #[test]
-fn a_peer_and_its_chaincode_server_fit_together_and_no_other_does() {
+fn a_peer_and_its_chaincode_server_match_only_each_other() {
     for format in FORMATS {
         let rendered = rendered(&Topology::duo(), format);
         let servers = &rendered.bundle.servers;
@@ -241,8 +241,8 @@ fn the_same_identities_give_the_same_bytes() {
         let topology = Topology::duo();
         let first = rendered(&topology, format);
         let mut options = options(format);
-        options.render.identities = Some(former(&first, |_| true));
-        // Another day.
+        options.render.identities = Some(existing(&first, |_| true));
+        // A later validity.
         let start = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
         options.render.validity = Validity { not_before: start, not_after: start + Duration::from_hours(24) };
         let second = render_for_operator(&topology, &options).unwrap();
@@ -258,10 +258,10 @@ fn the_same_identities_give_the_same_bytes() {
 }
 
 #[test]
-fn what_is_missing_is_issued_by_the_authorities_that_are_there() {
+fn missing_certificates_are_issued_by_the_existing_authorities() {
     let topology = Topology::solo();
     let first = rendered(&topology, Format::Compose);
-    let authorities = former(&first, |path| path.iter().any(|part| part == "ca" || part == "tlsca"));
+    let authorities = existing(&first, |path| path.iter().any(|part| part == "ca" || part == "tlsca"));
     let second = again(&topology, Format::Compose, authorities).unwrap();
     let certificate = "organizations/peerOrganizations/org1.example.com/tlsca/tlsca.org1.example.com-cert.pem";
     assert_eq!(text(&first, certificate), text(&second, certificate));
@@ -269,16 +269,16 @@ fn what_is_missing_is_issued_by_the_authorities_that_are_there() {
     assert_ne!(text(&first, node), text(&second, node));
     let issuer = crate::certificates::authority_of(text(&second, node));
     assert_eq!(issuer, crate::certificates::subject_of(text(&first, certificate).as_bytes()));
-    // A new peer in an organization that is there.
+    // A new peer in an existing organization.
     let mut grown = topology.clone();
     grown.organizations[0].peers.push(Node { name: "peer1".to_owned() });
-    let third = again(&grown, Format::Compose, former(&first, |_| true)).unwrap();
+    let third = again(&grown, Format::Compose, existing(&first, |_| true)).unwrap();
     assert_eq!(text(&first, node), text(&third, node));
 }
 
-/// `cryptogen` and fabric-ca name a key after its digest, and an authority's certificate as they like.
+/// `cryptogen` and fabric-ca name a key after its digest, and an authority's certificate differently.
 #[test]
-fn other_names_are_understood_where_only_one_file_can_be_meant() {
+fn other_file_names_are_accepted_when_there_is_one_candidate() {
     let topology = Topology::solo();
     let first = rendered(&topology, Format::Compose);
     let renamed = |path: &Path| {
@@ -287,28 +287,28 @@ fn other_names_are_understood_where_only_one_file_can_be_meant() {
     };
     let files = identity_files(&first, |_| true);
     let files = files.into_iter().map(|(path, bytes)| (renamed(&path), bytes)).collect();
-    let second = again(&topology, Format::Compose, Former::new(files)).unwrap();
+    let second = again(&topology, Format::Compose, ExistingIdentities::new(files)).unwrap();
     assert_eq!(first.files, second.files);
 }
 
 #[test]
-fn identities_that_do_not_fit_are_refused_with_the_reason() {
+fn identities_that_do_not_match_are_rejected_with_the_reason() {
     let first = rendered(&Topology::duo(), Format::Compose);
     let all = |_: &Path| true;
     // Another network.
-    let error = again(&Topology::solo(), Format::Compose, former(&first, all)).unwrap_err();
+    let error = again(&Topology::solo(), Format::Compose, existing(&first, all)).unwrap_err();
     for problem in [
-        "organizations/peerOrganizations/org2.example.com is of no organization of the topology",
-        "orderers/orderer1.example.com is of no node of the topology",
-        "peers/peer1.org1.example.com is of no node of the topology",
+        "organizations/peerOrganizations/org2.example.com: not an organization of the topology",
+        "orderers/orderer1.example.com: not a node of the topology",
+        "peers/peer1.org1.example.com: not a node of the topology",
     ] {
         assert!(error.contains(problem), "{problem} is not in:\n{error}");
     }
-    let error = again(&large(), Format::Compose, former(&first, all)).unwrap_err();
-    assert!(error.contains("org3.example.com/ca/ca.org3.example.com-cert.pem is missing"), "{error}");
-    // Another form, in which the nodes have other names.
-    let error = again(&Topology::duo(), Format::Kubernetes, former(&first, all)).unwrap_err();
-    assert!(error.contains("tls/server.crt is not for peer0-org1-example-com, "), "{error}");
+    let error = again(&large(), Format::Compose, existing(&first, all)).unwrap_err();
+    assert!(error.contains("org3.example.com/ca/ca.org3.example.com-cert.pem: missing"), "{error}");
+    // Another format, in which the nodes have other names.
+    let error = again(&Topology::duo(), Format::Kubernetes, existing(&first, all)).unwrap_err();
+    assert!(error.contains("tls/server.crt is not valid for peer0-org1-example-com, "), "{error}");
     let solo = rendered(&Topology::solo(), Format::Compose);
     let org1 = "organizations/peerOrganizations/org1.example.com";
     let refused = |changed: &str, bytes: Option<&[u8]>| {
@@ -316,44 +316,44 @@ fn identities_that_do_not_fit_are_refused_with_the_reason() {
         let path = Path::new(org1).join(changed);
         assert!(files.remove(&path).is_some(), "{changed}");
         files.extend(bytes.map(|bytes| (path, bytes.to_vec())));
-        again(&Topology::solo(), Format::Compose, Former::new(files)).unwrap_err()
+        again(&Topology::solo(), Format::Compose, ExistingIdentities::new(files)).unwrap_err()
     };
     let peer = "peers/peer0.org1.example.com";
     let other_key = &first.files[&Path::new(org1).join("ca/priv_sk")].bytes;
     let other_certificate = &first.files[&Path::new(org1).join("tlsca/tlsca.org1.example.com-cert.pem")].bytes;
-    for (changed, bytes, says) in [
-        ("ca/priv_sk", Some(&other_key[..]), "has the key of another certificate"),
+    for (changed, bytes, expected) in [
+        ("ca/priv_sk", Some(&other_key[..]), "does not match its key"),
         ("tlsca/priv_sk", Some(b"-----BEGIN EC PRIVATE KEY-----"), "openssl pkcs8 -topk8"),
-        ("ca/ca.org1.example.com-cert.pem", Some(b"\xff\xfe"), "is no PEM"),
-        ("tlsca/tlsca.org1.example.com-cert.pem", Some(other_certificate), "has the key of another certificate"),
-        ("ca/ca.org1.example.com-cert.pem", None, "is missing, but its key is there"),
-        (&format!("{peer}/tls/server.key"), None, "tls/server.crt has no key: add it"),
-        (&format!("{peer}/tls/server.crt"), None, "is missing, but its key is there"),
+        ("ca/ca.org1.example.com-cert.pem", Some(b"\xff\xfe"), "is not PEM"),
+        ("tlsca/tlsca.org1.example.com-cert.pem", Some(other_certificate), "does not match its key"),
+        ("ca/ca.org1.example.com-cert.pem", None, "is missing, but its key exists"),
+        (&format!("{peer}/tls/server.key"), None, "tls/server.crt has no key; add it"),
+        (&format!("{peer}/tls/server.crt"), None, "is missing, but its key exists"),
     ] {
         let error = refused(changed, bytes);
-        assert!(error.contains(says), "{changed}: {error}");
+        assert!(error.contains(expected), "{changed}: {error}");
     }
 }
 
 #[test]
-fn an_authority_without_its_key_is_enough_as_long_as_nothing_is_to_be_issued() {
+fn an_authority_without_a_key_suffices_when_nothing_is_issued() {
     let topology = Topology::solo();
     let first = rendered(&topology, Format::Files);
     let no_authority_key = |path: &Path| !(path.ends_with("ca/priv_sk") || path.ends_with("tlsca/priv_sk"));
-    let second = again(&topology, Format::Files, former(&first, no_authority_key)).unwrap();
+    let second = again(&topology, Format::Files, existing(&first, no_authority_key)).unwrap();
     let second: BTreeMap<_, _> = second.files.into_iter().collect();
     let missing: Vec<_> = first.files.keys().filter(|path| !second.contains_key(*path)).collect();
     assert!(missing.iter().all(|path| path.ends_with("ca/priv_sk") || path.ends_with("tlsca/priv_sk")), "{missing:?}");
     let mut grown = topology.clone();
     grown.organizations[0].peers.push(Node { name: "peer1".to_owned() });
-    let error = again(&grown, Format::Files, former(&first, no_authority_key)).unwrap_err();
-    let says = "a certificate for peer1.org1.example.com must be issued, and the key of the authority organizations/";
-    assert!(error.contains(says) && error.contains("as priv_sk"), "{error}");
+    let error = again(&grown, Format::Files, existing(&first, no_authority_key)).unwrap_err();
+    let expected = "cannot issue a certificate for peer1.org1.example.com: missing key of the authority organizations/";
+    assert!(error.contains(expected) && error.contains("as priv_sk"), "{error}");
 }
 
-/// As while one authority for chaincode replaces another: docs/operators.md.
+/// The replacement of an authority for chaincode, see docs/operators.md.
 #[test]
-fn roots_between_a_peer_and_its_server_stay_as_an_operator_has_put_them() {
+fn existing_roots_of_a_peer_and_its_chaincode_server_are_kept() {
     let topology = Topology::solo();
     let [first, second] = [(); 2].map(|()| rendered(&topology, Format::Compose));
     let org1 = Path::new("organizations/peerOrganizations/org1.example.com");
@@ -372,7 +372,7 @@ fn roots_between_a_peer_and_its_server_stay_as_an_operator_has_put_them() {
             assert!(files.remove(*path).is_some(), "{}", path.display());
             files.extend(bytes.clone().map(|bytes| ((*path).clone(), bytes)));
         }
-        again(&topology, Format::Compose, Former::new(files))
+        again(&topology, Format::Compose, ExistingIdentities::new(files))
     };
     let (old, new) = (of(&first, &authority), of(&second, &authority));
     let both = [old.clone(), new.clone()].concat();
@@ -381,29 +381,29 @@ fn roots_between_a_peer_and_its_server_stay_as_an_operator_has_put_them() {
     assert!(of(&kept, &of_server) == both && of(&kept, &of_client) == both);
     assert_eq!(of(&kept, &server), of(&first, &server));
 
-    // Then a pair of the new authority, and at last that one alone.
+    // Next, a pair of the new authority; finally, only the new authority.
     let pair = [(&server, Some(of(&second, &server))), (&key, Some(of(&second, &key)))];
     assert_eq!(of(&rendered_with(&[&wide[..], &pair].concat()).unwrap(), &server), of(&second, &server));
     let narrow = [(&of_server, Some(new.clone()))];
     assert_eq!(of(&rendered_with(&[&narrow[..], &pair].concat()).unwrap(), &of_server), new);
     let refused = |changes: &[(&PathBuf, Option<Vec<u8>>)]| rendered_with(changes).unwrap_err();
-    assert!(refused(&pair).contains("server.crt was not issued by the authority that is there"), "{}", refused(&pair));
+    assert!(refused(&pair).contains("server.crt was not issued by the existing authority"), "{}", refused(&pair));
     let error = refused(&narrow);
-    assert!(error.contains("server.crt was not issued by the authority that is there"), "{error}");
+    assert!(error.contains("server.crt was not issued by the existing authority"), "{error}");
     let error = refused(&[&narrow[..], &[(&server, None), (&key, None)]].concat());
-    assert!(error.contains("chaincode/ca.crt lacks the organization's TLS CA"), "{error}");
+    assert!(error.contains("chaincode/ca.crt does not contain the organization's TLS CA"), "{error}");
     let error = refused(&[(&of_client, Some(b"nothing".to_vec()))]);
     assert!(error.contains("client-ca.crt has no certificate in PEM"), "{error}");
     let error = refused(&[(&of_client, Some(of(&first, &server)))]);
-    assert!(error.contains("client-ca.crt is no authority's certificate"), "{error}");
+    assert!(error.contains("client-ca.crt is not a CA certificate"), "{error}");
 }
 
 #[test]
-fn an_expired_certificate_is_told() {
+fn an_expired_certificate_is_rejected() {
     let topology = Topology::solo();
     let first = rendered(&topology, Format::Files);
     let mut options = options(Format::Files);
-    options.render.identities = Some(former(&first, |_| true));
+    options.render.identities = Some(existing(&first, |_| true));
     let start = validity().not_after + Duration::from_hours(1);
     options.render.validity = Validity { not_before: start, not_after: start + Duration::from_hours(24) };
     let error = render_for_operator(&topology, &options).unwrap_err().to_string();
@@ -411,7 +411,7 @@ fn an_expired_certificate_is_told() {
 }
 
 #[test]
-fn ten_organizations_with_four_peers_render_in_every_form() {
+fn ten_organizations_with_four_peers_render_in_every_format() {
     let topology = large();
     for format in FORMATS {
         let rendered = rendered(&topology, format);
@@ -426,7 +426,7 @@ fn ten_organizations_with_four_peers_render_in_every_form() {
 }
 
 #[test]
-fn private_keys_and_nothing_else_are_private_in_every_form() {
+fn only_private_keys_are_private_in_every_format() {
     for format in FORMATS {
         let rendered = rendered(&Topology::solo(), format);
         for (path, File { bytes, mode }) in &rendered.files {
@@ -437,7 +437,7 @@ fn private_keys_and_nothing_else_are_private_in_every_form() {
 }
 
 #[test]
-fn the_files_of_each_form() {
+fn the_files_of_each_format() {
     for (name, format) in [("compose", Format::Compose), ("kubernetes", Format::Kubernetes), ("files", Format::Files)] {
         let rendered = rendered(&Topology::solo(), format);
         let tree = |path: &&PathBuf| !path.starts_with("organizations");

@@ -1,4 +1,4 @@
-//! The Kubernetes form, read back as the objects it is.
+//! The Kubernetes format, parsed as objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,7 +38,7 @@ fn environment(container: &Container) -> BTreeMap<String, String> {
     container.env.iter().flatten().map(|variable| (variable.name.clone(), variable.value.clone().unwrap())).collect()
 }
 
-/// The directory that a projected volume makes, with the content of the objects that it is made of.
+/// The files of a projected volume, with the content of its objects.
 fn directory(rendered: &Rendered, volume: &Volume) -> BTreeMap<String, Vec<u8>> {
     let maps: BTreeMap<String, ConfigMap> = objects(rendered, "kubernetes/base/configuration.yaml", "ConfigMap");
     let secrets: BTreeMap<String, Secret> = objects(rendered, "kubernetes/base/secrets.yaml", "Secret");
@@ -69,7 +69,7 @@ fn expected(rendered: &Rendered, directory: &Path) -> BTreeMap<String, Vec<u8>> 
 }
 
 #[test]
-fn stateful_sets_say_what_the_specifications_say() {
+fn stateful_sets_match_the_node_specifications() {
     let rendered = rendered(&Topology::duo(), Format::Kubernetes);
     let sets: BTreeMap<String, StatefulSet> = objects(&rendered, NODES, "StatefulSet");
     let services: BTreeMap<String, Service> = objects(&rendered, NODES, "Service");
@@ -91,14 +91,14 @@ fn stateful_sets_say_what_the_specifications_say() {
         let (seen, expected) = (directory(&rendered, volume), expected(&rendered, &node.directory));
         assert_eq!(seen.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
         assert!(seen == expected, "the files of {} differ", node.name);
-        assert!(mounts.keys().any(|path| *path != "/tmp" && at.data_dir.starts_with(path)), "no place for data");
+        assert!(mounts.keys().any(|path| *path != "/tmp" && at.data_dir.starts_with(path)), "no volume for data");
         assert_eq!(mounts.contains_key(at.builder_dir.to_str().unwrap()), node.kind == NodeKind::Peer);
         let ready = format!("ready 127.0.0.1:{} --server-name {}", node.readiness.port, node.readiness.server_name);
         for probe in [&container.startup_probe, &container.readiness_probe] {
             let command = probe.as_ref().and_then(|probe| probe.exec.as_ref()?.command.clone()).unwrap().join(" ");
             assert!(command.contains(&ready), "{command}");
         }
-        // Its host is a service that leads to it and nobody else.
+        // Its host is a service that selects only its pod.
         let service = services[&at.host].spec.as_ref().unwrap();
         let selected = service.selector.as_ref().unwrap();
         let fits =
@@ -112,7 +112,7 @@ fn stateful_sets_say_what_the_specifications_say() {
 }
 
 #[test]
-fn deployments_say_what_the_specifications_say_and_only_the_peer_reaches_them() {
+fn deployments_match_the_specifications_and_only_their_peer_reaches_them() {
     let rendered = rendered(&Topology::duo(), Format::Kubernetes);
     let deployments: BTreeMap<String, Deployment> = objects(&rendered, CHAINCODE, "Deployment");
     let sets: BTreeMap<String, StatefulSet> = objects(&rendered, NODES, "StatefulSet");
@@ -146,7 +146,7 @@ fn deployments_say_what_the_specifications_say_and_only_the_peer_reaches_them() 
     }
 }
 
-/// What the level "restricted" of the pod security standards asks for, and more.
+/// Checks the requirements of the pod security level "restricted", and more.
 fn assert_restricted(pod: &PodSpec) {
     let security = pod.security_context.as_ref().unwrap();
     assert_eq!(security.run_as_non_root, Some(true));
@@ -180,14 +180,14 @@ fn every_pod_is_restricted() {
 }
 
 #[test]
-fn a_large_network_has_names_that_kubernetes_takes() {
+fn a_large_network_has_valid_names_for_kubernetes() {
     let rendered = rendered(&large(), Format::Kubernetes);
     let sets: BTreeMap<String, StatefulSet> = objects(&rendered, NODES, "StatefulSet");
     assert_eq!(sets.len(), 43);
     let services: BTreeMap<String, Service> = objects(&rendered, CHAINCODE, "Service");
     assert_eq!(services.len(), 40);
     assert!(services.keys().chain(sets.keys()).all(|name| name.len() <= 52));
-    // An object has at most a megabyte.
+    // The limit of an object is 1 MB.
     for file in
         ["kubernetes/base/configuration.yaml", "kubernetes/deploy/configuration.yaml", "kubernetes/deploy/secrets.yaml"]
     {
@@ -197,7 +197,7 @@ fn a_large_network_has_names_that_kubernetes_takes() {
     }
 }
 
-/// As the harness asks for them.
+/// The settings of the harness.
 fn settings(rendered: &Rendered) -> Settings {
     let sets: BTreeMap<String, StatefulSet> = objects(rendered, NODES, "StatefulSet");
     let namespace = sets.values().next().unwrap().metadata.namespace.clone().unwrap();
@@ -211,8 +211,7 @@ fn settings(rendered: &Rendered) -> Settings {
     }
 }
 
-/// What is told of in the documentation of a run: no claim, little requested, and nothing of the image
-/// that has probes and builder.
+/// The documented differences of a run: no claim, small requests, and no image of the harness or the builder.
 fn as_in_a_run(mut set: StatefulSet) -> StatefulSet {
     let spec = set.spec.as_mut().unwrap();
     spec.volume_claim_templates = None;
@@ -250,7 +249,7 @@ fn a_run_has_the_objects_of_a_bundle() {
             .as_ref()
             .and_then(|resources| resources.requests.clone())
             .unwrap();
-        // What the overlay for development has in its text.
+        // The development overlay has the same.
         let overlay = text(&rendered, "kubernetes/overlays/development/kustomization.yaml");
         for (what, quantity) in requests {
             assert!(overlay.contains(&format!("{what}: {}", quantity.0)), "{what}: {}", quantity.0);
@@ -270,7 +269,7 @@ fn a_run_has_the_objects_of_a_bundle() {
 }
 
 #[test]
-fn secret_variables_of_a_node_are_in_a_secret_alone() {
+fn secret_variables_of_a_node_are_only_in_a_secret() {
     let topology = Topology::solo();
     let rendered = rendered(&topology, Format::Kubernetes);
     let mut node = rendered.bundle.nodes[0].clone();
@@ -301,7 +300,7 @@ fn the_workloads() {
     }
 }
 
-/// Keys are new each time, and so are the digests of what holds them.
+/// Keys differ on each run, and so do the digests of their files.
 fn without_digests(text: &str) -> String {
     let line = |line: &str| match line.split_once("configuration-digest: ") {
         Some((before, _)) => format!("{before}configuration-digest: (a SHA-256)\n"),

@@ -1,7 +1,6 @@
-//! Real orderers and peers run with our files, and take what Fabric's own tools tell them with
-//! our identities: the channel is joined by `osnadmin` with mutual TLS and by `peer channel
-//! join`, and a chaincode definition goes all the way, which needs endorsement, ordering and
-//! validation to work.
+//! Real orderers and peers run with our files and accept commands of Fabric's tools with our identities: `osnadmin`
+//! with mutual TLS, `peer channel join`, and the lifecycle of a chaincode definition, which needs endorsement,
+//! ordering and validation.
 
 use std::time::{Duration, SystemTime};
 
@@ -102,7 +101,7 @@ fn as_admin(network: &Network, peer: &NodeSpec) -> Vec<(&'static str, String)> {
 fn join_peer(network: &Network, peer: &NodeSpec) {
     let environment = as_admin(network, peer);
     let block = network.path(BLOCK);
-    // What answers first is the listener: joining must then work at the first attempt.
+    // Once the listener answers, joining must work at the first attempt.
     network.until_done(peer, "peer", &["channel", "list"], &environment);
     network.until_done(peer, "peer", &["channel", "join", "-b", &block], &environment);
     let list = network.until_done(peer, "peer", &["channel", "list"], &environment);
@@ -155,7 +154,7 @@ fn define_chaincode(network: &Network, orderer: &NodeSpec, peers: &[&NodeSpec]) 
     }
 }
 
-/// Gossip has told this peer of every other one: what the gateway needs to find endorsers.
+/// Gossip has reported every other peer to this one, which the gateway needs to find endorsers.
 fn knows_the_others(network: &Network, peer: &NodeSpec, peers: &[&NodeSpec]) {
     for other in peers.iter().filter(|other| other.name != peer.name) {
         let endpoint = other.placement.endpoint(other.placement.ports.grpc);

@@ -1,4 +1,4 @@
-//! Topologies: what can be written, and what is said about mistakes.
+//! Topologies: valid ones, defaults, and the messages of mistakes.
 
 use fabric_network::topology::{Batch, Consensus, Rule, Topology};
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn nodes_are_orderers_then_peers_by_full_name() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn omitted_fields_have_defaults() {
     let topology = Topology::from_yaml(
         "
 organizations: [{name: Org1, domain: org1.test, peers: [{name: peer0}]}]
@@ -55,7 +55,7 @@ channels: [{name: ch}]
     assert_eq!(topology.ordering.msp_id, "OrdererMSP");
     assert_eq!(topology.ordering.consensus, Consensus::Etcdraft);
     assert_eq!(topology.ordering.tick, Duration::from_millis(10));
-    assert_eq!(Topology::duo().ordering.tick, Duration::from_millis(100), "a cluster needs a slower clock");
+    assert_eq!(Topology::duo().ordering.tick, Duration::from_millis(100), "several orderers need a longer tick");
     assert_eq!(topology.ordering.batch, Batch::default());
     assert_eq!(topology.channels[0].endorsement, Rule::Majority);
 }
@@ -81,9 +81,9 @@ channels: [{name: ch}]
     assert_eq!(batch.preferred_max_bytes, 512 * 1024);
 }
 
-/// Types, names, references, numbers, unknown and missing fields: one run tells them all.
+/// Types, names, references, numbers, unknown and missing fields, all in one report.
 #[test]
-fn every_mistake_is_told_at_once_with_its_place() {
+fn every_mistake_is_reported_with_its_position() {
     insta::assert_snapshot!(mistakes(
         "organizations:
   - name: Org1
@@ -124,7 +124,7 @@ channels:
 }
 
 #[test]
-fn an_unknown_organization_is_told_with_the_known_ones() {
+fn an_unknown_organization_is_reported_with_the_known_ones() {
     insta::assert_snapshot!(mistakes(
         "organizations:
   - {name: Org1, domain: org1.test, peers: [{name: peer0}]}
@@ -136,7 +136,7 @@ channels: [{name: ch, organizations: [Org1, Org3, Org3]}]
 }
 
 #[test]
-fn nothing_at_all_is_three_missing_fields() {
+fn an_empty_mapping_has_three_missing_fields() {
     insta::assert_snapshot!(mistakes("{}"), @r"
     organizations: is missing (line 1, column 1)
     ordering: is missing (line 1, column 1)
@@ -145,7 +145,7 @@ fn nothing_at_all_is_three_missing_fields() {
 }
 
 #[test]
-fn text_that_is_no_topology_is_told_as_such() {
+fn text_that_is_not_a_topology_is_rejected() {
     for (yaml, expected) in [
         ("", "must be a mapping of fields, not empty"),
         ("just text", "must be a mapping of fields, not the text `just text`"),
@@ -171,7 +171,7 @@ fn broken_yaml_has_line_and_column() {
 }
 
 #[test]
-fn hostile_text_is_refused_and_does_not_panic() {
+fn hostile_text_is_rejected_without_a_panic() {
     let deep = "[".repeat(100_000);
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
     let long = "#".repeat(2 * 1024 * 1024);
@@ -190,7 +190,7 @@ fn hostile_text_is_refused_and_does_not_panic() {
 }
 
 #[test]
-fn too_long_names_are_told_before_a_certificate_fails() {
+fn long_names_are_rejected_before_certificates_are_issued() {
     let mut topology = Topology::solo();
     topology.organizations[0].peers[0].name = "p".repeat(60);
     topology.ordering.domain = format!("{}.example.com", "o".repeat(60));
@@ -211,7 +211,7 @@ fn too_long_names_are_told_before_a_certificate_fails() {
 }
 
 #[test]
-fn raft_wants_an_odd_number_and_bft_at_least_four() {
+fn raft_needs_an_odd_number_and_bft_at_least_four() {
     for (consensus, count, fits) in [
         (Consensus::Etcdraft, 1, true),
         (Consensus::Etcdraft, 2, false),

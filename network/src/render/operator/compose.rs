@@ -1,7 +1,7 @@
 //! `compose.yaml`: every node and every chaincode server as a service.
 //!
-//! For `docker compose` and for docker-compose 1.29, without the engine's socket, without privileges.
-//! The types are what is used of the Compose specification; they are also read back.
+//! For `docker compose` and docker-compose 1.29, without the engine's socket and without privileges. The types are
+//! the part of the Compose specification that is used, also for reading the file back.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,20 +21,20 @@ use crate::topology::{NodeKind, NodeRef};
 /// The file's name in the bundle.
 pub const FILE: &str = "compose.yaml";
 
-/// The network that all nodes are in.
+/// The network of all nodes.
 const NETWORK: &str = "fabric";
-/// Who owns the bundle's files, told by `.env`.
-const OWNER: &str = "${BUNDLE_OWNER:?is set by the file .env beside compose.yaml}";
+/// The owner of the bundle's files, which `.env` sets.
+const OWNER: &str = "${BUNDLE_OWNER:?it is set in the file .env next to compose.yaml}";
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compose {
-    /// What runs.
+    /// The containers.
     pub services: BTreeMap<String, Service>,
-    /// Who reaches whom.
+    /// The networks.
     pub networks: BTreeMap<String, Network>,
-    /// What stays.
+    /// The volumes.
     pub volumes: BTreeMap<String, Volume>,
 }
 
@@ -42,7 +42,7 @@ pub struct Compose {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Whether there is no way out of it.
+    /// Whether it has no connection to the outside.
     #[serde(default, skip_serializing_if = "is_false")]
     pub internal: bool,
 }
@@ -51,7 +51,7 @@ pub struct Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
-    /// Its name for the engine, if it is not made of the project's.
+    /// Its name in the engine, if it is not derived from the project's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -62,10 +62,10 @@ pub struct Volume {
 pub struct Service {
     /// The image, with its tag.
     pub image: String,
-    /// Present only when it is asked for.
+    /// The profiles in which it starts; empty for always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,
-    /// What to start; the image's own when it is not given.
+    /// The command; empty for that of the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// The working directory.
@@ -77,42 +77,42 @@ pub struct Service {
     /// The environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Mounts: files of the bundle, and volumes.
+    /// Mounts of files and volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
     /// Directories in memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<String>,
-    /// Ports of the engine's machine.
+    /// Ports that are published on the engine's machine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
-    /// Networks; none without.
+    /// Networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
-    /// `none` for what needs no network at all.
+    /// `none` for a service that needs no network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_mode: Option<String>,
-    /// What must be there before.
+    /// The services that must be ready before.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub depends_on: BTreeMap<String, Dependency>,
-    /// How to find out that it is ready.
+    /// The check that it is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthCheck>,
-    /// When it is started again.
+    /// When it is restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<String>,
-    /// Whether the container's own files are read-only.
+    /// Whether the container's file system is read-only.
     pub read_only: bool,
-    /// Capabilities that are taken away.
+    /// Dropped capabilities.
     pub cap_drop: Vec<String>,
-    /// Capabilities that remain.
+    /// Kept capabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cap_add: Vec<String>,
-    /// Further restrictions.
+    /// Other restrictions.
     pub security_opt: Vec<String>,
 }
 
-/// What a service waits for.
+/// The state of another service that a service waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dependency {
@@ -120,19 +120,19 @@ pub struct Dependency {
     pub condition: String,
 }
 
-/// How the engine finds out that a service is ready.
+/// How the engine checks that a service is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
     /// `CMD` and a command.
     pub test: Vec<String>,
-    /// Between two checks.
+    /// The time between two checks.
     pub interval: String,
-    /// Of one check.
+    /// The timeout of one check.
     pub timeout: String,
-    /// Failures in a row that make it unhealthy.
+    /// The consecutive failures after which it is unhealthy.
     pub retries: u32,
-    /// At the start, in which failures do not count.
+    /// The time after the start in which failures do not count.
     pub start_period: String,
 }
 
@@ -141,22 +141,22 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Where the node of this number among its kind is, and the chaincode server beside it.
+/// The placements of the node with this index among its kind, and of its chaincode server.
 pub(super) fn place(node: &NodeRef<'_>, index: u16) -> (NodePlacement, ServerPlacement) {
-    // Through a published port the engine's machine is what a client dials.
+    // Through a published port, a client dials the engine's machine.
     let placement = in_container(node, node.name.clone(), ports(node.kind, index), vec!["localhost".to_owned()]);
     (placement, server_in_container(server_name(&node.name), Vec::new()))
 }
 
-/// The service, and the host, of a peer's chaincode server.
+/// The service and host name of a peer's chaincode server.
 fn server_name(peer: &str) -> String {
     format!("chaincode.{peer}")
 }
 
 pub(super) fn files(source: &Source<'_>) -> Files {
     let (user, group) = source.options.owner;
-    let note = "# Read by docker compose. The user and group that may read the private keys of this directory.\n";
-    let header = "# A Fabric network with a chaincode server for each peer. README.md says how to use it.\n";
+    let note = "# For docker compose: the user and group that can read the private keys in this directory.\n";
+    let header = "# A Fabric network with a chaincode server for each peer. Usage: README.md.\n";
     Files::from([
         (FILE.into(), File::public(format!("{header}{}", super::yaml(&compose(source))))),
         (".env".into(), File::public(format!("{note}BUNDLE_OWNER={user}:{group}\n"))),
@@ -180,13 +180,13 @@ fn compose(source: &Source<'_>) -> Compose {
     }
     for server in &bundle.servers {
         services.insert(server_name(&server.peer), server_service(source, server));
-        // Nobody but its peer reaches a chaincode server, and it reaches nobody.
+        // Only its peer can reach a chaincode server, which can reach nothing else.
         networks.insert(server_name(&server.peer), Network { internal: true });
     }
     Compose { services, networks, volumes }
 }
 
-/// What every service is: unable to change itself or to gain rights.
+/// A service with a read-only file system and without privileges.
 fn confined(image: &str) -> Service {
     Service {
         image: image.to_owned(),
@@ -197,11 +197,11 @@ fn confined(image: &str) -> Service {
     }
 }
 
-/// Puts an image's program into a volume, and ends.
+/// Copies the program of an image into a volume, and exits.
 fn installer(image: &str, volume: &str, directory: &str) -> Service {
     Service {
         command: vec!["install".to_owned(), directory.to_owned()],
-        // The volume is root's.
+        // Root owns the volume.
         user: Some("0:0".to_owned()),
         volumes: vec![format!("{volume}:{directory}")],
         network_mode: Some("none".to_owned()),
@@ -231,15 +231,15 @@ fn node_service(source: &Source<'_>, node: &NodeSpec) -> Service {
         working_dir: Some(at.config_dir.display().to_string()),
         environment: node.environment.clone(),
         volumes,
-        // The images declare the latter a volume; nothing is there that the node uses.
+        // The images declare the second one as a volume; the node does not use it.
         tmpfs: vec!["/tmp".to_owned(), "/etc/hyperledger/fabric".to_owned()],
         ports: published.map(|port| format!("127.0.0.1:{port}:{port}")).collect(),
         networks,
         depends_on: installed.into_iter().map(|name| depends(name, "service_completed_successfully")).collect(),
         healthcheck: Some(check(ready_command(&node.readiness.server_name, node.readiness.port))),
         restart: Some("unless-stopped".to_owned()),
-        // The image's user is root and the volume root's, while the keys are readable for their owner
-        // alone. Reading them is all that is left of root.
+        // The image's user is root, and root owns the volume, but only their owner can read the keys. The only
+        // privilege is reading them.
         cap_add: vec!["DAC_OVERRIDE".to_owned()],
         ..confined(image)
     }
@@ -263,7 +263,7 @@ fn server_service(source: &Source<'_>, server: &ServerSpec) -> Service {
     }
 }
 
-/// Creates the channels, deploys the chaincode, checks it, and ends.
+/// Creates the channels, deploys the chaincode, checks it, and exits.
 fn deployer(source: &Source<'_>) -> Service {
     let nodes = source.bundle.nodes.iter().map(|node| node.name.clone());
     let servers = source.bundle.servers.iter().map(|server| server_name(&server.peer));

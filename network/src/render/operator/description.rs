@@ -1,7 +1,6 @@
-//! `deployment.yaml`: what the program that deploys to the network must know of it.
+//! `deployment.yaml`: the nodes and the chaincode, for the program that deploys.
 //!
-//! It holds no key. Where the nodes are reached from elsewhere than beside them, the reader replaces the
-//! hosts.
+//! It contains no keys. A program outside the network replaces the hosts.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use super::Source;
 use crate::identity::organization_directory;
 use crate::topology::NodeKind;
 
-/// The description's file, in the bundle.
+/// The file in the bundle.
 pub const FILE: &str = "deployment.yaml";
 
 /// A network and the chaincode for it.
@@ -40,13 +39,13 @@ pub struct ChaincodeDescription {
     pub package_id: String,
 }
 
-/// Where a node is reached.
+/// The addresses of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeDescription {
-    /// Its full name, which its certificate is verified against.
+    /// Its full name, with which its certificate is verified.
     pub name: String,
-    /// Whether it is an orderer, and not a peer.
+    /// Whether it is an orderer; otherwise a peer.
     pub orderer: bool,
     /// Its host.
     pub host: String,
@@ -58,16 +57,16 @@ pub struct NodeDescription {
 }
 
 impl Description {
-    /// The file's text.
+    /// The text of the file.
     pub fn to_yaml(&self) -> String {
         super::yaml(self)
     }
 
-    /// Reads the file's text.
+    /// Parses the text of the file.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, with its place.
+    /// What is wrong, with its position.
     pub fn from_yaml(text: &str) -> Result<Self, String> {
         serde_saphyr::from_str(text).map_err(|error| error.to_string())
     }
@@ -78,7 +77,7 @@ pub fn administrator_directory(kind: NodeKind, domain: &str) -> PathBuf {
     organization_directory(kind, domain).join("users").join(format!("Admin@{domain}"))
 }
 
-/// The private key's file and the certificate's, of a directory of [`administrator_directory`].
+/// The files of private key and certificate, for signing and for TLS, in an [`administrator_directory`].
 pub fn administrator_files(domain: &str) -> [(PathBuf, PathBuf); 2] {
     let certificate = Path::new("msp/signcerts").join(format!("Admin@{domain}-cert.pem"));
     [("msp/keystore/priv_sk".into(), certificate), ("tls/client.key".into(), "tls/client.crt".into())]

@@ -1,9 +1,7 @@
-//! What an operator gets: a network's files in the form that Compose, Kubernetes or plain processes
-//! take, and a README that says what to do with them.
+//! Bundles for operators: a network's files for Compose, Kubernetes or systemd, and a README with the commands.
 //!
-//! Every form is made of the same [`Bundle`] as a run of the harness: the node
-//! specifications are translated, and nothing is decided again. Writing the files, and starting what
-//! they describe, is others' work.
+//! Every format is made from the same [`Bundle`] as a run of the harness, by translating its node specifications.
+//! Nothing is written or started here.
 
 pub mod compose;
 pub mod description;
@@ -24,24 +22,24 @@ use crate::topology::{NodeKind, NodeRef, Topology};
 /// The files of an operator's bundle, by their path in it.
 pub type Files = BTreeMap<PathBuf, File>;
 
-/// The port of a chaincode server that has an address of its own.
+/// The port of a chaincode server with its own address.
 const CHAINCODE_PORT: u16 = 9999;
 
-/// Where a container has its node's configuration. Not the images' own `/etc/hyperledger/fabric`, where
-/// those of 2.5 have a sample MSP.
+/// The directory of a node in its container. Not `/etc/hyperledger/fabric`, where some official images have a
+/// sample MSP.
 const NODE: &str = "/etc/hyperledger/node";
-/// Where the images declare their volume for data.
+/// The directory that the images declare as the volume for data.
 const DATA: &str = "/var/hyperledger";
-/// Where a container of a peer has the external builder.
+/// The directory of the external builder in a peer's container.
 pub const BUILDER: &str = "/opt/ccaas";
-/// Where a container has the program that tells whether it is ready.
+/// The directory of the program for readiness checks in a container.
 const TOOLS: &str = "/opt/tools";
-/// Where a container of a chaincode server has its TLS files.
+/// The directory of the TLS files in a chaincode server's container.
 pub const CHAINCODE: &str = "/etc/hyperledger/chaincode";
-/// Where the program that deploys finds what it needs.
+/// The directory of the bundle in the container that deploys.
 const DEPLOYMENT: &str = "/bundle";
 
-/// What runs the network.
+/// The format of the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A Compose file.
@@ -52,29 +50,29 @@ pub enum Format {
     Files,
 }
 
-/// The images, each with its tag.
+/// The images, with their tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
-    /// The official image of the peer.
+    /// The official image of a peer.
     pub peer: String,
-    /// The official image of the orderer.
+    /// The official image of an orderer.
     pub orderer: String,
-    /// The external builder's (`builder/Dockerfile`).
+    /// The image of the external builder (`builder/Dockerfile`).
     pub builder: String,
-    /// The chaincode server's.
+    /// The image of the chaincode server.
     pub chaincode: String,
-    /// The harness's (`harness/Dockerfile`): what deploys, and what tells whether a node is ready.
+    /// The image of the harness (`harness/Dockerfile`), which deploys and checks readiness.
     pub harness: String,
 }
 
-/// The chaincode's package.
+/// A chaincode package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackageFile {
     /// The chaincode's name in its definition.
     pub name: String,
     /// The version in its definition.
     pub version: String,
-    /// The label, which is also the file's name.
+    /// The label, which is also the name of the file.
     pub label: String,
     /// The package's ID.
     pub id: String,
@@ -82,14 +80,14 @@ pub struct PackageFile {
     pub bytes: Vec<u8>,
 }
 
-/// What an operator's bundle is made from, beside the topology.
+/// The options of a bundle for operators.
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
-    /// What runs the network.
+    /// The format of the deployment.
     pub format: Format,
-    /// Release, validity, identities. What it says of chaincode is not used.
+    /// Release, validity, identities. Its `chaincode` is ignored.
     pub render: RenderOptions,
-    /// The version of Fabric, as its images are tagged.
+    /// The version of Fabric, which is the tag of its images.
     pub fabric: String,
     /// TLS between peers and chaincode servers.
     pub tls: ChaincodeTls,
@@ -101,36 +99,36 @@ pub struct OperatorOptions {
     pub owner: (u32, u32),
     /// Kubernetes: the namespace, a DNS label.
     pub namespace: String,
-    /// Files: the absolute path that the bundle will be used at.
+    /// Files: the absolute path at which the bundle will be used.
     pub directory: PathBuf,
 }
 
-/// A network that was rendered for an operator.
+/// A bundle for operators.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// Every file.
     pub files: Files,
-    /// The network that they are made from.
+    /// The network.
     pub bundle: Bundle,
 }
 
-/// What the forms are made from.
+/// The input of every format.
 struct Source<'a> {
     topology: &'a Topology,
     options: &'a OperatorOptions,
     bundle: &'a Bundle,
 }
 
-/// Makes every file of an operator's bundle. The same arguments give the same bytes, but for keys that
-/// are made anew and what depends on them.
+/// Renders every file of a bundle for operators. The same arguments give the same bytes, except for generated keys
+/// and what depends on them.
 ///
 /// # Errors
 ///
-/// [`RenderError`], as [`render`] gives it.
+/// [`RenderError`], as of [`render`]; also for a CouchDB.
 pub fn render_for_operator(topology: &Topology, options: &OperatorOptions) -> Result<Rendered, RenderError> {
-    // Whoever calls this has no means to give one; the forms would have to hide its password.
+    // The formats have no place for its password.
     if let Some(peer) = options.render.couchdb.keys().next() {
-        return Err(RenderError::CouchDbOfOperator { peer: peer.clone() });
+        return Err(RenderError::CouchDbInOperatorBundle { peer: peer.clone() });
     }
     let (placement, servers) = place(topology, options);
     let chaincode = ChaincodeOptions { package_id: options.package.id.clone(), tls: options.tls, servers };
@@ -150,7 +148,7 @@ pub fn render_for_operator(topology: &Topology, options: &OperatorOptions) -> Re
     Ok(Rendered { files, bundle })
 }
 
-/// Where everything is: nodes, and the chaincode server of each peer.
+/// The placements of the nodes and of the chaincode server of each peer.
 fn place(topology: &Topology, options: &OperatorOptions) -> (Placement, BTreeMap<String, ServerPlacement>) {
     let (mut nodes, mut servers) = (BTreeMap::new(), BTreeMap::new());
     let (mut peers, mut orderers) = (0, 0);
@@ -173,8 +171,8 @@ fn place(topology: &Topology, options: &OperatorOptions) -> (Placement, BTreeMap
     (Placement { nodes, chaincode_hosts: Vec::new() }, servers)
 }
 
-/// Ports of the node of this number among those of its kind: the first has those of Fabric's
-/// documentation, and each other a hundred more.
+/// The ports of the node with this index among its kind. The first has those of Fabric's documentation; each
+/// further one adds 100.
 fn ports(kind: NodeKind, index: u16) -> Ports {
     let above = index.saturating_mul(100);
     let port = |first: u16| first.saturating_add(above);
@@ -186,7 +184,7 @@ fn ports(kind: NodeKind, index: u16) -> Ports {
     }
 }
 
-/// A node in a container of its own.
+/// A node in its own container.
 fn in_container(node: &NodeRef<'_>, host: String, ports: Ports, extra_sans: Vec<String>) -> NodePlacement {
     let data = match node.kind {
         NodeKind::Peer => "production",
@@ -203,20 +201,20 @@ fn in_container(node: &NodeRef<'_>, host: String, ports: Ports, extra_sans: Vec<
     }
 }
 
-/// A chaincode server in a container of its own.
+/// A chaincode server in its own container.
 fn server_in_container(host: String, extra_sans: Vec<String>) -> ServerPlacement {
     let bind = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     ServerPlacement { host, bind, port: CHAINCODE_PORT, extra_sans, directory: CHAINCODE.into() }
 }
 
-/// The command that ends with 0 when the node answers a call.
+/// A command that exits with 0 when the node answers a call.
 fn ready_command(name: &str, port: u16) -> Vec<String> {
     let program = format!("{TOOLS}/fabric-harness");
     let (address, ca) = (format!("127.0.0.1:{port}"), format!("{NODE}/tls/ca.crt"));
     [&program, "ready", &address, "--server-name", name, "--ca", &ca].map(str::to_owned).into()
 }
 
-/// The command that ends with 0 when a server listens at the address.
+/// A command that exits with 0 when a server listens at the address.
 fn listening_command(address: &str) -> Vec<String> {
     [&format!("{TOOLS}/fabric-harness"), "ready", address, "--listening"].map(str::to_owned).into()
 }
@@ -227,8 +225,8 @@ impl Source<'_> {
         Path::new("chaincode").join(format!("{}.tar.gz", self.options.package.label))
     }
 
-    /// What the program that deploys needs, relative to the bundle, directories for all that is in
-    /// them: no key but the administrators'.
+    /// The files and directories that `deploy` needs, relative to the bundle. Their only keys are those of the
+    /// administrators.
     fn deployment_paths(&self) -> Vec<PathBuf> {
         let identities = &self.bundle.identities;
         let organizations = identities.peer_organizations.iter().map(|organization| (NodeKind::Peer, organization));
@@ -244,7 +242,7 @@ impl Source<'_> {
 
 /// A value as YAML. Maps with text for keys, lists and scalars always serialize.
 fn yaml(value: &impl serde::Serialize) -> String {
-    // A path or command is easier to copy from one line, however long it is.
+    // A long path or command is easier to copy from one line.
     let options = serde_saphyr::ser_options! { folded_wrap_chars: 10_000 };
     serde_saphyr::to_string_with_options(value, options).unwrap_or_default()
 }

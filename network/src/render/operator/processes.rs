@@ -1,6 +1,6 @@
-//! Environment files and systemd units, for the programs of one machine.
+//! Environment files and systemd units, for programs on one machine.
 //!
-//! Each node has its own directory of the bundle, and its own ports on the loopback.
+//! Each node has its own directory in the bundle, and its own ports on the loopback address.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,13 +13,13 @@ use crate::identity::{node_directory, server_directory};
 use crate::placement::{NodePlacement, ServerPlacement};
 use crate::topology::{NodeKind, NodeRef};
 
-/// Chaincode servers listen above all nodes.
+/// The first port of chaincode servers, higher than those of nodes.
 const CHAINCODE_PORT: u16 = 20_000;
 
-/// Where a program for the whole machine lies.
+/// The directory of programs in units.
 const PROGRAMS: &str = "/usr/local/bin";
 
-/// Where the node of this number among its kind is, and the chaincode server beside it.
+/// The placements of the node with this index among its kind, and of its chaincode server.
 pub(super) fn place(node: &NodeRef<'_>, index: u16, directory: &Path) -> (NodePlacement, ServerPlacement) {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let placement = NodePlacement {
@@ -41,7 +41,7 @@ pub(super) fn place(node: &NodeRef<'_>, index: u16, directory: &Path) -> (NodePl
     (placement, server)
 }
 
-/// Where the ledgers are: beside the bundle, so that a new one can take its place.
+/// The directory of the ledgers, next to the bundle, so that a new bundle can replace the old one.
 pub(super) fn data_directory(directory: &Path) -> PathBuf {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     directory.with_file_name(format!("{name}-data"))
@@ -97,7 +97,7 @@ pub(super) fn files(source: &Source<'_>) -> Files {
     files
 }
 
-/// Lines as systemd and a shell's `.` read them.
+/// Lines for systemd and for the shell's `.`.
 fn environment(variables: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (name, value) in variables {
@@ -107,7 +107,7 @@ fn environment(variables: &BTreeMap<String, String>) -> String {
     text
 }
 
-/// A service of systemd.
+/// A systemd unit.
 struct Unit {
     description: String,
     directory: PathBuf,
@@ -119,7 +119,7 @@ struct Unit {
 impl Unit {
     fn text(&self) -> String {
         let Self { description, directory, environment, command, writable } = self;
-        // A `%` begins a specifier of systemd.
+        // `%` begins a specifier of systemd.
         let path = |path: &Path| path.display().to_string().replace('%', "%%");
         let writable = writable.as_deref().map(|data| format!("ReadWritePaths={}\n", path(data))).unwrap_or_default();
         format!(

@@ -1,4 +1,4 @@
-//! README.md of an operator's bundle: what each file is, and the commands in their order.
+//! README.md of a bundle for operators: the commands, and the purpose of each file.
 
 use std::fmt::Write as _;
 

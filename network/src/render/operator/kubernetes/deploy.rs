@@ -1,5 +1,5 @@
-//! The Job that creates the channels, deploys the chaincode and checks it, with what it needs: the
-//! administrators' keys among it, which the network itself does not need.
+//! The Job that creates the channels, deploys the chaincode and checks it. It needs the administrators' keys, which
+//! the network does not.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ impl Context<'_> {
     pub(super) fn deploy(&self) -> Kustomization {
         let (public, private) = self.deployment_files();
         let labels = labels(NAME, NAME);
-        // One object for each, since an object has at most a megabyte.
+        // One object for each file, because the limit of an object is 1 MB.
         let maps = public.iter().map(|(path, bytes)| {
             let data = [(plain_key(path), ByteString(bytes.clone()))].into();
             let metadata = self.metadata(&config_map_name(path), labels.clone());
@@ -55,7 +55,7 @@ impl Context<'_> {
         let job = Job {
             metadata: self.metadata(NAME, labels.clone()),
             spec: Some(JobSpec {
-                // What is done already is found so, and not done again.
+                // A retry skips the steps that are done.
                 backoff_limit: Some(3),
                 active_deadline_seconds: Some(1800),
                 template: PodTemplateSpec { metadata: Some(template), spec: Some(pod) },
@@ -73,7 +73,7 @@ impl Context<'_> {
         }
     }
 
-    /// What the program needs, by its path in the bundle: what anyone may see, and the rest.
+    /// The files for the Job, by their path in the bundle: public and private ones.
     fn deployment_files(&self) -> (Contents, Contents) {
         let source = self.source;
         let (mut public, mut private) = (Contents::new(), Contents::new());
@@ -100,7 +100,7 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The name of the object of a file.
+/// The name of the `ConfigMap` of a file.
 fn config_map_name(path: &str) -> String {
     let plain: String =
         path.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();

@@ -1,8 +1,7 @@
-//! A directory of the bundle as `ConfigMaps` and Secrets, and as the volume that makes it a directory
-//! again.
+//! A directory of the bundle as `ConfigMaps` and Secrets, and as the volume that joins them to a directory.
 //!
-//! Every file of the directory is put into one of them by its path, so none is forgotten. TLS pairs
-//! are Secrets of the type that certificate managers write.
+//! The path of a file decides its object, so no file is forgotten. TLS pairs are Secrets of the type that
+//! certificate managers write.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,32 +16,31 @@ use sha2::{Digest, Sha256};
 use super::objects::Objects;
 use super::parts::{Labels, metadata};
 
-/// Readable for the owner and the group: files of a pod's volumes are root's and the pod's group's.
+/// Readable for owner and group. Files in a pod's volumes belong to root and to the pod's group.
 const MODE: i32 = 0o440;
 
 /// A directory's files as objects.
 pub(super) struct Material {
     pub(super) configuration: Vec<ConfigMap>,
     pub(super) secrets: Vec<Secret>,
-    /// The directory again, read-only.
+    /// The volume of the directory, read-only.
     pub(super) volume: Volume,
-    /// The SHA-256 of every path and content: a pod with it in its template is made anew when one of
-    /// them changes.
+    /// SHA-256 of every path and content. It is in the template of a pod, so that a change replaces the pod.
     pub(super) digest: String,
-    /// Whether there is no file at all.
+    /// Whether the directory has no files.
     pub(super) is_empty: bool,
 }
 
-/// The object that a file belongs to.
+/// The object of a file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Holder {
+enum Object {
     Configuration,
     Msp,
     Tls,
     ChaincodeClient,
 }
 
-impl Holder {
+impl Object {
     fn suffix(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
@@ -54,19 +52,19 @@ impl Holder {
 }
 
 /// The object of a file, and its key in it.
-fn holder_of(path: &str) -> (Holder, String) {
-    let (holder, key) = match path {
-        "tls/server.crt" | "server.crt" => (Holder::Tls, "tls.crt"),
-        "tls/server.key" | "server.key" => (Holder::Tls, "tls.key"),
-        "tls/ca.crt" | "client-ca.crt" => (Holder::Tls, "ca.crt"),
-        "chaincode/client.crt" => (Holder::ChaincodeClient, "tls.crt"),
-        "chaincode/client.key" => (Holder::ChaincodeClient, "tls.key"),
-        "chaincode/ca.crt" => (Holder::ChaincodeClient, "ca.crt"),
-        "msp/config.yaml" => (Holder::Configuration, "msp.yaml"),
-        path if path.starts_with("msp/") => return (Holder::Msp, plain_key(path)),
-        path => return (Holder::Configuration, plain_key(path)),
+fn object_of(path: &str) -> (Object, String) {
+    let (object, key) = match path {
+        "tls/server.crt" | "server.crt" => (Object::Tls, "tls.crt"),
+        "tls/server.key" | "server.key" => (Object::Tls, "tls.key"),
+        "tls/ca.crt" | "client-ca.crt" => (Object::Tls, "ca.crt"),
+        "chaincode/client.crt" => (Object::ChaincodeClient, "tls.crt"),
+        "chaincode/client.key" => (Object::ChaincodeClient, "tls.key"),
+        "chaincode/ca.crt" => (Object::ChaincodeClient, "ca.crt"),
+        "msp/config.yaml" => (Object::Configuration, "msp.yaml"),
+        path if path.starts_with("msp/") => return (Object::Msp, plain_key(path)),
+        path => return (Object::Configuration, plain_key(path)),
     };
-    (holder, key.to_owned())
+    (object, key.to_owned())
 }
 
 /// A key of a `ConfigMap` or Secret: letters, digits, `-`, `_` and `.`.
@@ -78,7 +76,7 @@ pub(super) fn item(key: &str, path: &str) -> KeyToPath {
     KeyToPath { key: key.to_owned(), path: path.to_owned(), mode: None }
 }
 
-/// A volume made of parts of several objects.
+/// A volume with items of several objects.
 pub(super) fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     let projected = ProjectedVolumeSource { default_mode: Some(MODE), sources: Some(sources) };
     Volume { name: name.to_owned(), projected: Some(projected), ..Volume::default() }
@@ -95,12 +93,12 @@ pub(super) fn from_secret(name: &str, items: Vec<KeyToPath>) -> VolumeProjection
 }
 
 /// A file's key in its object, its path, and its content.
-type Held<'a> = (String, String, &'a [u8]);
+type Entry<'a> = (String, String, &'a [u8]);
 
 impl Objects<'_> {
     pub(super) fn material(&self, directory: &Path, name: &str, volume: &str, labels: &Labels) -> Material {
         let namespace = &self.settings.namespace;
-        let mut held: BTreeMap<Holder, Vec<Held<'_>>> = BTreeMap::new();
+        let mut objects: BTreeMap<Object, Vec<Entry<'_>>> = BTreeMap::new();
         let mut digest = Sha256::new();
         for (path, file) in self.files {
             let Ok(path) = path.strip_prefix(directory) else { continue };
@@ -109,16 +107,16 @@ impl Objects<'_> {
             digest.update(&path);
             digest.update((file.bytes.len() as u64).to_be_bytes());
             digest.update(&file.bytes);
-            let (holder, key) = holder_of(&path);
-            held.entry(holder).or_default().push((key, path, &file.bytes));
+            let (object, key) = object_of(&path);
+            objects.entry(object).or_default().push((key, path, &file.bytes));
         }
-        let is_empty = held.is_empty();
+        let is_empty = objects.is_empty();
         let (mut configuration, mut secrets, mut sources) = (Vec::new(), Vec::new(), Vec::new());
-        for (holder, files) in held {
-            let name = format!("{name}-{}", holder.suffix());
+        for (object, files) in objects {
+            let name = format!("{name}-{}", object.suffix());
             let metadata = metadata(namespace, &name, labels.clone());
             let items = files.iter().map(|(key, path, _)| item(key, path)).collect();
-            if holder == Holder::Configuration {
+            if object == Object::Configuration {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let data = files.into_iter().map(|(key, _, bytes)| (key, text(bytes))).collect();
                 configuration.push(ConfigMap { metadata, data: Some(data), ..ConfigMap::default() });

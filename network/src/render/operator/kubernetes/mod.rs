@@ -1,13 +1,13 @@
-//! A kustomize base with overlays, and the Job that deploys: typed objects, written as YAML.
+//! A kustomize base with overlays, and a Job that deploys: typed objects, written as YAML.
 //!
-//! Each peer and orderer is a `StatefulSet` of one pod, since each has its own configuration and
-//! identity, and each peer has a chaincode server of its own.
+//! Each peer and orderer is a `StatefulSet` with one pod, because each has its own configuration and identity. Each
+//! peer has its own chaincode server.
 //!
 //! ```text
 //! kubernetes/base/                       the network and the chaincode servers
-//! kubernetes/overlays/development/       data that goes with the pod
-//! kubernetes/overlays/development-sidecar/   the same, the chaincode in its peer's pod
-//! kubernetes/overlays/production/        larger volumes, limits, budgets, orderers apart
+//! kubernetes/overlays/development/       ledgers are deleted with the pod
+//! kubernetes/overlays/development-sidecar/   the same, with the chaincode in its peer's pod
+//! kubernetes/overlays/production/        larger volumes, limits, disruption budgets, spread nodes
 //! kubernetes/deploy/                     creates the channels, deploys and checks the chaincode
 //! ```
 
@@ -36,10 +36,10 @@ use names::Names;
 use objects::{Objects, Origin, Program, Server, Settings, Size};
 use parts::Labels;
 
-/// Where everything of this form lies in the bundle.
+/// The directory of this format in the bundle.
 const DIRECTORY: &str = "kubernetes";
 
-/// Where a node is, and the chaincode server beside it.
+/// The placements of a node and of its chaincode server.
 pub(super) fn place(topology: &Topology, node: &NodeRef<'_>, namespace: &str) -> (NodePlacement, ServerPlacement) {
     let names = Names::new(topology);
     let in_cluster = |service: &str| {
@@ -51,12 +51,12 @@ pub(super) fn place(topology: &Topology, node: &NodeRef<'_>, namespace: &str) ->
     extra_sans.push("localhost".to_owned());
     let server = names::of_server(&service);
     let mut server_sans = in_cluster(&server);
-    // In the peer's own pod.
+    // In the peer's pod.
     server_sans.push("127.0.0.1".to_owned());
     (in_container(node, service, ports(node.kind, 0), extra_sans), server_in_container(server, server_sans))
 }
 
-/// The objects of one file, in the order in which they are written.
+/// The objects of one file, in order.
 #[derive(Default)]
 struct Manifest {
     text: String,
@@ -93,7 +93,7 @@ impl Manifest {
     }
 }
 
-/// A directory of manifests, with the kustomization that lists them.
+/// A directory of manifests, and the kustomization that lists them.
 struct Kustomization {
     directory: PathBuf,
     manifests: Vec<(&'static str, Manifest)>,
@@ -119,7 +119,7 @@ pub(super) fn files(source: &Source<'_>) -> Files {
     files
 }
 
-/// What the objects of a bundle are made from.
+/// The input of the objects of a bundle.
 struct Context<'a> {
     source: &'a Source<'a>,
     objects: Objects<'a>,

@@ -1,4 +1,4 @@
-//! Names of objects: DNS labels made of the nodes' full names, which have dots.
+//! Names of objects: DNS labels, derived from the nodes' full names, which have dots.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use crate::topology::Topology;
 
-/// A `StatefulSet`'s name is a label's value together with a hash of ten characters, and a chaincode
-/// server's has a suffix of ten as well; a label's value has at most 63.
+/// A label's value has at most 63 characters. That of a `StatefulSet`'s pod is its name and a hash of ten
+/// characters, and the name of a chaincode server has a suffix of ten characters.
 const LONGEST: usize = 42;
 
 /// The name of each node's objects.
@@ -28,7 +28,7 @@ impl Names {
         Self(topology.nodes().map(|node| name_of(node.name)).collect())
     }
 
-    /// The name of a node's objects, and its host name in the namespace.
+    /// The name of a node's objects, which is also its host name in the namespace.
     pub(super) fn of(&self, node: &str) -> String {
         self.0.get(node).cloned().unwrap_or_else(|| plain(node))
     }
@@ -41,7 +41,7 @@ pub(super) fn of_server(peer: &str) -> String {
 
 fn plain(full: &str) -> String {
     let label: String = full.chars().map(|c| if c == '.' { '-' } else { c.to_ascii_lowercase() }).collect();
-    // The name of a service begins with a letter.
+    // The name of a service must begin with a letter.
     if label.starts_with(|c: char| c.is_ascii_alphabetic()) { label } else { format!("n{label}") }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_a_label_of_its_own() {
+    fn every_name_is_a_unique_label() {
         let mut topology = Topology::duo();
         topology.organizations[0].domain = "a-b.c".to_owned();
         topology.organizations[1].domain = "a.b-c".to_owned();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_name_is_readable() {
+    fn ordinary_names_are_readable() {
         assert_eq!(Names::new(&Topology::solo()).of("peer0.org1.example.com"), "peer0-org1-example-com");
     }
 }

@@ -1,7 +1,5 @@
-//! The typed objects of nodes and chaincode servers, whoever uses them: a bundle writes them as YAML, a
-//! run of the harness puts the same ones into a cluster.
-//!
-//! What depends on who uses them is in [`Settings`]. Nothing is written or sent here.
+//! The typed objects of nodes and chaincode servers. A bundle writes them as YAML; a run of the harness creates the
+//! same objects in a cluster. [`Settings`] has the differences. Nothing is written or sent here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,52 +23,51 @@ pub use crate::render::operator::{BUILDER as BUILDER_DIRECTORY, CHAINCODE as CHA
 pub const RECEIVER: &str = "receive";
 /// The container of a chaincode server in its pod.
 pub const CHAINCODE_CONTAINER: &str = "chaincode";
-/// Where a pod has the chaincode server's program that was uploaded.
+/// The directory of an uploaded chaincode server in its pod.
 pub const PROGRAM_DIRECTORY: &str = "/opt/program";
-/// The name of that program there.
+/// The file name of that program.
 pub const PROGRAM: &str = "chaincode-server";
-/// The file whose arrival ends an upload, in the upload's directory.
+/// The last file of an upload, in its directory.
 pub const UPLOADED: &str = ".uploaded";
 
-/// What the objects depend on, beside the network.
+/// The settings of the objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The namespace, a DNS label.
     pub namespace: String,
-    /// The official image of the peer, with its tag.
+    /// The official image of a peer, with its tag.
     pub peer: String,
-    /// The official image of the orderer, with its tag.
+    /// The official image of an orderer, with its tag.
     pub orderer: String,
-    /// How peers come to the external builder.
+    /// The origin of the external builder.
     pub builder: Origin,
-    /// The image of the harness, whose program is each container's probe. Without it nodes have none
-    /// that tells whether they are ready, which is then for others to find out, and a chaincode server
-    /// is ready when its port opens.
+    /// The image of the harness, whose program is the readiness probe of each container. Without it, nodes have no
+    /// readiness probe, and a chaincode server is ready when its port opens.
     pub harness: Option<String>,
-    /// How much there is for each node.
+    /// The resources of each node.
     pub size: Size,
 }
 
-/// Where a program comes from that the official images don't have.
+/// The origin of a program that is not in the official images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Of this image, which puts it into the pod by itself.
+    /// This image, which copies it into the pod.
     Image(String),
-    /// Uploaded into the pod while an init container waits for it: see [`Upload`].
+    /// An [`Upload`] into the pod, for which an init container waits.
     Uploaded,
 }
 
-/// How much there is for each node.
+/// The resources of each node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// A claim for a volume, and the requests of the base.
+    /// A persistent volume claim, and the requests of the base.
     Base,
-    /// What the development overlay makes of it: the ledgers go with the pod, and little is requested.
+    /// As in the development overlay: ledgers are deleted with the pod, and requests are small.
     Development,
 }
 
-/// Something that whoever runs a pod puts into it: files in this directory, the last of them
-/// [`UPLOADED`], while the init container [`RECEIVER`], which has `sh` and `tar`, runs.
+/// Files for a pod, which are written to this directory while the init container [`RECEIVER`] runs, which has `sh`
+/// and `tar`. [`UPLOADED`] is the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upload {
     /// The directory in the init container.
@@ -82,42 +79,41 @@ pub struct Upload {
 pub struct NodeObjects {
     /// Its public files.
     pub configuration: Vec<ConfigMap>,
-    /// Its private files, and secret variables.
+    /// Its private files and secret variables.
     pub secrets: Vec<Secret>,
-    /// Its name in the namespace.
+    /// Its service, which makes its name known in the namespace.
     pub service: Service,
-    /// Its one pod, whose name is that of the set and `-0`.
+    /// Its pod, whose name is that of the set with the suffix `-0`.
     pub stateful_set: StatefulSet,
-    /// What the pod waits for.
+    /// The upload that the pod waits for.
     pub upload: Option<Upload>,
 }
 
-/// A chaincode server to be made objects of.
+/// A chaincode server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// The name of its objects and its host name, a DNS label of at most 52 characters.
+    /// The name of its objects, and its host name: a DNS label of at most 52 characters.
     pub name: String,
-    /// The image; of a program that is uploaded, one with `sh` and `tar`.
+    /// The image. For an uploaded program, it needs `sh` and `tar`.
     pub image: String,
-    /// Whether the program is the image's own.
+    /// The program.
     pub program: Program,
-    /// Its arguments; none leaves the image's.
+    /// Its arguments; empty for those of the image.
     pub arguments: Vec<String>,
     /// Its whole environment.
     pub environment: BTreeMap<String, String>,
     /// The port that it listens on.
     pub port: u16,
-    /// Its files are those of the network below this directory; they appear to it as
-    /// [`CHAINCODE_DIRECTORY`].
+    /// The directory of its files in the network. The server sees it as [`CHAINCODE_DIRECTORY`].
     pub directory: PathBuf,
 }
 
-/// What a chaincode server's container runs.
+/// The program of a chaincode server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// The image's own entry point.
+    /// The entry point of the image.
     OfImage,
-    /// [`PROGRAM`] in [`PROGRAM_DIRECTORY`], once it is uploaded.
+    /// [`PROGRAM`] in [`PROGRAM_DIRECTORY`], after the upload.
     Uploaded,
 }
 
@@ -128,22 +124,22 @@ pub struct ServerObjects {
     pub configuration: Vec<ConfigMap>,
     /// Its private files.
     pub secrets: Vec<Secret>,
-    /// Its name in the namespace.
+    /// Its service, which makes its name known in the namespace.
     pub service: Service,
-    /// Its one pod.
+    /// Its pod.
     pub deployment: Deployment,
-    /// What the pod waits for.
+    /// The upload that the pod waits for.
     pub upload: Option<Upload>,
 }
 
-/// What objects are made from.
+/// Creates objects.
 pub struct Objects<'a> {
     pub(super) settings: Settings,
     pub(super) names: Names,
     pub(super) files: &'a BTreeMap<PathBuf, File>,
 }
 
-/// Where a node is that Kubernetes runs.
+/// The placement of a node in a cluster.
 pub fn place_node(topology: &Topology, node: &NodeRef<'_>, namespace: &str) -> NodePlacement {
     super::place(topology, node, namespace).0
 }
@@ -154,12 +150,12 @@ impl<'a> Objects<'a> {
         Self { settings, names: Names::new(topology), files }
     }
 
-    /// The namespace of all of them, in which no pod may do more than these need.
+    /// The namespace, which enforces the pod security level "restricted".
     pub fn namespace(&self) -> Namespace {
         parts::namespace(&self.settings.namespace)
     }
 
-    /// The name of a node's objects, and its host name.
+    /// The name of a node's objects, which is also its host name.
     pub fn name_of(&self, node: &NodeSpec) -> String {
         self.names.of(&node.name)
     }
@@ -196,7 +192,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// What the objects depend on.
+    /// The settings of the objects.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -1,5 +1,4 @@
-//! What differs between a development cluster and a production-like one, and the variant with the
-//! chaincode in its peer's pod.
+//! The overlays: for development, for production, and with each chaincode server in its peer's pod.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ const DEVELOPMENT: &str = include_str!("../templates/development.yaml");
 const PRODUCTION: &str = include_str!("../templates/production.yaml");
 const PRODUCTION_BUDGETS: &str = include_str!("../templates/production-budgets.yaml");
 
-/// What replaces a chaincode server's address when it is in its peer's pod.
+/// The address of a chaincode server in its peer's pod.
 const LOOPBACK: &str = "127.0.0.1";
 
 impl Context<'_> {
@@ -28,8 +27,8 @@ impl Context<'_> {
             (overlay("production/kustomization.yaml"), File::public(PRODUCTION)),
             (overlay("production/budgets.yaml"), File::public(budgets)),
         ]);
-        let mut text = "# The development overlay, with each chaincode server in its peer's pod: they talk on the\n\
-                        # loopback, which nobody else can reach.\n\
+        let mut text = "# The development overlay, with each chaincode server in its peer's pod. They connect on the\n\
+                        # loopback address, which no other pod can reach.\n\
                         apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
                         resources:\n  - ../development\npatches:\n"
             .to_owned();
@@ -53,8 +52,7 @@ impl Context<'_> {
         files
     }
 
-    /// A strategic merge patch of the peer: its server beside it, and the address under which it is
-    /// there.
+    /// A strategic merge patch of the peer, which adds the server and sets its address.
     fn sidecar(&self, server: &ServerSpec, peer: &str) -> StatefulSet {
         let of_server = self.server(server);
         let material = self.objects.material_of(&server.directory, &of_server);

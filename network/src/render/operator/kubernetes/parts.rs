@@ -1,4 +1,4 @@
-//! What many objects have in common: labels, security, probes, ports, volumes.
+//! Parts that many objects share: labels, security, probes, ports, volumes.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::objects::{RECEIVER, UPLOADED};
 
-/// No user of any image; the official images' own is root.
+/// The user of every container, instead of root in the official images.
 const USER: i64 = 10_001;
 
 pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
 pub(super) const INSTANCE: &str = "app.kubernetes.io/instance";
 const PART_OF: &str = "app.kubernetes.io/part-of";
-/// What everything belongs to.
+/// The value of the label of every object.
 pub(super) const NETWORK: &str = "fabric-network";
 
 pub(super) type Labels = BTreeMap<String, String>;
 
-/// What the pods of one workload, and no others, have.
+/// The labels that select the pods of one workload.
 pub(super) fn selector(component: &str, instance: &str) -> Labels {
     [(COMPONENT, component), (INSTANCE, instance)].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
@@ -35,7 +35,7 @@ pub(super) fn labels(component: &str, instance: &str) -> Labels {
     labels
 }
 
-/// The label of everything in the network.
+/// The label of every object of the network.
 pub(super) fn part_of() -> Labels {
     [(PART_OF.to_owned(), NETWORK.to_owned())].into()
 }
@@ -53,7 +53,7 @@ pub(super) fn matching(labels: Labels) -> LabelSelector {
     LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
 }
 
-/// The namespace, in which no pod may do more than ours need.
+/// The namespace, which enforces the pod security level "restricted".
 pub(super) fn namespace(name: &str) -> Namespace {
     let mut labels = part_of();
     for mode in ["enforce", "audit", "warn"] {
@@ -63,12 +63,12 @@ pub(super) fn namespace(name: &str) -> Namespace {
     Namespace { metadata, ..Namespace::default() }
 }
 
-/// A pod as the level "restricted" wants it. The official images run as this user as well: they hold
-/// nothing that only root may read, and all that is written is on volumes of its group.
+/// A pod for the security level "restricted". The official images also run as this user: they contain nothing that
+/// only root can read, and nodes write only to volumes of its group.
 pub(super) fn confined_pod() -> PodSpec {
     PodSpec {
         automount_service_account_token: Some(false),
-        // Variables of other services are none of a node's configuration.
+        // Variables of other services could override a node's configuration.
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
@@ -98,32 +98,31 @@ pub(super) fn confined_container(name: &str, image: &str) -> Container {
     }
 }
 
-/// How often a receiver looks, and how many times: ten minutes in all. The first process of a container
-/// ends on SIGTERM only if it says so.
-const LOOKS: &str = "trap 'exit 143' TERM; rounds=6000; until [ -e \"$0\" ]; do [ \"$rounds\" -gt 0 ] || exit 1; rounds=$((rounds - 1)); sleep 0.1; done";
+/// Waits for a file, ten minutes at most. The first process of a container exits on SIGTERM only with a trap.
+const WAIT_SCRIPT: &str = "trap 'exit 143' TERM; rounds=6000; until [ -e \"$0\" ]; do [ \"$rounds\" -gt 0 ] || exit 1; rounds=$((rounds - 1)); sleep 0.1; done";
 
-/// Waits until a file is in a volume, which somebody puts there by `tar` in this very container.
+/// Waits until somebody uploads a file into the volume, with `tar` in this container.
 pub(super) fn receiver(image: &str, volume: &str, directory: &str) -> Container {
-    let command = ["sh", "-c", LOOKS, &format!("{directory}/{UPLOADED}")];
+    let command = ["sh", "-c", WAIT_SCRIPT, &format!("{directory}/{UPLOADED}")];
     Container {
         command: Some(command.map(str::to_owned).into()),
         volume_mounts: Some(vec![mount(volume, directory, false)]),
         resources: Some(requests("10m", "16Mi")),
-        termination_message_policy: Some(LAST_WORDS.to_owned()),
+        termination_message_policy: Some(LOG_ON_FAILURE.to_owned()),
         ..confined_container(RECEIVER, image)
     }
 }
 
-/// The end of its log is in the status of a container that failed, and so in what `kubectl describe` shows.
-const LAST_WORDS: &str = "FallbackToLogsOnError";
+/// Puts the end of a failed container's log into its status, which `kubectl describe` shows.
+const LOG_ON_FAILURE: &str = "FallbackToLogsOnError";
 
-/// Puts an image's program into a volume, without a shell.
+/// Copies the program of an image into a volume, without a shell.
 pub(super) fn installer(name: &str, image: &str, volume: &str, directory: &str) -> Container {
     Container {
         args: Some(vec!["install".to_owned(), directory.to_owned()]),
         volume_mounts: Some(vec![mount(volume, directory, false)]),
         resources: Some(requests("10m", "16Mi")),
-        termination_message_policy: Some(LAST_WORDS.to_owned()),
+        termination_message_policy: Some(LOG_ON_FAILURE.to_owned()),
         ..confined_container(name, image)
     }
 }
@@ -138,7 +137,7 @@ pub(super) fn environment(variables: &BTreeMap<String, String>) -> Vec<EnvVar> {
     variables.iter().map(variable).collect()
 }
 
-/// Variables whose values are in a Secret, under their own names.
+/// Variables whose values are in a Secret, with the same names.
 pub(super) fn secret_environment<'a>(
     names: impl Iterator<Item = &'a String>,
     secret: &str,
@@ -179,7 +178,7 @@ pub(super) fn container_ports(ports: &[(&str, u16)]) -> Vec<ContainerPort> {
     ports.iter().map(port).collect()
 }
 
-/// A service of its own for each pod: others dial it by name, and its certificate holds that.
+/// The service of one pod. Its name is in the certificate of the pod.
 pub(super) fn service(metadata: ObjectMeta, selector: Labels, ports: &[(&str, u16)]) -> Service {
     let port = |(name, number): &(&str, u16)| ServicePort {
         name: Some((*name).to_owned()),
@@ -204,7 +203,7 @@ pub(super) fn command_probe(command: Vec<String>, period: i32, failures: i32) ->
     Probe { exec: Some(exec), ..probe(period, failures) }
 }
 
-/// Asks Fabric's own `/healthz`, which tells of a node that is ill, not of one that is ready.
+/// Checks Fabric's `/healthz`, which reports a broken node, but not whether a node is ready.
 pub(super) fn health_probe(port: &str, period: i32, failures: i32) -> Probe {
     let get = HTTPGetAction {
         path: Some("/healthz".to_owned()),
@@ -215,7 +214,7 @@ pub(super) fn health_probe(port: &str, period: i32, failures: i32) -> Probe {
     Probe { http_get: Some(get), ..probe(period, failures) }
 }
 
-/// Whether a port opens.
+/// Checks that a port is open.
 pub(super) fn port_probe(port: &str, period: i32, failures: i32) -> Probe {
     let socket = TCPSocketAction { port: IntOrString::String(port.to_owned()), ..TCPSocketAction::default() };
     Probe { tcp_socket: Some(socket), ..probe(period, failures) }

@@ -1,4 +1,4 @@
-//! Who reaches whom: nothing that is not listed here. It needs a network plugin that enforces it.
+//! Network policies. Everything that is not listed is denied, if the network plugin enforces policies.
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::parts::{COMPONENT, Labels, NETWORK, matching, part_of, selector};
 use super::{Context, names};
 
-/// The label of pods that may call the gateway of the peers.
+/// The label of pods that may call peers and orderers.
 const CLIENT: &str = "fabric-network/client";
 
 impl Context<'_> {
@@ -35,7 +35,7 @@ impl Context<'_> {
         for server in &self.source.bundle.servers {
             let peer = self.objects.names.of(&server.peer);
             let name = names::of_server(&peer);
-            // With no rule for the way out there is none.
+            // Without a rule, egress is denied.
             let server = matching(selector("chaincode", &name));
             let only_its_peer = allow(vec![pods(selector("peer", &peer))], &["chaincode"]);
             policies.push(self.policy(&name, server, &["Ingress", "Egress"], vec![only_its_peer]));
@@ -73,7 +73,7 @@ fn pods(labels: Labels) -> NetworkPolicyPeer {
     NetworkPolicyPeer { pod_selector: Some(matching(labels)), ..NetworkPolicyPeer::default() }
 }
 
-/// Pods of any namespace that are labelled so.
+/// Pods with the client label, in any namespace.
 fn clients() -> NetworkPolicyPeer {
     let labels = [(CLIENT.to_owned(), NETWORK.to_owned())].into();
     NetworkPolicyPeer {

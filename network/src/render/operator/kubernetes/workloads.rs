@@ -1,5 +1,4 @@
-//! What runs: a `StatefulSet` and a Service for each node, a Deployment and a Service for each chaincode
-//! server.
+//! The workloads: a `StatefulSet` for each node, a Deployment for each chaincode server.
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, StatefulSet, StatefulSetSpec};
@@ -21,9 +20,9 @@ use crate::node::NodeSpec;
 use crate::render::operator::{BUILDER, CHAINCODE, DATA, NODE, TOOLS, listening_command, ready_command};
 use crate::topology::NodeKind;
 
-/// The annotation with the digest of what a pod has mounted.
+/// The annotation with the digest of the files that a pod mounts.
 const DIGEST: &str = "fabric-network/configuration-digest";
-/// The volume of a node's ledgers.
+/// The volume with a node's ledgers.
 pub(super) const DATA_VOLUME: &str = "data";
 /// The container of a node in its pod.
 pub const NODE_CONTAINER: &str = "node";
@@ -60,7 +59,7 @@ impl Objects<'_> {
         }
     }
 
-    /// What a node's pod waits for.
+    /// The upload that a node's pod waits for.
     pub(super) fn upload_of(&self, node: &NodeSpec) -> Option<Upload> {
         let is_uploaded = node.kind == NodeKind::Peer && self.settings.builder == Origin::Uploaded;
         is_uploaded.then_some(Upload { directory: BUILDER })
@@ -116,7 +115,7 @@ impl Objects<'_> {
         }
     }
 
-    /// The program that tells whether a container is ready, if there is one.
+    /// The init container with the program for readiness checks, if there is one.
     fn install_tools(&self, mounts: &mut Vec<VolumeMount>, volumes: &mut Vec<Volume>) -> Vec<Container> {
         let Some(image) = &self.settings.harness else { return Vec::new() };
         mounts.push(mount("tools", TOOLS, true));
@@ -128,7 +127,7 @@ impl Objects<'_> {
         format!("{}-environment", self.names.of(&node.name))
     }
 
-    /// The variables that nobody may see.
+    /// The Secret with the secret variables of a node.
     pub(super) fn secret_environment(&self, node: &NodeSpec) -> Option<Secret> {
         let value = |(name, value): (&String, &Hidden)| (name.clone(), ByteString(value.reveal().into()));
         (!node.secrets.is_empty()).then(|| Secret {
@@ -166,7 +165,7 @@ impl Objects<'_> {
         }
     }
 
-    /// The chaincode server, in a pod of its own or in its peer's.
+    /// The chaincode server, in its own pod or in its peer's.
     pub(super) fn server_container(&self, server: &Server, material: &Material) -> Container {
         let tools = self.settings.harness.is_some();
         let is_uploaded = server.program == Program::Uploaded;
@@ -174,7 +173,7 @@ impl Objects<'_> {
         mounts.extend(tools.then(|| mount("tools", TOOLS, true)));
         mounts.extend((!material.is_empty).then(|| mount(CHAINCODE_CONTAINER, CHAINCODE, true)));
         mounts.extend(is_uploaded.then(|| mount("program", PROGRAM_DIRECTORY, true)));
-        // It listens when it is ready, and not before; to a probe that calls, it would log an error.
+        // It listens only when it is ready; for a probe that makes a call, it would log an error.
         let listens = |period, failures| {
             let command = || listening_command(&format!("127.0.0.1:{}", server.port));
             tools.then(|| command_probe(command(), period, failures))
@@ -185,7 +184,7 @@ impl Objects<'_> {
             env: Some(environment(&server.environment)),
             ports: Some(container_ports(&server_ports(server))),
             volume_mounts: Some(mounts),
-            // Once it has passed it is not asked again, so there is one such error at most.
+            // It runs only until it passes, so there is at most one such error.
             startup_probe: listens(1, 60).or_else(|| Some(port_probe(CHAINCODE_CONTAINER, 1, 3600))),
             readiness_probe: listens(10, 3),
             liveness_probe: listens(20, 3),

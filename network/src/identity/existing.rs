@@ -1,7 +1,7 @@
-//! Identities that exist already: a former bundle's, or an operator's own authorities.
+//! Identities that exist already: those of an earlier bundle, or an operator's own authorities.
 //!
-//! They come as files laid out as a bundle's `organizations/`. What is there is checked and used as it
-//! is; what is missing is issued by the authority that is there. The files are read by the caller.
+//! They are files in the layout of a bundle's `organizations/`, which the caller has read. Existing certificates
+//! are checked and used; missing ones are issued by the existing authorities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,24 +12,24 @@ use crate::topology::{NodeKind, Topology};
 
 /// The files of identities that exist already. Debug output shows no content.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Former {
+pub struct ExistingIdentities {
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
-impl fmt::Debug for Former {
+impl fmt::Debug for ExistingIdentities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Former({} files)", self.files.len())
+        write!(formatter, "ExistingIdentities({} files)", self.files.len())
     }
 }
 
-/// Where a certificate and its key lie, relative to the bundle.
-pub(super) struct Place {
+/// The paths of a certificate and its key, relative to the bundle.
+pub(super) struct PairPaths {
     certificate: (PathBuf, String),
     key: (PathBuf, &'static str),
 }
 
-impl Place {
-    /// `ca/` or `tlsca/` of an organization.
+impl PairPaths {
+    /// In `ca/` or `tlsca/` of an organization.
     pub(super) fn authority(organization: &Path, name: &str, domain: &str) -> Self {
         let directory = organization.join(name);
         Self {
@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// A member's `msp/`.
+    /// In a member's `msp/`.
     pub(super) fn msp(member: &Path, name: &str) -> Self {
         let msp = member.join("msp");
         Self {
@@ -58,60 +58,59 @@ impl Place {
     }
 }
 
-/// A certificate, where it lies, and its key if that is there too.
-pub(super) struct FormerPair {
+/// A certificate, its path, and its key if that exists.
+pub(super) struct ExistingPair {
     pub(super) path: PathBuf,
     pub(super) certificate_pem: String,
     pub(super) key: Option<PrivateKey>,
 }
 
-impl Former {
-    /// Files by their path relative to the bundle: all begin with `organizations/`.
+impl ExistingIdentities {
+    /// Files by their path relative to the bundle, which begins with `organizations/`.
     pub fn new(files: BTreeMap<PathBuf, Vec<u8>>) -> Self {
         Self { files }
     }
 
-    /// Finds everything that is of no organization or node of the topology, and every organization
-    /// of the topology whose authorities are not there.
+    /// Finds files of unknown organizations and nodes, and organizations whose authorities are missing.
     pub(super) fn check(&self, topology: &Topology) -> Result<(), IdentityError> {
-        let mut problems: Vec<String> = self.strangers(topology).into_iter().collect();
+        let mut problems: Vec<String> = self.unknown_paths(topology).into_iter().collect();
         for (kind, domain) in domains(topology) {
             let organization = tree::organization_directory(kind, domain);
             for name in ["ca", "tlsca"] {
-                let place = Place::authority(&organization, name, domain);
+                let place = PairPaths::authority(&organization, name, domain);
                 if self.pair(&place)?.is_none() {
                     let (directory, file) = &place.certificate;
-                    problems.push(format!("{} is missing", directory.join(file).display()));
+                    problems.push(format!("{}: missing", directory.join(file).display()));
                 }
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(IdentityError::Misfit { problems }) }
+        if problems.is_empty() { Ok(()) } else { Err(IdentityError::Mismatch { problems }) }
     }
 
-    fn strangers(&self, topology: &Topology) -> BTreeSet<String> {
+    fn unknown_paths(&self, topology: &Topology) -> BTreeSet<String> {
         let organizations: BTreeSet<PathBuf> =
             domains(topology).map(|(kind, domain)| tree::organization_directory(kind, domain)).collect();
         let nodes: BTreeSet<PathBuf> =
             topology.nodes().map(|node| tree::node_directory(node.kind, node.domain, &node.name)).collect();
-        let stranger = |path: &PathBuf| {
+        let problem = |path: &PathBuf| {
             let [organization, parent, node] = [3, 4, 5].map(|count| path.iter().take(count).collect::<PathBuf>());
             let is_node = parent.ends_with("peers") || parent.ends_with("orderers");
             if !organizations.contains(&organization) {
-                Some(format!("{} is of no organization of the topology", organization.display()))
+                Some(format!("{}: not an organization of the topology", organization.display()))
             } else if is_node && !nodes.contains(&node) {
-                Some(format!("{} is of no node of the topology", node.display()))
+                Some(format!("{}: not a node of the topology", node.display()))
             } else {
                 None
             }
         };
-        self.files.keys().filter_map(stranger).collect()
+        self.files.keys().filter_map(problem).collect()
     }
 
-    /// What lies at a place; nothing when there is neither certificate nor key.
+    /// The pair at these paths; `None` when both files are missing.
     ///
-    /// In an authority's directory and in an MSP each may have another name, if only one file could be
-    /// meant: `cryptogen` and fabric-ca name keys after their digest.
-    pub(super) fn pair(&self, place: &Place) -> Result<Option<FormerPair>, IdentityError> {
+    /// In an authority's directory and in an MSP a file may have another name, if it is the only candidate:
+    /// `cryptogen` and fabric-ca name a key after its digest.
+    pub(super) fn pair(&self, place: &PairPaths) -> Result<Option<ExistingPair>, IdentityError> {
         let (directory, name) = &place.certificate;
         let is_alone = !name.starts_with("server.") && !name.starts_with("client.");
         let path = self.one(directory, name, is_alone, is_certificate);
@@ -119,23 +118,23 @@ impl Former {
         let key = key.map(|path| self.text(&path)).transpose()?.map(PrivateKey::from_pem);
         match (path, key) {
             (None, None) => Ok(None),
-            (None, Some(_)) => Err(IdentityError::Former {
+            (None, Some(_)) => Err(IdentityError::Existing {
                 path: directory.join(name),
-                problem: "is missing, but its key is there: add it, or remove the key to have both made".to_owned(),
+                problem: "is missing, but its key exists; add it, or remove the key to generate both".to_owned(),
             }),
             (Some(path), key) => {
                 let certificate_pem = self.text(&path)?;
-                Ok(Some(FormerPair { path, certificate_pem, key }))
+                Ok(Some(ExistingPair { path, certificate_pem, key }))
             }
         }
     }
 
-    /// The text of a file; nothing when it is not there.
+    /// The text of a file; `None` when it does not exist.
     pub(super) fn file(&self, path: &Path) -> Result<Option<String>, IdentityError> {
         if self.files.contains_key(path) { self.text(path).map(Some) } else { Ok(None) }
     }
 
-    /// The file of this name, or else the only one that fits.
+    /// The file with this name, or else the only candidate.
     fn one(&self, directory: &Path, name: &str, any_name: bool, fits: impl Fn(&str) -> bool) -> Option<PathBuf> {
         let exact = directory.join(name);
         if self.files.contains_key(&exact) {
@@ -150,9 +149,9 @@ impl Former {
 
     fn text(&self, path: &Path) -> Result<String, IdentityError> {
         let bytes = self.files.get(path).cloned().unwrap_or_default();
-        String::from_utf8(bytes).map_err(|_| IdentityError::Former {
+        String::from_utf8(bytes).map_err(|_| IdentityError::Existing {
             path: path.to_owned(),
-            problem: "is no PEM: replace it by the certificate or key in that form".to_owned(),
+            problem: "is not PEM; replace it with the certificate or key in that form".to_owned(),
         })
     }
 }
@@ -165,7 +164,7 @@ fn is_certificate(name: &str) -> bool {
     [".pem", ".crt"].iter().any(|end| name.ends_with(end)) && !is_key(name)
 }
 
-/// Every organization: of the orderers, then of peers.
+/// Every organization: the one with orderers, then those with peers.
 fn domains(topology: &Topology) -> impl Iterator<Item = (NodeKind, &str)> {
     let peers = topology.organizations.iter().map(|organization| (NodeKind::Peer, organization.domain.as_str()));
     std::iter::once((NodeKind::Orderer, topology.ordering.domain.as_str())).chain(peers)
