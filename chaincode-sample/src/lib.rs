@@ -1,10 +1,20 @@
-//! The asset-transfer contract: what an asset is, and what can be done to it.
+//! The asset-transfer contract.
 //!
-//! Compatible with `asset-transfer-basic` of fabric-samples in functions,
-//! arguments, JSON and error texts; every change but
-//! `InitLedger` emits an event named after
-//! its function, as in `asset-transfer-events`. Serving it is left to
-//! [`program`].
+//! Functions, arguments, JSON and error messages are those of `asset-transfer-basic` in
+//! fabric-samples. Every change except `InitLedger` emits an event named after its function, as in
+//! `asset-transfer-events`.
+//!
+//! ```
+//! use chaincode_shim::mock::MockLedger;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let mut ledger = MockLedger::new(chaincode_sample::contract());
+//! ledger.submit(["CreateAsset", "a1", "blue", "5", "tom", "300"]).await;
+//! let previous_owner = ledger.submit(["TransferAsset", "a1", "anna"]).await.text();
+//! assert_eq!(previous_owner, "tom");
+//! # }
+//! ```
 
 pub mod conformance;
 pub mod program;
@@ -14,19 +24,19 @@ use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An asset. Fields stand in alphabetical order, so that its JSON is the same
-/// bytes from chaincodes in every language.
+/// An asset. The fields are in alphabetical order, so that chaincodes in every language write the same
+/// bytes of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Asset {
-    /// What it is worth.
+    /// Its appraised value.
     pub appraised_value: i64,
     /// Its color.
     pub color: String,
     /// Its key in the world state.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Who owns it.
+    /// Its owner.
     pub owner: String,
     /// Its size.
     pub size: i64,
@@ -34,16 +44,17 @@ pub struct Asset {
 
 /// Why a function of the contract fails.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AssetError {
-    /// It cannot be created again.
+    /// An asset with this ID already exists.
     #[error("the asset {0} already exists")]
     Exists(String),
-    /// It cannot be read or changed.
+    /// There is no asset with this ID.
     #[error("the asset {0} does not exist")]
     Missing(String),
 }
 
-/// The contract, ready to be served.
+/// The asset-transfer contract.
 pub fn contract() -> Contract {
     Contract::new("SmartContract")
         .submit("InitLedger", init_ledger)
@@ -122,7 +133,7 @@ async fn asset_exists(stub: Stub, id: String) -> Result<bool, Error> {
     Ok(stub.get_state(&id).await?.is_some())
 }
 
-/// Returns the old owner.
+/// Returns the previous owner.
 async fn transfer_asset(stub: Stub, id: String, new_owner: String) -> Result<String, Error> {
     let mut asset = read_asset(stub.clone(), id).await?;
     let old_owner = std::mem::replace(&mut asset.owner, new_owner);
@@ -139,7 +150,7 @@ async fn get_all_assets(stub: Stub) -> Result<Vec<Asset>, Error> {
     Ok(assets)
 }
 
-/// Writes an asset and tells those who listen.
+/// Writes an asset and emits an event.
 async fn write(stub: &Stub, event: &str, asset: &Asset) -> Result<(), Error> {
     let json = serde_json::to_vec(asset)?;
     stub.put_state(&asset.id, json.clone()).await?;
@@ -154,7 +165,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_transfer_changes_the_owner_and_nothing_else() {
+    async fn a_transfer_changes_only_the_owner() {
         let mut ledger = MockLedger::new(contract());
         ledger.submit(["CreateAsset", "a1", "blue", "1", "tom", "5"]).await;
 
@@ -174,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asset_is_the_json_of_fabric_samples() {
+    fn an_asset_has_the_json_of_fabric_samples() {
         let asset = Asset {
             appraised_value: 1,
             color: "blue".to_owned(),

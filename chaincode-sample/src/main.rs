@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use chaincode_shim::Options;
+use chaincode_sample::program::{self, Options};
 use clap::Parser;
 
-/// The asset-transfer chaincode, as a service for Hyperledger Fabric peers.
+/// Serve the asset-transfer chaincode to Hyperledger Fabric peers.
 ///
-/// Log lines go to stderr; the variable `RUST_LOG` says which (default: info).
+/// Logs to stderr; the variable `RUST_LOG` sets the log filter (default: info).
 #[derive(Debug, Parser)]
 #[command(version)]
 struct CommandLine {
@@ -16,6 +16,5 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
-    chaincode_sample::program::run(chaincode_sample::contract(), command_line.options)
+    program::run(chaincode_sample::contract(), &CommandLine::parse().options)
 }

@@ -1,7 +1,6 @@
-//! The address to listen on, as chaincode servers are given it.
+//! The address to listen on: `host:port`, `:port` (all interfaces, as in Go) or `[IPv6]:port`.
 //!
-//! `host:port`, `:port` (every interface, as in Go), `[IPv6]:port`. IP
-//! addresses and `localhost` need no resolver; other names do.
+//! IP addresses and `localhost` need no resolver; other names do.
 
 use std::fmt;
 use std::io;
@@ -11,20 +10,18 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, lookup_host};
 
-/// How long a name may take to resolve.
+/// The time limit for resolving a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a text is not an address to listen on.
+/// Why a listen address is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{address:?} is not an address to listen on: {reason} (expected host:port, like 0.0.0.0:9999, :9999 or [::1]:9999)"
-)]
+#[error("{address:?} is not a listen address: {reason}; expected host:port, such as 0.0.0.0:9999, :9999 or [::1]:9999")]
 pub struct AddressError {
     address: String,
     reason: &'static str,
 }
 
-/// Where to listen.
+/// The address to listen on.
 ///
 /// ```
 /// use chaincode_shim::ListenAddress;
@@ -41,7 +38,7 @@ pub struct ListenAddress {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
-    Every,
+    All,
     Ip(IpAddr),
     Name(String),
 }
@@ -50,26 +47,26 @@ impl FromStr for ListenAddress {
     type Err = AddressError;
 
     fn from_str(address: &str) -> Result<Self, AddressError> {
-        let wrong = |reason| AddressError { address: address.to_owned(), reason };
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("the port is missing"))?;
+        let invalid = |reason| AddressError { address: address.to_owned(), reason };
+        let (host, port) = address.rsplit_once(':').ok_or_else(|| invalid("the port is missing"))?;
         let port = Some(port)
             .filter(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
             .and_then(|port| port.parse().ok())
-            .ok_or_else(|| wrong("the port is not a number from 0 to 65535"))?;
+            .ok_or_else(|| invalid("the port is not a number from 0 to 65535"))?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = if host.is_empty() {
-            Host::Every
+            Host::All
         } else if let Some(host) = bracketed {
             let ip = host.parse::<Ipv6Addr>();
-            Host::Ip(ip.map_err(|_| wrong("no IPv6 address stands in the brackets"))?.into())
+            Host::Ip(ip.map_err(|_| invalid("the text in brackets is not an IPv6 address"))?.into())
         } else if host.contains(':') {
-            return Err(wrong("an IPv6 address needs brackets"));
+            return Err(invalid("an IPv6 address needs brackets"));
         } else if let Ok(ip) = host.parse::<Ipv4Addr>() {
             Host::Ip(ip.into())
         } else if host.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter)) {
             Host::Name(host.to_owned())
         } else {
-            return Err(wrong("the host is neither a name nor an IP address"));
+            return Err(invalid("the host is neither a name nor an IP address"));
         };
         Ok(Self { host, port })
     }
@@ -84,7 +81,7 @@ impl From<SocketAddr> for ListenAddress {
 impl fmt::Display for ListenAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Every => write!(formatter, ":{}", self.port),
+            Host::All => write!(formatter, ":{}", self.port),
             Host::Ip(ip) => write!(formatter, "{}", SocketAddr::new(*ip, self.port)),
             Host::Name(name) => write!(formatter, "{name}:{}", self.port),
         }
@@ -92,13 +89,13 @@ impl fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
-    /// Binds the first of its addresses that can be bound.
+    /// Binds the first of its addresses that is available.
     pub(crate) async fn bind(&self) -> io::Result<TcpListener> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in self.candidates().await? {
             match TcpListener::bind(address).await {
                 Ok(listener) => return Ok(listener),
-                // Free on IPv4 alone is not free.
+                // Do not fall back to IPv4 if the port is in use on IPv6.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
                 Err(error) => last = error,
             }
@@ -108,16 +105,16 @@ impl ListenAddress {
 
     async fn candidates(&self) -> io::Result<Vec<SocketAddr>> {
         let ips = match &self.host {
-            // The IPv6 socket takes IPv4 connections, too; the other is for
-            // systems without IPv6.
-            Host::Every => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
+            // The IPv6 socket also accepts IPv4 connections; the second address is for systems
+            // without IPv6.
+            Host::All => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
             Host::Ip(ip) => vec![*ip],
             Host::Name(name) if name == "localhost" => vec![Ipv4Addr::LOCALHOST.into()],
             Host::Name(name) => {
                 let found = tokio::time::timeout(RESOLVE_TIMEOUT, lookup_host((name.as_str(), 0)));
                 let found = found
                     .await
-                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in 5 s"))??;
+                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "timed out after 5 s resolving the name"))??;
                 found.map(|address| address.ip()).collect()
             }
         };
@@ -130,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_usual_form_is_read_and_written_back() {
+    fn every_form_is_parsed_and_formatted() {
         for text in [
             ":9999",
             "0.0.0.0:9999",
@@ -146,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_the_reason() {
+    fn an_invalid_address_is_rejected_with_the_reason() {
         for (text, reason) in [
             ("", "the port is missing"),
             ("9999", "the port is missing"),
@@ -154,7 +151,7 @@ mod tests {
             ("host:65536", "the port is not"),
             ("host:+1", "the port is not"),
             ("::1:9999", "needs brackets"),
-            ("[::g]:9999", "no IPv6 address"),
+            ("[::g]:9999", "not an IPv6 address"),
             ("http://host:9999", "needs brackets"),
             ("a host:9999", "neither a name"),
         ] {
@@ -164,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_interface_takes_ipv4_as_well() {
+    async fn all_interfaces_include_ipv4() {
         let address: ListenAddress = ":0".parse().unwrap();
         let listener = address.bind().await.unwrap();
         let port = listener.local_addr().unwrap().port();

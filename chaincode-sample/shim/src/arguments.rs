@@ -1,62 +1,80 @@
-//! Arguments of a function: from the bytes that a client sent to Rust types.
+//! Conversion of a function's arguments from bytes to Rust types.
 //!
-//! Strings and numbers are read as clients of every Fabric SDK send them: as
-//! text. What is neither is JSON, by [`Json`].
+//! Strings, numbers and booleans are text, as clients of every Fabric SDK send them. Use [`Json`]
+//! for other types.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
 
-/// Why arguments do not fit a function. Positions count from 1.
+/// Why the arguments do not match a function. Positions start at 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArgumentError {
-    /// Too many, or too few.
+    /// Too many or too few arguments.
     #[error("incorrect number of arguments: expected {expected}, received {received}")]
     Count {
-        /// How many the function takes.
+        /// The number of the function's parameters.
         expected: usize,
-        /// How many came.
+        /// The number of arguments received.
         received: usize,
     },
-    /// One that cannot be read.
+    /// An argument with an invalid value.
     #[error("argument {position} is not {expected}: {received:?}")]
     Value {
-        /// Which one.
+        /// Its position.
         position: usize,
-        /// What it should be, like "a whole number".
+        /// The expected type, such as "an integer".
         expected: &'static str,
-        /// What it is, shortened.
+        /// The received value, shortened.
         received: String,
     },
-    /// One whose JSON does not fit.
-    #[error("argument {position} is not the JSON expected: {reason}")]
+    /// An argument with invalid JSON, or JSON of another type.
+    #[error("invalid JSON in argument {position}: {reason}")]
     Json {
-        /// Which one.
+        /// Its position.
         position: usize,
-        /// Where and why.
+        /// Where and why it is invalid.
         reason: String,
     },
 }
 
-/// A type that an argument can be.
+/// A type of a function's parameter.
 ///
-/// # Errors
+/// ```
+/// use chaincode_shim::{ArgumentError, FromArgument};
 ///
-/// Every reader gets the bytes and the position to report.
+/// enum Color {
+///     Red,
+///     Blue,
+/// }
+///
+/// impl FromArgument for Color {
+///     fn from_argument(bytes: &[u8], position: usize) -> Result<Self, ArgumentError> {
+///         match String::from_argument(bytes, position)?.as_str() {
+///             "red" => Ok(Self::Red),
+///             "blue" => Ok(Self::Blue),
+///             other => {
+///                 Err(ArgumentError::Value { position, expected: "red or blue", received: other.to_owned() })
+///             }
+///         }
+///     }
+/// }
+/// ```
 pub trait FromArgument: Sized + Send + 'static {
-    /// Reads one argument.
+    /// Converts one argument. `position` is for the error.
     ///
     /// # Errors
     ///
-    /// When it is something else.
+    /// When the value is invalid for this type.
     fn from_argument(bytes: &[u8], position: usize) -> Result<Self, ArgumentError>;
 
-    /// Describes it in the contract's metadata. Default: a string.
+    /// The type's JSON schema in the contract's metadata. Default: a string.
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<String>()
     }
 }
 
-/// An argument that is a JSON document.
+/// A parameter that is a JSON document.
 ///
 /// ```
 /// use chaincode_shim::{Arguments, Json};
@@ -125,20 +143,20 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!("a whole number": i8, i16, i32, i64, i128);
-numbers!("a whole number from 0": u8, u16, u32, u64, u128);
+numbers!("an integer": i8, i16, i32, i64, i128);
+numbers!("an integer of at least 0": u8, u16, u32, u64, u128);
 numbers!("a number": f32, f64);
 
-/// The arguments of a function: a tuple of up to eight.
+/// The parameters of a function: a tuple of up to eight types.
 pub trait Arguments: Sized + Send + 'static {
-    /// Reads all of them.
+    /// Converts all arguments.
     ///
     /// # Errors
     ///
-    /// When the number or a type is another.
+    /// When their number or the value of one is wrong.
     fn from_arguments(arguments: &[Vec<u8>]) -> Result<Self, ArgumentError>;
 
-    /// Describes each of them.
+    /// The JSON schema of each parameter.
     fn schemas(generator: &mut SchemaGenerator) -> Vec<Schema>;
 }
 
@@ -200,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_numbers_are_read_by_type() {
+    fn text_and_numbers_are_converted_by_type() {
         let read: (String, i64, f64, bool, Vec<u8>) =
             Arguments::from_arguments(&bytes(&["blue", "-5", "0.5", "true", "x"])).unwrap();
         assert_eq!(read, ("blue".to_owned(), -5, 0.5, true, b"x".to_vec()));
@@ -208,16 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_number_of_arguments_is_named() {
+    fn a_wrong_number_of_arguments_is_an_error() {
         let error = <(String, i64)>::from_arguments(&bytes(&["a"])).unwrap_err();
         assert_eq!(error.to_string(), "incorrect number of arguments: expected 2, received 1");
         assert!(<()>::from_arguments(&bytes(&["a"])).is_err());
     }
 
     #[test]
-    fn a_wrong_argument_is_named_by_position_and_shortened() {
+    fn an_invalid_argument_is_reported_by_position_and_shortened() {
         let error = <(String, i64)>::from_arguments(&bytes(&["a", "big"])).unwrap_err();
-        assert_eq!(error.to_string(), r#"argument 2 is not a whole number: "big""#);
+        assert_eq!(error.to_string(), r#"argument 2 is not an integer: "big""#);
         let error = <(u32,)>::from_arguments(&bytes(&[&"9".repeat(500)])).unwrap_err();
         assert!(error.to_string().len() < 100, "{error}");
         let error = <(String,)>::from_arguments(&[vec![0xff]]).unwrap_err();

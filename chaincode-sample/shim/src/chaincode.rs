@@ -1,7 +1,7 @@
-//! What a chaincode is: two functions over a [`Stub`].
+//! The trait that a chaincode implements.
 //!
-//! Most chaincodes are a [`Contract`](crate::Contract); this trait is for
-//! those that want the raw call.
+//! Most chaincodes are a [`Contract`](crate::Contract); implement [`Chaincode`] to handle the raw
+//! call.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::protocol::CallKind;
-use crate::{Error, Response, Stub};
+use crate::response::{Error, Response};
+use crate::stub::Stub;
 
 /// A chaincode.
 ///
-/// Transactions run side by side, so state of the chaincode itself is behind
-/// `&self`; state that peers must agree on belongs to the ledger. A function
-/// that blocks its thread holds up other transactions: hand such work to
-/// `tokio::task::spawn_blocking`.
+/// Transactions run concurrently, so `&self` is shared. Keep only local state in it, such as caches
+/// and configuration; state that peers must agree on belongs on the ledger. A function that blocks
+/// its thread delays other transactions: move such work to `tokio::task::spawn_blocking`.
 ///
 /// ```
 /// use chaincode_shim::{Chaincode, Error, Response, Stub};
@@ -32,24 +32,24 @@ use crate::{Error, Response, Stub};
 pub trait Chaincode: Send + Sync + 'static {
     /// Runs one transaction.
     ///
-    /// An error reaches the client as status and message; a panic answers
-    /// this transaction alone with status 500.
+    /// An error reaches the client as a status and a message. A panic fails only this transaction,
+    /// with status 500.
     fn invoke(&self, stub: Stub) -> impl Future<Output = Result<Response, Error>> + Send;
 
-    /// Runs the initialization that a definition with `--init-required` asks
-    /// for. The default is [`invoke`](Self::invoke).
+    /// Runs the initialization of a chaincode whose definition has `--init-required`. Calls
+    /// [`invoke`](Self::invoke) by default.
     fn init(&self, stub: Stub) -> impl Future<Output = Result<Response, Error>> + Send {
         self.invoke(stub)
     }
 }
 
-/// A chaincode behind a pointer, so that the session is not generic.
-pub(crate) trait Runnable: Send + Sync {
+/// [`Chaincode`] as a trait object.
+pub(crate) trait DynChaincode: Send + Sync {
     /// Calls `init` or `invoke`.
     fn run(self: Arc<Self>, kind: CallKind, stub: Stub) -> BoxFuture<'static, Response>;
 }
 
-impl<C: Chaincode> Runnable for C {
+impl<C: Chaincode> DynChaincode for C {
     fn run(self: Arc<Self>, kind: CallKind, stub: Stub) -> BoxFuture<'static, Response> {
         Box::pin(async move {
             match kind {

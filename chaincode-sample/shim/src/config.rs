@@ -1,11 +1,7 @@
-//! What a chaincode server is told from outside: by environment variables,
-//! by flags, or by code.
+//! The configuration of a chaincode server, from environment variables or from code.
 //!
-//! The variables are those of fabric-samples'
-//! `asset-transfer-basic/chaincode-external`. Files are read when the server
-//! starts, not here.
+//! The files that it names are read when the server starts.
 
-use std::env::VarError;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,68 +9,64 @@ use std::time::Duration;
 use crate::address::{AddressError, ListenAddress};
 use crate::protocol::Limits;
 use crate::tls::TlsFiles;
+use crate::variable;
 
-/// Names of the environment variables.
-pub mod variable {
-    /// The package ID.
-    pub const CHAINCODE_ID: &str = "CHAINCODE_ID";
-    /// Where to listen.
-    pub const SERVER_ADDRESS: &str = "CHAINCODE_SERVER_ADDRESS";
-    /// Whether to do without TLS.
-    pub const TLS_DISABLED: &str = "CHAINCODE_TLS_DISABLED";
-    /// The private key, a PEM file.
-    pub const TLS_KEY: &str = "CHAINCODE_TLS_KEY";
-    /// The certificate and its chain, a PEM file.
-    pub const TLS_CERT: &str = "CHAINCODE_TLS_CERT";
-    /// The CAs of peers, a PEM file.
-    pub const CLIENT_CA_CERT: &str = "CHAINCODE_CLIENT_CA_CERT";
-}
-
-/// Why a configuration is not possible.
+/// Why a configuration is invalid.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
-    /// No package ID.
+    /// The package ID is missing.
     #[error(
-        "{} is not set: give the package ID that `peer lifecycle chaincode queryinstalled` prints",
+        "{} is not set: set it to the package ID that `peer lifecycle chaincode queryinstalled` prints",
         variable::CHAINCODE_ID
     )]
     NoChaincodeId,
-    /// No address.
-    #[error("{} is not set: give host:port, like 0.0.0.0:9999", variable::SERVER_ADDRESS)]
+    /// The address is missing.
+    #[error("{} is not set: set it to host:port, such as 0.0.0.0:9999", variable::SERVER_ADDRESS)]
     NoAddress,
-    /// Not an address.
-    #[error("{} cannot be used", variable::SERVER_ADDRESS)]
+    /// The address is invalid.
+    #[error("invalid {}", variable::SERVER_ADDRESS)]
     Address(#[source] AddressError),
-    /// TLS without what it needs.
+    /// TLS is enabled and a file is missing.
     #[error(
-        "{0} is not set, though TLS is on: give the path of a PEM file, or set {disabled}=true",
+        "{0} is not set, but TLS is enabled: set it to the path of a PEM file, or set {disabled}=true",
         disabled = variable::TLS_DISABLED
     )]
     NoTlsFile(&'static str),
-    /// A value that is none.
-    #[error("{variable} cannot be used: {reason}")]
-    Unreadable {
+    /// Another variable is invalid.
+    #[error("invalid {variable}: {reason}")]
+    Invalid {
         /// The variable.
         variable: &'static str,
-        /// Why.
+        /// Why it is invalid.
         reason: String,
     },
 }
 
-/// A chaincode server's configuration.
+/// The configuration of a chaincode server.
+///
+/// ```
+/// use chaincode_shim::{Config, ListenAddress, TlsFiles};
+///
+/// let address: ListenAddress = "0.0.0.0:9999".parse()?;
+/// let tls = TlsFiles::new("/tls/server.key", "/tls/server.crt").with_client_ca("/tls/peers.crt");
+/// let mut config = Config::new("basic_1.0:0123abcd", address).with_tls(tls);
+/// config.stop_timeout = std::time::Duration::from_secs(20);
+/// # Ok::<_, chaincode_shim::AddressError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The package ID; a peer that expects another refuses the chaincode.
+    /// The package ID. A peer rejects a chaincode that registers with another one.
     pub chaincode_id: String,
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 selects a free port.
     pub address: ListenAddress,
-    /// TLS, and mutual TLS if it names CAs; none is plain TCP.
+    /// The TLS files; `None` disables TLS.
     pub tls: Option<TlsFiles>,
-    /// What one stream may ask.
+    /// The limits of each stream.
     pub limits: Limits,
-    /// How long running transactions may go on once the server is told to
-    /// stop. Default 8 s, so that the 10 s of `docker stop` are enough.
+    /// The time that running transactions have to finish when the server stops. Default 8 s, which
+    /// is within the 10 s of `docker stop`.
     pub stop_timeout: Duration,
 }
 
@@ -90,85 +82,55 @@ impl Config {
         }
     }
 
-    /// With TLS from these files.
+    /// Enables TLS with these files.
     #[must_use]
     pub fn with_tls(mut self, files: TlsFiles) -> Self {
         self.tls = Some(files);
         self
     }
 
-    /// What the environment variables say.
+    /// Reads the environment variables in [`variable`].
     ///
     /// # Errors
     ///
-    /// When one is missing or wrong; the error names it.
+    /// When a variable is missing or invalid; the error names it.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let text = |name| match std::env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(error @ VarError::NotUnicode(_)) => {
-                Err(ConfigError::Unreadable { variable: name, reason: error.to_string() })
-            }
-        };
-        Options {
-            chaincode_id: text(variable::CHAINCODE_ID)?,
-            address: text(variable::SERVER_ADDRESS)?,
-            tls_disabled: text(variable::TLS_DISABLED)?,
-            tls_key: std::env::var_os(variable::TLS_KEY),
-            tls_cert: std::env::var_os(variable::TLS_CERT),
-            client_ca_cert: std::env::var_os(variable::CLIENT_CA_CERT),
-        }
-        .into_config()
+        Self::from_variables(|name| std::env::var_os(name))
     }
-}
 
-/// The same as command line flags, for a program's own `clap` parser. A flag
-/// goes before its variable; an empty value counts as none.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Options {
-    /// Package ID of the chaincode, as the peer printed it on install
-    #[arg(long, env = variable::CHAINCODE_ID, value_name = "ID")]
-    pub chaincode_id: Option<String>,
-    /// Address to listen on; `:PORT` is every interface, port 0 a free port
-    #[arg(long, env = variable::SERVER_ADDRESS, value_name = "HOST:PORT")]
-    pub address: Option<String>,
-    /// true (the default): do without TLS, the files below are ignored; false: use TLS
-    #[arg(
-        long, env = variable::TLS_DISABLED, value_name = "BOOL",
-        num_args = 0..=1, default_missing_value = "true"
-    )]
-    pub tls_disabled: Option<String>,
-    /// Private key of the server, a PEM file
-    #[arg(long, env = variable::TLS_KEY, value_name = "FILE")]
-    pub tls_key: Option<OsString>,
-    /// Certificate of the server and its chain, a PEM file
-    #[arg(long, env = variable::TLS_CERT, value_name = "FILE")]
-    pub tls_cert: Option<OsString>,
-    /// CA certificates of the peers; given, a peer must show a certificate of one of them
-    #[arg(long, env = variable::CLIENT_CA_CERT, value_name = "FILE")]
-    pub client_ca_cert: Option<OsString>,
-}
-
-impl Options {
-    /// Checks what was given. Files are not read yet.
+    /// Reads the variables in [`variable`] from another source, such as command line flags. An empty
+    /// value counts as missing.
+    ///
+    /// ```
+    /// use chaincode_shim::{Config, variable};
+    ///
+    /// let config = Config::from_variables(|name| match name {
+    ///     variable::CHAINCODE_ID => Some("basic_1.0:0123abcd".into()),
+    ///     variable::SERVER_ADDRESS => Some("localhost:9999".into()),
+    ///     _ => None,
+    /// })?;
+    /// assert!(config.tls.is_none());
+    /// # Ok::<_, chaincode_shim::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// When something is missing or wrong; the error names its variable.
-    pub fn into_config(self) -> Result<Config, ConfigError> {
-        let text = |value: Option<String>| value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let file = |path: Option<OsString>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
-        let (key, certificate) = (file(self.tls_key), file(self.tls_cert));
-        let client_ca = file(self.client_ca_cert);
+    /// When a variable is missing or invalid; the error names it.
+    pub fn from_variables(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let value = |name| lookup(name).filter(|value| !value.is_empty());
+        let text = |name| text(name, value(name));
+        let file = |name| value(name).map(PathBuf::from);
 
-        let chaincode_id = text(self.chaincode_id).ok_or(ConfigError::NoChaincodeId)?;
-        let address = text(self.address).ok_or(ConfigError::NoAddress)?;
-        let address: ListenAddress = address.parse().map_err(ConfigError::Address)?;
-        let config = Config::new(chaincode_id, address);
-        let tls_disabled = text(self.tls_disabled).map_or(Ok(true), |text| parse_bool(&text))?;
+        let chaincode_id = text(variable::CHAINCODE_ID)?.ok_or(ConfigError::NoChaincodeId)?;
+        let address = text(variable::SERVER_ADDRESS)?.ok_or(ConfigError::NoAddress)?;
+        let config = Self::new(chaincode_id, address.parse::<ListenAddress>().map_err(ConfigError::Address)?);
+        let tls_disabled = text(variable::TLS_DISABLED)?.map_or(Ok(true), |text| parse_bool(&text))?;
+        let (key, certificate) = (file(variable::TLS_KEY), file(variable::TLS_CERT));
+        let client_ca = file(variable::CLIENT_CA_CERT);
         if tls_disabled {
             if key.is_some() || certificate.is_some() || client_ca.is_some() {
-                tracing::warn!("TLS files are given and ignored: set {}=false to use them", variable::TLS_DISABLED);
+                let disabled = variable::TLS_DISABLED;
+                tracing::warn!("TLS is disabled, ignoring the TLS files: set {disabled}=false to use them");
             }
             return Ok(config);
         }
@@ -180,51 +142,52 @@ impl Options {
     }
 }
 
-/// A truth value as Go's `strconv.ParseBool` takes it, since the variable is
-/// shared with chaincode in Go.
+/// A value without surrounding white space, or `None` if nothing is left.
+fn text(variable: &'static str, value: Option<OsString>) -> Result<Option<String>, ConfigError> {
+    let invalid =
+        |value: OsString| ConfigError::Invalid { variable, reason: format!("{} is not valid UTF-8", value.display()) };
+    let text = value.map(OsString::into_string).transpose().map_err(invalid)?;
+    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+/// Parses a boolean like Go's `strconv.ParseBool`, since chaincodes in Go use the same variable.
 fn parse_bool(text: &str) -> Result<bool, ConfigError> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(ConfigError::Unreadable {
+        other => Err(ConfigError::Invalid {
             variable: variable::TLS_DISABLED,
-            reason: format!("{other:?} is neither true nor false"),
+            reason: format!("expected true or false, got {other:?}"),
         }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Debug, Parser)]
-    struct Program {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    fn config(flags: &[&str]) -> Result<Config, String> {
-        let flags = std::iter::once(&"program").chain(flags);
-        let program = Program::try_parse_from(flags).map_err(|error| error.to_string())?;
-        program.options.into_config().map_err(|error| {
+    fn config(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        Config::from_variables(lookup).map_err(|error| {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             format!("{error}: {}", source.unwrap_or_default())
         })
     }
 
-    const BASE: [&str; 4] = ["--chaincode-id", "basic:1", "--address", ":0"];
+    const ID: (&str, &str) = (variable::CHAINCODE_ID, "basic:1");
+    const ADDRESS: (&str, &str) = (variable::SERVER_ADDRESS, ":0");
+    const KEY: (&str, &str) = (variable::TLS_KEY, "k");
+    const CERT: (&str, &str) = (variable::TLS_CERT, "c");
 
     #[test]
-    fn tls_is_off_unless_asked_for() {
-        let plain = config(&BASE).unwrap();
+    fn tls_is_off_by_default() {
+        let plain = config(&[ID, ADDRESS]).unwrap();
         assert_eq!(plain.chaincode_id, "basic:1");
         assert!(plain.tls.is_none());
-        let files = ["--tls-key", "k", "--tls-cert", "c", "--client-ca-cert", "ca"];
-        let ignored = config(&[&BASE[..], &files].concat()).unwrap();
+        let ca = (variable::CLIENT_CA_CERT, "ca");
+        let ignored = config(&[ID, ADDRESS, KEY, CERT, ca]).unwrap();
         assert!(ignored.tls.is_none());
-        let on = config(&[&BASE[..], &files, &["--tls-disabled=f"]].concat()).unwrap();
+        let on = config(&[ID, ADDRESS, KEY, CERT, ca, (variable::TLS_DISABLED, "f")]).unwrap();
         let tls = on.tls.unwrap();
         assert_eq!(tls.key, PathBuf::from("k"));
         assert_eq!(tls.certificate, PathBuf::from("c"));
@@ -232,32 +195,39 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_counts_as_none() {
-        let flags = ["--tls-disabled", "false", "--tls-key", "k", "--tls-cert", "c"];
-        let flags = [&BASE[..], &flags, &["--client-ca-cert", ""]].concat();
-        assert_eq!(config(&flags).unwrap().tls.unwrap().client_ca, None);
-        let flags = [&BASE[..], &["--tls-disabled", ""]].concat();
-        assert!(config(&flags).unwrap().tls.is_none());
+    fn an_empty_value_counts_as_missing() {
+        let no_ca = (variable::CLIENT_CA_CERT, "");
+        let on = config(&[ID, ADDRESS, KEY, CERT, no_ca, (variable::TLS_DISABLED, "false")]).unwrap();
+        assert_eq!(on.tls.unwrap().client_ca, None);
+        assert!(config(&[ID, ADDRESS, (variable::TLS_DISABLED, "")]).unwrap().tls.is_none());
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named_by_its_variable() {
-        for (flags, text) in [
-            (&["--address", ":0"][..], "CHAINCODE_ID is not set"),
-            (&["--chaincode-id", "", "--address", ":0"], "CHAINCODE_ID is not set"),
-            (&["--chaincode-id", "x"], "CHAINCODE_SERVER_ADDRESS is not set"),
+    fn missing_and_invalid_variables_are_named() {
+        for (variables, text) in [
+            (&[ADDRESS][..], "CHAINCODE_ID is not set"),
+            (&[(variable::CHAINCODE_ID, " "), ADDRESS], "CHAINCODE_ID is not set"),
+            (&[ID], "CHAINCODE_SERVER_ADDRESS is not set"),
             (
-                &["--chaincode-id", "x", "--address", "9999"],
-                "CHAINCODE_SERVER_ADDRESS cannot be used: \"9999\" is not an address",
+                &[ID, (variable::SERVER_ADDRESS, "9999")],
+                "invalid CHAINCODE_SERVER_ADDRESS: \"9999\" is not a listen address",
             ),
-            (&["--chaincode-id", "x", "--address", ":0", "--tls-disabled=no"], "neither true nor false"),
             (
-                &["--chaincode-id", "x", "--address", ":0", "--tls-disabled=0"],
-                "CHAINCODE_TLS_KEY is not set, though TLS is on",
+                &[ID, ADDRESS, (variable::TLS_DISABLED, "no")],
+                "invalid CHAINCODE_TLS_DISABLED: expected true or false, got \"no\"",
             ),
+            (&[ID, ADDRESS, (variable::TLS_DISABLED, "0")], "CHAINCODE_TLS_KEY is not set, but TLS is enabled"),
         ] {
-            let error = config(flags).unwrap_err();
-            assert!(error.contains(text), "{flags:?}: {error}");
+            let error = config(variables).unwrap_err();
+            assert!(error.contains(text), "{variables:?}: {error}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn text_that_is_not_utf_8_is_rejected() {
+        use std::os::unix::ffi::OsStringExt;
+        let error = Config::from_variables(|_| Some(OsString::from_vec(vec![0xff]))).unwrap_err().to_string();
+        assert_eq!(error, "invalid CHAINCODE_ID: \u{fffd} is not valid UTF-8");
     }
 }

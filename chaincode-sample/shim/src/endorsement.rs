@@ -1,6 +1,6 @@
-//! Endorsement policies of single keys: built, encoded, read back.
+//! Key-level endorsement policies.
 //!
-//! Whether a policy can be met is not known here: MSP IDs are taken as given.
+//! MSP IDs are not checked against the channel.
 
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::msp_role::MspRoleType;
@@ -8,10 +8,10 @@ use fabric_protos::common::signature_policy::{NOutOf, Type};
 use fabric_protos::common::{MspPrincipal, MspRole, SignaturePolicy, SignaturePolicyEnvelope};
 use prost::Message;
 
-/// Rules in rules may be this deep; Fabric's own policies have two levels.
+/// The maximum depth of nested rules; Fabric's own policies have two levels.
 const MAX_DEPTH: usize = 32;
 
-/// Which identities of an organization count (`MSPRole` of Fabric's protos).
+/// The identities of an organization that satisfy a rule (`MSPRole` of Fabric's protos).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PrincipalRole {
     /// Any identity of the MSP.
@@ -20,20 +20,21 @@ pub enum PrincipalRole {
     Admin,
     /// A client.
     Client,
-    /// A peer: what is usually asked of an endorsement.
+    /// A peer, as usual for endorsements.
     Peer,
     /// An orderer.
     Orderer,
 }
 
-/// Why bytes are not a policy of this kind.
+/// Why an encoded policy cannot be decoded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// Not a `common.SignaturePolicyEnvelope`.
-    #[error("the endorsement policy cannot be read")]
+    #[error("invalid endorsement policy")]
     Malformed(#[source] prost::DecodeError),
-    /// A rule or principal that this type does not hold.
-    #[error("the endorsement policy has {0}, which is not supported")]
+    /// A rule or principal that this type cannot represent.
+    #[error("unsupported endorsement policy: {0}")]
     Unsupported(&'static str),
 }
 
@@ -43,9 +44,9 @@ pub enum PolicyError {
 /// ```
 /// use chaincode_shim::EndorsementPolicy;
 ///
-/// // Both organizations of a trade:
+/// // Peers of both organizations:
 /// let both = EndorsementPolicy::all_of([EndorsementPolicy::peer("Org1MSP"), EndorsementPolicy::peer("Org2MSP")]);
-/// // The owner, and two of three others:
+/// // A peer of the owner, and peers of two of three other organizations:
 /// let others = ["Org2MSP", "Org3MSP", "Org4MSP"].map(EndorsementPolicy::peer);
 /// let policy = EndorsementPolicy::all_of([EndorsementPolicy::peer("Org1MSP"), EndorsementPolicy::out_of(2, others)]);
 /// assert_eq!(EndorsementPolicy::decode(&policy.encode())?, policy);
@@ -53,14 +54,14 @@ pub enum PolicyError {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndorsementPolicy {
-    /// One signature of this kind.
+    /// One signature by this principal.
     Principal {
         /// The organization's MSP ID.
         msp_id: String,
-        /// Which of its identities.
+        /// The role of the signer.
         role: PrincipalRole,
     },
-    /// This many of these rules.
+    /// At least this many of these rules.
     OutOf(usize, Vec<EndorsementPolicy>),
 }
 
@@ -80,23 +81,23 @@ impl EndorsementPolicy {
         Self::Principal { msp_id: msp_id.into(), role }
     }
 
-    /// All of these; of nothing, a policy that needs no signature.
+    /// All of these rules; without rules, a policy that needs no signature.
     pub fn all_of(rules: impl IntoIterator<Item = Self>) -> Self {
         let rules: Vec<_> = rules.into_iter().collect();
         Self::OutOf(rules.len(), rules)
     }
 
-    /// Any one of these.
+    /// Any one of these rules.
     pub fn any_of(rules: impl IntoIterator<Item = Self>) -> Self {
         Self::out_of(1, rules)
     }
 
-    /// This many of these; more than there are can never be met.
+    /// At least `count` of these rules. A larger count than there are rules can never be satisfied.
     pub fn out_of(count: usize, rules: impl IntoIterator<Item = Self>) -> Self {
         Self::OutOf(count, rules.into_iter().collect())
     }
 
-    /// The organizations that it names, sorted, each once.
+    /// The MSP IDs in this policy, sorted and without duplicates.
     pub fn msp_ids(&self) -> Vec<&str> {
         let mut names = Vec::new();
         self.visit(&mut |msp_id| names.push(msp_id));
@@ -105,14 +106,14 @@ impl EndorsementPolicy {
         names
     }
 
-    fn visit<'a>(&'a self, see: &mut impl FnMut(&'a str)) {
+    fn visit<'a>(&'a self, visitor: &mut impl FnMut(&'a str)) {
         match self {
-            Self::Principal { msp_id, .. } => see(msp_id),
-            Self::OutOf(_, rules) => rules.iter().for_each(|rule| rule.visit(see)),
+            Self::Principal { msp_id, .. } => visitor(msp_id),
+            Self::OutOf(_, rules) => rules.iter().for_each(|rule| rule.visit(visitor)),
         }
     }
 
-    /// An encoded `common.SignaturePolicyEnvelope`.
+    /// Encodes the policy as a `common.SignaturePolicyEnvelope`.
     pub fn encode(&self) -> Vec<u8> {
         let mut identities = Vec::new();
         let rule = self.rule(&mut identities);
@@ -142,11 +143,11 @@ impl EndorsementPolicy {
         SignaturePolicy { r#type: Some(kind) }
     }
 
-    /// Reads what [`encode`](Self::encode), or another shim, has written.
+    /// Decodes a policy that [`encode`](Self::encode) or another shim has encoded.
     ///
     /// # Errors
     ///
-    /// When it is something else, or has principals that are not roles.
+    /// When the bytes are invalid, or a principal is not a role.
     pub fn decode(bytes: &[u8]) -> Result<Self, PolicyError> {
         let envelope = SignaturePolicyEnvelope::decode(bytes).map_err(PolicyError::Malformed)?;
         let principals = envelope.identities.iter().map(principal).collect::<Result<Vec<_>, _>>()?;
@@ -195,10 +196,10 @@ fn read(
 ) -> Result<EndorsementPolicy, PolicyError> {
     match rule.and_then(|rule| rule.r#type) {
         None => Err(PolicyError::Unsupported("an empty rule")),
-        Some(_) if depth == 0 => Err(PolicyError::Unsupported("rules nested too deep")),
+        Some(_) if depth == 0 => Err(PolicyError::Unsupported("rules nested too deeply")),
         Some(Type::SignedBy(position)) => {
             let found = usize::try_from(position).ok().and_then(|position| principals.get(position));
-            found.cloned().ok_or(PolicyError::Unsupported("a signature of no principal"))
+            found.cloned().ok_or(PolicyError::Unsupported("a reference to a missing principal"))
         }
         Some(Type::NOutOf(NOutOf { n, rules })) => {
             let count = usize::try_from(n).map_err(|_| PolicyError::Unsupported("a negative count"))?;
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_are_those_of_the_go_package_statebased() {
+    fn the_encoding_is_that_of_the_go_package_statebased() {
         let policy = EndorsementPolicy::all_of([EndorsementPolicy::peer("A"), EndorsementPolicy::peer("B")]);
         // rule: 2 out of (signed by 0, signed by 1); identities: role PEER of A, of B.
         let expected = b"\x12\x0c\x12\x0a\x08\x02\x12\x02\x08\x00\x12\x02\x08\x01\
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_is_written_once_and_everything_is_read_back() {
+    fn a_principal_is_encoded_once_and_everything_is_decoded() {
         let roles = [PrincipalRole::Member, PrincipalRole::Admin, PrincipalRole::Client, PrincipalRole::Orderer];
         let roles = roles.map(|role| EndorsementPolicy::principal("B", role));
         let twice = EndorsementPolicy::any_of([EndorsementPolicy::peer("A"), EndorsementPolicy::peer("A")]);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_refused() {
+    fn an_invalid_policy_is_rejected() {
         let envelope = |rule, classification: Classification| {
             let principal = MspPrincipal { principal_classification: classification.into(), ..MspPrincipal::default() };
             let rule = Some(SignaturePolicy { r#type: rule });
@@ -251,26 +252,26 @@ mod tests {
             deep = SignaturePolicy { r#type: Some(Type::NOutOf(NOutOf { n: 1, rules: vec![deep] })) };
         }
         for (bytes, text) in [
-            (vec![0xff], "cannot be read"),
+            (vec![0xff], "invalid endorsement policy"),
             (Vec::new(), "an empty rule"),
             (envelope(None, Classification::Role), "an empty rule"),
-            (envelope(Some(Type::SignedBy(1)), Classification::Role), "a signature of no principal"),
-            (envelope(Some(Type::SignedBy(-1)), Classification::Role), "a signature of no principal"),
+            (envelope(Some(Type::SignedBy(1)), Classification::Role), "a reference to a missing principal"),
+            (envelope(Some(Type::SignedBy(-1)), Classification::Role), "a reference to a missing principal"),
             (envelope(Some(Type::SignedBy(0)), Classification::Identity), "a principal that is not a role"),
             (
                 envelope(Some(Type::NOutOf(NOutOf { n: -1, rules: Vec::new() })), Classification::Role),
                 "a negative count",
             ),
-            (envelope(deep.r#type, Classification::Role), "rules nested too deep"),
+            (envelope(deep.r#type, Classification::Role), "rules nested too deeply"),
         ] {
             let error = EndorsementPolicy::decode(&bytes).unwrap_err().to_string();
-            assert!(error.contains(text), "expected {text:?}, saw {error:?}");
+            assert!(error.contains(text), "expected {text:?}, got {error:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn any_bytes_are_decoded_or_rejected(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let _ = EndorsementPolicy::decode(&bytes);
         }
     }

@@ -1,8 +1,6 @@
-//! The health service (`grpc.health.v1.Health`) beside the chaincode's own,
-//! on the same port and with the same TLS.
+//! The health service (`grpc.health.v1.Health`), on the port of the chaincode service.
 //!
-//! Healthy from the first connection on until the server is told to stop; what
-//! a contract thinks of itself is not asked.
+//! It reports SERVING from the start until the server stops; contracts have no influence on it.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -14,7 +12,7 @@ use tonic::server::NamedService;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// Two services, told apart by the path of a request.
+/// Two services, selected by the path of the request.
 #[derive(Clone)]
 pub(crate) struct WithHealth<C, H> {
     chaincode: C,
@@ -48,9 +46,8 @@ where
     }
 }
 
-/// Tells everybody who asks, or watches, about the whole server and about
-/// this service of it.
-pub(crate) async fn report(reporter: &HealthReporter, service: &str, status: ServingStatus) {
+/// Sets the status of the whole server and of this service.
+pub(crate) async fn set_status(reporter: &HealthReporter, service: &str, status: ServingStatus) {
     for name in ["", service] {
         reporter.set_service_status(name, status).await;
     }

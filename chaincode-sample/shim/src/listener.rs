@@ -1,5 +1,5 @@
-//! Connections of peers: accepted, and with TLS their handshake done, side by
-//! side, so that a slow one holds up nobody.
+//! Accepts connections and performs their TLS handshakes concurrently, so that a slow one does not
+//! delay others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,27 +20,26 @@ use tracing::{debug, warn};
 
 use crate::reload::ReloadingTls;
 
-/// How long a handshake may take, as in fabric-chaincode-go
-/// (`shim/internal/server.go`).
+/// The time limit of a handshake, as in fabric-chaincode-go (`shim/internal/server.go`).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handshakes at a time; further connections wait in the system's queue.
+/// The maximum of concurrent handshakes; further connections wait in the system's queue.
 const MAX_HANDSHAKES: usize = 256;
 
-/// What is read of a socket at a time. Left alone, rustls reads 4 KiB, and a
-/// portion of a range comes in four pieces.
+/// Bytes to read from a socket at a time. With the 4 KiB of rustls, a batch of a range would need
+/// four reads.
 const READ_BYTES: usize = 32 * 1024;
 
-/// How long to wait when the system has no file descriptor left.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// The pause after a failed accept.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// A connection that is ready for HTTP/2.
+/// A connection, ready for HTTP/2.
 pub(crate) enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<BufReader<TcpStream>>>),
 }
 
-/// Accepts until `stop`; then the port is free again.
+/// Accepts connections until `stop`, then frees the port.
 pub(crate) fn connections(
     listener: TcpListener,
     tls: Option<Arc<ReloadingTls>>,
@@ -67,18 +66,18 @@ async fn accept_all(
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // A connection may be gone before it is accepted; without
-                // file descriptors every further attempt fails at once.
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                // The connection was reset, or there is no free file descriptor. In the latter case,
+                // accepting again without a pause would be a busy loop.
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
         let tls = tls.clone();
         let ready = ready.clone();
         tokio::spawn(async move {
-            if let Some(connection) = shake_hands(stream, peer, tls).await {
-                // The server has ended when nobody takes connections.
+            if let Some(connection) = handshake_with(stream, peer, tls).await {
+                // Fails only when the server has ended.
                 let _ = ready.send(Ok(connection)).await;
             }
             drop(handshake);
@@ -86,10 +85,10 @@ async fn accept_all(
     }
 }
 
-async fn shake_hands(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ReloadingTls>>) -> Option<Connection> {
-    // Messages are small and each waits for the one before.
+async fn handshake_with(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ReloadingTls>>) -> Option<Connection> {
+    // Messages are small and each one waits for the previous one.
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "TCP_NODELAY could not be set");
+        debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = tls else {
         debug!(%peer, "connected without TLS");
@@ -102,13 +101,13 @@ async fn shake_hands(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Reload
             debug!(%peer, "connected with TLS");
             Some(Connection::Tls(Box::new(stream)))
         }
-        // The peer's log does not say why its certificate was refused.
+        // The peer's log does not contain the reason.
         Ok(Err(error)) => {
             warn!(%peer, %error, "TLS handshake failed");
             None
         }
         Err(_) => {
-            warn!(%peer, "TLS handshake not done in {HANDSHAKE_TIMEOUT:?}");
+            warn!(%peer, "TLS handshake timed out after {HANDSHAKE_TIMEOUT:?}");
             None
         }
     }

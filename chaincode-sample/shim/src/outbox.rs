@@ -1,9 +1,8 @@
-//! Messages on their way to the peer.
+//! The queue of messages to the peer.
 //!
-//! Putting a message in never waits, so that a query can close its cursor
-//! when it is dropped. Growth is bounded from the other side: transactions
-//! have at most one request under way, and the reader of the stream stops
-//! reading while too much lies here.
+//! Adding a message never waits, so that a dropped query can close its cursor. The queue is bounded
+//! from the other side: a transaction has at most one pending request, and the session stops reading
+//! from the peer while too many bytes are queued.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,10 +14,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_stream::Stream;
 use tonic::Status;
 
-/// Bytes that may lie here before the reader waits.
-const HIGH_WATER: usize = 16 * 1024 * 1024;
+/// Queued bytes above which the session stops reading.
+const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
-/// What a message takes beside its payload, about.
+/// Estimated bytes of a message without its payload.
 const OVERHEAD: usize = 256;
 
 #[allow(clippy::large_enum_variant, reason = "nearly all are messages")]
@@ -28,53 +27,55 @@ enum Item {
 }
 
 #[derive(Default)]
-struct Level {
+struct Queued {
     bytes: AtomicUsize,
-    gone: AtomicBool,
-    fallen: Notify,
+    /// Whether the receiving half was dropped.
+    closed: AtomicBool,
+    drained: Notify,
 }
 
-/// Where messages are put in.
+/// The sending half.
 pub(crate) struct Outbox {
     sender: mpsc::UnboundedSender<Item>,
-    level: Arc<Level>,
+    queued: Arc<Queued>,
 }
 
-/// Where the server takes them out.
+/// The receiving half, which the server sends to the peer.
 pub(crate) struct Outbound {
     receiver: mpsc::UnboundedReceiver<Item>,
-    level: Arc<Level>,
+    queued: Arc<Queued>,
     ended: bool,
 }
 
 pub(crate) fn outbox() -> (Outbox, Outbound) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let level = Arc::new(Level::default());
-    let outbound = Outbound { receiver, level: Arc::clone(&level), ended: false };
-    (Outbox { sender, level }, outbound)
+    let queued = Arc::new(Queued::default());
+    let outbound = Outbound { receiver, queued: Arc::clone(&queued), ended: false };
+    (Outbox { sender, queued }, outbound)
 }
 
 impl Outbox {
-    /// Sends a message; one for a peer that is gone is dropped.
+    /// Queues a message; it is dropped if the peer has disconnected.
     pub(crate) fn send(&self, message: ChaincodeMessage) {
-        self.level.bytes.fetch_add(size(&message), Ordering::Relaxed);
-        // The reader learns of a lost peer from the stream itself.
+        self.queued.bytes.fetch_add(size(&message), Ordering::Relaxed);
+        // The session notices a lost peer from the incoming stream.
         let _ = self.sender.send(Item::Message(message));
     }
 
-    /// Ends the stream after the messages before; with an error, if given.
+    /// Ends the stream after the queued messages; with an error, if given.
     pub(crate) fn end(&self, status: Option<Status>) {
         let _ = self.sender.send(Item::End(status));
     }
 
-    /// Waits while too much lies here.
-    pub(crate) async fn relieved(&self) {
-        while self.level.bytes.load(Ordering::Acquire) > HIGH_WATER {
-            let fallen = self.level.fallen.notified();
-            if self.level.gone.load(Ordering::Acquire) || self.level.bytes.load(Ordering::Acquire) <= HIGH_WATER {
+    /// Waits while too many bytes are queued.
+    pub(crate) async fn below_limit(&self) {
+        while self.queued.bytes.load(Ordering::Acquire) > MAX_QUEUED_BYTES {
+            let drained = self.queued.drained.notified();
+            let bytes = self.queued.bytes.load(Ordering::Acquire);
+            if self.queued.closed.load(Ordering::Acquire) || bytes <= MAX_QUEUED_BYTES {
                 return;
             }
-            fallen.await;
+            drained.await;
         }
     }
 }
@@ -89,9 +90,9 @@ impl Stream for Outbound {
         match ready!(self.receiver.poll_recv(context)) {
             Some(Item::Message(message)) => {
                 let size = size(&message);
-                let before = self.level.bytes.fetch_sub(size, Ordering::Release);
-                if before > HIGH_WATER && before - size <= HIGH_WATER {
-                    self.level.fallen.notify_one();
+                let before = self.queued.bytes.fetch_sub(size, Ordering::Release);
+                if before > MAX_QUEUED_BYTES && before - size <= MAX_QUEUED_BYTES {
+                    self.queued.drained.notify_one();
                 }
                 Poll::Ready(Some(Ok(message)))
             }
@@ -109,8 +110,8 @@ impl Stream for Outbound {
 
 impl Drop for Outbound {
     fn drop(&mut self) {
-        self.level.gone.store(true, Ordering::Release);
-        self.level.fallen.notify_one();
+        self.queued.closed.store(true, Ordering::Release);
+        self.queued.drained.notify_one();
     }
 }
 
@@ -132,24 +133,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reader_waits_until_the_level_falls() {
+    async fn the_session_waits_while_too_many_bytes_are_queued() {
         let (outbox, mut outbound) = outbox();
-        outbox.send(message(HIGH_WATER / 2));
-        outbox.relieved().await;
-        outbox.send(message(HIGH_WATER / 2));
-        let mut relieved = pin!(outbox.relieved());
+        outbox.send(message(MAX_QUEUED_BYTES / 2));
+        outbox.below_limit().await;
+        outbox.send(message(MAX_QUEUED_BYTES / 2));
+        let mut below_limit = pin!(outbox.below_limit());
         let mut context = Context::from_waker(std::task::Waker::noop());
-        assert!(relieved.as_mut().poll(&mut context).is_pending());
+        assert!(below_limit.as_mut().poll(&mut context).is_pending());
         outbound.next().await.unwrap().unwrap();
-        relieved.await;
+        below_limit.await;
     }
 
     #[tokio::test]
-    async fn the_reader_does_not_wait_for_a_peer_that_is_gone() {
+    async fn the_session_does_not_wait_for_a_disconnected_peer() {
         let (outbox, outbound) = outbox();
-        outbox.send(message(HIGH_WATER + 1));
+        outbox.send(message(MAX_QUEUED_BYTES + 1));
         drop(outbound);
-        outbox.relieved().await;
+        outbox.below_limit().await;
     }
 
     #[tokio::test]

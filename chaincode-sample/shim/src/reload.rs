@@ -1,9 +1,8 @@
-//! The server's TLS while it runs: files that have changed are read again
-//! before the next handshake.
+//! Reloads the TLS files: changed files are read again before the next handshake.
 //!
-//! Nothing watches the files: each connection looks at them, which peers make
-//! seldom, and which follows links as Kubernetes swaps them. Files that cannot
-//! be used leave what is there in use, since a renewal is several writes.
+//! There is no file watcher. Each new connection checks the files; peers rarely connect, and the
+//! check follows the symbolic links that Kubernetes replaces. Invalid files leave the current ones in
+//! use, since a renewal takes several writes.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +13,10 @@ use tracing::{info, warn};
 
 use crate::tls::{TlsError, TlsFiles};
 
-/// When each file was written, and how long it is.
+/// Modification time and size of each file.
 type Stamp = [Option<(SystemTime, u64)>; 3];
 
-/// TLS from files that may change.
+/// A TLS configuration from files that may change.
 pub(crate) struct ReloadingTls {
     files: TlsFiles,
     state: Mutex<State>,
@@ -26,20 +25,20 @@ pub(crate) struct ReloadingTls {
 struct State {
     config: Arc<ServerConfig>,
     loaded: Stamp,
-    /// What was last complained about.
-    refused: Option<Stamp>,
+    /// The invalid files that were last reported.
+    rejected: Option<Stamp>,
 }
 
 impl ReloadingTls {
     /// Reads and checks the files.
     pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        // Taken first: what changes while the files are read is seen later.
+        // Taken first, so that a change during the read is noticed later.
         let loaded = stamp(&files);
         let config = files.load()?;
-        Ok(Self { files, state: Mutex::new(State { config, loaded, refused: None }) })
+        Ok(Self { files, state: Mutex::new(State { config, loaded, rejected: None }) })
     }
 
-    /// What the next handshake uses. Reads files, so it may block.
+    /// The configuration for the next handshake. Reads files, so it may block.
     pub(crate) fn current(&self) -> Arc<ServerConfig> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp(&self.files);
@@ -48,12 +47,12 @@ impl ReloadingTls {
         }
         match self.files.load() {
             Ok(config) => {
-                info!(certificate = %self.files.certificate.display(), "TLS files have changed and are in use");
-                *state = State { config, loaded: now, refused: None };
+                info!(certificate = %self.files.certificate.display(), "reloaded the TLS files");
+                *state = State { config, loaded: now, rejected: None };
             }
-            Err(error) if state.refused != Some(now) => {
-                warn!(error = text(&error), "TLS files have changed and cannot be used: the former ones stay");
-                state.refused = Some(now);
+            Err(error) if state.rejected != Some(now) => {
+                warn!(error = text(&error), "cannot reload the TLS files, keeping the previous ones");
+                state.rejected = Some(now);
             }
             Err(_) => {}
         }

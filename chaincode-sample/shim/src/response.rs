@@ -1,40 +1,47 @@
-//! What a transaction answers: a status, a message, a payload.
+//! The response of a transaction: a status, a message and a payload.
 //!
-//! The peer endorses every status below 400 (`shim/response.go` of
-//! fabric-chaincode-go); nothing here decides what an answer should be.
+//! The peer endorses every status below 400 (`shim/response.go` of fabric-chaincode-go).
 
 use fabric_protos::protos;
 
-/// The answer of a transaction, as the peer sees it.
+/// The response of a transaction.
+///
+/// ```
+/// use chaincode_shim::Response;
+///
+/// let response = Response::success("42");
+/// assert_eq!((response.status, response.is_error()), (200, false));
+/// assert!(Response::error("out of stock").is_error());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response {
-    /// 200 is success; 400 and above fails the endorsement.
+    /// 200 is success; the peer does not endorse 400 and higher.
     pub status: i32,
-    /// For people; empty on success, by custom.
+    /// A message for the client; usually empty on success.
     pub message: String,
-    /// For programs; what the client receives as the result.
+    /// The result for the client.
     pub payload: Vec<u8>,
 }
 
 impl Response {
-    /// The status of a success.
+    /// The status of a successful response.
     pub const OK: i32 = 200;
-    /// From this status on, the peer does not endorse.
+    /// The lowest status that the peer does not endorse.
     pub const ERROR_THRESHOLD: i32 = 400;
-    /// The status of an error that says nothing else.
+    /// The default status of an error.
     pub const ERROR: i32 = 500;
 
-    /// A success (status 200) with this payload.
+    /// A successful response (status 200) with this payload.
     pub fn success(payload: impl Into<Vec<u8>>) -> Self {
         Self { status: Self::OK, message: String::new(), payload: payload.into() }
     }
 
-    /// A failure (status 500) with this message.
+    /// An error (status 500) with this message.
     pub fn error(message: impl Into<String>) -> Self {
         Self { status: Self::ERROR, message: message.into(), payload: Vec::new() }
     }
 
-    /// Whether the peer refuses to endorse this answer.
+    /// Whether the peer does not endorse this response.
     pub fn is_error(&self) -> bool {
         self.status >= Self::ERROR_THRESHOLD
     }
@@ -58,11 +65,10 @@ impl From<Result<Response, Error>> for Response {
     }
 }
 
-/// Why a transaction fails: a status (500 unless said otherwise) and the
-/// message that the client receives.
+/// Why a transaction fails: a status (500 by default) and the message that the client receives.
 ///
-/// Every [`std::error::Error`] turns into one by `?`, with its text as the
-/// message. For that reason this type is not a `std::error::Error` itself.
+/// The operator `?` converts every [`std::error::Error`] into it, with its text as the message.
+/// Therefore this type does not implement `std::error::Error` itself.
 ///
 /// ```
 /// use chaincode_shim::Error;
@@ -79,15 +85,14 @@ impl Error {
         Self(Response::error(message))
     }
 
-    /// Another status; below 400 it would be an endorsed answer and no error,
-    /// so such a status leaves 500 in place.
+    /// Sets the status. The peer would endorse a status below 400, so such a status becomes 500.
     #[must_use]
     pub fn with_status(mut self, status: i32) -> Self {
         self.0.status = if status < Response::ERROR_THRESHOLD { Response::ERROR } else { status };
         self
     }
 
-    /// A payload beside the message.
+    /// Adds a payload to the message.
     #[must_use]
     pub fn with_payload(mut self, payload: impl Into<Vec<u8>>) -> Self {
         self.0.payload = payload.into();

@@ -1,8 +1,8 @@
-//! The server that peers connect to: gRPC service `protos.Chaincode`, and
-//! beside it `grpc.health.v1.Health`.
+//! The server that peers connect to: the gRPC services `protos.Chaincode` and
+//! `grpc.health.v1.Health`.
 //!
-//! Binds, serves any number of peers and streams, and stops without cutting
-//! off transactions. What a stream says is not known here.
+//! Binds, serves any number of peers and streams, and stops gracefully. A session handles the messages
+//! of each stream.
 
 use std::future::Future;
 use std::io;
@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::protos::ChaincodeMessage;
 use fabric_protos::protos::chaincode_server::{self, ChaincodeServer, SERVICE_NAME};
 use futures::FutureExt;
@@ -20,32 +21,31 @@ use tonic::{Request, Status, Streaming};
 use tonic_health::ServingStatus;
 use tracing::{info, warn};
 
-use crate::chaincode::Runnable;
+use crate::chaincode::{Chaincode, DynChaincode};
+use crate::config::Config;
 use crate::health::{self, WithHealth};
 use crate::listener;
 use crate::outbox::{Outbound, outbox};
 use crate::protocol::Limits;
 use crate::reload::ReloadingTls;
-use crate::session::{Ending, Session};
+use crate::session::{Session, Shutdown};
 use crate::tls::TlsError;
-use crate::{Chaincode, Config, MAX_MESSAGE_BYTES};
 
-/// How often, and for how long, an idle connection is asked whether it is
-/// there, as in fabric-chaincode-go (`shim/internal/server.go`). Peers ping
-/// as well; how often they may is not limited here.
+/// Interval and timeout of HTTP/2 pings on idle connections, as in fabric-chaincode-go
+/// (`shim/internal/server.go`). Pings from peers are not limited.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long connections may take to close once their streams have ended.
+/// The time that connections have to close after their streams have ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What HTTP/2 lets a peer send before it is read, so that large values do
-/// not go in small steps.
+/// HTTP/2 receive windows, large enough that large values do not need many window updates.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// Why a server cannot start or go on.
+/// Why a server cannot start or has failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The address cannot be bound.
     #[error("cannot listen on {address}")]
@@ -56,27 +56,39 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// TLS is not possible.
+    /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The signals that stop a server cannot be received.
-    #[error("cannot wait for SIGTERM and SIGINT")]
+    /// The handlers of SIGTERM and SIGINT cannot be installed.
+    #[error("cannot handle SIGTERM and SIGINT")]
     Signals(#[source] io::Error),
     /// Serving failed.
     #[error("the server failed")]
     Serve(#[source] tonic::transport::Error),
 }
 
-/// A server to be started.
-#[must_use = "a server does nothing until it is bound and serves"]
+/// A server to start.
+#[must_use = "a server does nothing until `bind` or `serve` is called"]
 pub struct ServerBuilder {
-    chaincode: Arc<dyn Runnable>,
+    chaincode: Arc<dyn DynChaincode>,
     config: Config,
     shutdown: Option<BoxFuture<'static, ()>>,
 }
 
 /// A server that is bound to its address.
-#[must_use = "a server answers nobody until it serves"]
+///
+/// ```no_run
+/// use chaincode_shim::{Config, Contract, Server};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let contract = Contract::new("Empty");
+/// let server = Server::builder(contract, Config::from_env()?).bind().await?;
+/// eprintln!("listening on {}", server.local_addr());
+/// server.serve().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a server does nothing until `serve` is called"]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -87,32 +99,32 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server for this chaincode.
+    /// Configures a server for this chaincode.
     pub fn builder(chaincode: impl Chaincode, config: Config) -> ServerBuilder {
         ServerBuilder { chaincode: Arc::new(chaincode), config, shutdown: None }
     }
 
-    /// Where it listens, with the port that it got.
+    /// The address that it is bound to, with the selected port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until told to stop, then lets running transactions finish, for
-    /// at most [`Config::stop_timeout`].
+    /// Serves until the shutdown signal, then waits up to [`Config::stop_timeout`] for running
+    /// transactions.
     ///
     /// # Errors
     ///
-    /// When serving fails; being stopped is no error.
+    /// When serving fails. Returns `Ok` after a shutdown.
     pub async fn serve(self) -> Result<(), ServerError> {
-        let ending = self.service.ending.clone();
+        let shutdown = self.service.shutdown.clone();
         let streams = self.service.streams.clone();
-        let stop = ending.stop.clone();
+        let stop = shutdown.stop.clone();
         let incoming = listener::connections(self.listener, self.tls, stop.clone());
         let service = ChaincodeServer::new(self.service)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (reporter, health) = tonic_health::server::health_reporter();
-        health::report(&reporter, SERVICE_NAME, ServingStatus::Serving).await;
+        health::set_status(&reporter, SERVICE_NAME, ServingStatus::Serving).await;
         let service = WithHealth::new(service, health);
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -123,13 +135,13 @@ impl Server {
         let stopping = async {
             self.shutdown.await;
             info!("stopping");
-            health::report(&reporter, SERVICE_NAME, ServingStatus::NotServing).await;
-            ending.stop.cancel();
+            health::set_status(&reporter, SERVICE_NAME, ServingStatus::NotServing).await;
+            shutdown.stop.cancel();
             streams.close();
             let ended = tokio::time::timeout(self.stop_timeout, streams.wait()).await;
             if ended.is_err() {
-                warn!("transactions still run after {:?}", self.stop_timeout);
-                ending.abort.cancel();
+                warn!("transactions are still running after {:?}, aborting them", self.stop_timeout);
+                shutdown.abort.cancel();
             }
             tokio::time::sleep(CLOSE_TIMEOUT).await;
         };
@@ -137,30 +149,30 @@ impl Server {
             served = serving => served.map_err(ServerError::Serve),
             () = stopping => Ok(()),
         };
-        // Whatever the reason, nothing goes on behind the caller's back.
-        ending.stop.cancel();
-        ending.abort.cancel();
+        // No session may outlive this call.
+        shutdown.stop.cancel();
+        shutdown.abort.cancel();
         served
     }
 }
 
 impl ServerBuilder {
-    /// What tells the server to stop. Default: SIGTERM or SIGINT.
+    /// Stops the server when this future resolves. Default: SIGTERM or SIGINT.
     pub fn shutdown(mut self, shutdown: impl Future<Output = ()> + Send + 'static) -> Self {
         self.shutdown = Some(Box::pin(shutdown));
         self
     }
 
-    /// Reads the files and binds the address.
+    /// Reads the TLS files and binds the address.
     ///
     /// # Errors
     ///
-    /// When a file or the address cannot be used; the error names it.
+    /// When a file is invalid or the address is not available; the error names it.
     pub async fn bind(self) -> Result<Server, ServerError> {
         let Self { chaincode, config, shutdown } = self;
         let tls = config.tls.clone().map(ReloadingTls::load).transpose()?.map(Arc::new);
         let failed =
-            |source: io::Error| ServerError::Bind { address: config.address.to_string(), source: in_words(source) };
+            |source: io::Error| ServerError::Bind { address: config.address.to_string(), source: describe(source) };
         let listener = config.address.bind().await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shutdown = match shutdown {
@@ -175,7 +187,7 @@ impl ServerBuilder {
                 chaincode,
                 chaincode_id: config.chaincode_id.into(),
                 limits: config.limits,
-                ending: Ending::default(),
+                shutdown: Shutdown::default(),
                 streams: TaskTracker::new(),
             },
             stop_timeout: config.stop_timeout,
@@ -194,10 +206,10 @@ impl ServerBuilder {
 }
 
 struct Service {
-    chaincode: Arc<dyn Runnable>,
+    chaincode: Arc<dyn DynChaincode>,
     chaincode_id: Arc<str>,
     limits: Limits,
-    ending: Ending,
+    shutdown: Shutdown,
     streams: TaskTracker,
 }
 
@@ -212,14 +224,13 @@ impl chaincode_server::Chaincode for Service {
         let (outbox, outbound) = outbox();
         let chaincode = Arc::clone(&self.chaincode);
         let session = Session::new(chaincode, &self.chaincode_id, self.limits, outbox);
-        let conversation = session.converse(request.into_inner(), self.ending.clone());
-        self.streams.spawn(conversation);
+        self.streams.spawn(session.serve(request.into_inner(), self.shutdown.clone()));
         Ok(tonic::Response::new(outbound))
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT. Received from now on, so that a
-/// signal between binding and serving counts.
+/// Resolves at the first SIGTERM or SIGINT. The handlers are installed immediately, so that a signal
+/// between `bind` and `serve` is not lost.
 #[cfg(unix)]
 fn signals() -> io::Result<BoxFuture<'static, ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -239,13 +250,13 @@ fn signals() -> io::Result<BoxFuture<'static, ()>> {
     Ok(tokio::signal::ctrl_c().map(drop).boxed())
 }
 
-/// The usual causes of a failed bind, in words that are the same everywhere.
-fn in_words(error: io::Error) -> io::Error {
-    let words = match error.kind() {
+/// Replaces the usual errors of `bind` by texts that are the same on every system.
+fn describe(error: io::Error) -> io::Error {
+    let text = match error.kind() {
         io::ErrorKind::AddrInUse => "address already in use",
         io::ErrorKind::AddrNotAvailable => "no interface of this machine has this address",
-        io::ErrorKind::PermissionDenied => "no permission to listen on this port",
+        io::ErrorKind::PermissionDenied => "permission denied",
         _ => return error,
     };
-    io::Error::new(error.kind(), words)
+    io::Error::new(error.kind(), text)
 }

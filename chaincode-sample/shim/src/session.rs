@@ -1,86 +1,69 @@
-//! One stream of one peer: runs the transactions that the state machine
-//! starts, and carries messages between it and the stream.
+//! Runs the transactions of one stream.
 //!
-//! Knows tasks, not sockets: incoming messages are any stream, outgoing ones
-//! go to an [`Outbox`].
+//! Knows tasks, not sockets: incoming messages are any [`Stream`], outgoing ones go to an
+//! [`Outbox`].
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use fabric_protos::protos::ChaincodeMessage;
-use fabric_protos::protos::chaincode_message::Type;
 use futures::FutureExt;
-use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::field::Empty;
-use tracing::{Instrument, Span, debug, error, info_span, warn};
+use tracing::{Instrument, Span, debug, error, info_span};
 
-use crate::Response;
-use crate::chaincode::Runnable;
+use crate::chaincode::DynChaincode;
 use crate::outbox::Outbox;
-use crate::protocol::{
-    Answer, Call, CallKind, Features, Limits, Outcome, Output, Protocol, TransactionId, Waiter, short,
-};
-use crate::stub::{Stub, StubError};
+use crate::peer_stream::PeerStream;
+use crate::protocol::{Call, CallKind, Limits, Outcome, Protocol, short};
+use crate::response::Response;
+use crate::stub::Stub;
 
-/// When streams end: both are given by the server.
+/// Stops the sessions of a server.
 #[derive(Clone, Default)]
-pub(crate) struct Ending {
-    /// Take no new transactions, end when the running ones have.
+pub(crate) struct Shutdown {
+    /// Refuse new transactions and close each stream after its last running one.
     pub(crate) stop: CancellationToken,
-    /// End now.
+    /// Close the streams immediately.
     pub(crate) abort: CancellationToken,
 }
 
-/// One stream.
+/// One stream and the chaincode that serves it.
 pub(crate) struct Session {
-    protocol: Mutex<Protocol<Asker>>,
-    outbox: Outbox,
-    chaincode: Arc<dyn Runnable>,
-    closed: CancellationToken,
-}
-
-struct Asker(oneshot::Sender<Answer>);
-
-impl Waiter for Asker {
-    fn is_gone(&self) -> bool {
-        self.0.is_closed()
-    }
+    stream: Arc<PeerStream>,
+    chaincode: Arc<dyn DynChaincode>,
 }
 
 impl Session {
-    pub(crate) fn new(chaincode: Arc<dyn Runnable>, chaincode_id: &str, limits: Limits, outbox: Outbox) -> Arc<Self> {
-        Arc::new(Self {
-            protocol: Mutex::new(Protocol::new(chaincode_id, limits)),
-            outbox,
-            chaincode,
-            closed: CancellationToken::new(),
-        })
+    pub(crate) fn new(
+        chaincode: Arc<dyn DynChaincode>,
+        chaincode_id: &str,
+        limits: Limits,
+        outbox: Outbox,
+    ) -> Arc<Self> {
+        Arc::new(Self { stream: Arc::new(PeerStream::new(chaincode_id, limits, outbox)), chaincode })
     }
 
-    /// Talks with the peer until one of both ends the stream.
-    pub(crate) async fn converse<S>(self: Arc<Self>, incoming: S, ending: Ending)
+    /// Serves the peer until either side closes the stream.
+    pub(crate) async fn serve<S>(self: Arc<Self>, incoming: S, shutdown: Shutdown)
     where
         S: Stream<Item = Result<ChaincodeMessage, Status>>,
     {
         let mut incoming = pin!(incoming);
-        let mut closed = pin!(self.closed.cancelled());
-        let mut abort = pin!(ending.abort.cancelled());
-        let mut stop = pin!(ending.stop.cancelled().fuse());
+        let mut closed = pin!(self.stream.closed());
+        let mut abort = pin!(shutdown.abort.cancelled());
+        let mut stop = pin!(shutdown.stop.cancelled().fuse());
+        // Sends REGISTER.
         self.step(|_| ());
-        loop {
+        let status = loop {
             let message = tokio::select! {
                 biased;
-                () = &mut closed => break,
-                () = &mut abort => {
-                    self.outbox.end(Some(Status::unavailable("the chaincode server has stopped")));
-                    break;
-                }
+                () = &mut closed => break None,
+                () = &mut abort => break Some(Status::unavailable("the chaincode server has stopped")),
                 () = &mut stop => {
                     self.step(Protocol::stop);
                     continue;
@@ -90,72 +73,39 @@ impl Session {
             match message {
                 Some(Ok(message)) => self.step(|protocol| protocol.receive(message)),
                 Some(Err(status)) => {
-                    // A message that is none, or a connection that is gone.
-                    debug!(%status, "the stream of the peer broke");
-                    self.outbox.end(Some(status));
-                    break;
+                    // An undecodable message or a lost connection.
+                    debug!(%status, "the stream from the peer failed");
+                    break Some(status);
                 }
-                None => break,
+                None => break None,
             }
             tokio::select! {
                 biased;
-                () = self.outbox.relieved() => {}
+                () = self.stream.ready_to_receive() => {}
                 () = &mut abort => {}
             }
-        }
+        };
         self.step(Protocol::disconnect);
-        self.closed.cancel();
-        self.outbox.end(None);
+        self.stream.close(status);
     }
 
-    /// Sends a request and waits for its answer.
-    pub(crate) async fn request(self: &Arc<Self>, id: TransactionId, kind: Type, payload: Bytes) -> Answer {
-        let (asker, answer) = oneshot::channel();
-        self.step(|protocol| protocol.request(id, kind, payload, Some(Asker(asker))));
-        answer.await.unwrap_or(Err(StubError::Disconnected))
-    }
-
-    /// Sends a request whose answer nobody waits for.
-    pub(crate) fn tell(self: &Arc<Self>, id: TransactionId, kind: Type, payload: Bytes) {
-        self.step(|protocol| protocol.request(id, kind, payload, None));
-    }
-
-    /// Moves the state machine and does what it asks for. User code never
-    /// runs in here, so a panic cannot leave the state half changed.
-    fn step<T>(self: &Arc<Self>, change: impl FnOnce(&mut Protocol<Asker>) -> T) -> T {
-        let mut protocol = self.protocol.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = change(&mut protocol);
-        while let Some(output) = protocol.next_output() {
-            match output {
-                Output::Send(message) => self.outbox.send(message),
-                Output::Start(call) => {
-                    let features = protocol.features();
-                    tokio::spawn(Arc::clone(self).execute(call, features));
-                }
-                // Nobody waits any more: the answer is dropped.
-                Output::Answer(asker, answer) => drop(asker.0.send(answer)),
-                Output::End(reason) => {
-                    if let Some(reason) = &reason {
-                        warn!(reason, "the peer broke the protocol, the stream ends");
-                    }
-                    self.outbox.end(reason.map(Status::unknown));
-                    self.closed.cancel();
-                }
-            }
+    /// Changes the protocol state and starts the transactions that follow from it.
+    fn step(self: &Arc<Self>, change: impl FnOnce(&mut Protocol<crate::peer_stream::Reply>)) {
+        for call in self.stream.step(change) {
+            tokio::spawn(Arc::clone(self).execute(call));
         }
-        result
     }
 
-    /// Runs a transaction and hands its outcome to the state machine. When
-    /// the stream ends first, nobody can take an answer: the call is dropped.
-    async fn execute(self: Arc<Self>, call: Call, features: Features) {
+    /// Runs a transaction and reports its outcome. It is dropped if the stream closes first, since
+    /// nobody could receive its response.
+    async fn execute(self: Arc<Self>, call: Call) {
         let id = call.id;
         let span = info_span!("transaction", txid = short(&call.txid), channel = call.channel_id, function = Empty);
-        let run = AssertUnwindSafe(self.run(call, features).instrument(span.clone())).catch_unwind();
+        let run = AssertUnwindSafe(self.run(call).instrument(span.clone())).catch_unwind();
         let outcome = tokio::select! {
             biased;
             outcome = run => outcome,
-            () = self.closed.cancelled() => return,
+            () = self.stream.closed() => return,
         };
         let outcome = outcome.unwrap_or_else(|panic| {
             let text = panic_text(panic.as_ref());
@@ -165,9 +115,9 @@ impl Session {
         self.step(|protocol| protocol.finish(id, outcome));
     }
 
-    async fn run(self: &Arc<Self>, call: Call, features: Features) -> Outcome {
+    async fn run(&self, call: Call) -> Outcome {
         let kind = call.kind;
-        let stub = match Stub::new(call, Arc::clone(self), features) {
+        let stub = match Stub::new(call, Arc::clone(&self.stream)) {
             Ok(stub) => stub,
             Err(reason) => return Outcome::Failed(reason),
         };
@@ -178,7 +128,7 @@ impl Session {
         let response = Arc::clone(&self.chaincode).run(kind, stub.clone()).await;
         debug!(status = response.status, "transaction done");
         if kind == CallKind::Init && response.status >= Response::ERROR {
-            // Nothing of it counts, and the peer is told so at once.
+            // The peer discards everything that a failed init wrote.
             return Outcome::Answered { response, event: stub.take_event() };
         }
         match stub.finish_write_batch().await {
@@ -188,7 +138,7 @@ impl Session {
     }
 }
 
-/// The function's name for the log, of a length that a log can bear.
+/// The function's name, short enough for a log line.
 fn function_name(stub: &Stub) -> String {
     stub.function().chars().take(64).collect()
 }
@@ -198,5 +148,5 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
+        .unwrap_or("no message")
 }

@@ -1,14 +1,14 @@
-//! The program `chaincode-conformance`: serves the contract that makes every
-//! call of the stub.
+//! The program `chaincode-conformance`: serves the conformance chaincode.
 
 use std::process::ExitCode;
 
-use chaincode_shim::Options;
+use chaincode_sample::conformance;
+use chaincode_sample::program::{self, Options};
 use clap::Parser;
 
-/// The conformance chaincode: every call of the stub, for checks against a real peer.
+/// Serve the conformance chaincode, which makes every call of the stub, to Hyperledger Fabric peers.
 ///
-/// Log lines go to stderr; the variable `RUST_LOG` says which (default: info).
+/// Logs to stderr; the variable `RUST_LOG` sets the log filter (default: info).
 #[derive(Debug, Parser)]
 #[command(version)]
 struct CommandLine {
@@ -17,6 +17,5 @@ struct CommandLine {
 }
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
-    chaincode_sample::program::run(chaincode_sample::conformance::chaincode(), command_line.options)
+    program::run(conformance::chaincode(), &CommandLine::parse().options)
 }

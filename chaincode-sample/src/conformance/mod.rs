@@ -1,7 +1,7 @@
-//! A chaincode that makes every call of the stub, each under the name that
-//! the call has in Go, so that cases can check it on a real peer.
+//! A chaincode that makes every call of the stub, to check them on a real peer. Each function has the
+//! name of the call in Go.
 //!
-//! Not a model of a contract: what it writes is whatever it is told.
+//! Do not use it as an example of a contract: it writes whatever the client requests.
 
 mod private;
 mod state;
@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A key and its value, as text; a composite key's parts are joined by `/`.
+/// A key and its value as text; the parts of a composite key are joined with `/`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// The key.
@@ -26,21 +26,21 @@ pub struct Entry {
 pub struct EntryPage {
     /// The entries.
     pub entries: Vec<Entry>,
-    /// How many the peer says there are.
+    /// The number of entries according to the peer.
     pub count: i32,
-    /// Where the next page begins.
+    /// The start of the next page.
     pub bookmark: String,
 }
 
-/// What a transaction knows without asking the ledger.
-#[allow(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
+/// What a stub returns without a ledger call.
+#[allow(clippy::struct_excessive_bools, reason = "independent results")]
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
     /// `GetFunctionAndParameters`: the function.
     pub function: String,
     /// `GetStringArgs`.
     pub string_args: Vec<String>,
-    /// Bytes of `GetArgsSlice`.
+    /// Length of `GetArgsSlice` in bytes.
     pub args_bytes: usize,
     /// `GetChannelID`.
     pub channel_id: String,
@@ -54,19 +54,19 @@ pub struct Facts {
     pub decorations: Vec<String>,
     /// Whether `GetSignedProposal` has a signature.
     pub is_signed: bool,
-    /// Whether `GetTxTimestamp` is in this century.
+    /// Whether `GetTxTimestamp` is after the year 2000.
     pub has_time: bool,
-    /// Whether `GetCreator` is what the client identity was read from.
+    /// Whether `GetCreator` contains more than the client's certificate.
     pub has_creator: bool,
     /// The client's MSP ID.
     pub msp_id: String,
-    /// The client's role by its organizational unit.
+    /// The client's role, from its organizational unit.
     pub role: Option<String>,
-    /// Whether the client's ID is the text that Go makes of it.
+    /// Whether the client's ID is not empty.
     pub has_id: bool,
 }
 
-/// The chaincode: contract `Conformance`, and `Other` beside it.
+/// The chaincode, with the contracts `Conformance` (the default) and `Other`.
 pub fn chaincode() -> Contracts {
     let contract = Contract::new("Conformance")
         .version("1.0")
@@ -118,7 +118,7 @@ async fn facts(stub: Stub, _: String) -> Result<Facts, Error> {
     })
 }
 
-/// Another chaincode's answer: status, message, payload as text.
+/// Returns another chaincode's response: status, message and payload as text.
 async fn invoke_chaincode(
     stub: Stub,
     name: String,
@@ -131,7 +131,7 @@ async fn invoke_chaincode(
 }
 
 async fn panic(stub: Stub) -> Result<(), Error> {
-    assert!(stub.args().is_empty(), "as asked");
+    assert!(stub.args().is_empty(), "as requested");
     Ok(())
 }
 
@@ -159,7 +159,7 @@ async fn page((found, page): (StateResults, Page)) -> Result<EntryPage, Error> {
     Ok(EntryPage { entries: entries(found).await?, count: page.fetched_records_count, bookmark: page.bookmark })
 }
 
-/// Attributes of a composite key, as the stub takes them.
+/// The attributes of a composite key, in the form that the stub takes.
 fn borrowed(attributes: &[String]) -> Vec<&str> {
     attributes.iter().map(String::as_str).collect()
 }

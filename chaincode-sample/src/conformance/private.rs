@@ -5,7 +5,7 @@ use chaincode_shim::{Contract, EndorsementPolicy, Error, Json, Stub, composite_k
 use super::state::msp_ids;
 use super::{borrowed, entries, text};
 
-/// Adds them to the contract.
+/// Adds the functions to the contract.
 pub(super) fn functions(contract: Contract) -> Contract {
     contract
         .submit("PutPrivateData", |stub: Stub, collection: String, key: String, value: String| async move {
@@ -62,9 +62,9 @@ pub(super) fn functions(contract: Contract) -> Contract {
         })
 }
 
-/// Writes the value that the client sent beside its arguments.
+/// Writes the value that the client sent as transient data.
 async fn put_transient(stub: Stub, collection: String, key: String) -> Result<(), Error> {
     let value = stub.transient().get("value").cloned();
-    let value = value.ok_or_else(|| Error::new("give the value as transient data named \"value\""))?;
+    let value = value.ok_or_else(|| Error::new("transient data is missing: send the value with the name \"value\""))?;
     Ok(stub.put_private_data(&collection, &key, value).await?)
 }

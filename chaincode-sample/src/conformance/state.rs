@@ -14,13 +14,13 @@ pub(super) struct Modification {
     value: String,
     /// Whether the key was deleted.
     is_delete: bool,
-    /// Digits of its transaction's ID.
+    /// The number of digits in its transaction ID.
     tx_id_digits: usize,
-    /// Whether it has a time.
+    /// Whether it has a timestamp.
     has_time: bool,
 }
 
-/// Adds them to the contract.
+/// Adds the functions to the contract.
 pub(super) fn functions(contract: Contract) -> Contract {
     contract
         .submit("PutState", |stub: Stub, key: String, value: String| async move { stub.put_state(&key, value).await })
@@ -74,14 +74,14 @@ pub(super) fn functions(contract: Contract) -> Contract {
         })
 }
 
-/// The organizations that a policy names.
+/// The MSP IDs in a policy.
 pub(super) fn msp_ids(policy: Option<Vec<u8>>) -> Result<Option<Vec<String>>, Error> {
     let policy = policy.map(|policy| EndorsementPolicy::decode(&policy)).transpose()?;
     Ok(policy.map(|policy| policy.msp_ids().into_iter().map(str::to_owned).collect()))
 }
 
-/// Writes so many keys with a prefix, the first one twice, deletes the last
-/// one, and gives the second one a policy.
+/// Writes `count` keys with a prefix. Writes the first one twice, deletes the last one and sets a
+/// policy for the second one.
 async fn write_batch(stub: Stub, prefix: String, count: u32, msp_id: String) -> Result<(), Error> {
     let key = |number: u32| format!("{prefix}{number:04}");
     stub.start_write_batch();
@@ -95,7 +95,7 @@ async fn write_batch(stub: Stub, prefix: String, count: u32, msp_id: String) -> 
     Ok(())
 }
 
-/// Leaves the rest of the range unread: its cursor is closed.
+/// Reads the first key of a range only, so that the cursor is closed early.
 async fn first_of_range(stub: Stub, start: String, end: String) -> Result<Option<Entry>, Error> {
     let mut found = stub.get_state_by_range(&start, &end).await?;
     Ok(found.try_next().await?.map(entry))
@@ -116,7 +116,7 @@ async fn composite_page(
     page(stub.get_state_by_partial_composite_key_with_pagination(&kind, &parts, size, &bookmark).await?).await
 }
 
-/// The keys of each page, from the first one to the one that has none.
+/// Returns the keys of each page until a page is empty.
 async fn pages_of_query(stub: Stub, query: String, size: i32) -> Result<Vec<Vec<String>>, Error> {
     let mut pages = Vec::new();
     let mut bookmark = String::new();

@@ -1,4 +1,4 @@
-//! The contract, as a peer and its clients see it.
+//! The contract as a peer and its clients see it.
 
 use super::peer::{Dial, Peer};
 use super::program::{Program, serving};
@@ -12,14 +12,14 @@ async fn connected() -> (Program, Peer) {
 const A1: &str = r#"{"AppraisedValue":1,"Color":"blue","ID":"a1","Owner":"tom","Size":1}"#;
 
 #[tokio::test]
-async fn an_asset_lives_its_life() {
+async fn an_asset_is_created_read_changed_and_deleted() {
     let (_program, mut peer) = connected().await;
     let create = ["CreateAsset", "a1", "blue", "1", "tom", "1"];
     peer.log.clear();
     assert_eq!(peer.invoke(&create).await.text(), "");
     let messages =
         ["P>C TRANSACTION", "C>P GET_STATE", "P>C RESPONSE", "C>P PUT_STATE", "P>C RESPONSE", "C>P COMPLETED"];
-    assert_eq!(peer.log, messages, "what real peers saw from a Go chaincode");
+    assert_eq!(peer.log, messages, "not the messages of the Go chaincode");
     assert_eq!(peer.state["a1"], A1.as_bytes());
     assert_eq!(peer.invoke(&["ReadAsset", "a1"]).await.text(), A1);
     assert_eq!(peer.invoke(&["AssetExists", "a1"]).await.text(), "true");
@@ -58,7 +58,7 @@ async fn every_change_emits_an_event_named_after_its_function() {
 }
 
 #[tokio::test]
-async fn the_ledger_begins_with_six_assets() {
+async fn init_ledger_creates_six_assets() {
     let (_program, mut peer) = connected().await;
     assert_eq!(peer.invoke(&["InitLedger"]).await.text(), "");
     let assets = peer.invoke(&["GetAllAssets"]).await.text();
@@ -77,7 +77,7 @@ async fn the_ledger_begins_with_six_assets() {
 }
 
 #[tokio::test]
-async fn what_is_not_possible_is_said() {
+async fn invalid_calls_are_errors() {
     let (_program, mut peer) = connected().await;
     for (args, text) in [
         (&["ReadAsset", "no"][..], "the asset no does not exist"),
@@ -85,7 +85,7 @@ async fn what_is_not_possible_is_said() {
         (&["TransferAsset", "no", "anna"], "the asset no does not exist"),
         (&["UpdateAsset", "no", "blue", "1", "tom", "1"], "the asset no does not exist"),
         (&["CreateAsset", "a1"], "incorrect number of arguments: expected 5, received 1"),
-        (&["CreateAsset", "a1", "blue", "big", "tom", "1"], "argument 3 is not a whole number: \"big\""),
+        (&["CreateAsset", "a1", "blue", "big", "tom", "1"], "argument 3 is not an integer: \"big\""),
         (&["Nothing"], "Function Nothing not found in contract SmartContract"),
         (&["CreateAsset", "", "blue", "1", "tom", "1"], "the key is empty"),
     ] {
@@ -93,8 +93,8 @@ async fn what_is_not_possible_is_said() {
         assert_eq!(outcome.failure(), (500, text), "{args:?}");
         assert_eq!(outcome.event, None, "{args:?}");
     }
-    peer.state.insert("odd".to_owned(), b"not an asset".to_vec());
-    let outcome = peer.invoke(&["ReadAsset", "odd"]).await;
+    peer.state.insert("invalid".to_owned(), b"not an asset".to_vec());
+    let outcome = peer.invoke(&["ReadAsset", "invalid"]).await;
     assert_eq!(outcome.response.status, 500);
     assert!(!outcome.response.message.is_empty());
 }

@@ -1,5 +1,4 @@
-//! The conformance chaincode does on a ledger in memory what its cases expect
-//! of a real peer, and misses no call of the stub.
+//! The conformance chaincode makes every call of the stub, and works on a mock ledger.
 
 use chaincode_sample::conformance::{Entry, EntryPage, Facts, chaincode};
 use chaincode_shim::mock::MockLedger;
@@ -14,7 +13,7 @@ fn ledger() -> MockLedger {
 }
 
 #[test]
-fn every_call_of_the_documentation_is_made() {
+fn every_documented_call_is_made() {
     let sources = [STATE, PRIVATE, OTHERS].concat();
     let rows = TABLE.lines().filter(|line| line.starts_with("| `"));
     let mut calls = 0;
@@ -22,17 +21,17 @@ fn every_call_of_the_documentation_is_made() {
         let ours = row.split('|').nth(2).unwrap_or_default();
         for name in ours.split('`').skip(1).step_by(2) {
             let Some(name) = name.strip_prefix("Stub::") else { continue };
-            // A typed function has its parameters already.
+            // A typed function receives converted parameters.
             let call = if name == "parameters" { "stub: Stub, key: String".to_owned() } else { format!("{name}(") };
             assert!(sources.contains(&call), "the conformance chaincode does not call {name}");
             calls += 1;
         }
     }
-    assert!(calls > 40, "the table has {calls} calls only");
+    assert!(calls > 40, "the table has only {calls} calls");
 }
 
 #[tokio::test]
-async fn facts_are_told() {
+async fn facts_are_returned() {
     let facts: Facts = ledger().evaluate(["Facts", "one"]).await.json();
     assert_eq!(facts.string_args, ["Facts", "one"]);
     assert_eq!((facts.args_bytes, facts.tx_id_digits, facts.binding_bytes), (8, 64, 32));
@@ -41,7 +40,7 @@ async fn facts_are_told() {
 }
 
 #[tokio::test]
-async fn a_batch_is_written_whole() {
+async fn a_batch_is_written_completely() {
     let mut ledger = ledger().with_batches();
     ledger.submit(["WriteBatch", "k", "250", "Org1MSP"]).await;
     assert_eq!(ledger.states().count(), 249);
@@ -55,7 +54,7 @@ async fn a_batch_is_written_whole() {
 }
 
 #[tokio::test]
-async fn private_and_composite_keys_are_told_apart() {
+async fn private_and_composite_keys_are_separate() {
     let mut ledger = ledger();
     ledger.submit(["PutComposite", "owner", r#"["anna","a1"]"#, "1"]).await;
     ledger.submit(["PutPrivateComposite", "coll", "owner", r#"["tom"]"#, "2"]).await;

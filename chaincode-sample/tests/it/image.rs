@@ -1,5 +1,5 @@
-//! The image of the Dockerfile, its last stage with a program that is built already: compiling it
-//! again takes minutes.
+//! The last stage of the Dockerfile, with a prebuilt program instead of the first stage, which takes
+//! minutes.
 //!
 //! `CHAINCODE_SAMPLE` is the static program; `cargo xtask test` builds it.
 
@@ -10,9 +10,9 @@ const DOCKERFILE: &str = include_str!("../../Dockerfile");
 
 fn docker(arguments: &[&str]) -> Output {
     let mut command = Command::new("docker");
-    // The builder that every engine has.
+    // Every engine has the legacy builder.
     command.args(arguments).env("DOCKER_BUILDKIT", "0").stdin(Stdio::null());
-    command.output().expect("docker can't be run")
+    command.output().expect("cannot run docker")
 }
 
 fn text(output: &Output) -> String {
@@ -25,7 +25,7 @@ fn succeeds(arguments: &[&str]) -> String {
     text(&output)
 }
 
-/// Removed with its containers when dropped.
+/// An image that is removed with its containers when dropped.
 struct Image(String);
 
 impl Drop for Image {
@@ -40,7 +40,7 @@ impl Drop for Image {
 
 #[test]
 #[ignore = "needs a Docker engine"]
-fn needs_docker_the_image_serves_as_nobody_and_stops_with_code_0() {
+fn needs_docker_the_image_runs_unprivileged_and_stops_with_code_0() {
     let program = std::env::var("CHAINCODE_SAMPLE").expect("CHAINCODE_SAMPLE is not set");
     let context = tempfile::tempdir().unwrap();
     let stage = &DOCKERFILE[DOCKERFILE.find("FROM scratch").unwrap()..];
@@ -50,9 +50,9 @@ fn needs_docker_the_image_serves_as_nobody_and_stops_with_code_0() {
     let image = Image(format!("chaincode-sample-test:{}", std::process::id()));
     succeeds(&["build", "--quiet", "--tag", &image.0, context.path().to_str().unwrap()]);
 
-    let nothing_given = docker(&["run", "--rm", &image.0]);
-    assert_eq!(nothing_given.status.code(), Some(2), "{}", text(&nothing_given));
-    assert!(text(&nothing_given).contains("CHAINCODE_ID is not set"), "{}", text(&nothing_given));
+    let without_options = docker(&["run", "--rm", &image.0]);
+    assert_eq!(without_options.status.code(), Some(2), "{}", text(&without_options));
+    assert!(text(&without_options).contains("CHAINCODE_ID is not set"), "{}", text(&without_options));
 
     let variables = ["--env", "CHAINCODE_ID=basic_1.0:abc", "--env", "CHAINCODE_SERVER_ADDRESS=0.0.0.0:9999"];
     let container = succeeds(&[&["run", "--detach"], &variables[..], &[&image.0]].concat());

@@ -1,7 +1,6 @@
-//! The program as an operator runs it: environment, flags, a peer over TLS,
-//! signals, exit codes.
+//! The programs as an operator runs them: environment, flags, TLS, signals and exit codes.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
 #![allow(unreachable_pub, dead_code, reason = "the peer is shared with the shim's tests")]
 
 mod assets;

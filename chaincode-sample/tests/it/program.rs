@@ -1,4 +1,4 @@
-//! Starts the program, waits until it listens, and ends it.
+//! Starts the programs, waits until they listen, and stops them.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,17 +9,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-/// Neither start nor end takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of every wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The program, killed when dropped.
+/// A running program, killed when dropped.
 pub struct Program {
     pub address: SocketAddr,
     child: Child,
     stderr: Lines<BufReader<ChildStderr>>,
 }
 
-/// A command without this process's own environment.
+/// The program's command, with an empty environment.
 pub fn command() -> Command {
     command_of(env!("CARGO_BIN_EXE_chaincode-sample"))
 }
@@ -30,22 +30,21 @@ fn command_of(program: &str) -> Command {
     command
 }
 
-/// A command that serves `basic:1` on a free port of loopback.
+/// A command that serves `basic:1` on a free loopback port.
 pub fn serving() -> Command {
     let mut command = command();
     command.env("CHAINCODE_ID", "basic:1").env("CHAINCODE_SERVER_ADDRESS", "127.0.0.1:0");
     command
 }
 
-/// The same of the conformance chaincode.
+/// The same for the conformance chaincode.
 pub fn serving_conformance() -> Command {
     let mut command = command_of(env!("CARGO_BIN_EXE_chaincode-conformance"));
     command.env("CHAINCODE_ID", "basic:1").env("CHAINCODE_SERVER_ADDRESS", "127.0.0.1:0");
     command
 }
 
-/// The same with TLS from `server.key`, `server.crt` and, if it is there,
-/// `ca.crt` of a directory.
+/// The same with TLS, from `server.key`, `server.crt` and, if it exists, `ca.crt` in a directory.
 pub fn serving_tls(files: &Path) -> Command {
     let mut command = serving();
     command
@@ -71,13 +70,13 @@ impl Program {
                 }
                 seen.push(line);
             }
-            panic!("it ended: {seen:?}");
+            panic!("the program exited: {seen:?}");
         };
-        let address = tokio::time::timeout(PATIENCE, listens).await;
-        Self { address: address.expect("it does not listen in time"), child, stderr }
+        let address = tokio::time::timeout(TIMEOUT, listens).await;
+        Self { address: address.expect("timed out waiting for the program to listen"), child, stderr }
     }
 
-    /// The next line of its log that contains `text`.
+    /// Waits for the next log line that contains `text`.
     pub async fn log_line(&mut self, text: &str) -> String {
         let line = async {
             loop {
@@ -88,7 +87,7 @@ impl Program {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, line).await.expect("no such line in time")
+        tokio::time::timeout(TIMEOUT, line).await.expect("timed out waiting for a log line")
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -102,7 +101,7 @@ impl Program {
     }
 
     pub async fn ended(mut self) -> ExitStatus {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.expect("it does not end in time").unwrap()
+        let ended = tokio::time::timeout(TIMEOUT, self.child.wait()).await;
+        ended.expect("timed out waiting for the program to exit").unwrap()
     }
 }

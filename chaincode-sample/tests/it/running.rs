@@ -1,4 +1,4 @@
-//! Starting, serving and ending the program.
+//! Start, TLS, signals and exit codes.
 
 use fabric_protos::protos::chaincode_message::Type;
 use rustix::process::Signal;
@@ -21,8 +21,8 @@ async fn mutual_tls_from_the_environment() {
     assert_eq!(peer.invoke(&["AssetExists", "a1"]).await.text(), "false");
 
     let refused = Peer::connect(program.address, dial(None)).await;
-    assert!(refused.is_err(), "taken without a certificate");
-    // The peer's own log does not say this.
+    assert!(refused.is_err(), "accepted without a certificate");
+    // The peer's log does not contain the reason.
     let line = program.log_line("TLS handshake failed").await;
     assert!(line.contains("peer sent no certificates"), "{line}");
 }
@@ -40,7 +40,7 @@ async fn tls_without_client_certificates() {
 }
 
 #[tokio::test]
-async fn signals_end_it_with_code_0_though_a_peer_is_there() {
+async fn signals_stop_the_program_while_a_peer_is_connected() {
     for signal in [Signal::TERM, Signal::INT] {
         let program = Program::start(serving()).await;
         let mut peer = Peer::connect(program.address, Dial::default()).await.unwrap();
@@ -52,21 +52,21 @@ async fn signals_end_it_with_code_0_though_a_peer_is_there() {
 }
 
 #[tokio::test]
-async fn a_function_that_never_gives_its_thread_back_does_not_keep_it() {
+async fn a_function_that_blocks_its_thread_does_not_delay_the_exit() {
     let mut program = Program::start(serving_conformance()).await;
     let mut peer = Peer::connect(program.address, Dial::default()).await.unwrap();
     let txid = peer.begin(Type::Transaction, &["Block", "1000"]);
     let request = peer.receive().await.unwrap();
     assert_eq!(request.r#type(), Type::GetState);
-    // It has begun, so it goes on when the server is told to stop: to where it blocks.
+    // The transaction has started, so it continues after the signal, and blocks.
     peer.send(Type::Response, &txid, b"");
     program.signal(Signal::TERM);
-    program.log_line("a transaction keeps its thread").await;
+    program.log_line("a transaction blocks the server's thread").await;
     assert_eq!(program.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn flags_go_before_the_environment() {
+async fn flags_override_the_environment() {
     let mut command = serving();
     command.args(["--chaincode-id", "other:2", "--address", "localhost:0"]);
     let program = Program::start(command).await;
@@ -78,7 +78,7 @@ async fn flags_go_before_the_environment() {
 type Case<'a> = (&'a [(&'a str, &'a str)], i32, &'a str);
 
 #[tokio::test]
-async fn what_keeps_it_from_starting_is_said_with_an_exit_code() {
+async fn errors_at_start_are_printed_with_an_exit_code() {
     let holder = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = holder.local_addr().unwrap().to_string();
     let cases: [Case<'_>; 6] = [
@@ -87,12 +87,12 @@ async fn what_keeps_it_from_starting_is_said_with_an_exit_code() {
         (
             &[("CHAINCODE_ID", "a:1"), ("CHAINCODE_SERVER_ADDRESS", "9999")],
             2,
-            "error: CHAINCODE_SERVER_ADDRESS cannot be used: \"9999\" is not an address",
+            "error: invalid CHAINCODE_SERVER_ADDRESS: \"9999\" is not a listen address: the port is missing",
         ),
         (
             &[("CHAINCODE_ID", "a:1"), ("CHAINCODE_SERVER_ADDRESS", ":0"), ("CHAINCODE_TLS_DISABLED", "no")],
             2,
-            "error: CHAINCODE_TLS_DISABLED cannot be used: \"no\" is neither true nor false",
+            "error: invalid CHAINCODE_TLS_DISABLED: expected true or false, got \"no\"",
         ),
         (
             &[

@@ -1,7 +1,7 @@
-//! One stream of HTTP/2 over TLS, as a gRPC client sees it, on one thread that blocks.
+//! A blocking gRPC client with one stream of HTTP/2 over TLS.
 //!
-//! Only what the benchmark needs: a driver that costs so little that what is measured is the server.
-//! Frames and flow control are those of RFC 9113; of the server's header fields nothing is read.
+//! It has only what the benchmark needs, so that the driver uses little processor time. Frames and flow
+//! control follow RFC 9113; header fields of the server are ignored.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,10 +14,10 @@ use rustls::{ClientConfig, ClientConnection};
 
 use crate::Result;
 
-/// How long the server may be silent.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of a read.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const STREAM: u32 = 1;
-/// Bytes that the server may send before a `WINDOW_UPDATE`, which is sent after half of them.
+/// The receive window in bytes. A `WINDOW_UPDATE` is sent after half of it.
 const WINDOW: u32 = 1 << 30;
 const DEFAULT_WINDOW: u32 = 65_535;
 
@@ -33,18 +33,18 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
-/// A call that is under way.
+/// A running call.
 pub(crate) struct Call {
     tls: ClientConnection,
     socket: TcpStream,
-    /// Bytes of frames that are not complete yet.
+    /// Bytes of an incomplete frame.
     frames: Vec<u8>,
-    /// Bytes of messages that are not complete yet.
+    /// Bytes of received messages.
     messages: Vec<u8>,
     taken: usize,
-    /// Messages that wait for the server's windows.
+    /// Messages that wait for the server's send windows.
     outgoing: Vec<u8>,
-    /// What the server lets us send: in all, and on the stream.
+    /// The send windows of the connection and of the stream.
     windows: [i64; 2],
     stream_window: i64,
     frame_size: usize,
@@ -52,11 +52,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Calls a method, like `/protos.Chaincode/Connect`.
+    /// Calls a method, such as `/protos.Chaincode/Connect`.
     pub(crate) fn begin(address: SocketAddr, config: Arc<ClientConfig>, method: &str) -> Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         let mut tls = ClientConnection::new(config, ServerName::IpAddress(address.ip().into()))?;
         tls.set_buffer_limit(None);
         let mut call = Self {
@@ -81,7 +81,7 @@ impl Call {
         Ok(call)
     }
 
-    /// Sends a message, at the next [`flush`](Self::flush).
+    /// Queues a message for the next [`flush`](Self::flush).
     pub(crate) fn send(&mut self, message: &impl Message) -> Result<()> {
         let length = u32::try_from(message.encoded_len())?;
         self.outgoing.push(0);
@@ -89,7 +89,7 @@ impl Call {
         Ok(message.encode(&mut self.outgoing)?)
     }
 
-    /// Sends what the server takes at present.
+    /// Sends as much as the send windows allow.
     pub(crate) fn flush(&mut self) -> Result<()> {
         let mut sent = 0;
         while sent < self.outgoing.len() {
@@ -111,7 +111,7 @@ impl Call {
         Ok(())
     }
 
-    /// A message that has come, if one has.
+    /// The next received message, if there is one.
     pub(crate) fn received(&mut self) -> Option<&[u8]> {
         let rest = self.messages.get(self.taken..)?;
         let prefix: &[u8; 5] = rest.first_chunk()?;
@@ -121,7 +121,7 @@ impl Call {
         Some(message)
     }
 
-    /// Waits for bytes of the server.
+    /// Waits for bytes from the server.
     pub(crate) fn wait(&mut self) -> Result<()> {
         self.messages.drain(..std::mem::take(&mut self.taken));
         if self.tls.read_tls(&mut self.socket)? == 0 {
@@ -141,7 +141,7 @@ impl Call {
             rest = next;
         }
         self.frames = rest.to_vec();
-        // Acknowledgements go at once, and so do messages that waited for a window.
+        // Send acknowledgements, and messages that waited for a send window.
         self.flush()
     }
 
@@ -177,7 +177,7 @@ impl Call {
             }
             HEADERS if flags & END_STREAM != 0 => return Err("the server ended the call".into()),
             RST_STREAM | GOAWAY => return Err(format!("the server ended the call: {payload:?}").into()),
-            DATA => return Err("padded data is not understood".into()),
+            DATA => return Err("padded data is unsupported".into()),
             _ => {}
         }
         Ok(())
@@ -193,11 +193,11 @@ impl Call {
     }
 }
 
-/// The fields of a gRPC request by HPACK (RFC 7541), each as a literal that no table keeps.
+/// The header fields of a gRPC request in HPACK (RFC 7541), as literals without indexing.
 fn header(method: &str, authority: &str) -> Vec<u8> {
     let text = |text: &str| [&[u8::try_from(text.len()).unwrap_or(u8::MAX)], text.as_bytes()].concat();
     [
-        // `:method: POST` and `:scheme: https` of the static table.
+        // `:method: POST` and `:scheme: https` from the static table.
         vec![0x83, 0x87],
         [vec![0x04], text(method)].concat(),
         [vec![0x01], text(authority)].concat(),

@@ -1,17 +1,15 @@
-//! Plays the peer towards chaincode servers over TLS, and measures them: no-op,
-//! get and put, a range of 1,000 keys, with 1, 16 and 256 transactions in
-//! flight on one stream. Then lets ours run 100,000 transactions, and fails when
-//! its memory grows.
+//! Measures chaincode servers over TLS, in the role of the peer: a no-op, a get and a put, and a range
+//! of 1,000 keys, with 1, 16 and 256 transactions in flight on one stream. Then our server runs
+//! 100,000 transactions, and the benchmark fails if its memory grows.
 //!
 //! `cargo bench -p chaincode-shim --bench shim -- [--seconds N] [--rounds N] [--server NAME=ADDRESS@PID …]`
 //!
-//! In each round every server has its turn, for so many seconds; of a server's
-//! rounds the one of median throughput is told.
+//! In each round, every server is measured for `--seconds`. The output shows each server's round with
+//! the median throughput.
 //!
-//! The servers have the functions `Noop`, `GetPut KEY` and `Range`. Our own is
-//! started from this program; others are given by address, with the process
-//! whose processor time and memory count. They show any certificate: it is not
-//! verified here.
+//! The servers need the functions `Noop`, `GetPut KEY` and `Range`. This program starts our own server.
+//! Other servers are given by address and process ID, for their processor time and memory. Their
+//! certificates are not verified.
 
 mod http2;
 mod peer;
@@ -28,11 +26,11 @@ use peer::{Peer, Until};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Makes this program the server that is measured.
+/// The variable that makes this program the server to measure.
 const SERVE: &str = "BENCH_SERVE";
 const FUNCTIONS: [&str; 3] = ["Noop", "GetPut", "Range"];
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
-/// Transactions after which memory must be as it was, and how many kB of it may differ.
+/// The number of transactions after which memory must not have grown, and the tolerance in kB.
 const MANY: usize = 100_000;
 const SLACK: u64 = 512;
 
@@ -46,7 +44,7 @@ struct Target {
 impl Drop for Target {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended by itself.
+            // Fails if the process has already exited.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -55,7 +53,7 @@ impl Drop for Target {
 
 fn main() -> Result<()> {
     if let Ok(directory) = std::env::var(SERVE) {
-        // As the sample's programs do: no message has to wake another thread.
+        // One thread, like the sample's programs.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return runtime.block_on(serve(directory.into()));
     }
@@ -63,10 +61,10 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--seconds" => seconds = arguments.next().ok_or("--seconds: give a number")?.parse()?,
-            "--rounds" => rounds = arguments.next().ok_or("--rounds: give a number")?.parse::<usize>()?.max(1),
-            "--server" => others.push(other(&arguments.next().ok_or("--server: give NAME=ADDRESS@PID")?)?),
-            // Cargo's own.
+            "--seconds" => seconds = arguments.next().ok_or("--seconds needs a number")?.parse()?,
+            "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse::<usize>()?.max(1),
+            "--server" => others.push(other(&arguments.next().ok_or("--server needs NAME=ADDRESS@PID")?)?),
+            // Passed by Cargo.
             "--bench" => {}
             unknown => return Err(format!("unknown option {unknown}").into()),
         }
@@ -86,15 +84,15 @@ fn main() -> Result<()> {
             }
             let medians: Vec<Figures> = figures.into_iter().map(median).collect();
             for (target, figures) in targets.iter().zip(&medians) {
-                let beside = medians[0].beside(figures);
-                println!("| {function} | {in_flight} | {} | {figures} | {beside} |", target.name);
+                let comparison = medians[0].compare(figures);
+                println!("| {function} | {in_flight} | {} | {figures} | {comparison} |", target.name);
             }
         }
     }
     growth(&targets[0])
 }
 
-/// The server with the functions that every other one needs.
+/// Runs our server.
 async fn serve(directory: std::path::PathBuf) -> Result<()> {
     let contract = Contract::new("Bench")
         .evaluate("Noop", |_: Stub| async { Ok::<_, chaincode_shim::Error>(()) })
@@ -112,7 +110,7 @@ async fn serve(directory: std::path::PathBuf) -> Result<()> {
             Ok::<_, chaincode_shim::Error>(count)
         });
     let address: ListenAddress = "127.0.0.1:0".parse()?;
-    let tls = TlsFiles { key: directory.join("key"), certificate: directory.join("crt"), client_ca: None };
+    let tls = TlsFiles::new(directory.join("key"), directory.join("crt"));
     let server = Server::builder(contract, Config::new("bench:1", address).with_tls(tls)).bind().await?;
     std::fs::write(directory.join("address.new"), server.local_addr().to_string())?;
     std::fs::rename(directory.join("address.new"), directory.join("address"))?;
@@ -131,7 +129,7 @@ fn own(directory: &std::path::Path) -> Result<Target> {
         match std::fs::read_to_string(directory.join("address")) {
             Ok(text) => break text.parse()?,
             Err(_) if started.elapsed() < Duration::from_secs(10) => std::thread::yield_now(),
-            Err(error) => return Err(format!("our server does not start: {error}").into()),
+            Err(error) => return Err(format!("cannot start our server: {error}").into()),
         }
     };
     Ok(Target { name: "ours".to_owned(), address, pid: child.id(), child: Some(child) })
@@ -139,11 +137,11 @@ fn own(directory: &std::path::Path) -> Result<Target> {
 
 fn other(text: &str) -> Result<Target> {
     let parts = text.split_once('=').and_then(|(name, rest)| Some((name, rest.rsplit_once('@')?)));
-    let (name, (address, pid)) = parts.ok_or("--server: give NAME=ADDRESS@PID")?;
+    let (name, (address, pid)) = parts.ok_or("--server needs NAME=ADDRESS@PID")?;
     Ok(Target { name: name.to_owned(), address: address.parse()?, pid: pid.parse()?, child: None })
 }
 
-/// What was measured.
+/// The results of a measurement.
 #[derive(Clone)]
 struct Figures {
     per_second: f64,
@@ -163,7 +161,7 @@ impl std::fmt::Display for Figures {
 
 impl Figures {
     /// These figures as multiples of others.
-    fn beside(&self, other: &Self) -> String {
+    fn compare(&self, other: &Self) -> String {
         let [faster, processor] = [self.per_second / other.per_second, self.processor / other.processor];
         let [p99, memory] = [self.p99 / other.p99, self.peak / other.peak];
         format!("{faster:.2}x as fast, {processor:.2} of the CPU, {p99:.2} of the p99, {memory:.2} of the memory")
@@ -198,7 +196,7 @@ fn measure(target: &Target, function: &str, in_flight: usize, time: Duration) ->
     })
 }
 
-/// Many transactions of each function on one stream.
+/// Checks that many transactions on one stream do not increase memory.
 fn growth(target: &Target) -> Result<()> {
     let mut peer = Peer::connect(target.address)?;
     let mut run = |count: usize| -> Result<u64> {
@@ -209,7 +207,7 @@ fn growth(target: &Target) -> Result<()> {
     let (before, after) = (run(MANY / 10)?, run(MANY)?);
     println!("\n{MANY} transactions: {before} kB before, {after} kB after");
     if after > before + SLACK {
-        return Err("memory grows".into());
+        return Err("the memory has grown".into());
     }
     Ok(())
 }
@@ -218,7 +216,7 @@ fn growth(target: &Target) -> Result<()> {
 fn processor_time(pid: u32) -> Result<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<_> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |position: usize| -> Result<u64> { Ok(fields.get(position).ok_or("no such field")?.parse()?) };
+    let ticks = |position: usize| -> Result<u64> { Ok(fields.get(position).ok_or("missing field")?.parse()?) };
     Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 

@@ -1,5 +1,5 @@
-//! The peer's side of the conversation: keeps so many transactions in flight, and answers what the
-//! chaincode asks for.
+//! The peer's side of the protocol: keeps a number of transactions in flight and answers the requests
+//! of the chaincode.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,11 +19,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use crate::Result;
 use crate::http2::Call;
 
-/// Keys of a range, and of one portion of it.
+/// The number of keys in the range and in one batch of it.
 const KEYS: usize = 1000;
-const PORTION: usize = 100;
+const BATCH_SIZE: usize = 100;
 
-/// When to begin no more transactions.
+/// When to start no more transactions.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
     Time(Duration),
@@ -32,11 +32,11 @@ pub(crate) enum Until {
 
 pub(crate) struct Peer {
     call: Call,
-    portions: Vec<Bytes>,
+    batches: Vec<Bytes>,
     next: u64,
 }
 
-/// What is under way.
+/// The transactions in flight.
 #[derive(Default)]
 struct Flight {
     begun: HashMap<String, Instant>,
@@ -63,10 +63,10 @@ impl Peer {
             call.send(&message)?;
         }
         call.flush()?;
-        Ok(Self { call, portions: portions(), next: 0 })
+        Ok(Self { call, batches: batches(), next: 0 })
     }
 
-    /// Keeps so many transactions in flight; how long each took.
+    /// Keeps `in_flight` transactions in flight and returns the duration of each one.
     pub(crate) fn run(&mut self, function: &str, in_flight: usize, until: Until) -> Result<Vec<Duration>> {
         let mut args = vec![function.into()];
         if function == "GetPut" {
@@ -84,7 +84,7 @@ impl Peer {
             let now = Instant::now();
             let before = flight.took.len();
             while let Some(message) = self.call.received() {
-                flight.take(ChaincodeMessage::decode(message)?, now, &self.portions)?;
+                flight.take(ChaincodeMessage::decode(message)?, now, &self.batches)?;
             }
             for answer in flight.answers.drain(..) {
                 self.call.send(&answer)?;
@@ -118,10 +118,10 @@ impl Peer {
 }
 
 impl Flight {
-    fn take(&mut self, message: ChaincodeMessage, now: Instant, portions: &[Bytes]) -> Result<()> {
+    fn take(&mut self, message: ChaincodeMessage, now: Instant, batches: &[Bytes]) -> Result<()> {
         let payload = match message.r#type() {
             Type::Completed => {
-                let start = self.begun.remove(&message.txid).ok_or("an unknown transaction")?;
+                let start = self.begun.remove(&message.txid).ok_or("unknown transaction")?;
                 self.cursors.remove(&message.txid);
                 self.took.push(now - start);
                 return Ok(());
@@ -130,14 +130,14 @@ impl Flight {
             Type::PutState | Type::QueryStateClose => Bytes::new(),
             Type::GetStateByRange => {
                 self.cursors.insert(message.txid.clone(), 0);
-                portions[0].clone()
+                batches[0].clone()
             }
             Type::QueryStateNext => {
                 let position = self.cursors.get_mut(&message.txid).ok_or("no cursor")?;
                 *position += 1;
-                portions.get(*position).ok_or("no further portion")?.clone()
+                batches.get(*position).ok_or("no further batch")?.clone()
             }
-            other => return Err(format!("{} came: {:?}", other.as_str_name(), message.payload).into()),
+            other => return Err(format!("unexpected {}: {:?}", other.as_str_name(), message.payload).into()),
         };
         self.answers.push(ChaincodeMessage {
             r#type: Type::Response.into(),
@@ -150,22 +150,22 @@ impl Flight {
     }
 }
 
-/// A range as a peer sends it, encoded once.
-fn portions() -> Vec<Bytes> {
+/// The batches of the range, encoded once.
+fn batches() -> Vec<Bytes> {
     let result = |number: usize| {
         let key = format!("asset{number:06}");
         let kv = Kv { namespace: "bench".to_owned(), key, value: vec![b'v'; 100].into() };
         QueryResultBytes { result_bytes: kv.encode_to_vec().into() }
     };
-    let portion = |first: usize| {
-        let results = (first..first + PORTION).map(result).collect();
-        let has_more = first + PORTION < KEYS;
+    let batch = |first: usize| {
+        let results = (first..first + BATCH_SIZE).map(result).collect();
+        let has_more = first + BATCH_SIZE < KEYS;
         QueryResponse { results, has_more, id: "1".to_owned(), metadata: Vec::new() }.encode_to_vec().into()
     };
-    (0..KEYS).step_by(PORTION).map(portion).collect()
+    (0..KEYS).step_by(BATCH_SIZE).map(batch).collect()
 }
 
-/// Takes every certificate.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

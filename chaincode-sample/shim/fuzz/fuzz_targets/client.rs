@@ -1,5 +1,5 @@
-//! What a client brings: its identity, and bytes that should be a policy. Either is read, or refused in
-//! one line.
+//! What a client can send: its identity, and bytes that should be a policy. Each is read or rejected
+//! with an error.
 #![no_main]
 
 use chaincode_shim::{ClientIdentity, EndorsementPolicy};

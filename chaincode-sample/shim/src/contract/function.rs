@@ -1,37 +1,40 @@
-//! Functions of a contract: any asynchronous function whose arguments and
-//! result have a form that clients know.
+//! Functions of a contract: async functions with convertible arguments and a serializable result.
 
 use std::future::Future;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
-use crate::{Arguments, Error, Response, Stub};
+use crate::arguments::Arguments;
+use crate::response::{Error, Response};
+use crate::stub::Stub;
 
-/// What a function takes and returns, as JSON schemas.
+/// The JSON schemas of a function's parameters and result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Signature {
-    /// One for each argument.
+    /// One for each parameter.
     pub parameters: Vec<Schema>,
-    /// None when nothing is returned.
+    /// `None` if nothing is returned.
     pub returns: Option<Schema>,
 }
 
-/// A function of a contract: asynchronous, takes a [`Stub`] and up to eight
-/// arguments ([`Arguments`]), returns a result that `serde` can write and
-/// `schemars` can describe.
+/// A function of a contract: an async function that takes a [`Stub`] and up to eight arguments
+/// ([`FromArgument`](crate::FromArgument)), and returns a `Result`. Its success type implements
+/// `serde::Serialize` and `schemars::JsonSchema`; its error type converts into [`Error`].
 ///
-/// `A` is the tuple of argument types; it is never named by users.
+/// `A` is the tuple of parameter types, which the compiler infers.
 #[diagnostic::on_unimplemented(
-    message = "this is not a function of a contract",
-    label = "takes a `Stub` and up to eight arguments that implement `FromArgument`",
-    note = "it is asynchronous and returns a `Result` of something that implements `Serialize` and `JsonSchema`"
+    message = "not a function of a contract",
+    label = "must take a `Stub` and up to eight arguments that implement `FromArgument`",
+    note = "it must be async and return a `Result` whose success type implements `Serialize` and `JsonSchema`"
 )]
 pub trait Function<A>: Send + Sync + 'static {
-    /// Converts the arguments, runs, converts the result.
+    /// Converts the arguments, calls the function and serializes its result.
+    #[doc(hidden)]
     fn call(&self, stub: Stub) -> impl Future<Output = Result<Response, Error>> + Send;
 
-    /// Describes arguments and result.
+    /// Describes parameters and result.
+    #[doc(hidden)]
     fn signature(generator: &mut SchemaGenerator) -> Signature;
 }
 
@@ -71,7 +74,7 @@ functions!(A1 A2 A3 A4 A5 A6);
 functions!(A1 A2 A3 A4 A5 A6 A7);
 functions!(A1 A2 A3 A4 A5 A6 A7 A8);
 
-/// A result as the client receives it.
+/// Serializes a result as the client receives it.
 fn payload(result: &impl Serialize) -> Result<Vec<u8>, Error> {
     let json = serde_json::to_vec(result)?;
     Ok(match json.first() {
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_are_written_as_contract_apis_do() {
+    fn results_are_serialized_like_in_contract_apis() {
         assert_eq!(payload(&"say \"hi\"").unwrap(), b"say \"hi\"");
         assert_eq!(payload(&()).unwrap(), b"");
         assert_eq!(payload(&None::<u8>).unwrap(), b"");

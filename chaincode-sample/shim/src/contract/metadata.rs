@@ -1,6 +1,5 @@
-//! What a chaincode tells about itself: the answer to
-//! `org.hyperledger.fabric:GetMetadata`, in the form of Fabric's contract APIs
-//! (`metadata/schema/schema.json` of fabric-contract-api-go).
+//! The metadata of a chaincode: the result of `org.hyperledger.fabric:GetMetadata`, in the format of
+//! Fabric's contract APIs (`metadata/schema/schema.json` of fabric-contract-api-go).
 
 use std::collections::BTreeMap;
 
@@ -10,14 +9,13 @@ use serde_json::{Value, json};
 
 use super::{Contract, Intent, Signature};
 
-/// The contract that every chaincode has beside its own.
+/// The name of the system contract, which every chaincode has.
 pub(super) const SYSTEM: &str = "org.hyperledger.fabric";
 
-/// Its only function.
+/// The only function of the system contract.
 pub(super) const GET_METADATA: &str = "GetMetadata";
 
-/// The metadata of a chaincode with these contracts, the first one its
-/// default.
+/// The metadata of a chaincode with these contracts. The first one is the default.
 pub(super) fn metadata(contracts: &[Contract]) -> Value {
     let settings = SchemaSettings::draft07().with(|settings| {
         settings.definitions_path = "/components/schemas".into();

@@ -1,8 +1,8 @@
-//! A chaincode made of typed functions, found by name.
+//! Contracts: chaincodes made of named, typed functions.
 //!
-//! Arguments are converted by [`Arguments`](crate::Arguments), results by
-//! `serde`: a string as it is, nothing as nothing, everything else as JSON, as
-//! Fabric's contract APIs do. Names may be qualified (`Contract:Function`).
+//! [`Arguments`](crate::Arguments) converts the arguments and `serde` the results. As in Fabric's
+//! contract APIs, a string is returned as it is, `()` and `None` as an empty payload, everything else
+//! as JSON. A name may include the contract's name (`Contract:Function`).
 
 mod function;
 mod metadata;
@@ -16,12 +16,14 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use schemars::SchemaGenerator;
 
-use crate::{Chaincode, Error, Response, Stub};
+use crate::chaincode::Chaincode;
+use crate::response::{Error, Response};
+use crate::stub::Stub;
 
-pub use function::{Function, Signature};
+pub use function::Function;
+use function::Signature;
 
-/// Whether a function is meant to write. For clients' information; a peer
-/// does not enforce it.
+/// Whether a function is intended to write. It only informs clients; peers do not enforce it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Intent {
     Submit,
@@ -41,7 +43,7 @@ struct Entry {
     parameters: Vec<String>,
 }
 
-/// A contract: functions by name.
+/// A contract: a set of named functions.
 ///
 /// ```
 /// use chaincode_shim::{Contract, Error, Stub};
@@ -56,7 +58,7 @@ struct Entry {
 ///     .before(|stub: Stub| async move {
 ///         match stub.client_identity()?.msp_id() {
 ///             "Org1MSP" => Ok(()),
-///             other => Err(Error::new(format!("{other} may not calculate")).with_status(403)),
+///             other => Err(Error::new(format!("permission denied for {other}")).with_status(403)),
 ///         }
 ///     });
 /// ```
@@ -70,7 +72,7 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// A contract without functions, version `latest`.
+    /// A contract without functions. Its version is `latest`.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -82,27 +84,27 @@ impl Contract {
         }
     }
 
-    /// The version that the metadata tells.
+    /// Sets the version in the metadata.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
-    /// Adds a function that writes. The last one added under a name counts.
+    /// Adds a function that writes. It replaces a function with the same name.
     #[must_use]
     pub fn submit<A>(self, name: &str, function: impl Function<A>) -> Self {
         self.add(name, Intent::Submit, function)
     }
 
-    /// Adds a function that only reads.
+    /// Adds a function that only reads. It replaces a function with the same name.
     #[must_use]
     pub fn evaluate<A>(self, name: &str, function: impl Function<A>) -> Self {
         self.add(name, Intent::Evaluate, function)
     }
 
-    /// Names the parameters of a function in the metadata; default `param0`
-    /// and so on. Does nothing to a function that is not there.
+    /// Sets the names of a function's parameters in the metadata; the default is `param0` and so on.
+    /// Ignored if there is no such function.
     #[must_use]
     pub fn parameters<N: Into<String>>(mut self, function: &str, names: impl IntoIterator<Item = N>) -> Self {
         if let Some(entry) = self.functions.get_mut(function) {
@@ -111,8 +113,8 @@ impl Contract {
         self
     }
 
-    /// What runs before every function of this contract, even an unknown one;
-    /// its error is the transaction's.
+    /// Runs `hook` before every function of this contract, including unknown ones. If it fails, so
+    /// does the transaction.
     #[must_use]
     pub fn before<Fut, E>(mut self, hook: impl Fn(Stub) -> Fut + Send + Sync + 'static) -> Self
     where
@@ -126,8 +128,7 @@ impl Contract {
         self
     }
 
-    /// What runs after a function that succeeded; what it returns is the
-    /// transaction's answer.
+    /// Runs `hook` after every successful function; its result replaces the function's.
     #[must_use]
     pub fn after<Fut, E>(mut self, hook: impl Fn(Stub, Response) -> Fut + Send + Sync + 'static) -> Self
     where
@@ -141,7 +142,7 @@ impl Contract {
         self
     }
 
-    /// What answers a function that is not there, instead of an error.
+    /// Handles calls of unknown functions, which otherwise fail.
     #[must_use]
     pub fn unknown<Fut, E>(mut self, hook: impl Fn(Stub) -> Fut + Send + Sync + 'static) -> Self
     where
@@ -166,11 +167,11 @@ impl Contract {
         self
     }
 
-    /// Finds a function by the name that a client sent: as registered, or
-    /// with a small first letter, which Go's contract API takes as well.
+    /// Finds a function by its registered name. As in Go's contract API, the first letter may be lower
+    /// case.
     fn find(&self, name: &str) -> Result<&Call, Error> {
         if name.is_empty() {
-            return Err(Error::new("the name of the function is missing"));
+            return Err(Error::new("the function name is missing"));
         }
         let found = self.functions.get(name).or_else(|| self.functions.get(&capitalized(name)));
         found
@@ -208,7 +209,7 @@ impl Chaincode for Contract {
         invoke(std::slice::from_ref(self), stub).await
     }
 
-    /// Without arguments there is nothing to initialize.
+    /// Succeeds if there are no arguments.
     async fn init(&self, stub: Stub) -> Result<Response, Error> {
         init(std::slice::from_ref(self), stub).await
     }
@@ -216,8 +217,7 @@ impl Chaincode for Contract {
 
 /// Several contracts in one chaincode.
 ///
-/// A client calls `Contract:Function`; without a contract's name it is the
-/// first one's.
+/// A client calls `Contract:Function`; without a contract's name, the default contract is called.
 ///
 /// ```
 /// # use chaincode_shim::{Contract, Contracts};
@@ -227,12 +227,12 @@ impl Chaincode for Contract {
 pub struct Contracts(Vec<Contract>);
 
 impl Contracts {
-    /// A chaincode with this contract, its default.
+    /// A chaincode with a default contract.
     pub fn new(default: Contract) -> Self {
         Self(vec![default])
     }
 
-    /// Adds a contract; one of the same name is replaced.
+    /// Adds a contract. It replaces a contract with the same name.
     #[must_use]
     pub fn with(mut self, contract: Contract) -> Self {
         match self.0.iter_mut().find(|known| known.name == contract.name) {
@@ -248,14 +248,13 @@ impl Chaincode for Contracts {
         invoke(&self.0, stub).await
     }
 
-    /// Without arguments there is nothing to initialize.
+    /// Succeeds if there are no arguments.
     async fn init(&self, stub: Stub) -> Result<Response, Error> {
         init(&self.0, stub).await
     }
 }
 
-/// Calls the function that the client named; without a contract's name the
-/// first one's.
+/// Calls the function that the client requested.
 async fn invoke(contracts: &[Contract], stub: Stub) -> Result<Response, Error> {
     let requested = stub.function();
     let (contract, name) = match requested.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! Names, hooks and metadata, called as a client would.
+//! Names, hooks and metadata, as a client sees them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,15 +45,15 @@ async fn functions_are_found_by_name() {
         ("Assets:Other", "Function Other not found in contract Assets"),
         ("Other:Echo", "Contract not found with name Other"),
         ("org.hyperledger.fabric:Other", "Function Other not found in contract org.hyperledger.fabric"),
-        ("", "the name of the function is missing"),
-        ("Assets:", "the name of the function is missing"),
+        ("", "the function name is missing"),
+        ("Assets:", "the function name is missing"),
     ] {
         assert_eq!(failure(&mut ledger, name).await, text, "{name}");
     }
 }
 
 #[tokio::test]
-async fn several_contracts_are_told_apart_by_name() {
+async fn several_contracts_are_selected_by_name() {
     let owners = Contract::new("org.Owners").evaluate("Echo", |_: Stub, _: String| async { Ok::<_, Error>("owners") });
     let replaced = Contract::new("org.Owners");
     let mut ledger = MockLedger::new(Contracts::new(assets()).with(replaced).with(owners));
@@ -70,12 +70,12 @@ async fn hooks_run_around_every_function() {
             stub.set_event("before", stub.function())?;
             match stub.client_identity()?.msp_id() {
                 "Org1MSP" => Ok(()),
-                other => Err(Error::new(format!("{other} may not")).with_status(403)),
+                other => Err(Error::new(format!("permission denied for {other}")).with_status(403)),
             }
         })
         .after(|_, mut response: Response| async move {
-            if response.payload == b"refuse" {
-                return Err(Error::new("refused afterwards"));
+            if response.payload == b"reject" {
+                return Err(Error::new("rejected afterwards"));
             }
             response.payload.push(b'!');
             Ok(response)
@@ -89,16 +89,16 @@ async fn hooks_run_around_every_function() {
     assert_eq!(echo.event.map(|event| event.payload), Some(b"Echo".to_vec()));
     let unknown = ledger.evaluate(["Unknown", "hi"]).await;
     assert_eq!((unknown.response.status, unknown.text().as_str()), (399, "hi!"));
-    assert_eq!(ledger.evaluate(["Echo", "refuse"]).await.error(), Some("refused afterwards"));
+    assert_eq!(ledger.evaluate(["Echo", "reject"]).await.error(), Some("rejected afterwards"));
     let wrong = ledger.evaluate(["Echo"]).await;
     assert_eq!(wrong.error(), Some("incorrect number of arguments: expected 1, received 0"));
     let other = MockIdentity::new("Org2MSP");
-    let refused = ledger.transaction(["Echo", "hi"]).client(&other).simulate().await;
-    assert_eq!((refused.response.status, refused.error()), (403, Some("Org2MSP may not")));
+    let rejected = ledger.transaction(["Echo", "hi"]).client(&other).simulate().await;
+    assert_eq!((rejected.response.status, rejected.error()), (403, Some("permission denied for Org2MSP")));
 }
 
 #[tokio::test]
-async fn the_metadata_describes_every_function_by_its_types() {
+async fn the_metadata_contains_the_schemas_of_every_function() {
     let mut ledger = MockLedger::new(Contracts::new(assets()).with(Contract::new("Empty")));
     let metadata: Value = ledger.evaluate(["org.hyperledger.fabric:GetMetadata"]).await.json();
     let asset = json!({ "$ref": "#/components/schemas/Asset" });

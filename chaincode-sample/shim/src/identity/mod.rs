@@ -1,7 +1,7 @@
-//! Who sent a transaction: MSP, certificate, attributes, role.
+//! The client of a transaction: MSP ID, certificate, attributes and role.
 //!
-//! Reads what the peer has already checked: signatures and chains are not
-//! verified here. Idemix credentials hold no certificate and are refused.
+//! The peer has verified signatures and certificate chains; they are not checked again. Idemix
+//! credentials have no certificate and are rejected.
 
 mod name;
 #[cfg(test)]
@@ -20,39 +20,40 @@ use serde_json::Value;
 use x509_parser::oid_registry::{Oid, asn1_rs::oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::{Error, Stub};
+use crate::response::Error;
+use crate::stub::Stub;
 
-/// The extension in which Fabric CA puts attributes (`lib/attrmgr` of
-/// fabric-ca).
+/// The extension that contains Fabric CA's attributes (`lib/attrmgr` of fabric-ca).
 const ATTRIBUTES: Oid<'static> = oid!(1.2.3.4.5.6.7.8.1);
 
-/// Why the client cannot be told.
+/// Why the client cannot be identified.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// The peer sent no proposal.
     #[error("the transaction has no creator: the peer sent no proposal")]
     NoCreator,
     /// Not a `msp.SerializedIdentity`.
-    #[error("the creator cannot be read")]
+    #[error("invalid creator")]
     Malformed(#[source] prost::DecodeError),
-    /// No PEM certificate; an Idemix credential is none.
-    #[error("the identity of {msp_id} has no X.509 certificate in PEM form: Idemix credentials are not supported")]
+    /// The identity contains no PEM certificate.
+    #[error("the identity of {msp_id} has no X.509 certificate in PEM format: Idemix credentials are not supported")]
     NoCertificate {
-        /// Its MSP.
+        /// The client's MSP ID.
         msp_id: String,
     },
-    /// A certificate that cannot be read.
-    #[error("the certificate of the client of {msp_id} cannot be read: {reason}")]
+    /// The certificate is invalid.
+    #[error("invalid certificate of a client of {msp_id}: {reason}")]
     Certificate {
-        /// Its MSP.
+        /// The client's MSP ID.
         msp_id: String,
-        /// Why.
+        /// Why it is invalid.
         reason: String,
     },
 }
 
-/// What a certificate makes its owner, by the organizational units that
-/// Fabric's node OUs are called by default (`config.yaml` of an MSP).
+/// The role of an identity, from the organizational unit (OU) of its certificate. These are the
+/// default names of Fabric's node OUs (`config.yaml` of an MSP).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NodeRole {
     /// `client`.
@@ -66,7 +67,7 @@ pub enum NodeRole {
 }
 
 impl NodeRole {
-    /// The organizational unit.
+    /// The name of the organizational unit.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -90,7 +91,7 @@ impl fmt::Display for NodeRole {
 /// async fn approve(stub: Stub) -> Result<(), Error> {
 ///     let client = stub.client_identity()?;
 ///     if client.msp_id() != "Org1MSP" {
-///         return Err(Error::new("only Org1 approves").with_status(403));
+///         return Err(Error::new("permission denied: not a client of Org1").with_status(403));
 ///     }
 ///     client.require_attribute("approver", "true")
 /// }
@@ -105,11 +106,11 @@ pub struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    /// Reads an encoded `msp.SerializedIdentity`, as [`Stub::creator`] is.
+    /// Decodes an `msp.SerializedIdentity`, as returned by [`Stub::creator`].
     ///
     /// # Errors
     ///
-    /// When it is something else, or holds no X.509 certificate.
+    /// When it is invalid or contains no X.509 certificate.
     pub fn from_creator(creator: &[u8]) -> Result<Self, IdentityError> {
         if creator.is_empty() {
             return Err(IdentityError::NoCreator);
@@ -119,61 +120,58 @@ impl ClientIdentity {
         let Ok(certificate) = CertificateDer::from_pem_slice(&identity.id_bytes) else {
             return Err(IdentityError::NoCertificate { msp_id });
         };
-        let unreadable = |reason: String| IdentityError::Certificate { msp_id: msp_id.clone(), reason };
-        let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|error| unreadable(error.to_string()))?;
+        let invalid = |reason: String| IdentityError::Certificate { msp_id: msp_id.clone(), reason };
+        let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|error| invalid(error.to_string()))?;
         let id = format!("x509::{}::{}", name::text(parsed.subject()), name::text(parsed.issuer()));
         let units = parsed.subject().iter_organizational_unit();
         let units = units.filter_map(|unit| unit.as_str().ok()).map(str::to_owned).collect();
-        let attributes = attributes(&parsed).map_err(&unreadable)?;
+        let attributes = attributes(&parsed).map_err(&invalid)?;
         Ok(Self { msp_id, id: STANDARD.encode(id), units, attributes, certificate: certificate.to_vec() })
     }
 
-    /// The organization's MSP ID, like `Org1MSP`.
+    /// The MSP ID of the client's organization, such as `Org1MSP`.
     pub fn msp_id(&self) -> &str {
         &self.msp_id
     }
 
-    /// Names the client within its MSP, and stays the same when its
-    /// certificate is renewed: Base64 of `x509::SUBJECT::ISSUER`, the same
-    /// text as Fabric's other shims give.
+    /// The client's ID, unique within its MSP: Base64 of `x509::SUBJECT::ISSUER`, as in Fabric's
+    /// other shims. A renewed certificate has the same ID.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The certificate, DER.
+    /// The certificate in DER encoding.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// The organizational units of the certificate's subject, in its order.
+    /// The organizational units of the certificate's subject, in order.
     pub fn organizational_units(&self) -> &[String] {
         &self.units
     }
 
-    /// What node OUs make of the client; none when the certificate names no
-    /// such unit. The first one counts.
+    /// The client's role: the first organizational unit that is a [`NodeRole`], if there is one.
     pub fn role(&self) -> Option<NodeRole> {
         let roles = [NodeRole::Client, NodeRole::Peer, NodeRole::Admin, NodeRole::Orderer];
         let find = |unit: &String| roles.into_iter().find(|role| role.as_str() == unit);
         self.units.iter().find_map(find)
     }
 
-    /// The attributes that Fabric CA wrote into the certificate.
+    /// The attributes that Fabric CA added to the certificate.
     pub fn attributes(&self) -> &BTreeMap<String, String> {
         &self.attributes
     }
 
-    /// One of them.
+    /// The value of an attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str)
     }
 
-    /// Fails the transaction unless the client has this attribute with this
-    /// value.
+    /// Checks that the client has this attribute with this value.
     ///
     /// # Errors
     ///
-    /// With status 403 when it has not.
+    /// With status 403 if it does not.
     pub fn require_attribute(&self, name: &str, value: &str) -> Result<(), Error> {
         match self.attribute(name) {
             Some(has) if has == value => Ok(()),
@@ -185,12 +183,11 @@ impl ClientIdentity {
 }
 
 impl Stub {
-    /// Who sent the transaction.
+    /// The client that sent the transaction.
     ///
     /// # Errors
     ///
-    /// When the peer sent no proposal, or the client has no X.509
-    /// certificate.
+    /// When the peer sent no proposal, or the client has no X.509 certificate.
     pub fn client_identity(&self) -> Result<ClientIdentity, IdentityError> {
         ClientIdentity::from_creator(self.creator())
     }
@@ -201,7 +198,7 @@ fn attributes(certificate: &X509Certificate<'_>) -> Result<BTreeMap<String, Stri
     let Some(extension) = extension else {
         return Ok(BTreeMap::new());
     };
-    let odd = |error: serde_json::Error| format!("its attributes are not JSON as Fabric CA writes it: {error}");
-    let mut json: serde_json::Map<String, Value> = serde_json::from_slice(extension.value).map_err(odd)?;
-    json.remove("attrs").map_or(Ok(BTreeMap::new()), |attributes| serde_json::from_value(attributes).map_err(odd))
+    let invalid = |error: serde_json::Error| format!("invalid attributes: {error}");
+    let mut json: serde_json::Map<String, Value> = serde_json::from_slice(extension.value).map_err(invalid)?;
+    json.remove("attrs").map_or(Ok(BTreeMap::new()), |attributes| serde_json::from_value(attributes).map_err(invalid))
 }

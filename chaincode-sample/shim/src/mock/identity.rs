@@ -1,5 +1,4 @@
-//! Clients made for tests: certificates that can be read, and that nobody
-//! signed. A peer would refuse them; nothing here verifies.
+//! Clients for tests, with unsigned certificates that a peer would reject.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use fabric_primitives::der::{BIT_STRING, INTEGER, OCTET_STRING, SEQUENCE, elemen
 use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 
-use crate::NodeRole;
+use crate::identity::NodeRole;
 
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -18,7 +17,7 @@ const UTC_TIME: u8 = 0x17;
 const EXPLICIT_VERSION: u8 = 0xa0;
 const EXPLICIT_EXTENSIONS: u8 = 0xa3;
 
-/// A client of a test's transactions.
+/// A client for tests.
 ///
 /// ```
 /// use chaincode_shim::mock::MockIdentity;
@@ -35,7 +34,7 @@ pub struct MockIdentity {
 }
 
 impl MockIdentity {
-    /// A client `user1` of this organization.
+    /// The client `user1` of this organization.
     pub fn new(msp_id: impl Into<String>) -> Self {
         Self {
             msp_id: msp_id.into(),
@@ -46,33 +45,33 @@ impl MockIdentity {
         }
     }
 
-    /// An identity with this certificate, PEM.
+    /// An identity with this certificate in PEM format.
     pub fn from_pem(msp_id: impl Into<String>, certificate: impl Into<String>) -> Self {
         Self { pem: Some(certificate.into()), ..Self::new(msp_id) }
     }
 
-    /// The common name of its certificate.
+    /// Sets the common name of the certificate.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// The organizational unit of its certificate; default a client's.
+    /// Sets the organizational unit of the certificate. The default is that of a client.
     #[must_use]
     pub fn with_role(mut self, role: Option<NodeRole>) -> Self {
         self.role = role;
         self
     }
 
-    /// An attribute, as Fabric CA writes it.
+    /// Adds an attribute, as Fabric CA does.
     #[must_use]
     pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.insert(name.into(), value.into());
         self
     }
 
-    /// An encoded `msp.SerializedIdentity`.
+    /// The identity as an encoded `msp.SerializedIdentity`.
     pub fn creator(&self) -> Vec<u8> {
         let pem = self.pem.clone().unwrap_or_else(|| self.certificate());
         SerializedIdentity { mspid: self.msp_id.clone(), id_bytes: pem.into_bytes() }.encode_to_vec()
@@ -118,13 +117,13 @@ impl MockIdentity {
     }
 }
 
-/// One part of a name: an attribute type 2.5.4.`kind` and its text.
+/// One attribute of a name: the type 2.5.4.`kind` and its text.
 fn name_part(kind: u8, text: &str) -> Vec<u8> {
     let pair = [der(OBJECT_IDENTIFIER, &[vec![0x55, 4, kind]]), der(UTF8_STRING, &[text.as_bytes().to_vec()])];
     der(SET, &[der(SEQUENCE, &pair)])
 }
 
-/// An element of these contents.
+/// A DER element with these contents.
 fn der(tag: u8, contents: &[Vec<u8>]) -> Vec<u8> {
     element(tag, &contents.concat())
 }

@@ -1,12 +1,12 @@
-//! A part of CouchDB's query language: selectors of fields with comparisons,
-//! `$and`, `$or`, `$not`, and a limit. Anything else is refused by name, so
-//! that no test passes on a query that was not understood.
+//! A subset of CouchDB's query language: selectors with comparisons, `$and`, `$or`, `$not`, `$in` and
+//! `$exists`, and a limit. Anything else is an error, so that no test passes with an unsupported
+//! query.
 
 use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
-/// CouchDB's own default is 25; a peer asks for its `internalQueryLimit`.
+/// CouchDB's default is 25, but a peer sets its own limit (`internalQueryLimit`).
 const NO_LIMIT: usize = usize::MAX;
 
 pub(super) struct Mango {
@@ -31,16 +31,16 @@ enum Test {
 impl Mango {
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let query: Map<String, Value> =
-            serde_json::from_str(query).map_err(|error| format!("the query is not JSON: {error}"))?;
+            serde_json::from_str(query).map_err(|error| format!("invalid query: {error}"))?;
         let mut mango = Self { selector: Condition::All(Vec::new()), limit: NO_LIMIT };
         for (name, value) in query {
             match (name.as_str(), value) {
                 ("selector", Value::Object(selector)) => mango.selector = fields(&[], selector)?,
                 ("limit", Value::Number(limit)) => {
                     let limit = limit.as_u64().and_then(|limit| limit.try_into().ok());
-                    mango.limit = limit.ok_or("the query's limit is not a whole number")?;
+                    mango.limit = limit.ok_or("invalid query: the limit is not an integer")?;
                 }
-                // An index changes how a query is run, not what it finds.
+                // An index does not change the results.
                 ("use_index", _) => {}
                 (name, _) => return Err(unsupported(name)),
             }
@@ -48,39 +48,39 @@ impl Mango {
         Ok(mango)
     }
 
-    /// Whether a value is JSON that fits.
+    /// Whether a value is JSON that matches the selector.
     pub(super) fn matches(&self, value: &[u8]) -> bool {
-        serde_json::from_slice(value).is_ok_and(|value| self.selector.fits(&value))
+        serde_json::from_slice(value).is_ok_and(|value| self.selector.matches(&value))
     }
 }
 
 impl Condition {
-    fn fits(&self, value: &Value) -> bool {
+    fn matches(&self, value: &Value) -> bool {
         match self {
-            Self::All(conditions) => conditions.iter().all(|condition| condition.fits(value)),
-            Self::Any(conditions) => conditions.iter().any(|condition| condition.fits(value)),
-            Self::Not(condition) => !condition.fits(value),
+            Self::All(conditions) => conditions.iter().all(|condition| condition.matches(value)),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.matches(value)),
+            Self::Not(condition) => !condition.matches(value),
             Self::Field(path, test) => {
                 let found = path.iter().try_fold(value, |value, name| value.get(name));
-                test.fits(found)
+                test.matches(found)
             }
         }
     }
 }
 
 impl Test {
-    fn fits(&self, found: Option<&Value>) -> bool {
+    fn matches(&self, found: Option<&Value>) -> bool {
         match (self, found) {
             (Self::Exists(expected), found) => found.is_some() == *expected,
             (_, None) => false,
             (Self::NotEqual(expected), Some(found)) => found != expected,
             (Self::OneOf(expected), Some(found)) => expected.contains(found),
-            (Self::Compare(fits, expected), Some(found)) => order(found, expected).is_some_and(fits),
+            (Self::Compare(accepts, expected), Some(found)) => order(found, expected).is_some_and(accepts),
         }
     }
 }
 
-/// Values of one kind are compared; of others only whether they are equal.
+/// The order of two numbers or two strings; other values are only equal or not comparable.
 fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64()?.partial_cmp(&b.as_f64()?),
@@ -122,11 +122,11 @@ fn condition(path: &[String], name: &str, value: Value) -> Result<Condition, Str
 fn list(path: &[String], parts: Vec<Value>) -> Result<Vec<Condition>, String> {
     let part = |part| match part {
         Value::Object(part) => fields(path, part),
-        _ => Err("the query combines something that is no selector".to_owned()),
+        _ => Err("invalid query: expected a selector".to_owned()),
     };
     parts.into_iter().map(part).collect()
 }
 
 fn unsupported(name: &str) -> String {
-    format!("a MockLedger does not know {name:?} in a query: test such a query on a peer with CouchDB")
+    format!("unsupported by MockLedger: {name:?} in a query; test this query on a peer with CouchDB")
 }

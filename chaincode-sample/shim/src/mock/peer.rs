@@ -1,10 +1,11 @@
-//! The peer's end of the conversation: one session for a call of a chaincode,
-//! within this process.
+//! The peer's side of the protocol: one in-process session for each call of a chaincode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use fabric_primitives::limits::NONCE_BYTES;
+use fabric_primitives::transaction::transaction_id;
 use fabric_protos::common::{ChannelHeader, Header, HeaderType, SignatureHeader};
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{
@@ -19,53 +20,63 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
 
 use super::simulation::Simulation;
-use super::{CHAINCODE, MockEvent};
-use crate::Response;
-use crate::chaincode::Runnable;
+use super::transaction::MockEvent;
+use crate::chaincode::DynChaincode;
 use crate::outbox::outbox;
 use crate::protocol::{Features, Limits};
-use crate::session::{Ending, Session};
+use crate::response::Response;
+use crate::session::{Session, Shutdown};
 
-/// How long a transaction may take (`chaincode.executetimeout` of a peer).
+/// The time limit of a transaction (`chaincode.executetimeout` of a peer).
 const EXECUTE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Chaincodes that call each other may be this deep.
+/// The maximum depth of calls between chaincodes.
 const MAX_DEPTH: usize = 16;
 
-/// What a client proposes.
+/// A client's proposal.
 pub(super) struct Proposal {
+    pub(super) nonce: [u8; NONCE_BYTES],
+    pub(super) creator: Vec<u8>,
+    /// The ID of this nonce and creator.
     pub(super) tx_id: String,
     pub(super) channel_id: String,
     pub(super) args: Vec<Vec<u8>>,
-    pub(super) creator: Vec<u8>,
     pub(super) transient: BTreeMap<String, Vec<u8>>,
     pub(super) decorations: BTreeMap<String, Vec<u8>>,
     pub(super) time: SystemTime,
     pub(super) is_init: bool,
 }
 
-/// What the peer has.
+impl Proposal {
+    pub(super) fn set_creator(&mut self, creator: Vec<u8>) {
+        self.tx_id = transaction_id(&self.nonce, &creator);
+        self.creator = creator;
+    }
+}
+
+/// The peer's chaincodes, channel and features.
 #[derive(Clone, Copy)]
 pub(super) struct Peer<'a> {
-    pub(super) chaincodes: &'a BTreeMap<String, Arc<dyn Runnable>>,
+    pub(super) chaincodes: &'a BTreeMap<String, Arc<dyn DynChaincode>>,
     pub(super) channel_id: &'a str,
     pub(super) features: Features,
 }
 
-type Ended = Result<(Response, Option<MockEvent>), String>;
+type Outcome = Result<(Response, Option<MockEvent>), String>;
 
-/// Runs a proposal; what the peer itself would refuse has status 500.
+/// Runs a proposal. An error of the peer itself becomes a response with status 500.
 pub(super) async fn endorse(
     peer: Peer<'_>,
     simulation: &mut Simulation<'_>,
     proposal: &Proposal,
+    chaincode: &str,
 ) -> (Response, Option<MockEvent>) {
     let input = ChaincodeInput {
         args: proposal.args.clone(),
         decorations: proposal.decorations.clone(),
         is_init: proposal.is_init,
     };
-    let run = call(peer, simulation, proposal, CHAINCODE.to_owned(), input, MAX_DEPTH);
+    let run = call(peer, simulation, proposal, chaincode.to_owned(), input, MAX_DEPTH);
     match tokio::time::timeout(EXECUTE_TIMEOUT, run).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(text)) => (Response::error(text), None),
@@ -73,7 +84,7 @@ pub(super) async fn endorse(
     }
 }
 
-/// Calls one chaincode, and answers its requests until it has ended.
+/// Calls a chaincode and answers its requests until it completes.
 fn call<'a>(
     peer: Peer<'a>,
     simulation: &'a mut Simulation<'_>,
@@ -81,16 +92,17 @@ fn call<'a>(
     name: String,
     input: ChaincodeInput,
     depth: usize,
-) -> BoxFuture<'a, Ended> {
+) -> BoxFuture<'a, Outcome> {
     Box::pin(async move {
         let chaincode = peer.chaincodes.get(&name);
-        let chaincode = chaincode.ok_or_else(|| format!("the chaincode {name:?} is not on this MockLedger"))?;
+        let chaincode =
+            chaincode.ok_or_else(|| format!("chaincode {name:?} not found: add it with MockLedger::with_chaincode"))?;
         let (outbox, mut outbound) = outbox();
         let session = Session::new(Arc::clone(chaincode), &name, Limits::default(), outbox);
         let (to, incoming) = mpsc::unbounded_channel();
-        // Ends when this function does, since that drops the sender.
-        tokio::spawn(session.converse(UnboundedReceiverStream::new(incoming), Ending::default()));
-        for message in opening(peer, proposal, &input) {
+        // Ends with this function, which drops the sender.
+        tokio::spawn(session.serve(UnboundedReceiverStream::new(incoming), Shutdown::default()));
+        for message in opening_messages(peer, proposal, &input) {
             send(&to, message)?;
         }
         while let Some(message) = outbound.next().await {
@@ -98,7 +110,7 @@ fn call<'a>(
             let kind = message.r#type();
             let answer = match kind {
                 Type::Register => continue,
-                Type::Completed | Type::Error => return ended(message),
+                Type::Completed | Type::Error => return completed(message),
                 Type::InvokeChaincode => invoke(peer, simulation, proposal, &message.payload, depth).await,
                 kind => simulation
                     .answer(&name, kind, &message.payload)
@@ -108,9 +120,9 @@ fn call<'a>(
                 Ok(payload) => (Type::Response, payload),
                 Err(text) => (Type::Error, text.into_bytes()),
             };
-            send(&to, of(kind, proposal, payload))?;
+            send(&to, new_message(kind, proposal, payload))?;
         }
-        Err("the chaincode ended its stream".to_owned())
+        Err("the chaincode closed its stream".to_owned())
     })
 }
 
@@ -127,18 +139,18 @@ async fn invoke(
     let name = match name.split_once('/') {
         None => name,
         Some((name, channel)) if channel == peer.channel_id => name.to_owned(),
-        Some((_, channel)) => return Err(format!("the channel {channel:?} is not on this MockLedger")),
+        Some((_, channel)) => return Err(format!("channel {channel:?} not found: a MockLedger has one channel")),
     };
     if depth == 0 {
-        return Err("chaincodes call each other without end".to_owned());
+        return Err("too many nested calls between chaincodes".to_owned());
     }
     let input = spec.input.unwrap_or_default();
     let (response, _) = call(peer, simulation, proposal, name, input, depth - 1).await?;
-    let answer = of(Type::Completed, proposal, protos::Response::from(response).encode_to_vec());
+    let answer = new_message(Type::Completed, proposal, protos::Response::from(response).encode_to_vec());
     Ok(answer.encode_to_vec())
 }
 
-fn ended(message: ChaincodeMessage) -> Ended {
+fn completed(message: ChaincodeMessage) -> Outcome {
     if message.r#type() == Type::Error {
         return Err(String::from_utf8_lossy(&message.payload).into_owned());
     }
@@ -148,7 +160,7 @@ fn ended(message: ChaincodeMessage) -> Ended {
     Ok((response.into(), event))
 }
 
-fn opening(peer: Peer<'_>, proposal: &Proposal, input: &ChaincodeInput) -> [ChaincodeMessage; 3] {
+fn opening_messages(peer: Peer<'_>, proposal: &Proposal, input: &ChaincodeInput) -> [ChaincodeMessage; 3] {
     let size = |size: Option<usize>| size.and_then(|size| u32::try_from(size).ok()).unwrap_or_default();
     let offer = ChaincodeAdditionalParams {
         use_write_batch: peer.features.write_batch.is_some(),
@@ -157,12 +169,16 @@ fn opening(peer: Peer<'_>, proposal: &Proposal, input: &ChaincodeInput) -> [Chai
         max_size_get_multiple_keys: size(peer.features.get_multiple),
     };
     let kind = if input.is_init { Type::Init } else { Type::Transaction };
-    let mut call = of(kind, proposal, input.encode_to_vec());
-    call.proposal = Some(signed(proposal));
-    [of(Type::Registered, proposal, Vec::new()), of(Type::Ready, proposal, offer.encode_to_vec()), call]
+    let mut call = new_message(kind, proposal, input.encode_to_vec());
+    call.proposal = Some(signed_proposal(proposal));
+    [
+        new_message(Type::Registered, proposal, Vec::new()),
+        new_message(Type::Ready, proposal, offer.encode_to_vec()),
+        call,
+    ]
 }
 
-fn signed(proposal: &Proposal) -> SignedProposal {
+fn signed_proposal(proposal: &Proposal) -> SignedProposal {
     let channel_header = ChannelHeader {
         r#type: HeaderType::EndorserTransaction.into(),
         timestamp: Some(proposal.time.into()),
@@ -170,8 +186,7 @@ fn signed(proposal: &Proposal) -> SignedProposal {
         tx_id: proposal.tx_id.clone(),
         ..ChannelHeader::default()
     };
-    let signature_header =
-        SignatureHeader { creator: proposal.creator.clone(), nonce: proposal.tx_id.as_bytes()[..24].to_vec() };
+    let signature_header = SignatureHeader { creator: proposal.creator.clone(), nonce: proposal.nonce.to_vec() };
     let header =
         Header { channel_header: channel_header.encode_to_vec(), signature_header: signature_header.encode_to_vec() };
     let payload =
@@ -184,7 +199,7 @@ fn signed(proposal: &Proposal) -> SignedProposal {
     SignedProposal { proposal_bytes: proposal.encode_to_vec(), signature: Vec::new() }
 }
 
-fn of(kind: Type, proposal: &Proposal, payload: Vec<u8>) -> ChaincodeMessage {
+fn new_message(kind: Type, proposal: &Proposal, payload: Vec<u8>) -> ChaincodeMessage {
     ChaincodeMessage {
         r#type: kind.into(),
         payload: payload.into(),
@@ -195,5 +210,5 @@ fn of(kind: Type, proposal: &Proposal, payload: Vec<u8>) -> ChaincodeMessage {
 }
 
 fn send(to: &mpsc::UnboundedSender<Result<ChaincodeMessage, Status>>, message: ChaincodeMessage) -> Result<(), String> {
-    to.send(Ok(message)).map_err(|_| "the chaincode ended its stream".to_owned())
+    to.send(Ok(message)).map_err(|_| "the chaincode closed its stream".to_owned())
 }

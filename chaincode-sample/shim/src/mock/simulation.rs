@@ -1,8 +1,7 @@
-//! What one transaction reads and writes: requests in, answers out.
+//! Answers the requests of one transaction and records its reads and writes.
 //!
-//! Which requests go together is the peer's rule (`lockbased_tx_simulator` of
-//! Fabric's ledger): pages, and queries of private data, only in transactions
-//! that do not write.
+//! As in Fabric's ledger (`lockbased_tx_simulator`), a transaction that writes can run neither
+//! paginated queries nor queries of private data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,57 +18,22 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::mango::Mango;
-use super::world::{Change, Read, Slot, World, Write, slot};
+use super::rwset::{Change, RangeRead, Read, ReadWriteSet, slot};
+use super::world::{Entry, World};
 use crate::stub::VALIDATION_PARAMETER;
 
-/// Results in one portion, as a peer sends them (`maxResultLimit` in
+/// The number of results in one batch (`maxResultLimit` in
 /// `core/chaincode/query_response_generator.go`).
-const PORTION: usize = 100;
+const BATCH_SIZE: usize = 100;
 
-/// A range that was read: its keys and their versions then.
-#[derive(Debug, Clone)]
-pub(super) struct RangeRead {
-    pub(super) chaincode: String,
-    pub(super) collection: String,
-    pub(super) start: String,
-    pub(super) end: String,
-    pub(super) keys: Vec<(String, u64)>,
-}
-
-/// Everything that a transaction read and wrote.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Recorded {
-    pub(super) reads: Vec<Read>,
-    pub(super) ranges: Vec<RangeRead>,
-    pub(super) values: BTreeMap<Slot, Change>,
-    pub(super) policies: BTreeMap<Slot, Change>,
-}
-
-impl Recorded {
-    pub(super) fn writes(&self) -> Vec<Write> {
-        let changes = self.values.iter().chain(&self.policies);
-        let write = |(slot, change): (&Slot, &Change)| {
-            let (chaincode, collection, key) = slot.clone();
-            Write { chaincode, collection, key, change: change.clone() }
-        };
-        let mut writes: Vec<_> = changes.map(write).collect();
-        writes.sort_by(|a, b| (&a.chaincode, &a.collection, &a.key).cmp(&(&b.chaincode, &b.collection, &b.key)));
-        writes
-    }
-
-    fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.policies.is_empty()
-    }
-}
-
-/// A transaction while it runs.
+/// A running transaction.
 pub(super) struct Simulation<'a> {
     world: &'a World,
     collections: &'a BTreeSet<String>,
-    recorded: Recorded,
+    rwset: ReadWriteSet,
     cursors: BTreeMap<String, Vec<QueryResultBytes>>,
     next_cursor: u64,
-    /// What was done after which nothing may be written.
+    /// The query after which writes are not allowed.
     read_only: Option<&'static str>,
 }
 
@@ -80,15 +44,15 @@ impl<'a> Simulation<'a> {
         Self {
             world,
             collections,
-            recorded: Recorded::default(),
+            rwset: ReadWriteSet::default(),
             cursors: BTreeMap::new(),
             next_cursor: 0,
             read_only: None,
         }
     }
 
-    pub(super) fn into_recorded(self) -> Recorded {
-        self.recorded
+    pub(super) fn into_rwset(self) -> ReadWriteSet {
+        self.rwset
     }
 
     /// Answers one request of a chaincode.
@@ -110,7 +74,7 @@ impl<'a> Simulation<'a> {
             }
             Type::GetStateMetadata => {
                 let GetStateMetadata { key, collection } = read(payload)?;
-                self.known(&collection)?;
+                self.check_collection(&collection)?;
                 self.record_read(chaincode, &collection, &key);
                 let policy = self.world.policy(chaincode, &collection, &key).map(<[u8]>::to_vec);
                 let entry = |value| StateMetadata { metakey: VALIDATION_PARAMETER.to_owned(), value };
@@ -122,12 +86,12 @@ impl<'a> Simulation<'a> {
                 let GetHistoryForKey { key } = read(payload)?;
                 let changes = self.world.history(chaincode, &key);
                 let results = changes.iter().map(encoded).collect();
-                Ok(self.portion(results).encode_to_vec())
+                Ok(self.first_batch(results).encode_to_vec())
             }
             Type::QueryStateNext => {
                 let QueryStateNext { id } = read(payload)?;
                 let left = self.cursors.remove(&id).ok_or("query iterator not found")?;
-                Ok(self.portion_of(id, left).encode_to_vec())
+                Ok(self.batch(id, left).encode_to_vec())
             }
             Type::QueryStateClose => {
                 let QueryStateClose { id } = read(payload)?;
@@ -167,18 +131,18 @@ impl<'a> Simulation<'a> {
                         RecordType::PutStateMetadata => {
                             Change::Policy(record.metadata.map(|metadata| metadata.value).unwrap_or_default())
                         }
-                        RecordType::Undefined => return Err("a write of no type".to_owned()),
+                        RecordType::Undefined => return Err("invalid write record: undefined type".to_owned()),
                     };
                     self.write(chaincode, &record.collection, &record.key, change)?;
                 }
                 Ok(())
             }
-            other => Err(format!("{} is not possible on a MockLedger", other.as_str_name())),
+            other => Err(format!("unsupported by MockLedger: {}", other.as_str_name())),
         }
     }
 
     fn get(&mut self, chaincode: &str, collection: &str, key: &str) -> Answer {
-        self.known(collection)?;
+        self.check_collection(collection)?;
         self.record_read(chaincode, collection, key);
         Ok(self.world.value(chaincode, collection, key).unwrap_or_default().to_vec())
     }
@@ -186,19 +150,15 @@ impl<'a> Simulation<'a> {
     fn record_read(&mut self, chaincode: &str, collection: &str, key: &str) {
         let version = self.world.entry(&slot(chaincode, collection, key)).map(|entry| entry.version);
         let (chaincode, collection, key) = slot(chaincode, collection, key);
-        self.recorded.reads.push(Read { chaincode, collection, key, version });
+        self.rwset.reads.push(Read { chaincode, collection, key, version });
     }
 
     fn write(&mut self, chaincode: &str, collection: &str, key: &str, change: Change) -> Result<(), String> {
-        self.known(collection)?;
-        if let Some(done) = self.read_only {
-            return Err(format!("the transaction has already made {done}: writes are not allowed after that"));
+        self.check_collection(collection)?;
+        if let Some(query) = self.read_only {
+            return Err(format!("writes are not allowed after {query}"));
         }
-        let changes = match change {
-            Change::Policy(_) => &mut self.recorded.policies,
-            _ => &mut self.recorded.values,
-        };
-        changes.insert(slot(chaincode, collection, key), change);
+        self.rwset.write(slot(chaincode, collection, key), change);
         Ok(())
     }
 
@@ -209,7 +169,7 @@ impl<'a> Simulation<'a> {
         let start = start.unwrap_or(&start_key).clone();
         let world = self.world;
         let found: Vec<_> = world.range(chaincode, &collection, &start, &end_key).collect();
-        let results = |found: &[(&str, &super::world::Entry)]| -> Vec<_> {
+        let results = |found: &[(&str, &Entry)]| -> Vec<_> {
             found.iter().map(|(key, entry)| kv(chaincode, key, &entry.value)).collect()
         };
         if let Some(page) = page {
@@ -220,8 +180,8 @@ impl<'a> Simulation<'a> {
         let keys = found.iter().map(|(key, entry)| ((*key).to_owned(), entry.version)).collect();
         let results = results(&found);
         let (chaincode, collection, start) = slot(chaincode, &collection, &start);
-        self.recorded.ranges.push(RangeRead { chaincode, collection, start, end: end_key, keys });
-        Ok(self.portion(results).encode_to_vec())
+        self.rwset.ranges.push(RangeRead { chaincode, collection, start, end: end_key, keys });
+        Ok(self.first_batch(results).encode_to_vec())
     }
 
     fn rich(&mut self, chaincode: &str, request: GetQueryResult) -> Answer {
@@ -233,9 +193,9 @@ impl<'a> Simulation<'a> {
         let mut results: Vec<_> = found.map(|(key, value)| kv(chaincode, key, value)).collect();
         results.truncate(query.limit);
         let Some(page) = page else {
-            return Ok(self.portion(results).encode_to_vec());
+            return Ok(self.first_batch(results).encode_to_vec());
         };
-        // Bookmarks of CouchDB are opaque; here they count results.
+        // CouchDB's bookmarks are opaque; here they are the number of results so far.
         let skip = if page.bookmark.is_empty() { Ok(0) } else { page.bookmark.parse() };
         let skip: usize = skip.map_err(|_| format!("invalid bookmark value {:?}", page.bookmark))?;
         let size = usize::try_from(page.page_size).unwrap_or_default();
@@ -244,32 +204,34 @@ impl<'a> Simulation<'a> {
         Ok(one_page(results, bookmark))
     }
 
-    /// Checks that a query is possible now, and reads its page.
+    /// Checks that the query is allowed, and decodes its page.
     fn page(&mut self, collection: &str, metadata: &[u8]) -> Result<Option<QueryMetadata>, String> {
-        self.known(collection)?;
+        self.check_collection(collection)?;
         let page = if metadata.is_empty() { None } else { Some(read::<QueryMetadata>(metadata)?) };
         let kind = match (&page, collection) {
             (Some(_), _) => "a paginated query",
             (None, "") => return Ok(None),
             (None, _) => "a query of private data",
         };
-        if !self.recorded.is_empty() {
-            return Err(format!("the transaction has already written: {kind} is possible only in one that does not"));
+        if self.rwset.has_writes() {
+            return Err(format!("{kind} is not allowed after a write"));
         }
         self.read_only = Some(kind);
         match page {
-            Some(page) if page.page_size < 1 => Err("the page size must be 1 or more".to_owned()),
+            Some(page) if page.page_size < 1 => {
+                Err(format!("invalid page size {}: must be at least 1", page.page_size))
+            }
             page => Ok(page),
         }
     }
 
-    fn portion(&mut self, results: Vec<QueryResultBytes>) -> QueryResponse {
+    fn first_batch(&mut self, results: Vec<QueryResultBytes>) -> QueryResponse {
         self.next_cursor += 1;
-        self.portion_of(self.next_cursor.to_string(), results)
+        self.batch(self.next_cursor.to_string(), results)
     }
 
-    fn portion_of(&mut self, id: String, mut results: Vec<QueryResultBytes>) -> QueryResponse {
-        let left = results.split_off(results.len().min(PORTION));
+    fn batch(&mut self, id: String, mut results: Vec<QueryResultBytes>) -> QueryResponse {
+        let left = results.split_off(results.len().min(BATCH_SIZE));
         let has_more = !left.is_empty();
         if has_more {
             self.cursors.insert(id.clone(), left);
@@ -277,11 +239,11 @@ impl<'a> Simulation<'a> {
         QueryResponse { results, has_more, id, metadata: Vec::new() }
     }
 
-    fn known(&self, collection: &str) -> Result<(), String> {
+    fn check_collection(&self, collection: &str) -> Result<(), String> {
         if collection.is_empty() || self.collections.contains(collection) {
             return Ok(());
         }
-        Err(format!("the collection {collection:?} is not defined: add it by MockLedger::with_collection"))
+        Err(format!("collection {collection:?} not found: add it with MockLedger::with_collection"))
     }
 }
 
@@ -300,5 +262,5 @@ fn encoded(result: &impl Message) -> QueryResultBytes {
 }
 
 fn read<M: Message + Default>(payload: &[u8]) -> Result<M, String> {
-    M::decode(payload).map_err(|error| format!("the request cannot be read: {error}"))
+    M::decode(payload).map_err(|error| format!("invalid request: {error}"))
 }

@@ -1,18 +1,20 @@
-//! The ledger does what a peer does, seen from a contract.
+//! The mock ledger behaves like a peer, as a contract sees it.
 
 use futures::{StreamExt, TryStreamExt};
+
+use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::{Contract, EndorsementPolicy, Error, NodeRole, Stub, composite_key};
 
-/// What `Who` tells: MSP ID, role, attribute, ID, seconds, decoration.
+/// The result of `Who`: MSP ID, role, attribute, ID, seconds, decoration.
 type Who = (String, Option<String>, Option<String>, String, u64, Option<usize>);
 
 fn contract() -> Contract {
     Contract::new("Test")
         .submit("Put", |stub: Stub, key: String, value: String| async move {
             stub.put_state(&key, value).await?;
-            // What was written is not seen.
+            // The transaction does not see its own write.
             let seen = stub.get_state(&key).await?;
             Ok::<_, Error>(seen.map(|value| value.len()))
         })
@@ -92,7 +94,7 @@ fn contract() -> Contract {
         })
         .submit("Fail", |stub: Stub| async move {
             stub.put_state("k", "v").await?;
-            Err::<(), _>(Error::new("as asked").with_status(409))
+            Err::<(), _>(Error::new("as requested").with_status(409))
         })
         .submit("Many", |stub: Stub, count: u32| async move {
             stub.start_write_batch();
@@ -108,7 +110,7 @@ fn ledger() -> MockLedger {
 }
 
 #[tokio::test]
-async fn writes_are_seen_after_their_commit_and_no_sooner() {
+async fn writes_are_visible_after_their_commit() {
     let mut ledger = ledger();
     let put = ledger.transaction(["Put", "k", "v"]).simulate().await;
     assert_eq!(put.text(), "", "the transaction saw its own write");
@@ -119,7 +121,7 @@ async fn writes_are_seen_after_their_commit_and_no_sooner() {
     assert_eq!(ledger.state("k"), Some(&b"v"[..]));
     assert_eq!(ledger.evaluate(["Get", r#"["k","none"]"#]).await.text(), r#"["v",null]"#);
     assert_eq!(ledger.evaluate(["Put", "k", "w"]).await.text(), "1");
-    assert_eq!(ledger.state("k"), Some(&b"v"[..]), "evaluated, and written");
+    assert_eq!(ledger.state("k"), Some(&b"v"[..]), "an evaluated transaction was written");
     ledger.submit(["Delete", "k"]).await;
     assert_eq!(ledger.states().count(), 0);
     let history = ledger.evaluate(["History", "k"]).await.text();
@@ -130,14 +132,14 @@ async fn writes_are_seen_after_their_commit_and_no_sooner() {
 async fn a_failed_transaction_writes_nothing() {
     let mut ledger = ledger();
     let failed = ledger.submit(["Fail"]).await;
-    assert_eq!((failed.response.status, failed.error()), (409, Some("as asked")));
+    assert_eq!((failed.response.status, failed.error()), (409, Some("as requested")));
     assert_eq!(ledger.state("k"), None);
     let error = ledger.commit(failed).unwrap_err();
-    assert_eq!(error.to_string(), "the transaction failed and cannot be committed: as asked");
+    assert_eq!(error.to_string(), "cannot commit a failed transaction: as requested");
 }
 
 #[tokio::test]
-async fn what_was_read_and_has_changed_is_a_conflict() {
+async fn a_changed_read_is_a_conflict() {
     let mut ledger = ledger();
     let first = ledger.transaction(["Put", "k", "1"]).simulate().await;
     let second = ledger.transaction(["Put", "k", "2"]).simulate().await;
@@ -162,9 +164,9 @@ async fn ranges_pages_and_composite_keys() {
     assert_eq!(ledger.evaluate(["OwnedBy", "anna"]).await.text(), "1");
     assert_eq!(ledger.evaluate(["Page", "2", "", "false"]).await.text(), r#"[["a","b"],"c",2]"#);
     assert_eq!(ledger.evaluate(["Page", "2", "c", "false"]).await.text(), r#"[["c"],"",1]"#);
-    let refused = ledger.evaluate(["Page", "2", "c", "true"]).await;
-    let text = refused.error().unwrap_or_default();
-    assert!(text.contains("already made a paginated query: writes are not allowed"), "{text}");
+    let rejected = ledger.evaluate(["Page", "2", "c", "true"]).await;
+    let text = rejected.error().unwrap_or_default();
+    assert!(text.contains("writes are not allowed after a paginated query"), "{text}");
 }
 
 #[tokio::test]
@@ -180,7 +182,7 @@ async fn long_ranges_and_batches_take_several_messages() {
 }
 
 #[tokio::test]
-async fn private_data_is_in_its_collection() {
+async fn private_data_is_separate_from_the_world_state() {
     let mut ledger = ledger();
     let secret = ledger.transaction(["Secret", "coll"]).transient("secret", "42").submit().await;
     assert_eq!(secret.text(), "");
@@ -188,9 +190,9 @@ async fn private_data_is_in_its_collection() {
     assert_eq!(ledger.private_data("coll", "k"), Some(&b"42"[..]));
     assert_eq!(ledger.state("k"), None);
     assert_eq!(ledger.evaluate(["Secret", "coll"]).await.text(), "32");
-    let refused = ledger.submit(["Secret", "odd"]).await;
-    let text = refused.error().unwrap_or_default();
-    assert!(text.contains("the collection \"odd\" is not defined"), "{text}");
+    let rejected = ledger.submit(["Secret", "unknown"]).await;
+    let text = rejected.error().unwrap_or_default();
+    assert!(text.contains("collection \"unknown\" not found"), "{text}");
     ledger.put_private_data("coll", "other", "x");
     assert_eq!(ledger.submit(["Purge"]).await.writes[0].change, Change::Purge);
     assert_eq!(ledger.private_data("coll", "k"), None);
@@ -198,10 +200,10 @@ async fn private_data_is_in_its_collection() {
 }
 
 #[tokio::test]
-async fn policies_stay_with_their_key() {
+async fn a_policy_lasts_as_long_as_its_key() {
     let mut ledger = ledger();
     ledger.submit(["Protect", "k"]).await;
-    assert_eq!(ledger.policy("k"), None, "a key that is not there");
+    assert_eq!(ledger.policy("k"), None, "a missing key");
     ledger.put_state("k", "1");
     assert_eq!(ledger.submit(["Protect", "k"]).await.text(), "");
     assert_eq!(ledger.policy("k"), Some(EndorsementPolicy::peer("Org1MSP").encode().as_slice()));
@@ -212,7 +214,7 @@ async fn policies_stay_with_their_key() {
 }
 
 #[tokio::test]
-async fn the_client_and_the_time_are_chosen() {
+async fn a_test_sets_the_client_and_the_time() {
     let mut ledger = ledger();
     ledger.set_client(MockIdentity::new("Org2MSP").with_name("anna").with_attribute("a", "x".repeat(300)));
     ledger.set_time(SystemTime::UNIX_EPOCH + Duration::from_secs(1000));
@@ -231,9 +233,9 @@ async fn the_client_and_the_time_are_chosen() {
     assert_eq!(who, ("Org3MSP".to_owned(), None, None, id("CN=user1", "Org3MSP"), 7, Some(3)));
     let who: Who = ledger.evaluate(["Who"]).await.json();
     assert_eq!((who.0.as_str(), who.4), ("Org2MSP", 1002));
-    let odd = MockIdentity::from_pem("Org4MSP", "none");
-    let refused = ledger.transaction(["Who"]).client(&odd).simulate().await;
-    assert!(refused.error().unwrap_or_default().starts_with("the identity of Org4MSP has no X.509"));
+    let invalid = MockIdentity::from_pem("Org4MSP", "none");
+    let rejected = ledger.transaction(["Who"]).client(&invalid).simulate().await;
+    assert!(rejected.error().unwrap_or_default().starts_with("the identity of Org4MSP has no X.509"));
 }
 
 #[tokio::test]
@@ -247,15 +249,15 @@ async fn a_call_of_another_chaincode_joins_the_transaction() {
     assert_eq!((write.chaincode.as_str(), &write.change), ("other", &Change::Put(b"called".to_vec())));
     assert_eq!(ledger.state("k"), None);
     for (name, channel, text) in [
-        ("absent", "", "the chaincode \"absent\" is not on this MockLedger"),
-        ("other", "far", "the channel \"far\" is not on this MockLedger"),
+        ("absent", "", "chaincode \"absent\" not found: add it with MockLedger::with_chaincode"),
+        ("other", "far", "channel \"far\" not found: a MockLedger has one channel"),
     ] {
         assert_eq!(ledger.submit(["Call", name, channel]).await.error(), Some(text));
     }
 }
 
 #[tokio::test]
-async fn rich_queries_are_understood_or_refused() {
+async fn rich_queries_are_answered_or_rejected() {
     let mut ledger = ledger();
     ledger.put_state("a", r#"{"color":"red","size":5,"owner":{"name":"tom"}}"#);
     ledger.put_state("b", r#"{"color":"blue","size":10}"#);
@@ -279,20 +281,20 @@ async fn rich_queries_are_understood_or_refused() {
         assert_eq!(ledger.evaluate(["Query", query]).await.text(), keys, "{query}");
     }
     for (query, text) in [
-        ("no JSON", "the query is not JSON"),
-        (r#"{"selector":{"a":{"$regex":"x"}}}"#, "a MockLedger does not know \"$regex\" in a query"),
-        (r#"{"selector":{},"sort":["a"]}"#, "a MockLedger does not know \"sort\" in a query"),
+        ("no JSON", "invalid query: "),
+        (r#"{"selector":{"a":{"$regex":"x"}}}"#, "unsupported by MockLedger: \"$regex\" in a query"),
+        (r#"{"selector":{},"sort":["a"]}"#, "unsupported by MockLedger: \"sort\" in a query"),
     ] {
-        let refused = ledger.evaluate(["Query", query]).await;
-        let error = refused.error().unwrap_or_default();
+        let rejected = ledger.evaluate(["Query", query]).await;
+        let error = rejected.error().unwrap_or_default();
         assert!(error.contains(text), "{query}: {error}");
     }
 }
 
 #[tokio::test]
-async fn init_is_asked_for() {
+async fn init_is_called_on_request() {
     let mut ledger = ledger();
     assert_eq!(ledger.transaction(Vec::<String>::new()).init().simulate().await.text(), "");
-    let refused = ledger.evaluate(Vec::<String>::new()).await;
-    assert_eq!(refused.error(), Some("the name of the function is missing"));
+    let rejected = ledger.evaluate(Vec::<String>::new()).await;
+    assert_eq!(rejected.error(), Some("the function name is missing"));
 }

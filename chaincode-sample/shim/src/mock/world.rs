@@ -1,4 +1,4 @@
-//! What is committed: values, policies, versions, history.
+//! The committed state: values, policies, versions and history.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,68 +6,27 @@ use std::time::SystemTime;
 
 use fabric_protos::queryresult::KeyModification;
 
-use super::simulation::{RangeRead, Recorded};
+use super::rwset::{Change, RangeRead, ReadWriteSet, Slot, slot};
 
-/// One read of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
-    /// The chaincode.
-    pub chaincode: String,
-    /// The collection; empty for the world state.
-    pub collection: String,
-    /// The key.
-    pub key: String,
-    /// The block that wrote it, from 1; none when it was not there.
-    pub version: Option<u64>,
-}
-
-/// What a transaction does to a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A new value.
-    Put(Vec<u8>),
-    /// A deletion.
-    Delete,
-    /// A deletion with all earlier values.
-    Purge,
-    /// A new endorsement policy of the key; the value stays.
-    Policy(Vec<u8>),
-}
-
-/// One write of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The chaincode.
-    pub chaincode: String,
-    /// The collection; empty for the world state.
-    pub collection: String,
-    /// The key.
-    pub key: String,
-    /// What happens to it.
-    pub change: Change,
-}
-
-/// Why a transaction is not committed.
+/// Why a transaction cannot be committed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CommitError {
-    /// It has not been endorsed.
-    #[error("the transaction failed and cannot be committed: {0}")]
+    /// The transaction failed, so that no peer would endorse it.
+    #[error("cannot commit a failed transaction: {0}")]
     Failed(String),
-    /// A key that it read was written since.
+    /// A key was written after the transaction read it.
     #[error("MVCC_READ_CONFLICT: the key {0:?} was written after the transaction read it")]
     ReadConflict(String),
-    /// A range that it read holds other keys now.
+    /// A range has changed after the transaction read it.
     #[error("PHANTOM_READ_CONFLICT: the range from {start:?} to {end:?} has changed since the transaction read it")]
     PhantomRead {
-        /// Where the range begins.
+        /// The start of the range.
         start: String,
-        /// Where it ends.
+        /// The end of the range.
         end: String,
     },
 }
-
-/// Chaincode, collection (empty for the world state), key.
-pub(super) type Slot = (String, String, String);
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -79,7 +38,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct World {
     entries: BTreeMap<Slot, Entry>,
-    /// By chaincode and key; the latest last.
+    /// By chaincode and key, the latest change last.
     history: BTreeMap<(String, String), Vec<KeyModification>>,
     height: u64,
 }
@@ -101,7 +60,7 @@ impl World {
         self.range(chaincode, collection, "", "").map(|(key, entry)| (key, entry.value.as_slice()))
     }
 
-    /// Keys from `start` to before `end` (empty: open), in order.
+    /// The keys from `start` up to, but excluding, `end` (empty: no upper bound), in order.
     pub(super) fn range<'a>(
         &'a self,
         chaincode: &str,
@@ -121,25 +80,25 @@ impl World {
         Box::new(found.map(|(slot, entry)| (slot.2.as_str(), entry)))
     }
 
-    /// The latest first.
+    /// The changes of a key, the latest first.
     pub(super) fn history(&self, chaincode: &str, key: &str) -> Vec<KeyModification> {
         let changes = self.history.get(&(chaincode.to_owned(), key.to_owned()));
         changes.into_iter().flatten().rev().cloned().collect()
     }
 
-    pub(super) fn seed(&mut self, chaincode: &str, collection: &str, key: &str, value: Vec<u8>, time: SystemTime) {
+    pub(super) fn put(&mut self, chaincode: &str, collection: &str, key: &str, value: Vec<u8>, time: SystemTime) {
         self.height += 1;
         self.apply(&slot(chaincode, collection, key), &Change::Put(value), "", time);
     }
 
-    pub(super) fn commit(&mut self, tx_id: &str, time: SystemTime, recorded: &Recorded) -> Result<(), CommitError> {
-        for read in &recorded.reads {
+    pub(super) fn commit(&mut self, tx_id: &str, time: SystemTime, rwset: &ReadWriteSet) -> Result<(), CommitError> {
+        for read in &rwset.reads {
             let found = self.entry(&slot(&read.chaincode, &read.collection, &read.key));
             if found.map(|entry| entry.version) != read.version {
                 return Err(CommitError::ReadConflict(read.key.clone()));
             }
         }
-        for range in &recorded.ranges {
+        for range in &rwset.ranges {
             let RangeRead { chaincode, collection, start, end, keys } = range;
             let now = self.range(chaincode, collection, start, end).map(|(key, entry)| (key, entry.version));
             if !now.eq(keys.iter().map(|(key, version)| (key.as_str(), *version))) {
@@ -147,7 +106,7 @@ impl World {
             }
         }
         self.height += 1;
-        for (slot, change) in recorded.values.iter().chain(&recorded.policies) {
+        for (slot, change) in rwset.changes() {
             self.apply(slot, change, tx_id, time);
         }
         Ok(())
@@ -166,7 +125,7 @@ impl World {
                 None
             }
             Change::Policy(policy) => {
-                // A key that is not there has no policy, as in Fabric.
+                // As in Fabric, a missing key has no policy.
                 if let Some(entry) = self.entries.get_mut(slot) {
                     entry.policy = (!policy.is_empty()).then(|| policy.clone());
                     entry.version = version;
@@ -185,8 +144,4 @@ impl World {
             self.history.entry((chaincode.clone(), key.clone())).or_default().push(change);
         }
     }
-}
-
-pub(super) fn slot(chaincode: &str, collection: &str, key: &str) -> Slot {
-    (chaincode.to_owned(), collection.to_owned(), key.to_owned())
 }

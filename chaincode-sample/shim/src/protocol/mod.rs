@@ -1,51 +1,59 @@
-//! The conversation with one peer, without input or output.
+//! The chaincode side of the protocol with a peer, as a state machine without I/O.
 //!
-//! Messages and requests go in by method calls; what is to be done comes out
-//! of [`Protocol::next_output`], in order. Nothing here waits, reads a clock
-//! or opens a socket, so every sequence of messages can be tested.
+//! Messages and requests go in by method calls; actions come out of [`Protocol::next_output`], in
+//! order. Nothing here waits, reads a clock or opens a socket, so every sequence of messages can be
+//! tested.
 //!
-//! What each message does is what fabric-chaincode-go's `shim/handler.go`
-//! does with it. A message that is not possible in the present state is
-//! answered with ERROR and ends the stream. Where that shim would block for
-//! ever or send what the peer drops, this one answers:
+//! Messages are handled as in fabric-chaincode-go's `shim/handler.go`. A message that is invalid in
+//! the current state is answered with ERROR and ends the stream. Where that shim would block forever
+//! or send a message that the peer drops, this one answers:
 //!
-//! - A peer takes one request of a transaction at a time; further ones wait
-//!   here for their turn.
-//! - A transaction's answer is sent after its last request was answered.
-//! - A TRANSACTION whose channel and transaction ID are already running is
-//!   answered with ERROR, since their answers could not be told apart.
-//! - Only so many transactions run at a time and only so many wait
-//!   ([`Limits`]); one that a running transaction has caused (the same
-//!   transaction ID on another channel) never waits, not even for a stop.
+//! - A peer handles one request of a transaction at a time; further requests are queued here.
+//! - A transaction's response is sent after its last request was answered.
+//! - A TRANSACTION whose channel and transaction ID are already running is answered with ERROR,
+//!   since the answers of both would be indistinguishable.
+//! - The number of running and of queued transactions is limited ([`Limits`]). A transaction that a
+//!   running one has called (the same transaction ID on another channel) is never queued, not even
+//!   while stopping.
 
 mod message;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{ChaincodeEvent, ChaincodeMessage, SignedProposal};
 use prost::Message as _;
 
-use crate::stub::StubError;
-use crate::{MAX_MESSAGE_BYTES, Response};
+use crate::response::Response;
+use crate::stub_error::StubError;
 
-pub use message::Features;
-pub(crate) use message::short;
+pub(crate) use message::{Features, short};
 
-/// How much one stream may ask of this process.
+/// Resource limits of one stream.
+///
+/// ```
+/// use chaincode_shim::Config;
+///
+/// let mut config = Config::new("basic_1.0:0123abcd", std::net::SocketAddr::from(([0, 0, 0, 0], 9999)));
+/// config.limits.running = 100;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
-    /// Transactions that run at a time; the rest wait. Default 2500, the
-    /// peer's own limit of proposals at a time (`core.yaml`,
-    /// `peer.limits.concurrency.endorserService`).
+    /// Transactions that run concurrently; further ones are queued. Default 2500, which is the
+    /// peer's own limit of concurrent proposals (`peer.limits.concurrency.endorserService` in
+    /// `core.yaml`).
     pub running: usize,
-    /// Transactions that wait; further ones are answered with ERROR.
-    /// Default 2500.
+    /// Queued transactions; further ones are answered with ERROR. Default 2500.
     pub waiting: usize,
-    /// Bytes of an encoded message. Default, and at most, [`MAX_MESSAGE_BYTES`].
+    /// Size of an encoded message in bytes. Default and maximum: 100 MiB, the limit of
+    /// fabric-chaincode-go.
     pub message_bytes: usize,
 }
 
@@ -55,13 +63,13 @@ impl Default for Limits {
     }
 }
 
-/// A transaction on one stream; never used twice.
+/// Identifies a transaction on one stream; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TransactionId(u64);
+pub(crate) struct CallId(u64);
 
-/// Whether the peer asked for `init` or for `invoke`.
+/// The function that the peer calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallKind {
+pub(crate) enum CallKind {
     /// TRANSACTION.
     Invoke,
     /// INIT.
@@ -70,27 +78,29 @@ pub enum CallKind {
 
 /// A transaction to run, still encoded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// Names it in every later call of [`Protocol`].
-    pub id: TransactionId,
-    /// What to call.
-    pub kind: CallKind,
+pub(crate) struct Call {
+    /// Identifies it in every later call of [`Protocol`].
+    pub(crate) id: CallId,
+    /// The function to call.
+    pub(crate) kind: CallKind,
     /// The channel.
-    pub channel_id: String,
+    pub(crate) channel_id: String,
     /// Fabric's transaction ID.
-    pub txid: String,
+    pub(crate) txid: String,
     /// An encoded `ChaincodeInput`.
-    pub input: Bytes,
-    /// What the client signed.
-    pub proposal: Option<SignedProposal>,
+    pub(crate) input: Bytes,
+    /// The proposal that the client signed.
+    pub(crate) proposal: Option<SignedProposal>,
+    /// What the peer offered in READY.
+    pub(crate) features: Features,
 }
 
-/// How a transaction ended.
+/// The outcome of a transaction.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// The chaincode answered, possibly with an error.
+pub(crate) enum Outcome {
+    /// The chaincode returned a response, possibly an error.
     Answered {
-        /// Its answer.
+        /// The response.
         response: Response,
         /// The event that it set.
         event: Option<ChaincodeEvent>,
@@ -99,27 +109,26 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// The one who waits for the answer to a request.
-pub trait Waiter {
-    /// Whether nobody waits any more; a request not yet sent is then dropped.
-    fn is_gone(&self) -> bool;
+/// Receives the answer to a request.
+pub(crate) trait Waiter {
+    /// Whether the answer is no longer needed; a request that was not sent yet is then dropped.
+    fn is_cancelled(&self) -> bool;
 }
 
-/// What a request is answered with: the payload of RESPONSE, or why there is
-/// none.
-pub type Answer = Result<Bytes, StubError>;
+/// The answer to a request: the payload of RESPONSE, or an error.
+pub(crate) type Answer = Result<Bytes, StubError>;
 
-/// What the owner of a [`Protocol`] has to do.
+/// An action for the owner of a [`Protocol`].
 #[derive(Debug, PartialEq)]
-pub enum Output<W> {
+pub(crate) enum Output<W> {
     /// Send this message to the peer.
     Send(ChaincodeMessage),
     /// Run this transaction and call [`Protocol::finish`].
     Start(Call),
-    /// Hand this answer over.
+    /// Deliver this answer.
     Answer(W, Answer),
-    /// End the stream: after a violation with its description, after
-    /// [`Protocol::stop`] without.
+    /// End the stream: after a protocol violation with its description, after [`Protocol::stop`]
+    /// without.
     End(Option<String>),
 }
 
@@ -131,7 +140,7 @@ enum Phase {
     Closed,
 }
 
-/// Channel and transaction ID: how the peer names a transaction.
+/// Channel and transaction ID, by which the peer identifies a transaction.
 type Route = (String, String);
 
 #[derive(Debug)]
@@ -140,23 +149,23 @@ struct Request<W> {
     waiter: Option<W>,
 }
 
-/// The request that was sent and not yet answered.
+/// The request that was sent and is not answered yet.
 #[derive(Debug)]
-enum UnderWay<W> {
+enum Pending<W> {
     None,
-    Wanted(W),
-    Unwanted,
+    Awaited(W),
+    Unawaited,
 }
 
-impl<W> UnderWay<W> {
+impl<W> Pending<W> {
     fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 }
 
-impl<W> From<Option<W>> for UnderWay<W> {
+impl<W> From<Option<W>> for Pending<W> {
     fn from(waiter: Option<W>) -> Self {
-        waiter.map_or(Self::Unwanted, Self::Wanted)
+        waiter.map_or(Self::Unawaited, Self::Awaited)
     }
 }
 
@@ -164,24 +173,23 @@ impl<W> From<Option<W>> for UnderWay<W> {
 struct Transaction<W> {
     route: Route,
     kind: CallKind,
-    request: UnderWay<W>,
+    pending: Pending<W>,
     queued: VecDeque<Request<W>>,
-    /// The answer, held back until the last request is answered.
-    last: Option<ChaincodeMessage>,
+    /// COMPLETED or ERROR, held back until the last request is answered.
+    completion: Option<ChaincodeMessage>,
 }
 
-/// One stream's state. `W` is what a request's answer is given to.
+/// The state of one stream. `W` receives the answer to a request.
 #[derive(Debug)]
-pub struct Protocol<W> {
-    chaincode_id: String,
+pub(crate) struct Protocol<W> {
     limits: Limits,
     phase: Phase,
     features: Features,
     stopping: bool,
     next_id: u64,
     running: usize,
-    routes: HashMap<Route, TransactionId>,
-    transactions: HashMap<TransactionId, Transaction<W>>,
+    routes: HashMap<Route, CallId>,
+    transactions: HashMap<CallId, Transaction<W>>,
     waiting: VecDeque<Call>,
     outputs: VecDeque<Output<W>>,
 }
@@ -189,11 +197,10 @@ pub struct Protocol<W> {
 impl<W: Waiter> Protocol<W> {
     /// A stream that the peer has just opened; the first output is REGISTER.
     ///
-    /// `chaincode_id` is the package ID under which the peer expects this
-    /// chaincode.
-    pub fn new(chaincode_id: &str, limits: Limits) -> Self {
-        let mut protocol = Self {
-            chaincode_id: chaincode_id.to_owned(),
+    /// `chaincode_id` is the package ID under which the peer expects this chaincode.
+    pub(crate) fn new(chaincode_id: &str, limits: Limits) -> Self {
+        let register = Output::Send(message::register(chaincode_id));
+        Self {
             limits: Limits { message_bytes: limits.message_bytes.min(MAX_MESSAGE_BYTES), ..limits },
             phase: Phase::Created,
             features: Features::default(),
@@ -203,29 +210,17 @@ impl<W: Waiter> Protocol<W> {
             routes: HashMap::new(),
             transactions: HashMap::new(),
             waiting: VecDeque::new(),
-            outputs: VecDeque::new(),
-        };
-        protocol.send(message::register(&protocol.chaincode_id));
-        protocol
+            outputs: VecDeque::from([register]),
+        }
     }
 
-    /// What to do next, or nothing until the next call.
-    pub fn next_output(&mut self) -> Option<Output<W>> {
+    /// The next action, or nothing until the next call.
+    pub(crate) fn next_output(&mut self) -> Option<Output<W>> {
         self.outputs.pop_front()
     }
 
-    /// What the peer offered in READY.
-    pub fn features(&self) -> Features {
-        self.features
-    }
-
-    /// Transactions that run or wait.
-    pub fn open_transactions(&self) -> usize {
-        self.transactions.len()
-    }
-
-    /// Takes a message of the peer.
-    pub fn receive(&mut self, incoming: ChaincodeMessage) {
+    /// Handles a message from the peer.
+    pub(crate) fn receive(&mut self, incoming: ChaincodeMessage) {
         if self.phase == Phase::Closed {
             return;
         }
@@ -256,88 +251,77 @@ impl<W: Waiter> Protocol<W> {
                     Phase::Ready | Phase::Closed => "ready",
                 };
                 let txid = message::short(&incoming.txid);
-                let reason = format!("[{txid}] message {name} is not possible in state {state}");
+                let reason = format!("[{txid}] unexpected message {name} in state {state}");
                 self.violation(incoming.txid, reason);
             }
         }
     }
 
-    /// Sends a request of a running transaction, now or when its turn comes.
+    /// Sends a request of a running transaction, now or after the requests before it.
     ///
-    /// The answer comes as [`Output::Answer`] for `waiter`; without a waiter
-    /// it is dropped.
-    pub fn request(&mut self, id: TransactionId, kind: Type, payload: Bytes, waiter: Option<W>) {
-        let refused = match self.transactions.get(&id) {
-            _ if self.phase == Phase::Closed => Some(StubError::Disconnected),
-            Some(transaction) if transaction.last.is_none() => None,
-            _ => Some(StubError::Ended),
-        };
-        if let Some(error) = refused {
-            self.refuse(waiter, error);
-            return;
+    /// The answer is an [`Output::Answer`] for `waiter`; without a waiter it is dropped.
+    pub(crate) fn request(&mut self, id: CallId, kind: Type, payload: Bytes, waiter: Option<W>) {
+        if self.phase == Phase::Closed {
+            return self.reject_request(waiter, StubError::Disconnected);
         }
-        let Some(transaction) = self.transactions.get_mut(&id) else {
-            return;
+        let Some(transaction) = self.transactions.get_mut(&id).filter(|found| found.completion.is_none()) else {
+            return self.reject_request(waiter, StubError::Ended);
         };
-        let message = message::of(kind, &transaction.route, payload);
-        let size = message.encoded_len();
-        if size > self.limits.message_bytes {
-            let limit = self.limits.message_bytes;
-            self.refuse(waiter, StubError::TooLarge { size, limit });
-            return;
+        let message = message::new(kind, &transaction.route, payload);
+        let (size, limit) = (message.encoded_len(), self.limits.message_bytes);
+        if size > limit {
+            return self.reject_request(waiter, StubError::TooLarge { size, limit });
         }
-        let request = Request { message, waiter };
-        if transaction.request.is_none() {
-            transaction.request = request.waiter.into();
-            self.outputs.push_back(Output::Send(request.message));
+        if transaction.pending.is_none() {
+            transaction.pending = waiter.into();
+            self.outputs.push_back(Output::Send(message));
         } else {
-            // Someone who gives up again and again must not fill the queue.
-            transaction.queued.retain(|queued| !queued.waiter.as_ref().is_some_and(Waiter::is_gone));
-            transaction.queued.push_back(request);
+            // Calls that are cancelled again and again must not fill the queue.
+            transaction.queued.retain(|queued| !queued.waiter.as_ref().is_some_and(Waiter::is_cancelled));
+            transaction.queued.push_back(Request { message, waiter });
         }
     }
 
-    /// Takes the outcome of a transaction.
-    pub fn finish(&mut self, id: TransactionId, outcome: Outcome) {
+    /// Sends the outcome of a transaction once its last request is answered.
+    pub(crate) fn finish(&mut self, id: CallId, outcome: Outcome) {
         let Some(transaction) = self.transactions.get_mut(&id) else {
             return;
         };
-        if transaction.last.is_some() {
+        if transaction.completion.is_some() {
             return;
         }
-        transaction.last =
-            Some(message::last(transaction.kind, &transaction.route, outcome, self.limits.message_bytes));
+        let limit = self.limits.message_bytes;
+        transaction.completion = Some(message::completion(transaction.kind, &transaction.route, outcome, limit));
         self.advance(id);
     }
 
-    /// Takes no new transactions, and ends the stream once none is running.
-    pub fn stop(&mut self) {
+    /// Refuses new transactions, and ends the stream once none is running.
+    pub(crate) fn stop(&mut self) {
         if self.stopping || self.phase == Phase::Closed {
             return;
         }
         self.stopping = true;
         while let Some(call) = self.waiting.pop_front() {
-            self.forget(call.id);
-            self.reject((call.channel_id, call.txid), message::STOPPING);
+            self.remove(call.id);
+            self.reject_transaction((call.channel_id, call.txid), message::STOPPING);
         }
         self.end_when_idle();
     }
 
-    /// The stream is gone: whoever waits learns it, and nothing is sent.
-    pub fn disconnect(&mut self) {
+    /// The stream is gone: fails all requests, and sends nothing more.
+    pub(crate) fn disconnect(&mut self) {
         self.phase = Phase::Closed;
         self.waiting.clear();
         self.routes.clear();
         self.running = 0;
         let transactions = std::mem::take(&mut self.transactions);
         for transaction in transactions.into_values() {
-            let under_way = match transaction.request {
-                UnderWay::Wanted(waiter) => Some(waiter),
-                UnderWay::Unwanted | UnderWay::None => None,
+            let pending = match transaction.pending {
+                Pending::Awaited(waiter) => Some(waiter),
+                Pending::Unawaited | Pending::None => None,
             };
-            let queued = transaction.queued.into_iter();
-            let queued = queued.filter_map(|request| request.waiter);
-            for waiter in under_way.into_iter().chain(queued) {
+            let queued = transaction.queued.into_iter().filter_map(|request| request.waiter);
+            for waiter in pending.into_iter().chain(queued) {
                 self.outputs.push_back(Output::Answer(waiter, Err(StubError::Disconnected)));
             }
         }
@@ -346,20 +330,20 @@ impl<W: Waiter> Protocol<W> {
     fn begin(&mut self, kind: CallKind, incoming: ChaincodeMessage) {
         let route = (incoming.channel_id, incoming.txid);
         if self.routes.contains_key(&route) {
-            self.reject(route, "this transaction is already running");
+            self.reject_transaction(route, "this transaction is already running");
             return;
         }
         let nested = (self.stopping || self.running >= self.limits.running) && self.is_nested(&route.1);
         if self.stopping && !nested {
-            self.reject(route, message::STOPPING);
+            self.reject_transaction(route, message::STOPPING);
             return;
         }
         let may_run = nested || self.running < self.limits.running;
         if !may_run && self.waiting.len() >= self.limits.waiting {
-            self.reject(route, "too many transactions are waiting for this chaincode");
+            self.reject_transaction(route, "too many transactions are waiting for this chaincode");
             return;
         }
-        let id = TransactionId(self.next_id);
+        let id = CallId(self.next_id);
         self.next_id += 1;
         let call = Call {
             id,
@@ -368,10 +352,11 @@ impl<W: Waiter> Protocol<W> {
             txid: route.1.clone(),
             input: incoming.payload,
             proposal: incoming.proposal,
+            features: self.features,
         };
         self.routes.insert(route.clone(), id);
         self.transactions
-            .insert(id, Transaction { route, kind, request: UnderWay::None, queued: VecDeque::new(), last: None });
+            .insert(id, Transaction { route, kind, pending: Pending::None, queued: VecDeque::new(), completion: None });
         if may_run {
             self.start(call);
         } else {
@@ -384,49 +369,49 @@ impl<W: Waiter> Protocol<W> {
         self.outputs.push_back(Output::Start(call));
     }
 
-    /// Whether a running transaction has called, over another chaincode or
-    /// channel, the one that now arrives. It must not wait for its caller.
+    /// Whether a running transaction has called the one that now arrives, through another chaincode
+    /// or channel. It must not wait for its caller.
     fn is_nested(&self, txid: &str) -> bool {
-        self.transactions.values().any(|transaction| transaction.route.1 == txid && !transaction.request.is_none())
+        self.transactions.values().any(|transaction| transaction.route.1 == txid && !transaction.pending.is_none())
     }
 
     fn answer(&mut self, route: Route, answer: Answer) {
         let id = self.routes.get(&route).copied();
-        let under_way = id
+        let pending = id
             .and_then(|id| self.transactions.get_mut(&id))
-            .map(|found| std::mem::replace(&mut found.request, UnderWay::None));
-        let (Some(id), Some(UnderWay::Wanted(_) | UnderWay::Unwanted)) = (id, &under_way) else {
-            let reason = format!("[{}] nobody waits for this answer", message::short(&route.1));
+            .map(|found| std::mem::replace(&mut found.pending, Pending::None));
+        let (Some(id), Some(Pending::Awaited(_) | Pending::Unawaited)) = (id, &pending) else {
+            let reason = format!("[{}] unexpected answer: no request is pending", message::short(&route.1));
             self.violation(route.1, reason);
             return;
         };
-        if let Some(UnderWay::Wanted(waiter)) = under_way {
+        if let Some(Pending::Awaited(waiter)) = pending {
             self.outputs.push_back(Output::Answer(waiter, answer));
         }
         self.advance(id);
     }
 
-    /// Sends the next request, or the transaction's answer when none is left.
-    fn advance(&mut self, id: TransactionId) {
+    /// Sends the next request or, if there is none, the transaction's completion.
+    fn advance(&mut self, id: CallId) {
         let Some(transaction) = self.transactions.get_mut(&id) else {
             return;
         };
-        if !transaction.request.is_none() {
+        if !transaction.pending.is_none() {
             return;
         }
         while let Some(request) = transaction.queued.pop_front() {
-            if request.waiter.as_ref().is_some_and(Waiter::is_gone) {
+            if request.waiter.as_ref().is_some_and(Waiter::is_cancelled) {
                 continue;
             }
-            transaction.request = request.waiter.into();
+            transaction.pending = request.waiter.into();
             self.outputs.push_back(Output::Send(request.message));
             return;
         }
-        let Some(last) = transaction.last.take() else {
+        let Some(completion) = transaction.completion.take() else {
             return;
         };
-        self.forget(id);
-        self.send(last);
+        self.remove(id);
+        self.send(completion);
         self.running = self.running.saturating_sub(1);
         while self.running < self.limits.running
             && let Some(call) = self.waiting.pop_front()
@@ -436,7 +421,7 @@ impl<W: Waiter> Protocol<W> {
         self.end_when_idle();
     }
 
-    fn forget(&mut self, id: TransactionId) {
+    fn remove(&mut self, id: CallId) {
         if let Some(transaction) = self.transactions.remove(&id) {
             self.routes.remove(&transaction.route);
         }
@@ -455,11 +440,11 @@ impl<W: Waiter> Protocol<W> {
         self.outputs.push_back(Output::End(Some(reason)));
     }
 
-    fn reject(&mut self, route: Route, reason: &str) {
+    fn reject_transaction(&mut self, route: Route, reason: &str) {
         self.send(message::error(route, reason));
     }
 
-    fn refuse(&mut self, waiter: Option<W>, error: StubError) {
+    fn reject_request(&mut self, waiter: Option<W>, error: StubError) {
         if let Some(waiter) = waiter {
             self.outputs.push_back(Output::Answer(waiter, Err(error)));
         }

@@ -1,32 +1,31 @@
-//! Every message in every state, and the sequences that peers were seen to
-//! send.
+//! Every message in every state, and the sequences that real peers send.
 
 use fabric_protos::protos::{ChaincodeAdditionalParams, ChaincodeId};
 use proptest::prelude::*;
 
 use super::*;
 
-/// Who waits for an answer.
+/// A waiter with a name.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Who {
+struct Named {
     name: &'static str,
-    gone: bool,
+    cancelled: bool,
 }
 
-impl Waiter for Who {
-    fn is_gone(&self) -> bool {
-        self.gone
+impl Waiter for Named {
+    fn is_cancelled(&self) -> bool {
+        self.cancelled
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "as `request` takes it")]
-fn who(name: &'static str) -> Option<Who> {
-    Some(Who { name, gone: false })
+#[allow(clippy::unnecessary_wraps, reason = "the type that `request` takes")]
+fn waiter(name: &'static str) -> Option<Named> {
+    Some(Named { name, cancelled: false })
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "as `request` takes it")]
-fn gone(name: &'static str) -> Option<Who> {
-    Some(Who { name, gone: true })
+#[allow(clippy::unnecessary_wraps, reason = "the type that `request` takes")]
+fn cancelled(name: &'static str) -> Option<Named> {
+    Some(Named { name, cancelled: true })
 }
 
 fn message(kind: Type, channel: &str, txid: &str, payload: &[u8]) -> ChaincodeMessage {
@@ -39,8 +38,8 @@ fn message(kind: Type, channel: &str, txid: &str, payload: &[u8]) -> ChaincodeMe
     }
 }
 
-/// What comes out, one short line each.
-fn outputs(protocol: &mut Protocol<Who>) -> Vec<String> {
+/// The outputs, one line each.
+fn outputs(protocol: &mut Protocol<Named>) -> Vec<String> {
     std::iter::from_fn(|| protocol.next_output())
         .map(|output| match output {
             Output::Send(message) => format!(
@@ -53,10 +52,10 @@ fn outputs(protocol: &mut Protocol<Who>) -> Vec<String> {
             Output::Start(call) => {
                 format!("start {:?} {}/{}", call.kind, call.channel_id, call.txid)
             }
-            Output::Answer(who, Ok(payload)) => {
-                format!("answer {} {}", who.name, String::from_utf8_lossy(&payload))
+            Output::Answer(waiter, Ok(payload)) => {
+                format!("answer {} {}", waiter.name, String::from_utf8_lossy(&payload))
             }
-            Output::Answer(who, Err(error)) => format!("answer {} error: {error}", who.name),
+            Output::Answer(waiter, Err(error)) => format!("answer {} error: {error}", waiter.name),
             Output::End(reason) => format!("end {}", reason.unwrap_or_default()),
         })
         .map(|line| line.trim_end().to_owned())
@@ -67,7 +66,7 @@ fn limits(running: usize, waiting: usize) -> Limits {
     Limits { running, waiting, ..Limits::default() }
 }
 
-fn ready_with(limits: Limits) -> Protocol<Who> {
+fn ready_with(limits: Limits) -> Protocol<Named> {
     let mut protocol = Protocol::new("basic:1", limits);
     protocol.receive(message(Type::Registered, "", "", b""));
     protocol.receive(message(Type::Ready, "", "", b""));
@@ -75,12 +74,12 @@ fn ready_with(limits: Limits) -> Protocol<Who> {
     protocol
 }
 
-fn ready() -> Protocol<Who> {
+fn ready() -> Protocol<Named> {
     ready_with(Limits::default())
 }
 
-/// Starts a transaction and gives its name.
-fn begin(protocol: &mut Protocol<Who>, channel: &str, txid: &str) -> TransactionId {
+/// Starts a transaction and returns its ID.
+fn begin(protocol: &mut Protocol<Named>, channel: &str, txid: &str) -> CallId {
     protocol.receive(message(Type::Transaction, channel, txid, b""));
     let outputs: Vec<_> = std::iter::from_fn(|| protocol.next_output()).collect();
     match outputs.as_slice() {
@@ -98,7 +97,7 @@ fn ok(payload: &str) -> Outcome {
 
 #[test]
 fn the_first_message_is_register_with_the_package_id() {
-    let mut protocol: Protocol<Who> = Protocol::new("basic:1", Limits::default());
+    let mut protocol: Protocol<Named> = Protocol::new("basic:1", Limits::default());
     let Some(Output::Send(first)) = protocol.next_output() else {
         panic!("nothing was sent");
     };
@@ -109,7 +108,7 @@ fn the_first_message_is_register_with_the_package_id() {
 }
 
 #[test]
-fn ready_says_what_the_peer_offers() {
+fn a_call_has_the_features_that_the_peer_offers_in_ready() {
     let offer = |write, write_size, get, get_size| {
         ChaincodeAdditionalParams {
             use_write_batch: write,
@@ -120,28 +119,33 @@ fn ready_says_what_the_peer_offers() {
         .encode_to_vec()
     };
     let read = |payload: &[u8]| {
-        let mut protocol: Protocol<Who> = Protocol::new("basic:1", Limits::default());
+        let mut protocol: Protocol<Named> = Protocol::new("basic:1", Limits::default());
         protocol.receive(message(Type::Registered, "", "", b""));
         protocol.receive(message(Type::Ready, "", "", payload));
-        let features = protocol.features();
+        protocol.receive(message(Type::Transaction, "ch", "tx", b""));
+        let call = std::iter::from_fn(|| protocol.next_output()).find_map(|output| match output {
+            Output::Start(call) => Some(call),
+            _ => None,
+        });
+        let features = call.expect("no transaction was started").features;
         (features.write_batch, features.get_multiple)
     };
     assert_eq!(read(b""), (None, None), "2.5");
     assert_eq!(read(&offer(true, 1000, true, 900)), (Some(1000), Some(900)));
     assert_eq!(read(&offer(false, 1000, false, 1000)), (None, None));
     assert_eq!(read(&offer(true, 1, true, 0)), (Some(100), Some(100)));
-    assert_eq!(read(b"\xff\xff"), (None, None), "unreadable");
+    assert_eq!(read(b"\xff\xff"), (None, None), "invalid");
 }
 
 #[test]
 fn the_sequence_of_a_real_invoke() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "mychannel", "56836992");
-    protocol.request(id, Type::GetState, "a1".into(), who("get"));
+    protocol.request(id, Type::GetState, "a1".into(), waiter("get"));
     assert_eq!(outputs(&mut protocol), ["send GET_STATE mychannel/56836992 a1"]);
     protocol.receive(message(Type::Response, "mychannel", "56836992", b""));
     assert_eq!(outputs(&mut protocol), ["answer get"]);
-    protocol.request(id, Type::PutState, "v".into(), who("put"));
+    protocol.request(id, Type::PutState, "v".into(), waiter("put"));
     assert_eq!(outputs(&mut protocol), ["send PUT_STATE mychannel/56836992 v"]);
     protocol.receive(message(Type::Response, "mychannel", "56836992", b""));
     assert_eq!(outputs(&mut protocol), ["answer put"]);
@@ -150,14 +154,14 @@ fn the_sequence_of_a_real_invoke() {
     assert_eq!(sent.len(), 1, "{sent:?}");
     assert!(sent[0].starts_with("send COMPLETED mychannel/56836992"), "{sent:?}");
     assert!(sent[0].ends_with("done"), "{sent:?}");
-    assert_eq!(protocol.open_transactions(), 0);
+    assert_eq!(protocol.transactions.len(), 0);
 }
 
 #[test]
-fn an_error_of_the_peer_reaches_the_one_who_asked() {
+fn an_error_from_the_peer_reaches_its_waiter() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "ch", "tx");
-    protocol.request(id, Type::GetState, "k".into(), who("get"));
+    protocol.request(id, Type::GetState, "k".into(), waiter("get"));
     outputs(&mut protocol);
     protocol.receive(message(Type::Error, "ch", "tx", b"no ledger context"));
     assert_eq!(outputs(&mut protocol), ["answer get error: no ledger context"]);
@@ -169,8 +173,8 @@ fn answers_are_routed_by_channel_and_transaction() {
     // Joined to one text, these two would be the same.
     let first = begin(&mut protocol, "ch1", "1");
     let second = begin(&mut protocol, "ch", "11");
-    protocol.request(first, Type::GetState, "k".into(), who("first"));
-    protocol.request(second, Type::GetState, "k".into(), who("second"));
+    protocol.request(first, Type::GetState, "k".into(), waiter("first"));
+    protocol.request(second, Type::GetState, "k".into(), waiter("second"));
     outputs(&mut protocol);
     protocol.receive(message(Type::Response, "ch", "11", b"for second"));
     protocol.receive(message(Type::Response, "ch1", "1", b"for first"));
@@ -178,13 +182,13 @@ fn answers_are_routed_by_channel_and_transaction() {
 }
 
 #[test]
-fn requests_of_a_transaction_take_turns() {
+fn requests_of_a_transaction_are_sent_one_at_a_time() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "ch", "tx");
-    protocol.request(id, Type::GetState, "1".into(), who("one"));
-    protocol.request(id, Type::GetState, "2".into(), gone("two"));
+    protocol.request(id, Type::GetState, "1".into(), waiter("one"));
+    protocol.request(id, Type::GetState, "2".into(), cancelled("two"));
     protocol.request(id, Type::QueryStateClose, "3".into(), None);
-    protocol.request(id, Type::GetState, "4".into(), who("four"));
+    protocol.request(id, Type::GetState, "4".into(), waiter("four"));
     assert_eq!(outputs(&mut protocol), ["send GET_STATE ch/tx 1"]);
     protocol.receive(message(Type::Response, "ch", "tx", b"a"));
     assert_eq!(outputs(&mut protocol), ["answer one a", "send QUERY_STATE_CLOSE ch/tx 3"]);
@@ -195,18 +199,18 @@ fn requests_of_a_transaction_take_turns() {
 }
 
 #[test]
-fn a_request_that_nobody_waits_for_any_more_is_not_sent() {
+fn a_cancelled_request_is_not_sent() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "ch", "tx");
-    protocol.request(id, Type::GetState, "1".into(), who("one"));
-    protocol.request(id, Type::PutState, "2".into(), gone("two"));
+    protocol.request(id, Type::GetState, "1".into(), waiter("one"));
+    protocol.request(id, Type::PutState, "2".into(), cancelled("two"));
     outputs(&mut protocol);
     protocol.receive(message(Type::Response, "ch", "tx", b""));
     assert_eq!(outputs(&mut protocol), ["answer one"]);
 }
 
 #[test]
-fn the_answer_of_a_transaction_waits_for_its_last_request() {
+fn a_transaction_completes_after_its_last_request() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "ch", "tx");
     protocol.request(id, Type::GetState, "k".into(), None);
@@ -214,7 +218,7 @@ fn the_answer_of_a_transaction_waits_for_its_last_request() {
     outputs(&mut protocol);
     protocol.finish(id, ok("x"));
     assert_eq!(outputs(&mut protocol), [""; 0]);
-    protocol.request(id, Type::GetState, "k".into(), who("late"));
+    protocol.request(id, Type::GetState, "k".into(), waiter("late"));
     assert!(outputs(&mut protocol)[0].starts_with("answer late error: the transaction has ended"));
     protocol.receive(message(Type::Response, "ch", "tx", b""));
     assert_eq!(outputs(&mut protocol), ["send QUERY_STATE_CLOSE ch/tx q"]);
@@ -223,34 +227,34 @@ fn the_answer_of_a_transaction_waits_for_its_last_request() {
 }
 
 #[test]
-fn a_request_after_the_end_fails_even_if_the_same_transaction_came_again() {
+fn a_request_of_an_ended_transaction_fails_even_if_its_id_runs_again() {
     let mut protocol = ready();
     let first = begin(&mut protocol, "ch", "tx");
     protocol.finish(first, ok(""));
     outputs(&mut protocol);
     let second = begin(&mut protocol, "ch", "tx");
     assert_ne!(first, second);
-    protocol.request(first, Type::PutState, "k".into(), who("old"));
+    protocol.request(first, Type::PutState, "k".into(), waiter("old"));
     assert!(outputs(&mut protocol)[0].starts_with("answer old error: the transaction has ended"));
     protocol.finish(first, ok(""));
     assert_eq!(outputs(&mut protocol), [""; 0]);
-    assert_eq!(protocol.open_transactions(), 1);
+    assert_eq!(protocol.transactions.len(), 1);
 }
 
 #[test]
-fn an_init_that_fails_is_answered_with_error() {
+fn a_failed_init_is_answered_with_error() {
     let mut protocol = ready();
     for (status, expected) in [(200, "COMPLETED"), (499, "COMPLETED"), (500, "ERROR")] {
         protocol.receive(message(Type::Init, "ch", "tx", b""));
         let Some(Output::Start(call)) = protocol.next_output() else {
-            panic!("not started");
+            panic!("nothing was started");
         };
         assert_eq!(call.kind, CallKind::Init);
         let response = Response { status, message: "why".to_owned(), payload: Vec::new() };
         let event = Some(ChaincodeEvent { event_name: "e".to_owned(), ..ChaincodeEvent::default() });
         protocol.finish(call.id, Outcome::Answered { response, event });
         let Some(Output::Send(sent)) = protocol.next_output() else {
-            panic!("not answered");
+            panic!("nothing was sent");
         };
         assert_eq!(message::type_name(sent.r#type), expected);
         assert_eq!(sent.chaincode_event.unwrap().event_name, "e");
@@ -270,7 +274,7 @@ fn a_call_that_could_not_be_made_is_answered_with_error() {
 
 #[test]
 fn keepalive_is_echoed_in_every_state() {
-    let mut protocol: Protocol<Who> = Protocol::new("basic:1", Limits::default());
+    let mut protocol: Protocol<Named> = Protocol::new("basic:1", Limits::default());
     outputs(&mut protocol);
     for next in [Type::Registered, Type::Ready, Type::Transaction] {
         protocol.receive(message(Type::Keepalive, "", "", b"x"));
@@ -281,7 +285,7 @@ fn keepalive_is_echoed_in_every_state() {
 }
 
 #[test]
-fn a_message_that_is_not_possible_is_answered_and_ends_the_stream() {
+fn an_unexpected_message_is_answered_and_ends_the_stream() {
     use Type::{Completed, GetState, Init, Ready, Register, Registered, Response, Transaction};
     let before_ready = [Register, Ready, Init, Transaction, Response, Completed, Type::Error];
     let established = [Register, Registered, Init, Transaction, Response, Type::Error];
@@ -291,16 +295,16 @@ fn a_message_that_is_not_possible_is_answered_and_ends_the_stream() {
         ("established", &[Registered], &established),
         ("ready", &[Registered, Ready], &when_ready),
     ];
-    for (state, path, impossible) in states {
-        for kind in impossible {
-            let mut protocol: Protocol<Who> = Protocol::new("basic:1", Limits::default());
+    for (state, path, unexpected) in states {
+        for kind in unexpected {
+            let mut protocol: Protocol<Named> = Protocol::new("basic:1", Limits::default());
             for step in path {
                 protocol.receive(message(*step, "", "", b""));
             }
             outputs(&mut protocol);
             protocol.receive(message(*kind, "ch", "0123456789", b""));
             let name = kind.as_str_name();
-            let reason = format!("[01234567] message {name} is not possible in state {state}");
+            let reason = format!("[01234567] unexpected message {name} in state {state}");
             let expected = [format!("send ERROR /0123456789 {reason}"), format!("end {reason}")];
             assert_eq!(outputs(&mut protocol), expected, "{name} in {state}");
             protocol.receive(message(Registered, "", "", b""));
@@ -315,12 +319,12 @@ fn a_message_of_an_unknown_type_ends_the_stream() {
     let mut unknown = message(Type::Ready, "", "tx", b"");
     unknown.r#type = 99;
     protocol.receive(unknown);
-    assert_eq!(outputs(&mut protocol)[1], "end [tx] message 99 is not possible in state ready");
+    assert_eq!(outputs(&mut protocol)[1], "end [tx] unexpected message 99 in state ready");
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_ends_the_stream() {
-    let reason = "[tx] nobody waits for this answer";
+fn an_unexpected_answer_ends_the_stream() {
+    let reason = "[tx] unexpected answer: no request is pending";
     for has_transaction in [false, true] {
         let mut protocol = ready();
         if has_transaction {
@@ -333,38 +337,38 @@ fn an_answer_that_nobody_asked_for_ends_the_stream() {
 }
 
 #[test]
-fn a_second_answer_ends_the_stream_and_frees_those_who_wait() {
+fn a_second_answer_ends_the_stream_and_fails_all_waiters() {
     let mut protocol = ready();
     let first = begin(&mut protocol, "ch", "1");
     let second = begin(&mut protocol, "ch", "2");
-    protocol.request(first, Type::GetState, "k".into(), who("first"));
-    protocol.request(second, Type::GetState, "k".into(), who("second"));
-    protocol.request(second, Type::GetState, "k".into(), who("queued"));
+    protocol.request(first, Type::GetState, "k".into(), waiter("first"));
+    protocol.request(second, Type::GetState, "k".into(), waiter("second"));
+    protocol.request(second, Type::GetState, "k".into(), waiter("queued"));
     outputs(&mut protocol);
     protocol.receive(message(Type::Response, "ch", "1", b""));
     protocol.receive(message(Type::Response, "ch", "1", b""));
     let lines = outputs(&mut protocol);
     assert_eq!(lines[0], "answer first");
-    assert_eq!(lines[1], "send ERROR /1 [1] nobody waits for this answer");
+    assert_eq!(lines[1], "send ERROR /1 [1] unexpected answer: no request is pending");
     assert_eq!(lines[2], "answer second error: the stream to the peer has ended");
     assert_eq!(lines[3], "answer queued error: the stream to the peer has ended");
-    assert_eq!(lines[4], "end [1] nobody waits for this answer");
-    protocol.request(first, Type::GetState, "k".into(), who("late"));
+    assert_eq!(lines[4], "end [1] unexpected answer: no request is pending");
+    protocol.request(first, Type::GetState, "k".into(), waiter("late"));
     assert_eq!(outputs(&mut protocol), ["answer late error: the stream to the peer has ended"]);
 }
 
 #[test]
-fn a_transaction_that_is_already_running_is_refused() {
+fn a_duplicate_transaction_is_rejected() {
     let mut protocol = ready();
     let id = begin(&mut protocol, "ch", "tx");
     protocol.receive(message(Type::Transaction, "ch", "tx", b""));
     assert_eq!(outputs(&mut protocol), ["send ERROR ch/tx this transaction is already running"]);
-    protocol.request(id, Type::GetState, "k".into(), who("get"));
+    protocol.request(id, Type::GetState, "k".into(), waiter("get"));
     assert_eq!(outputs(&mut protocol), ["send GET_STATE ch/tx k"]);
 }
 
 #[test]
-fn transactions_beyond_the_limit_wait_and_beyond_that_are_refused() {
+fn excess_transactions_wait_until_the_queue_is_full() {
     let mut protocol = ready_with(limits(1, 1));
     let first = begin(&mut protocol, "ch", "1");
     protocol.receive(message(Type::Transaction, "ch", "2", b""));
@@ -378,10 +382,10 @@ fn transactions_beyond_the_limit_wait_and_beyond_that_are_refused() {
 }
 
 #[test]
-fn a_transaction_never_waits_for_its_own_caller() {
+fn a_nested_transaction_never_waits_for_its_caller() {
     let mut protocol = ready_with(limits(1, 1));
     let outer = begin(&mut protocol, "ch1", "tx");
-    protocol.request(outer, Type::InvokeChaincode, "self".into(), who("outer"));
+    protocol.request(outer, Type::InvokeChaincode, "self".into(), waiter("outer"));
     outputs(&mut protocol);
     let inner = begin(&mut protocol, "ch2", "tx");
     protocol.stop();
@@ -410,7 +414,7 @@ fn stop_ends_the_stream_after_the_last_running_transaction() {
         outputs(&mut protocol),
         ["send ERROR ch/2 the chaincode server is stopping", "send ERROR ch/3 the chaincode server is stopping"]
     );
-    protocol.request(running, Type::GetState, "k".into(), who("get"));
+    protocol.request(running, Type::GetState, "k".into(), waiter("get"));
     protocol.receive(message(Type::Response, "ch", "1", b"v"));
     protocol.finish(running, ok(""));
     let lines = outputs(&mut protocol);
@@ -420,7 +424,7 @@ fn stop_ends_the_stream_after_the_last_running_transaction() {
 }
 
 #[test]
-fn stop_without_transactions_ends_the_stream_at_once() {
+fn stop_without_transactions_ends_the_stream_immediately() {
     let mut protocol = ready();
     protocol.stop();
     protocol.stop();
@@ -428,88 +432,20 @@ fn stop_without_transactions_ends_the_stream_at_once() {
 }
 
 #[test]
-fn what_a_message_cannot_hold_fails_alone() {
+fn an_oversized_message_fails_only_its_own_call() {
     let mut protocol = ready_with(Limits { message_bytes: 100, ..Limits::default() });
     let id = begin(&mut protocol, "ch", "tx");
-    protocol.request(id, Type::PutState, vec![b'v'; 100].into(), who("put"));
+    protocol.request(id, Type::PutState, vec![b'v'; 100].into(), waiter("put"));
     let lines = outputs(&mut protocol);
     assert!(lines[0].starts_with("answer put error: the request has 1"), "{lines:?}");
     protocol.finish(id, ok(&"x".repeat(100)));
     let lines = outputs(&mut protocol);
-    assert!(lines[0].starts_with("send ERROR ch/tx the answer has 1"), "{lines:?}");
-}
-
-/// What a peer, or a chaincode, may do next.
-#[derive(Debug, Clone)]
-enum Step {
-    Receive(i32, u8, Vec<u8>),
-    Request(u64, bool),
-    Finish(u64),
-    Stop,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (0..27i32, 0..4u8, prop::collection::vec(any::<u8>(), 0..8))
-            .prop_map(|(kind, txid, payload)| Step::Receive(kind, txid, payload)),
-        8 => (0..8u64, any::<bool>()).prop_map(|(id, waits)| Step::Request(id, waits)),
-        4 => (0..8u64).prop_map(Step::Finish),
-        1 => Just(Step::Stop),
-    ]
+    assert!(lines[0].starts_with("send ERROR ch/tx the response has 1"), "{lines:?}");
 }
 
 proptest! {
-    /// Nothing panics; every waiter is answered exactly once by the end; a
-    /// transaction is answered at most once; nothing is sent after the end.
     #[test]
-    fn no_sequence_breaks_the_rules(steps in prop::collection::vec(step(), 0..200)) {
-        let mut protocol: Protocol<Counted> = Protocol::new("basic:1", limits(2, 2));
-        protocol.receive(message(Type::Registered, "", "", b""));
-        protocol.receive(message(Type::Ready, "", "", b""));
-        let (mut asked, mut answered, mut ended) = (0, Vec::new(), false);
-        let (mut started, mut completed) = (0usize, 0usize);
-        for step in steps {
-            match step {
-                Step::Receive(kind, txid, payload) => protocol.receive(ChaincodeMessage {
-                    r#type: kind,
-                    txid: txid.to_string(),
-                    payload: payload.into(),
-                    ..ChaincodeMessage::default()
-                }),
-                Step::Request(id, waits) => {
-                    let waiter = waits.then(|| { asked += 1; Counted(asked) });
-                    protocol.request(TransactionId(id), Type::GetState, Bytes::new(), waiter);
-                }
-                Step::Finish(id) => protocol.finish(TransactionId(id), ok("")),
-                Step::Stop => protocol.stop(),
-            }
-            while let Some(output) = protocol.next_output() {
-                match output {
-                    Output::Answer(who, _) => answered.push(who.0),
-                    Output::Send(sent) => {
-                        prop_assert!(!ended, "sent after the end");
-                        completed += usize::from(sent.r#type == i32::from(Type::Completed));
-                    }
-                    Output::Start(_) => { prop_assert!(!ended); started += 1; }
-                    Output::End(_) => { prop_assert!(!ended, "ended twice"); ended = true; }
-                }
-            }
-        }
-        protocol.disconnect();
-        while let Some(output) = protocol.next_output() {
-            if let Output::Answer(who, _) = output { answered.push(who.0); }
-        }
-        answered.sort_unstable();
-        prop_assert_eq!(answered, (1..=asked).collect::<Vec<_>>());
-        prop_assert!(completed <= started);
-    }
-}
-
-#[derive(Debug)]
-struct Counted(u32);
-
-impl Waiter for Counted {
-    fn is_gone(&self) -> bool {
-        false
+    fn any_sequence_of_steps_keeps_the_rules(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
+        model::run(&bytes);
     }
 }

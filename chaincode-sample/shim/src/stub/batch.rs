@@ -1,8 +1,7 @@
-//! Write batches: writes held back and sent together, where the peer offers
-//! that in READY (Fabric 3), and one by one as ever where it does not.
+//! Write batches: several writes in one message, if the peer offers that in READY (Fabric 3).
 //!
-//! Of several writes to a key only the last is sent; a key's value and its
-//! policy are two keys (`shim/batch.go` of fabric-chaincode-go).
+//! Of several writes to a key only the last one is sent; a key's value and its policy count as two
+//! keys (`shim/batch.go` of fabric-chaincode-go).
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -11,9 +10,10 @@ use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::write_record::Type as RecordType;
 use fabric_protos::protos::{DelState, PurgePrivateState, PutState, PutStateMetadata, WriteBatchState, WriteRecord};
 
-use super::{Stub, StubError};
+use super::Stub;
+use crate::stub_error::StubError;
 
-/// One write, as the request that it would otherwise be.
+/// One write, as the request that is sent without a batch.
 pub(super) enum Write {
     Put(PutState),
     Delete(DelState),
@@ -21,7 +21,7 @@ pub(super) enum Write {
     Metadata(PutStateMetadata),
 }
 
-/// Collection, key, and whether it is the key's metadata.
+/// Collection, key, and whether the record is the key's metadata.
 type Slot = (String, String, bool);
 
 #[derive(Debug, Default)]
@@ -62,20 +62,19 @@ impl WriteBatch {
 }
 
 impl Stub {
-    /// Holds back writes from here on, if the peer takes them together.
-    /// They are sent by [`finish_write_batch`](Self::finish_write_batch), or
-    /// when the transaction ends.
+    /// Buffers the following writes, if the peer accepts batches; otherwise does nothing.
+    /// [`finish_write_batch`](Self::finish_write_batch) or the end of the transaction sends them.
     pub fn start_write_batch(&self) {
         if self.inner.features.write_batch.is_some() {
             self.lock_batch().get_or_insert_default();
         }
     }
 
-    /// Sends the writes held back, and holds back no more.
+    /// Sends the buffered writes and ends the batch.
     ///
     /// # Errors
     ///
-    /// When the peer refuses one of them or the stream ends.
+    /// When the peer rejects a write or the stream ends.
     pub async fn finish_write_batch(&self) -> Result<(), StubError> {
         let batch = self.lock_batch().take();
         let (Some(batch), Some(size)) = (batch, self.inner.features.write_batch) else {
@@ -84,12 +83,12 @@ impl Stub {
         let mut records = batch.records.into_values().peekable();
         while records.peek().is_some() {
             let request = WriteBatchState { rec: records.by_ref().take(size.max(1)).collect() };
-            self.ask(Type::WriteBatchState, &request).await?;
+            self.request(Type::WriteBatchState, &request).await?;
         }
         Ok(())
     }
 
-    /// Takes a write into the open batch, or gives it back to be sent.
+    /// Adds a write to the open batch; without one, returns it to be sent.
     pub(super) fn batch<R>(&self, request: R, write: impl FnOnce(R) -> Write) -> Option<R> {
         match self.lock_batch().as_mut() {
             Some(batch) => {

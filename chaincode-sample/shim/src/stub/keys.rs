@@ -1,15 +1,14 @@
-//! Composite keys, and which simple keys are possible.
+//! Composite keys and the ranges of simple keys.
 //!
-//! The layout is Fabric's (`shim/stub.go` of fabric-chaincode-go): U+0000,
-//! then the object type and each attribute, each followed by U+0000. The
-//! leading U+0000 keeps them apart from simple keys.
+//! The layout is Fabric's (`shim/stub.go` of fabric-chaincode-go): U+0000, then the object type and
+//! each attribute, each followed by U+0000. The leading U+0000 separates them from simple keys.
 
-use super::StubError;
+use crate::stub_error::StubError;
 
 const SEPARATOR: char = '\0';
-/// Sorts after every attribute.
+/// Sorts after every valid attribute.
 const LAST: char = char::MAX;
-/// Where an open range of simple keys begins: after all composite keys.
+/// The start of an open range of simple keys: after all composite keys.
 const FIRST_SIMPLE_KEY: &str = "\u{1}";
 
 /// Builds a composite key.
@@ -27,8 +26,7 @@ pub fn composite_key(object_type: &str, attributes: &[&str]) -> Result<String, S
     for part in std::iter::once(&object_type).chain(attributes) {
         if let Some(position) = part.find([SEPARATOR, LAST]) {
             return Err(StubError::Invalid(format!(
-                "a part of a composite key must not contain U+0000 or U+10FFFF: \
-                 {part:?} does, at byte {position}"
+                "invalid part of a composite key: {part:?} contains U+0000 or U+10FFFF at byte {position}"
             )));
         }
         key.push_str(part);
@@ -39,20 +37,26 @@ pub fn composite_key(object_type: &str, attributes: &[&str]) -> Result<String, S
 
 /// Splits a composite key into its object type and its attributes.
 ///
+/// ```
+/// let (object_type, attributes) = chaincode_shim::split_composite_key("\0owner~asset\0tom\0a1\0").unwrap();
+/// assert_eq!(object_type, "owner~asset");
+/// assert_eq!(attributes, ["tom", "a1"]);
+/// ```
+///
 /// # Errors
 ///
-/// When it is not a composite key.
+/// When `key` is not a composite key.
 pub fn split_composite_key(key: &str) -> Result<(String, Vec<String>), StubError> {
     let mut parts = key
         .strip_prefix(SEPARATOR)
         .and_then(|rest| rest.strip_suffix(SEPARATOR))
         .map(|parts| parts.split(SEPARATOR).map(str::to_owned))
-        .ok_or_else(|| StubError::Invalid(format!("{key:?} is not a composite key")))?;
+        .ok_or_else(|| StubError::Invalid(format!("not a composite key: {key:?}")))?;
     let object_type = parts.next().unwrap_or_default();
     Ok((object_type, parts.collect()))
 }
 
-/// The range of all composite keys that begin with these parts.
+/// The range of all composite keys that start with these parts.
 pub(super) fn composite_range(object_type: &str, attributes: &[&str]) -> Result<(String, String), StubError> {
     let start = composite_key(object_type, attributes)?;
     let end = format!("{start}{LAST}");
@@ -64,14 +68,14 @@ pub(super) fn all_composite_keys() -> (String, String) {
     (SEPARATOR.to_string(), format!("{SEPARATOR}{LAST}"))
 }
 
-/// The range from `start` (empty: the first simple key) to before `end`
-/// (empty: open).
+/// The range from `start` (empty: the first simple key) up to, but excluding, `end` (empty: no
+/// upper bound).
 pub(super) fn simple_range(start: &str, end: &str) -> Result<(String, String), StubError> {
     for key in [start, end] {
         if key.starts_with(SEPARATOR) {
             return Err(StubError::Invalid(format!(
-                "{key:?} begins with U+0000, which only composite keys do: \
-                 use the calls for partial composite keys"
+                "invalid bound of a key range: {key:?} starts with U+0000, as composite keys do; \
+                 use the queries for partial composite keys"
             )));
         }
     }
@@ -84,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_composite_key_splits_into_what_it_was_built_from() {
+    fn a_composite_key_splits_into_its_parts() {
         let key = composite_key("t", &["a", "", "ä"]).unwrap();
         assert_eq!(key, "\0t\0a\0\0ä\0");
         let parts = split_composite_key(&key).unwrap();
@@ -94,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_layout_is_refused() {
+    fn invalid_parts_and_keys_are_rejected() {
         assert!(composite_key("t", &["a\0b"]).is_err());
         assert!(composite_key("t\u{10FFFF}", &[]).is_err());
         for not_composite in ["", "a", "\0", "\0a", "a\0"] {
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_simple_keys_never_reaches_composite_keys() {
+    fn a_range_of_simple_keys_excludes_composite_keys() {
         let open = simple_range("", "").unwrap();
         assert_eq!(open, ("\u{1}".to_owned(), String::new()));
         assert!(simple_range("\0a", "").is_err());

@@ -1,11 +1,9 @@
-//! What one transaction may know and ask: its arguments, who sent it, and
-//! the ledger behind the peer.
+//! A transaction's arguments, proposal and ledger calls.
 //!
-//! Calls of the ledger are requests to the peer; reading back what this
-//! transaction wrote is not possible, as in every Fabric chaincode.
+//! Ledger calls are requests to the peer. As in every Fabric chaincode, a transaction cannot read
+//! its own writes.
 
 mod batch;
-mod error;
 mod keys;
 mod private;
 mod proposal;
@@ -23,57 +21,71 @@ use fabric_protos::protos::{
 };
 use prost::Message;
 
-use crate::protocol::{Call, Features, TransactionId};
-use crate::session::Session;
-use crate::{ArgumentError, Arguments, Response};
+use crate::arguments::{ArgumentError, Arguments};
+use crate::peer_stream::PeerStream;
+use crate::protocol::{Call, CallId, Features};
+use crate::response::Response;
+use crate::stub_error::StubError;
 
 use batch::WriteBatch;
-pub use error::StubError;
 pub use keys::{composite_key, split_composite_key};
-use proposal::ProposalFacts;
+use proposal::ProposalContents;
 pub use query::{HistoryResults, KeyModification, KeyValue, Page, StateResults};
-pub(crate) use state::VALIDATION_PARAMETER;
 
-/// A transaction's view of its proposal and of the ledger.
+/// The metadata entry that contains a key's endorsement policy (`peer.MetaDataKeys` of Fabric's
+/// protos).
+pub(crate) const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
+
+/// A transaction: its arguments, its proposal and the ledger.
 ///
-/// A handle: clones are the same transaction. Several calls at a time are
-/// sent one after another, since a peer takes one at a time. When `invoke`
-/// has returned, every further call of the ledger fails at once with
-/// [`StubError::Ended`].
+/// A stub is a handle; clones refer to the same transaction. Concurrent ledger calls are sent one
+/// after another, since a peer handles one at a time. After `invoke` has returned, every ledger call
+/// fails immediately with [`StubError::Ended`].
+///
+/// ```
+/// use chaincode_shim::{Error, Stub};
+///
+/// async fn transfer(stub: Stub, id: String, new_owner: String) -> Result<String, Error> {
+///     let owner = stub.get_state(&id).await?.ok_or_else(|| Error::new(format!("asset {id} not found")))?;
+///     stub.put_state(&id, new_owner).await?;
+///     stub.set_event("Transferred", id)?;
+///     Ok(String::from_utf8_lossy(&owner).into_owned())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Stub {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    id: TransactionId,
-    session: Arc<Session>,
+    id: CallId,
+    stream: Arc<PeerStream>,
     features: Features,
     txid: String,
     channel_id: String,
     input: ChaincodeInput,
     signed_proposal: Option<SignedProposal>,
-    facts: Option<ProposalFacts>,
+    proposal: Option<ProposalContents>,
     event: Mutex<Option<ChaincodeEvent>>,
     batch: Mutex<Option<WriteBatch>>,
 }
 
 impl Stub {
-    /// Reads a call; the error is the text for the peer.
-    pub(crate) fn new(call: Call, session: Arc<Session>, features: Features) -> Result<Self, String> {
-        let input = ChaincodeInput::decode(call.input)
-            .map_err(|error| format!("the chaincode input cannot be read: {error}"))?;
-        let facts = call.proposal.as_ref().map(ProposalFacts::read).transpose().map_err(|error| error.to_string())?;
+    /// Decodes a call; the error is the message for the peer.
+    pub(crate) fn new(call: Call, stream: Arc<PeerStream>) -> Result<Self, String> {
+        let input = ChaincodeInput::decode(call.input).map_err(|error| format!("invalid chaincode input: {error}"))?;
+        let proposal =
+            call.proposal.as_ref().map(ProposalContents::read).transpose().map_err(|error| error.to_string())?;
         Ok(Self {
             inner: Arc::new(Inner {
                 id: call.id,
-                session,
-                features,
+                stream,
+                features: call.features,
                 txid: call.txid,
                 channel_id: call.channel_id,
                 input,
                 signed_proposal: call.proposal,
-                facts,
+                proposal,
                 event: Mutex::new(None),
                 batch: Mutex::new(None),
             }),
@@ -85,28 +97,28 @@ impl Stub {
         &self.inner.txid
     }
 
-    /// The channel.
+    /// The channel's name.
     pub fn channel_id(&self) -> &str {
         &self.inner.channel_id
     }
 
-    /// All arguments, the function's name first.
+    /// All arguments; the first one is the function's name.
     pub fn args(&self) -> &[Vec<u8>] {
         &self.inner.input.args
     }
 
-    /// All arguments as text; bytes that are no UTF-8 become U+FFFD.
+    /// All arguments as text; invalid UTF-8 is replaced by U+FFFD.
     pub fn string_args(&self) -> Vec<String> {
         self.args().iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
     }
 
-    /// The function's name: the first argument, or empty without one.
+    /// The function's name: the first argument, or empty if there is none.
     pub fn function(&self) -> String {
         let name = self.args().first().map(Vec::as_slice);
         String::from_utf8_lossy(name.unwrap_or_default()).into_owned()
     }
 
-    /// The arguments after the function's name, converted.
+    /// The arguments after the function's name, converted to `A`.
     ///
     /// ```
     /// # use chaincode_shim::{Error, Stub};
@@ -118,7 +130,7 @@ impl Stub {
     ///
     /// # Errors
     ///
-    /// When there are more or fewer, or one has another type.
+    /// When their number or the type of one is wrong.
     pub fn parameters<A: Arguments>(&self) -> Result<A, ArgumentError> {
         A::from_arguments(self.args().get(1..).unwrap_or_default())
     }
@@ -128,49 +140,47 @@ impl Stub {
         self.inner.input.is_init
     }
 
-    /// What the peer's decorators added to the input.
+    /// The entries that the peer's decorators added to the input.
     pub fn decorations(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.inner.input.decorations
     }
 
-    /// The client: an encoded `msp.SerializedIdentity`. Empty when the peer
-    /// sent no proposal.
+    /// The client, an encoded `msp.SerializedIdentity`; empty if the peer sent no proposal.
     pub fn creator(&self) -> &[u8] {
-        self.facts(|facts| facts.creator.as_slice())
+        self.proposal_bytes(|proposal| &proposal.creator)
     }
 
-    /// Data of the proposal that stays off the ledger, by name.
+    /// The proposal's transient data, by name. It is not written to the ledger.
     pub fn transient(&self) -> &BTreeMap<String, Vec<u8>> {
         static NONE: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-        self.inner.facts.as_ref().map_or(&NONE, |facts| &facts.transient)
+        self.inner.proposal.as_ref().map_or(&NONE, |proposal| &proposal.transient)
     }
 
-    /// SHA-256 over nonce, creator and epoch: ties application data to this
-    /// proposal. Empty when the peer sent no proposal.
+    /// SHA-256 of nonce, creator and epoch, which binds application data to this proposal; empty if
+    /// the peer sent no proposal.
     pub fn binding(&self) -> &[u8] {
-        self.facts(|facts| facts.binding.as_slice())
+        self.proposal_bytes(|proposal| &proposal.binding)
     }
 
-    /// What the client signed.
+    /// The proposal that the client signed.
     pub fn signed_proposal(&self) -> Option<&SignedProposal> {
         self.inner.signed_proposal.as_ref()
     }
 
-    /// The client's time stamp: the same on every peer, and not checked by
-    /// any of them.
+    /// The client's timestamp: the same on every peer, and verified by none.
     pub fn timestamp(&self) -> Option<SystemTime> {
-        self.inner.facts.as_ref().and_then(|facts| facts.timestamp)
+        self.inner.proposal.as_ref().and_then(|proposal| proposal.timestamp)
     }
 
-    /// Sets the transaction's event; the last one set counts. Clients get it
-    /// when the transaction is committed.
+    /// Sets the transaction's event, replacing an earlier one. Clients receive it when the
+    /// transaction is committed.
     ///
     /// # Errors
     ///
     /// When the name is empty.
     pub fn set_event(&self, name: &str, payload: impl Into<Vec<u8>>) -> Result<(), StubError> {
         if name.is_empty() {
-            return Err(StubError::Invalid("the event's name is empty".to_owned()));
+            return Err(StubError::Invalid("the event name is empty".to_owned()));
         }
         let event =
             ChaincodeEvent { event_name: name.to_owned(), payload: payload.into(), ..ChaincodeEvent::default() };
@@ -178,15 +188,15 @@ impl Stub {
         Ok(())
     }
 
-    /// Calls another chaincode of the peer, in this transaction.
+    /// Calls another chaincode of the peer within this transaction.
     ///
-    /// On this channel (`channel` empty, or this one's name) its writes join
-    /// this transaction's; on another channel they are dropped, and only the
-    /// answer counts. A status of 400 and above is an answer like any other.
+    /// On this channel (`channel` is empty or its name) the writes of the called chaincode join this
+    /// transaction. On another channel they are discarded. A response with status 400 or higher is
+    /// returned as `Ok`.
     ///
     /// # Errors
     ///
-    /// When the peer could not make the call.
+    /// When the peer cannot make the call.
     pub async fn invoke_chaincode(&self, name: &str, args: Vec<Vec<u8>>, channel: &str) -> Result<Response, StubError> {
         let name = match channel {
             "" => name.to_owned(),
@@ -197,7 +207,7 @@ impl Stub {
             input: Some(ChaincodeInput { args, ..ChaincodeInput::default() }),
             ..ChaincodeSpec::default()
         };
-        let answer = self.ask(Type::InvokeChaincode, &spec).await?;
+        let answer = self.request(Type::InvokeChaincode, &spec).await?;
         let message: ChaincodeMessage = decode(Type::InvokeChaincode, answer)?;
         if message.r#type != i32::from(Type::Completed) {
             let text = String::from_utf8_lossy(&message.payload).into_owned();
@@ -207,31 +217,31 @@ impl Stub {
         Ok(response.into())
     }
 
-    /// The event that was set last, for the transaction's answer.
+    /// Removes the event that was set last.
     pub(crate) fn take_event(&self) -> Option<ChaincodeEvent> {
         self.inner.event.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Sends a request and waits for its answer.
-    async fn ask(&self, kind: Type, payload: &impl Message) -> Result<Bytes, StubError> {
+    async fn request(&self, kind: Type, payload: &impl Message) -> Result<Bytes, StubError> {
         let payload = Bytes::from(payload.encode_to_vec());
-        self.inner.session.request(self.inner.id, kind, payload).await
+        self.inner.stream.request(self.inner.id, kind, payload).await
     }
 
-    /// Sends a request whose answer nobody needs.
-    fn tell(&self, kind: Type, payload: &impl Message) {
+    /// Sends a request and ignores its answer.
+    fn notify(&self, kind: Type, payload: &impl Message) {
         let payload = Bytes::from(payload.encode_to_vec());
-        self.inner.session.tell(self.inner.id, kind, payload);
+        self.inner.stream.notify(self.inner.id, kind, payload);
     }
 
-    fn facts<'a>(&'a self, read: impl FnOnce(&'a ProposalFacts) -> &'a [u8]) -> &'a [u8] {
-        self.inner.facts.as_ref().map(read).unwrap_or_default()
+    fn proposal_bytes<'a>(&'a self, read: impl FnOnce(&'a ProposalContents) -> &'a [u8]) -> &'a [u8] {
+        self.inner.proposal.as_ref().map(read).unwrap_or_default()
     }
 }
 
 impl std::fmt::Debug for Stub {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Arguments and transient data may be secret.
+        // Arguments and transient data may be confidential.
         formatter
             .debug_struct("Stub")
             .field("tx_id", &self.inner.txid)
@@ -240,7 +250,7 @@ impl std::fmt::Debug for Stub {
     }
 }
 
-/// Reads an answer of the peer.
+/// Decodes an answer of the peer.
 fn decode<M: Message + Default>(request: Type, payload: Bytes) -> Result<M, StubError> {
     M::decode(payload).map_err(|source| StubError::Malformed { request: request.as_str_name(), source })
 }

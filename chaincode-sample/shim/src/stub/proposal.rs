@@ -1,7 +1,7 @@
-//! What a signed proposal says about its transaction.
+//! The contents of a signed proposal.
 //!
-//! Read once, before the chaincode is called, with the checks of
-//! fabric-chaincode-go (`shim/stub.go`). Signatures were checked by the peer.
+//! Decoded once, before the chaincode is called, with the checks of fabric-chaincode-go
+//! (`shim/stub.go`). The peer has verified the signature.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -11,26 +11,26 @@ use fabric_protos::protos::{ChaincodeProposalPayload, Proposal, SignedProposal};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-/// What is wrong with a proposal.
+/// Why a proposal is invalid.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum ProposalError {
-    #[error("the {part} cannot be read: {source}")]
+    #[error("invalid {part}: {source}")]
     Malformed { part: &'static str, source: prost::DecodeError },
     #[error("the proposal has no header")]
     NoHeader,
-    #[error("a proposal of type {0} cannot be run: ENDORSER_TRANSACTION or CONFIG is possible")]
+    #[error("unsupported proposal type {0}: expected ENDORSER_TRANSACTION or CONFIG")]
     Type(i32),
 }
 
 #[derive(Debug)]
-pub(super) struct ProposalFacts {
+pub(super) struct ProposalContents {
     pub(super) creator: Vec<u8>,
     pub(super) transient: BTreeMap<String, Vec<u8>>,
     pub(super) binding: Vec<u8>,
     pub(super) timestamp: Option<SystemTime>,
 }
 
-impl ProposalFacts {
+impl ProposalContents {
     pub(super) fn read(signed: &SignedProposal) -> Result<Self, ProposalError> {
         let proposal: Proposal = part("proposal", &signed.proposal_bytes)?;
         if proposal.header.is_empty() {
@@ -38,8 +38,8 @@ impl ProposalFacts {
         }
         let header: Header = part("proposal's header", &proposal.header)?;
         let channel_header: ChannelHeader = part("proposal's channel header", &header.channel_header)?;
-        let possible = [HeaderType::EndorserTransaction, HeaderType::Config];
-        if !possible.map(i32::from).contains(&channel_header.r#type) {
+        let supported = [HeaderType::EndorserTransaction, HeaderType::Config];
+        if !supported.map(i32::from).contains(&channel_header.r#type) {
             return Err(ProposalError::Type(channel_header.r#type));
         }
         let signature: SignatureHeader = part("proposal's signature header", &header.signature_header)?;
@@ -80,16 +80,16 @@ mod tests {
     }
 
     #[test]
-    fn only_transactions_and_configurations_are_run() {
-        for (kind, possible) in [(0, false), (1, true), (2, false), (3, true), (99, false)] {
-            let read = ProposalFacts::read(&signed(kind, 0, 0));
-            assert_eq!(read.is_ok(), possible, "type {kind}: {read:?}");
+    fn only_transactions_and_configurations_are_supported() {
+        for (kind, supported) in [(0, false), (1, true), (2, false), (3, true), (99, false)] {
+            let read = ProposalContents::read(&signed(kind, 0, 0));
+            assert_eq!(read.is_ok(), supported, "type {kind}: {read:?}");
         }
     }
 
     #[test]
-    fn a_time_stamp_out_of_range_is_none_and_no_panic() {
-        let read = |seconds, nanos| ProposalFacts::read(&signed(3, seconds, nanos)).unwrap();
+    fn a_timestamp_out_of_range_is_none() {
+        let read = |seconds, nanos| ProposalContents::read(&signed(3, seconds, nanos)).unwrap();
         assert!(read(1000, 5).timestamp.is_some());
         assert!(read(i64::MIN, i32::MIN).timestamp.is_none());
         let _ = read(i64::MAX, i32::MAX);
@@ -97,11 +97,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_decoded_or_rejected(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let nested = Proposal { header: bytes.clone(), ..Proposal::default() };
             for proposal_bytes in [bytes, nested.encode_to_vec()] {
                 let signed = SignedProposal { proposal_bytes, signature: Vec::new() };
-                let _ = ProposalFacts::read(&signed);
+                let _ = ProposalContents::read(&signed);
             }
         }
     }

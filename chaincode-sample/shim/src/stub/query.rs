@@ -1,8 +1,7 @@
-//! Ranges, rich queries and histories: results as a [`Stream`].
+//! Results of ranges, rich queries and histories, as a [`Stream`].
 //!
-//! The peer sends results in portions and keeps a cursor while there are
-//! more; the next portion is asked for when it is needed. A cursor that is
-//! left open is closed when the stream is dropped.
+//! The peer sends results in batches and keeps a cursor while there are more. The next batch is
+//! requested when it is needed. Dropping the stream closes its cursor.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -20,7 +19,8 @@ use futures::future::BoxFuture;
 use futures::stream::Stream;
 use prost::Message;
 
-use super::{Stub, StubError, decode};
+use super::{Stub, decode};
+use crate::stub_error::StubError;
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,40 +36,63 @@ pub struct KeyValue {
 /// One committed change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyModification {
-    /// The transaction that made it.
+    /// The ID of the transaction.
     pub tx_id: String,
     /// The value; empty for a deletion.
     pub value: Bytes,
-    /// The client's time stamp of that transaction.
+    /// The client's timestamp of the transaction.
     pub timestamp: Option<SystemTime>,
     /// Whether the key was deleted.
     pub is_delete: bool,
 }
 
-/// What a page of a query was.
+/// Metadata of one page of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Results on this page.
+    /// The number of results on this page.
     pub fetched_records_count: i32,
-    /// Where the next page begins. After the last page of a range it is empty on
-    /// `LevelDB`, and the range's end on `CouchDB`, where a further page has
-    /// nothing: go on while pages are full.
+    /// The start of the next page. After the last page of a range it is empty on `LevelDB` and the
+    /// range's end on CouchDB, where the next page is empty: continue while pages are full.
     pub bookmark: String,
 }
 
-/// Keys and values that a query finds.
+/// Keys and values that a query has found.
+///
+/// ```
+/// use chaincode_shim::{Error, Stub};
+/// use futures::TryStreamExt;
+///
+/// async fn keys(stub: Stub) -> Result<Vec<String>, Error> {
+///     let mut results = stub.get_state_by_range("a", "b").await?;
+///     let mut keys = Vec::new();
+///     while let Some(found) = results.try_next().await? {
+///         keys.push(found.key);
+///     }
+///     Ok(keys)
+/// }
+/// ```
 pub type StateResults = QueryResults<KeyValue>;
 
-/// Changes of a key.
+/// The committed changes of a key.
+///
+/// ```
+/// use chaincode_shim::{Error, Stub};
+/// use futures::TryStreamExt;
+///
+/// async fn transactions(stub: Stub, key: String) -> Result<Vec<String>, Error> {
+///     let history = stub.get_history_for_key(&key).await?;
+///     Ok(history.map_ok(|change| change.tx_id).try_collect().await?)
+/// }
+/// ```
 pub type HistoryResults = QueryResults<KeyModification>;
 
-/// A result that the peer sends encoded.
+/// A result as the peer encodes it.
 pub trait QueryResult: Sized + Unpin {
-    /// Reads one.
+    /// Decodes one result.
     ///
     /// # Errors
     ///
-    /// When these bytes are none.
+    /// When `bytes` are invalid.
     fn read(bytes: Bytes) -> Result<Self, prost::DecodeError>;
 }
 
@@ -92,17 +115,17 @@ impl QueryResult for KeyModification {
     }
 }
 
-type NextPortion = BoxFuture<'static, Result<QueryResponse, StubError>>;
+type NextBatch = BoxFuture<'static, Result<QueryResponse, StubError>>;
 
 /// Results of a query, as a [`Stream`] that ends after the first error.
-#[must_use = "a query's results are read from the stream"]
+#[must_use = "a stream does nothing unless it is polled"]
 pub struct QueryResults<R> {
     stub: Stub,
     id: String,
-    portion: std::vec::IntoIter<QueryResultBytes>,
-    /// Whether the peer still holds the cursor.
+    batch: std::vec::IntoIter<QueryResultBytes>,
+    /// Whether the peer still has the cursor.
     open: bool,
-    next: Option<NextPortion>,
+    next: Option<NextBatch>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -111,18 +134,18 @@ impl<R: QueryResult> QueryResults<R> {
         Self {
             stub,
             id: first.id,
-            portion: first.results.into_iter(),
+            batch: first.results.into_iter(),
             open: first.has_more,
             next: None,
             result: PhantomData,
         }
     }
 
-    fn ask_next(&self) -> NextPortion {
+    fn request_next(&self) -> NextBatch {
         let stub = self.stub.clone();
         let request = QueryStateNext { id: self.id.clone() };
         Box::pin(async move {
-            let answer = stub.ask(Type::QueryStateNext, &request).await?;
+            let answer = stub.request(Type::QueryStateNext, &request).await?;
             decode(Type::QueryStateNext, answer)
         })
     }
@@ -133,9 +156,9 @@ impl<R: QueryResult> Stream for QueryResults<R> {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(encoded) = self.portion.next() {
+            if let Some(encoded) = self.batch.next() {
                 let result = R::read(encoded.result_bytes).map_err(|source| {
-                    self.portion = Vec::new().into_iter();
+                    self.batch = Vec::new().into_iter();
                     self.close();
                     StubError::Malformed { request: "a query", source }
                 });
@@ -146,7 +169,7 @@ impl<R: QueryResult> Stream for QueryResults<R> {
             }
             let mut next = match self.next.take() {
                 Some(next) => next,
-                None => self.ask_next(),
+                None => self.request_next(),
             };
             let Poll::Ready(answer) = next.as_mut().poll(context) else {
                 self.next = Some(next);
@@ -155,10 +178,10 @@ impl<R: QueryResult> Stream for QueryResults<R> {
             match answer {
                 Ok(response) => {
                     self.open = response.has_more;
-                    self.portion = response.results.into_iter();
+                    self.batch = response.results.into_iter();
                 }
                 Err(error) => {
-                    // The peer drops the cursor of a query that failed.
+                    // The peer has dropped the cursor of a failed query.
                     self.open = false;
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -171,7 +194,7 @@ impl<R> QueryResults<R> {
     fn close(&mut self) {
         if std::mem::take(&mut self.open) {
             let request = QueryStateClose { id: std::mem::take(&mut self.id) };
-            self.stub.tell(Type::QueryStateClose, &request);
+            self.stub.notify(Type::QueryStateClose, &request);
         }
     }
 }
@@ -182,7 +205,7 @@ impl<R> Drop for QueryResults<R> {
     }
 }
 
-/// A request for results, before it is sent.
+/// A query to send.
 pub(super) struct Query {
     kind: QueryKind,
     collection: String,
@@ -212,12 +235,12 @@ impl Query {
 
 impl Stub {
     pub(super) async fn query(&self, query: Query) -> Result<StateResults, StubError> {
-        let first = self.first_portion(query).await?;
+        let first = self.first_batch(query).await?;
         Ok(QueryResults::new(self.clone(), first))
     }
 
     pub(super) async fn page(&self, query: Query) -> Result<(StateResults, Page), StubError> {
-        let first = self.first_portion(query).await?;
+        let first = self.first_batch(query).await?;
         let metadata = Bytes::from(first.metadata.clone());
         let results = QueryResults::new(self.clone(), first);
         let page: QueryResponseMetadata = decode(Type::GetStateByRange, metadata)?;
@@ -225,18 +248,18 @@ impl Stub {
         Ok((results, page))
     }
 
-    async fn first_portion(&self, query: Query) -> Result<QueryResponse, StubError> {
+    async fn first_batch(&self, query: Query) -> Result<QueryResponse, StubError> {
         let Query { kind, collection, metadata } = query;
         let (kind, answer) = match kind {
             QueryKind::Range { start, end } => {
                 let request = GetStateByRange { start_key: start, end_key: end, collection, metadata };
                 let kind = Type::GetStateByRange;
-                (kind, self.ask(kind, &request).await?)
+                (kind, self.request(kind, &request).await?)
             }
             QueryKind::Rich(query) => {
                 let request = GetQueryResult { query, collection, metadata };
                 let kind = Type::GetQueryResult;
-                (kind, self.ask(kind, &request).await?)
+                (kind, self.request(kind, &request).await?)
             }
         };
         decode(kind, answer)

@@ -1,4 +1,4 @@
-//! The world state: keys, ranges, rich queries, history, key-level policies.
+//! The world state: keys, ranges, rich queries, history and key-level endorsement policies.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,24 @@ use fabric_protos::protos::{
 
 use super::batch::Write;
 use super::query::{Page, Query, QueryResults};
-use super::{HistoryResults, StateResults, Stub, StubError, decode, keys};
+use super::{HistoryResults, StateResults, Stub, VALIDATION_PARAMETER, decode, keys};
+use crate::stub_error::StubError;
 
-/// The collection that is the world state itself.
+/// The name by which requests select the world state instead of a collection.
 const WORLD_STATE: &str = "";
 
-/// The metadata entry that holds a key's endorsement policy
-/// (`peer.MetaDataKeys` of Fabric's protos).
-pub(crate) const VALIDATION_PARAMETER: &str = "VALIDATION_PARAMETER";
-
 impl Stub {
-    /// The value of a key, or none. It is the committed one: this
-    /// transaction's own writes are not seen.
+    /// Returns the committed value of a key, or `None`. Writes of this transaction are not visible.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn get_state(&self, key: &str) -> Result<Option<Bytes>, StubError> {
         self.get(WORLD_STATE, key).await
     }
 
-    /// The values of several keys, in their order; in few requests where the
-    /// peer offers that (Fabric 3), else one by one.
+    /// Returns the values of several keys, in the same order. Sends one request for many keys if the
+    /// peer offers that (Fabric 3), otherwise one for each key.
     ///
     /// # Errors
     ///
@@ -41,40 +37,39 @@ impl Stub {
         self.get_multiple(WORLD_STATE, keys).await
     }
 
-    /// Writes a key. It becomes visible when the transaction is committed.
+    /// Writes a key. The value becomes visible when the transaction is committed.
     ///
     /// # Errors
     ///
-    /// When the key is empty, the peer refuses or the stream ends.
+    /// When the key is empty, the peer rejects the request or the stream ends.
     pub async fn put_state(&self, key: &str, value: impl Into<Vec<u8>>) -> Result<(), StubError> {
         self.put(WORLD_STATE, key, value.into()).await
     }
 
-    /// Deletes a key; one that is not there is no error.
+    /// Deletes a key. Deleting a missing key succeeds.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn delete_state(&self, key: &str) -> Result<(), StubError> {
         self.delete(WORLD_STATE, key).await
     }
 
-    /// Keys from `start` (empty: the first) to before `end` (empty: the last
-    /// one included), in order. Composite keys are not among them.
+    /// Returns the keys from `start` (empty: the first key) up to, but excluding, `end` (empty: no
+    /// upper bound), in order. Composite keys are not included.
     ///
     /// # Errors
     ///
-    /// When a bound is a composite key, the peer refuses or the stream ends.
+    /// When a bound is a composite key, the peer rejects the request or the stream ends.
     pub async fn get_state_by_range(&self, start: &str, end: &str) -> Result<StateResults, StubError> {
         let (start, end) = keys::simple_range(start, end)?;
         self.query(Query::range(WORLD_STATE, start, end)).await
     }
 
-    /// One page of [`get_state_by_range`](Self::get_state_by_range).
+    /// Returns one page of [`get_state_by_range`](Self::get_state_by_range).
     ///
-    /// `bookmark` is empty for the first page, then the one that the page
-    /// before returned. For transactions that only read: the peer does not
-    /// check such a range again at commit.
+    /// `bookmark` is empty for the first page, then the one of the previous page. Only for
+    /// transactions that do not write: the peer does not check the range again at commit.
     ///
     /// # Errors
     ///
@@ -91,11 +86,11 @@ impl Stub {
         self.page(query.page(page_size, bookmark)).await
     }
 
-    /// Composite keys that begin with this type and these attributes.
+    /// Returns the composite keys that start with this object type and these attributes.
     ///
     /// # Errors
     ///
-    /// As [`composite_key`](super::composite_key), or when the peer refuses.
+    /// As [`composite_key`](super::composite_key), or when the peer rejects the request.
     pub async fn get_state_by_partial_composite_key(
         &self,
         object_type: &str,
@@ -105,11 +100,11 @@ impl Stub {
         self.query(Query::range(WORLD_STATE, start, end)).await
     }
 
-    /// One page of composite keys that begin with these parts.
+    /// Returns one page of the composite keys that start with these parts.
     ///
     /// # Errors
     ///
-    /// As [`composite_key`](super::composite_key), or when the peer refuses.
+    /// As [`composite_key`](super::composite_key), or when the peer rejects the request.
     pub async fn get_state_by_partial_composite_key_with_pagination(
         &self,
         object_type: &str,
@@ -122,11 +117,11 @@ impl Stub {
         self.page(query.page(page_size, bookmark)).await
     }
 
-    /// One page of all composite keys.
+    /// Returns one page of all composite keys.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn get_all_states_composite_key_with_pagination(
         &self,
         page_size: i32,
@@ -137,21 +132,20 @@ impl Stub {
         self.page(query.page(page_size, bookmark)).await
     }
 
-    /// What a rich query finds, in the state database's own language. Only
-    /// CouchDB has one; a peer without it refuses.
+    /// Runs a rich query in CouchDB's query language. A peer with `LevelDB` rejects it.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn get_query_result(&self, query: &str) -> Result<StateResults, StubError> {
         self.query(Query::rich(WORLD_STATE, query)).await
     }
 
-    /// One page of a rich query.
+    /// Returns one page of a rich query.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn get_query_result_with_pagination(
         &self,
         query: &str,
@@ -162,42 +156,40 @@ impl Stub {
         self.page(query.page(page_size, bookmark)).await
     }
 
-    /// Every committed change of a key, the latest first. The peer needs its
-    /// history database (on by default).
+    /// Returns every committed change of a key, the latest first. The peer needs its history
+    /// database, which is enabled by default.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn get_history_for_key(&self, key: &str) -> Result<HistoryResults, StubError> {
         let request = GetHistoryForKey { key: key.to_owned() };
-        let answer = self.ask(Type::GetHistoryForKey, &request).await?;
+        let answer = self.request(Type::GetHistoryForKey, &request).await?;
         let first = decode(Type::GetHistoryForKey, answer)?;
         Ok(QueryResults::new(self.clone(), first))
     }
 
-    /// A key's own endorsement policy, an encoded
-    /// `common.SignaturePolicyEnvelope`, or none.
+    /// Returns a key's endorsement policy, an encoded `common.SignaturePolicyEnvelope`, or `None`.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn get_state_validation_parameter(&self, key: &str) -> Result<Option<Vec<u8>>, StubError> {
         self.get_policy(WORLD_STATE, key).await
     }
 
-    /// Sets a key's own endorsement policy, which then stands instead of the
-    /// chaincode's.
+    /// Sets a key's endorsement policy, which replaces the chaincode's for this key.
     ///
     /// # Errors
     ///
-    /// When the peer refuses or the stream ends.
+    /// When the peer rejects the request or the stream ends.
     pub async fn set_state_validation_parameter(&self, key: &str, policy: impl Into<Vec<u8>>) -> Result<(), StubError> {
         self.set_policy(WORLD_STATE, key, policy.into()).await
     }
 
     pub(super) async fn get(&self, collection: &str, key: &str) -> Result<Option<Bytes>, StubError> {
         let request = GetState { key: key.to_owned(), collection: collection.to_owned() };
-        Ok(present(self.ask(Type::GetState, &request).await?))
+        Ok(present(self.request(Type::GetState, &request).await?))
     }
 
     pub(super) async fn get_multiple(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Bytes>>, StubError> {
@@ -213,13 +205,13 @@ impl Stub {
                 keys: keys.iter().map(|key| (*key).to_owned()).collect(),
                 collection: collection.to_owned(),
             };
-            let answer = self.ask(Type::GetStateMultiple, &request).await?;
+            let answer = self.request(Type::GetStateMultiple, &request).await?;
             let result: GetStateMultipleResult = decode(Type::GetStateMultiple, answer)?;
             if result.values.len() != keys.len() {
                 return Err(StubError::Peer(format!(
-                    "the peer answered {} keys with {} values",
-                    keys.len(),
+                    "invalid answer to GET_STATE_MULTIPLE: {} values for {} keys",
                     result.values.len(),
+                    keys.len(),
                 )));
             }
             values.extend(result.values.into_iter().map(present));
@@ -235,7 +227,7 @@ impl Stub {
         let Some(request) = self.batch(request, Write::Put) else {
             return Ok(());
         };
-        self.ask(Type::PutState, &request).await.map(drop)
+        self.request(Type::PutState, &request).await.map(drop)
     }
 
     pub(super) async fn delete(&self, collection: &str, key: &str) -> Result<(), StubError> {
@@ -243,12 +235,12 @@ impl Stub {
         let Some(request) = self.batch(request, Write::Delete) else {
             return Ok(());
         };
-        self.ask(Type::DelState, &request).await.map(drop)
+        self.request(Type::DelState, &request).await.map(drop)
     }
 
     pub(super) async fn get_policy(&self, collection: &str, key: &str) -> Result<Option<Vec<u8>>, StubError> {
         let request = GetStateMetadata { key: key.to_owned(), collection: collection.to_owned() };
-        let answer = self.ask(Type::GetStateMetadata, &request).await?;
+        let answer = self.request(Type::GetStateMetadata, &request).await?;
         let result: StateMetadataResult = decode(Type::GetStateMetadata, answer)?;
         let entries: BTreeMap<_, _> = result.entries.into_iter().map(|entry| (entry.metakey, entry.value)).collect();
         Ok(entries.get(VALIDATION_PARAMETER).cloned())
@@ -263,11 +255,11 @@ impl Stub {
         let Some(request) = self.batch(request, Write::Metadata) else {
             return Ok(());
         };
-        self.ask(Type::PutStateMetadata, &request).await.map(drop)
+        self.request(Type::PutStateMetadata, &request).await.map(drop)
     }
 }
 
-/// A key that is not there is answered with no bytes; so is an empty value.
+/// The peer answers with no bytes for a missing key and for an empty value.
 fn present(value: Bytes) -> Option<Bytes> {
     (!value.is_empty()).then_some(value)
 }

@@ -1,5 +1,4 @@
-//! Certificates for tests: CAs, servers, peers, in files of a directory that
-//! goes away with them.
+//! Certificates of CAs, servers and peers, in a temporary directory.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +6,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
-/// A CA that signs certificates for servers and peers on this machine.
+/// A CA for servers and peers on this machine.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
 }
 
-/// A certificate and its private key, PEM.
+/// A certificate and its private key in PEM format.
 pub struct Pair {
     pub certificate: String,
     pub key: String,
@@ -30,12 +29,12 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A certificate for both ends of a connection on this machine.
+    /// Issues a certificate for servers and clients on this machine.
     pub fn issue(&self, name: &str) -> Pair {
         self.issue_until(name, 2099)
     }
 
-    /// The same, valid until the first day of `year`.
+    /// Issues a certificate that expires on January 1st of `year`.
     pub fn issue_until(&self, name: &str, year: i32) -> Pair {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let mut params = CertificateParams::new(names).unwrap();

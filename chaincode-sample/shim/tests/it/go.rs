@@ -1,17 +1,16 @@
-//! Whoever comes from Go finds every method: the table of the documentation
-//! is complete, and what it names exists.
+//! The documentation's table of Go methods is complete, and its Rust methods exist.
 
 use chaincode_shim::{ClientIdentity, EndorsementPolicy, Stub, composite_key, split_composite_key};
 
 const DOCUMENT: &str = include_str!("../../../../docs/chaincode.md");
 
-/// Names each method of Go and what stands for it here, as the documentation
-/// writes it; the expression is there to be compiled.
+/// Each method of Go, its counterpart as the documentation names it, and an expression that compiles
+/// only if the counterpart exists.
 macro_rules! table {
     ($check:ident: |$stub:ident, $client:ident, $policy:ident| $($go:literal => $ours:literal: $use:expr;)*) => {
         const TABLE: &[(&str, &str, &str)] = &[$(($go, $ours, stringify!($use))),*];
 
-        #[allow(dead_code, clippy::let_underscore_future, reason = "only compiled: it is never called")]
+        #[allow(dead_code, clippy::let_underscore_future, reason = "only compiled, never called")]
         fn $check($stub: &Stub, $client: &ClientIdentity, $policy: EndorsementPolicy) {
             $(let _ = $use;)*
         }
@@ -87,16 +86,16 @@ table! { compiles: |stub, client, policy|
     "statebased.Policy" => "EndorsementPolicy::encode": policy.encode();
 }
 
-/// How many methods the three packages have.
+/// The number of methods in the three packages.
 const METHODS: usize = 43 + 6 + 5;
 
 #[test]
-fn the_table_of_the_documentation_is_complete() {
+fn the_table_in_the_documentation_is_complete() {
     assert_eq!(TABLE.len(), METHODS);
     let rows: Vec<_> = DOCUMENT.lines().filter(|line| line.starts_with("| `")).collect();
     for (go, ours, used) in TABLE {
         let name = ours.rsplit(':').next().unwrap_or_default();
-        assert!(used.contains(name), "{ours} is not what is compiled for {go}: {used}");
+        assert!(used.contains(name), "the expression for {go} does not use {ours}: {used}");
         let row = rows.iter().find(|row| row.starts_with(&format!("| `{go}` |")));
         let row = row.unwrap_or_else(|| panic!("docs/chaincode.md has no row for {go}"));
         let cell = row.split('|').nth(2).unwrap_or_default();

@@ -1,8 +1,7 @@
-//! The shim as a peer sees it: over loopback, plain, with TLS and with mutual
-//! TLS. The contracts here are made for the tests.
+//! The shim as a peer sees it: over loopback, without TLS, with TLS and with mutual TLS.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
-#![allow(unreachable_pub, reason = "modules of a test are one program")]
+#![allow(clippy::unwrap_used, reason = "a panic is a failed test")]
+#![allow(unreachable_pub, reason = "the modules of a test are one program")]
 
 mod certificates;
 mod go;

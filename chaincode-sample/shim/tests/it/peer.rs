@@ -1,5 +1,5 @@
-//! A peer for tests: dials a chaincode server, registers it, runs
-//! transactions against a ledger in memory, and writes down every message.
+//! A peer for tests: connects to a chaincode server, registers it, runs transactions on an in-memory
+//! ledger, and records every message.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,20 +29,20 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::certificates::Pair;
 
-/// No answer in these tests takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit of every wait.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Results in one portion of a range.
-const PORTION: usize = 3;
+/// The number of results in one batch of a range.
+const BATCH_SIZE: usize = 3;
 
-/// How to reach a chaincode server.
+/// How to connect to a chaincode server.
 #[derive(Clone, Default)]
 pub struct Dial<'a> {
-    /// The CA to trust; none is plain TCP.
+    /// The trusted CA; `None` disables TLS.
     pub ca: Option<&'a str>,
-    /// What to show when asked.
+    /// The client certificate.
     pub client: Option<&'a Pair>,
-    /// Versions to offer; none is TLS 1.3 and 1.2.
+    /// The TLS versions to offer; `None` is 1.3 and 1.2.
     pub versions: Option<&'static [&'static SupportedProtocolVersion]>,
 }
 
@@ -51,40 +51,40 @@ pub struct Peer {
     to: mpsc::UnboundedSender<ChaincodeMessage>,
     from: Streaming<ChaincodeMessage>,
     _channel: Channel,
-    /// What the chaincode called itself.
+    /// The package ID with which the chaincode registered.
     pub chaincode_id: String,
     /// The committed state.
     pub state: BTreeMap<String, Vec<u8>>,
-    /// Cursors that are open: what is left of each.
+    /// The remaining results of each open cursor.
     pub cursors: BTreeMap<String, Vec<Kv>>,
-    /// Every message since it was last cleared, one short line each.
+    /// Every message, one line each.
     pub log: Vec<String>,
     transactions: u32,
 }
 
-/// What a transaction came to.
+/// The outcome of a transaction.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The response; an ERROR message counts as status 0.
+    /// The response; an ERROR message has status 0.
     pub response: Response,
     /// The event.
     pub event: Option<ChaincodeEvent>,
 }
 
 impl Outcome {
-    /// The payload of a success.
+    /// The payload of a successful transaction.
     pub fn text(&self) -> String {
         assert_eq!(self.response.status, 200, "{}", self.response.message);
         String::from_utf8(self.response.payload.clone()).unwrap()
     }
 
-    /// Status and message of a failure.
+    /// Status and message of a failed transaction.
     pub fn failure(&self) -> (i32, &str) {
         (self.response.status, &self.response.message)
     }
 }
 
-/// Opens a connection; the error is what the client sees.
+/// Opens a connection; the error is the client's.
 pub async fn dial(address: SocketAddr, dial: Dial<'_>) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let tls = dial.ca.map(|ca| connector(ca, &dial));
@@ -101,8 +101,8 @@ pub async fn dial(address: SocketAddr, dial: Dial<'_>) -> Result<Channel, String
         }
     });
     let connected = endpoint.connect_with_connector(connect);
-    let connected = tokio::time::timeout(PATIENCE, connected).await;
-    connected.map_err(|_| "no connection in time".to_owned())?.map_err(|error| format!("{error:?}"))
+    let connected = tokio::time::timeout(TIMEOUT, connected).await;
+    connected.map_err(|_| "timed out connecting".to_owned())?.map_err(|error| format!("{error:?}"))
 }
 
 fn connector(ca: &str, dial: &Dial<'_>) -> tokio_rustls::TlsConnector {
@@ -128,15 +128,15 @@ fn connector(ca: &str, dial: &Dial<'_>) -> tokio_rustls::TlsConnector {
 }
 
 impl Peer {
-    /// Dials, and registers the chaincode as a peer of 2.5 does.
+    /// Connects and registers the chaincode, like a peer of Fabric 2.5.
     pub async fn connect(address: SocketAddr, how: Dial<'_>) -> Result<Self, String> {
         Self::connect_offering(address, how, b"").await
     }
 
-    /// The same with this payload of READY.
+    /// Connects and registers the chaincode with this payload of READY.
     pub async fn connect_offering(address: SocketAddr, how: Dial<'_>, ready: &[u8]) -> Result<Self, String> {
         let mut peer = Self::open(dial(address, how).await?).await?;
-        let register = peer.receive().await.ok_or("no REGISTER came")?;
+        let register = peer.receive().await.ok_or("no REGISTER was sent")?;
         assert_eq!(register.r#type(), Type::Register);
         peer.chaincode_id = ChaincodeId::decode(register.payload).unwrap().name;
         peer.send(Type::Registered, "", b"");
@@ -145,15 +145,15 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Opens a stream, and says nothing.
+    /// Opens a stream without sending a message.
     pub async fn open(channel: Channel) -> Result<Self, String> {
         let (to, outgoing) = mpsc::unbounded_channel();
         let mut client = ChaincodeClient::new(channel.clone())
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX);
         let answer = client.connect(UnboundedReceiverStream::new(outgoing));
-        let answer = tokio::time::timeout(PATIENCE, answer).await;
-        let answer = answer.map_err(|_| "no stream in time".to_owned())?;
+        let answer = tokio::time::timeout(TIMEOUT, answer).await;
+        let answer = answer.map_err(|_| "timed out opening a stream".to_owned())?;
         Ok(Self {
             to,
             from: answer.map_err(|status| format!("{status:?}"))?.into_inner(),
@@ -166,7 +166,7 @@ impl Peer {
         })
     }
 
-    /// Sends a message of channel `mychannel`.
+    /// Sends a message on channel `mychannel`.
     pub fn send(&mut self, kind: Type, txid: &str, payload: &[u8]) {
         self.send_message(ChaincodeMessage {
             r#type: kind.into(),
@@ -177,30 +177,30 @@ impl Peer {
         });
     }
 
-    /// Sends a message as it is.
+    /// Sends this message.
     pub fn send_message(&mut self, message: ChaincodeMessage) {
         self.log.push(format!("P>C {}", message.r#type().as_str_name()));
         self.to.send(message).expect("the stream is closed");
     }
 
-    /// The next message, or nothing when the stream has ended.
+    /// The next message, or `None` at the end of the stream.
     pub async fn receive(&mut self) -> Option<ChaincodeMessage> {
-        let message = tokio::time::timeout(PATIENCE, self.from.message()).await;
-        let message = message.expect("no message in time").ok().flatten()?;
+        let message = tokio::time::timeout(TIMEOUT, self.from.message()).await;
+        let message = message.expect("timed out waiting for a message").ok().flatten()?;
         self.log.push(format!("C>P {}", message.r#type().as_str_name()));
         Some(message)
     }
 
-    /// How the stream ended; a message instead is a failure.
+    /// Waits for the end of the stream. Panics if there is another message.
     pub async fn end(&mut self) -> Result<(), tonic::Status> {
-        let message = tokio::time::timeout(PATIENCE, self.from.message()).await;
-        match message.expect("no end in time")? {
+        let message = tokio::time::timeout(TIMEOUT, self.from.message()).await;
+        match message.expect("timed out waiting for the end of the stream")? {
             None => Ok(()),
-            Some(message) => panic!("expected the end, saw {message:?}"),
+            Some(message) => panic!("expected the end, got {message:?}"),
         }
     }
 
-    /// Sends a transaction and gives its ID.
+    /// Sends a transaction and returns its ID.
     pub fn begin(&mut self, kind: Type, args: &[&str]) -> String {
         self.transactions += 1;
         let txid = format!("{:064}", self.transactions);
@@ -219,8 +219,7 @@ impl Peer {
         txid
     }
 
-    /// Runs a transaction to its end; what it writes is committed when it
-    /// succeeds.
+    /// Runs a transaction and, if it succeeds, commits its writes.
     pub async fn invoke(&mut self, args: &[&str]) -> Outcome {
         let txid = self.begin(Type::Transaction, args);
         let outcomes = self.serve(1).await;
@@ -229,7 +228,7 @@ impl Peer {
         outcome
     }
 
-    /// Answers requests until so many transactions have ended.
+    /// Answers requests until this many transactions have ended.
     pub async fn serve(&mut self, transactions: usize) -> Vec<(String, Outcome)> {
         let mut writes: BTreeMap<String, Vec<PutState>> = BTreeMap::new();
         let mut ended = Vec::new();
@@ -311,14 +310,14 @@ impl Peer {
                 let next = QueryStateNext::decode(payload).unwrap();
                 let left = self.cursors.remove(&next.id);
                 let left = left.ok_or("query iterator not found")?;
-                self.portion(next.id, left).encode_to_vec()
+                self.batch(next.id, left).encode_to_vec()
             }
             Type::QueryStateClose => {
                 let close = QueryStateClose::decode(payload).unwrap();
                 self.cursors.remove(&close.id);
                 QueryResponse { id: close.id, ..QueryResponse::default() }.encode_to_vec()
             }
-            other => return Err(format!("{} is not possible here", other.as_str_name())),
+            other => return Err(format!("unsupported message {}", other.as_str_name())),
         })
     }
 
@@ -333,7 +332,7 @@ impl Peer {
             .collect();
         let id = format!("cursor{}", self.log.len());
         if !paged {
-            return self.portion(id, found);
+            return self.batch(id, found);
         }
         let rest = found.split_off(found.len().min(usize::try_from(page.page_size).unwrap()));
         let metadata = QueryResponseMetadata {
@@ -343,8 +342,8 @@ impl Peer {
         QueryResponse { results: encoded(found), metadata: metadata.encode_to_vec(), id, has_more: false }
     }
 
-    fn portion(&mut self, id: String, mut left: Vec<Kv>) -> QueryResponse {
-        let rest = left.split_off(left.len().min(PORTION));
+    fn batch(&mut self, id: String, mut left: Vec<Kv>) -> QueryResponse {
+        let rest = left.split_off(left.len().min(BATCH_SIZE));
         let has_more = !rest.is_empty();
         if has_more {
             self.cursors.insert(id.clone(), rest);
@@ -366,7 +365,7 @@ fn outcome(message: ChaincodeMessage) -> Outcome {
     Outcome { response, event: message.chaincode_event }
 }
 
-/// A proposal by creator `creator` at second 1000, with transient data.
+/// A proposal of the creator `creator` at second 1000, with transient data.
 pub fn proposal() -> SignedProposal {
     let channel_header = ChannelHeader {
         r#type: HeaderType::EndorserTransaction.into(),

@@ -1,4 +1,4 @@
-//! Streams, connections, TLS, stopping.
+//! Streams, connections, TLS and shutdown.
 
 use std::time::Duration;
 
@@ -31,12 +31,12 @@ async fn the_chaincode_registers_first_and_echoes_keepalive() {
 }
 
 #[tokio::test]
-async fn a_panic_answers_its_transaction_alone() {
+async fn a_panic_fails_only_its_transaction() {
     let (server, mut peer) = connected().await;
     let waiting = peer.begin(Type::Transaction, &["Wait"]);
     server.gates.entered.notified().await;
     let outcome = peer.invoke(&["Panic"]).await;
-    assert_eq!(outcome.failure(), (500, "the chaincode panicked: as asked"));
+    assert_eq!(outcome.failure(), (500, "the chaincode panicked: as requested"));
     assert_eq!(outcome.event, None);
     server.gates.leave.add_permits(1);
     let (ended, outcome) = peer.serve(1).await.remove(0);
@@ -45,7 +45,7 @@ async fn a_panic_answers_its_transaction_alone() {
 }
 
 #[tokio::test]
-async fn transactions_of_several_peers_run_side_by_side() {
+async fn transactions_of_several_peers_run_concurrently() {
     let server = start(config()).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
@@ -53,7 +53,7 @@ async fn transactions_of_several_peers_run_side_by_side() {
         for _ in 0..50 {
             peer.begin(Type::Transaction, &["Wait"]);
         }
-        // Ends only after all of those have begun, which none has finished.
+        // Ends after all of those have started and before any of them has ended.
         assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
         peers.push(peer);
     }
@@ -65,7 +65,7 @@ async fn transactions_of_several_peers_run_side_by_side() {
 }
 
 #[tokio::test]
-async fn transactions_beyond_the_limit_wait_their_turn() {
+async fn excess_transactions_wait_until_the_queue_is_full() {
     let mut config = config();
     config.limits.running = 1;
     config.limits.waiting = 1;
@@ -73,9 +73,9 @@ async fn transactions_beyond_the_limit_wait_their_turn() {
     let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
     let running = peer.begin(Type::Transaction, &["Wait"]);
     let waiting = peer.begin(Type::Transaction, &["Get", "k"]);
-    let refused = peer.begin(Type::Transaction, &["Get", "k"]);
+    let rejected = peer.begin(Type::Transaction, &["Get", "k"]);
     let (first, outcome) = peer.serve(1).await.remove(0);
-    assert_eq!(first, refused);
+    assert_eq!(first, rejected);
     let text = "too many transactions are waiting for this chaincode";
     assert_eq!(outcome.failure(), (0, text));
     server.gates.leave.add_permits(1);
@@ -84,7 +84,7 @@ async fn transactions_beyond_the_limit_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn malformed_transactions_are_answered_and_harm_nobody() {
+async fn invalid_transactions_are_answered_and_affect_no_others() {
     let (_server, mut peer) = connected().await;
     let mut malformed = ChaincodeMessage {
         r#type: Type::Transaction.into(),
@@ -103,7 +103,7 @@ async fn malformed_transactions_are_answered_and_harm_nobody() {
     peer.send_message(malformed.clone());
     let text = peer.receive().await.unwrap().payload;
     let text = String::from_utf8_lossy(&text);
-    assert!(text.starts_with("the proposal cannot be read: "), "{text}");
+    assert!(text.starts_with("invalid proposal: "), "{text}");
     proposal.proposal_bytes = Vec::new();
     malformed.proposal = Some(proposal);
     peer.send_message(malformed);
@@ -112,12 +112,12 @@ async fn malformed_transactions_are_answered_and_harm_nobody() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_message_end_that_stream_alone() {
+async fn an_invalid_message_ends_only_its_stream() {
     let (server, mut other) = connected().await;
     let channel = peer::dial(server.address, Dial::default()).await.unwrap();
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.unwrap();
-    // Its first field is bytes, where a message has its type.
+    // Its first field is of type bytes instead of a message type.
     let codec = ProstCodec::<SignedProposal, ChaincodeMessage>::default();
     let path = "/protos.Chaincode/Connect".parse().unwrap();
     let garbage = tokio_stream::iter([peer::proposal()]).chain(tokio_stream::pending());
@@ -131,19 +131,19 @@ async fn bytes_that_are_no_message_end_that_stream_alone() {
 }
 
 #[tokio::test]
-async fn a_broken_protocol_ends_that_stream_alone() {
+async fn a_protocol_violation_ends_only_its_stream() {
     let (server, mut peer) = connected().await;
     let mut other = Peer::connect(server.address, Dial::default()).await.unwrap();
-    peer.send(Type::Response, "unasked", b"");
+    peer.send(Type::Response, "unknown", b"");
     let answer = peer.receive().await.unwrap();
-    assert_eq!((answer.r#type(), answer.txid.as_str()), (Type::Error, "unasked"));
+    assert_eq!((answer.r#type(), answer.txid.as_str()), (Type::Error, "unknown"));
     let status = peer.end().await.unwrap_err();
-    assert_eq!(status.message(), "[unasked] nobody waits for this answer");
+    assert_eq!(status.message(), "[unknown] unexpected answer: no request is pending");
     assert_eq!(other.invoke(&["Get", "k"]).await.text(), "");
 }
 
 #[tokio::test]
-async fn values_up_to_the_limit_of_a_message_pass() {
+async fn values_up_to_the_message_limit_are_accepted() {
     let (_server, mut peer) = connected().await;
     let size = 100 * 1024 * 1024 - 1024;
     let outcome = peer.invoke(&["PutBig", &size.to_string()]).await;
@@ -152,25 +152,25 @@ async fn values_up_to_the_limit_of_a_message_pass() {
     let length = peer.invoke(&["Length", "big"]).await.text();
     assert_eq!(length, size.to_string());
     let outcome = peer.invoke(&["PutBig", "104857600"]).await;
-    let text = "and a message at most 104857600";
+    let text = "the maximum is 104857600";
     assert!(outcome.failure().1.ends_with(text), "{:?}", outcome.failure());
     assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
 }
 
 #[tokio::test]
-async fn an_answer_that_no_message_can_hold_fails_alone() {
+async fn an_oversized_response_fails_only_its_transaction() {
     let mut config = config();
     config.limits.message_bytes = 1000;
     let server = start(config).await;
     let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
     let outcome = peer.invoke(&["Big", "1000"]).await;
-    let text = "and a message at most 1000";
+    let text = "the maximum is 1000";
     assert!(outcome.failure().1.ends_with(text), "{:?}", outcome.failure());
     assert_eq!(peer.invoke(&["Big", "3"]).await.text(), "xxx");
 }
 
 #[tokio::test]
-async fn a_lost_stream_frees_the_transactions_on_it() {
+async fn a_lost_stream_ends_its_transactions() {
     let (server, mut peer) = connected().await;
     peer.begin(Type::Transaction, &["Get", "k"]);
     assert_eq!(peer.receive().await.unwrap().r#type(), Type::GetState);
@@ -180,7 +180,7 @@ async fn a_lost_stream_frees_the_transactions_on_it() {
     let mut again = Peer::connect(server.address, Dial::default()).await.unwrap();
     assert_eq!(again.invoke(&["Get", "k"]).await.text(), "");
     let left = tokio::time::timeout(Duration::from_secs(10), server.gates.left.notified());
-    left.await.expect("a transaction of the lost stream still runs");
+    left.await.expect("a transaction of the lost stream is still running");
 }
 
 #[tokio::test]
@@ -188,9 +188,9 @@ async fn stop_lets_running_transactions_finish() {
     let (mut server, mut peer) = connected().await;
     let running = peer.begin(Type::Transaction, &["Wait"]);
     server.gates.entered.notified().await;
-    server.tell_to_stop();
+    server.stop();
     let late = loop {
-        // The stop reaches the stream a moment later.
+        // The stream is stopped asynchronously.
         let outcome = peer.invoke(&["Get", "k"]).await;
         if outcome.response.status == 0 {
             break outcome;
@@ -207,14 +207,14 @@ async fn stop_lets_running_transactions_finish() {
 }
 
 #[tokio::test]
-async fn stop_does_not_wait_for_ever() {
+async fn stop_does_not_wait_longer_than_its_timeout() {
     let mut config = config();
     config.stop_timeout = Duration::from_millis(50);
     let mut server = start(config).await;
     let mut peer = Peer::connect(server.address, Dial::default()).await.unwrap();
     peer.begin(Type::Transaction, &["Wait"]);
     server.gates.entered.notified().await;
-    server.tell_to_stop();
+    server.stop();
     let status = peer.end().await.unwrap_err();
     assert_eq!(status.message(), "the chaincode server has stopped");
     server.ended().await.unwrap();
@@ -225,11 +225,11 @@ async fn stop_does_not_wait_for_idle_streams_and_connections() {
     let (mut server, mut peer) = connected().await;
     let silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let idle = peer::dial(server.address, Dial::default()).await.unwrap();
-    server.tell_to_stop();
+    server.stop();
     peer.end().await.unwrap();
-    // Transactions would be given eight seconds; here are none.
+    // The timeout of 8 s is for transactions only.
     let ended = tokio::time::timeout(Duration::from_secs(4), server.ended());
-    ended.await.expect("waits for idle connections").unwrap();
+    ended.await.expect("timed out waiting for idle connections").unwrap();
     drop((silent, idle));
 }
 
@@ -249,8 +249,8 @@ impl Tls {
         let (certificate, key) = self.files.pair("server", &pair);
         // Two CAs in one file, as for peers of two organizations.
         let cas = format!("{}{}", Ca::new("other").pem, self.client_ca.pem);
-        let client_ca = mutual.then(|| self.files.write("ca.crt", &cas));
-        let files = TlsFiles { key, certificate, client_ca };
+        let files = TlsFiles::new(key, certificate);
+        let files = if mutual { files.with_client_ca(self.files.write("ca.crt", &cas)) } else { files };
         start(config().with_tls(files)).await
     }
 
@@ -260,7 +260,7 @@ impl Tls {
 }
 
 #[tokio::test]
-async fn tls_1_2_and_1_3_are_spoken() {
+async fn tls_1_2_and_1_3_are_supported() {
     let tls = Tls::new();
     let server = tls.start(false).await;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -272,7 +272,7 @@ async fn tls_1_2_and_1_3_are_spoken() {
 }
 
 #[tokio::test]
-async fn a_plain_peer_and_a_silent_one_do_not_hold_up_others() {
+async fn a_plain_or_silent_connection_does_not_delay_others() {
     let tls = Tls::new();
     let server = tls.start(false).await;
     let _silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
@@ -282,15 +282,15 @@ async fn a_plain_peer_and_a_silent_one_do_not_hold_up_others() {
 }
 
 #[tokio::test]
-async fn mutual_tls_takes_peers_of_its_cas_only() {
+async fn mutual_tls_accepts_only_peers_of_its_cas() {
     let tls = Tls::new();
     let server = tls.start(true).await;
     let known = tls.client_ca.issue("peer0");
-    let stranger = Ca::new("client CA").issue("peer0");
+    let unknown = Ca::new("client CA").issue("peer0");
     let expired = tls.client_ca.issue_until("peer0", 2001);
-    for (name, client) in [("none", None), ("stranger", Some(&stranger)), ("expired", Some(&expired))] {
-        let refused = Peer::connect(server.address, tls.dial(client)).await;
-        assert!(refused.is_err(), "taken: {name}");
+    for (name, client) in [("none", None), ("unknown CA", Some(&unknown)), ("expired", Some(&expired))] {
+        let connected = Peer::connect(server.address, tls.dial(client)).await;
+        assert!(connected.is_err(), "accepted: {name}");
     }
     let mut peer = Peer::connect(server.address, tls.dial(Some(&known))).await.unwrap();
     assert_eq!(peer.chaincode_id, "basic_1.0:abc");

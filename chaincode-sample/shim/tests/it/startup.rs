@@ -1,4 +1,4 @@
-//! What a server says that cannot start.
+//! Errors of a server that cannot start.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use chaincode_shim::{Config, Contract, Server, TlsFiles};
 use super::certificates::{Ca, Files};
 use super::support::config;
 
-/// The error and its causes, with the test's directory left out.
+/// The error and its causes, without the test's directory.
 async fn failure(config: Config, directory: &Path) -> String {
     let bound = Server::builder(Contract::new("Empty"), config).bind().await;
     let error = bound.err().expect("the server started");
@@ -22,28 +22,28 @@ async fn failure(config: Config, directory: &Path) -> String {
 }
 
 #[tokio::test]
-async fn every_mistake_in_a_file_is_named() {
+async fn invalid_tls_files_are_named() {
     let files = Files::new();
     let ca = Ca::new("CA");
     let (certificate, key) = files.pair("server", &ca.issue("chaincode"));
     let (_, other_key) = files.pair("other", &ca.issue("other"));
     let (expired, expired_key) = files.pair("expired", &ca.issue_until("old", 2001));
     let garbage = files.write("garbage", "no PEM\n");
-    let broken = files.write("broken", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let invalid = files.write("invalid.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let absent = files.path().join("absent");
     let cases: [(&PathBuf, &PathBuf, Option<&PathBuf>, &str); 9] = [
         (&absent, &certificate, None, "cannot read absent (CHAINCODE_TLS_KEY): No such file"),
         (&key, &absent, None, "cannot read absent (CHAINCODE_TLS_CERT): No such file"),
         (&key, &certificate, Some(&absent), "cannot read absent (CHAINCODE_CLIENT_CA_CERT): No"),
-        (&garbage, &certificate, None, "garbage (CHAINCODE_TLS_KEY) has no private key"),
-        (&key, &garbage, None, "garbage (CHAINCODE_TLS_CERT) has no certificate in PEM form"),
-        (&key, &certificate, Some(&garbage), "garbage (CHAINCODE_CLIENT_CA_CERT) has no cert"),
-        (&key, &broken, None, "broken (CHAINCODE_TLS_CERT) cannot be used: "),
+        (&garbage, &certificate, None, "garbage (CHAINCODE_TLS_KEY) contains no unencrypted private key in PEM format"),
+        (&key, &garbage, None, "garbage (CHAINCODE_TLS_CERT) contains no certificate in PEM format"),
+        (&key, &certificate, Some(&garbage), "garbage (CHAINCODE_CLIENT_CA_CERT) contains no cert"),
+        (&key, &invalid, None, "invalid invalid.crt (CHAINCODE_TLS_CERT): "),
         (
             &other_key,
             &certificate,
             None,
-            "the private key other.key (CHAINCODE_TLS_KEY) does not fit the certificate \
+            "the private key other.key (CHAINCODE_TLS_KEY) does not match the certificate \
              server.crt (CHAINCODE_TLS_CERT)",
         ),
         (
@@ -54,9 +54,10 @@ async fn every_mistake_in_a_file_is_named() {
         ),
     ];
     for (key, certificate, client_ca, text) in cases {
-        let tls = TlsFiles { key: key.clone(), certificate: certificate.clone(), client_ca: client_ca.cloned() };
+        let mut tls = TlsFiles::new(key, certificate);
+        tls.client_ca = client_ca.cloned();
         let error = failure(config().with_tls(tls), files.path()).await;
-        assert!(error.starts_with(text), "expected {text:?}, saw {error:?}");
+        assert!(error.starts_with(text), "expected {text:?}, got {error:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a chaincode may ask, and what then goes to the peer.
+//! Calls of the stub and the messages that they send.
 
 use fabric_protos::protos::ChaincodeAdditionalParams;
 use fabric_protos::protos::chaincode_message::Type;
@@ -20,7 +20,7 @@ fn with_keys(peer: &mut Peer, keys: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_write_is_one_request_and_is_read_back_later() {
+async fn a_write_is_one_request_and_is_visible_later() {
     let (_server, mut peer) = connected().await;
     assert_eq!(peer.invoke(&["Get", "k"]).await.text(), "");
     peer.log.clear();
@@ -31,7 +31,7 @@ async fn a_write_is_one_request_and_is_read_back_later() {
 }
 
 #[tokio::test]
-async fn the_peers_refusal_reaches_the_client() {
+async fn an_error_from_the_peer_reaches_the_client() {
     let (_server, mut peer) = connected().await;
     let outcome = peer.invoke(&["Get", "refused"]).await;
     assert_eq!(outcome.failure(), (500, "GET_STATE failed: no ledger context"));
@@ -40,14 +40,14 @@ async fn the_peers_refusal_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn a_range_is_read_in_portions_to_its_end() {
+async fn a_range_is_read_in_batches() {
     let (_server, mut peer) = connected().await;
     with_keys(&mut peer, &["a", "b", "c", "d", "e", "f", "g", "h"]);
     peer.log.clear();
     let keys = peer.invoke(&["Range", "b", ""]).await.text();
     assert_eq!(keys, r#"["b","c","d","e","f","g","h"]"#);
     let sent = peer.log.iter().filter(|line| line.starts_with("C>P"));
-    // The peer closes a cursor at its end by itself.
+    // The peer itself closes a cursor at its end.
     let next = "C>P QUERY_STATE_NEXT";
     assert!(sent.eq(["C>P GET_STATE_BY_RANGE", next, next, "C>P COMPLETED"].iter()));
     assert!(peer.cursors.is_empty());
@@ -56,7 +56,7 @@ async fn a_range_is_read_in_portions_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_range_left_early_closes_its_cursor_before_the_answer() {
+async fn a_dropped_range_closes_its_cursor_before_the_response() {
     let (_server, mut peer) = connected().await;
     with_keys(&mut peer, &["a", "b", "c", "d", "e"]);
     peer.log.clear();
@@ -67,7 +67,7 @@ async fn a_range_left_early_closes_its_cursor_before_the_answer() {
 }
 
 #[tokio::test]
-async fn pages_follow_their_bookmarks() {
+async fn pages_continue_at_their_bookmarks() {
     let (_server, mut peer) = connected().await;
     with_keys(&mut peer, &["a", "b", "c", "d", "e"]);
     assert_eq!(peer.invoke(&["Page", "2", ""]).await.text(), r#"[["a","b"],"c"]"#);
@@ -75,14 +75,14 @@ async fn pages_follow_their_bookmarks() {
 }
 
 #[tokio::test]
-async fn several_requests_at_a_time_take_turns() {
+async fn concurrent_requests_are_sent_one_at_a_time() {
     let (_server, mut peer) = connected().await;
     with_keys(&mut peer, &["a", "b"]);
     assert_eq!(peer.invoke(&["Together"]).await.text(), "[[97],[98]]");
 }
 
 #[tokio::test]
-async fn what_fabric_3_offers_is_used_and_never_otherwise() {
+async fn features_of_fabric_3_are_used_only_if_offered() {
     let offer = ChaincodeAdditionalParams {
         use_write_batch: true,
         max_size_write_batch: 100,
@@ -123,22 +123,22 @@ async fn a_failed_initialization_sends_no_batch() {
         peer.log.clear();
         peer.begin(kind, &["BatchThenFail"]);
         let outcome = peer.serve(1).await.remove(0).1;
-        assert!(outcome.failure().1.contains("as asked"), "{outcome:?}");
+        assert!(outcome.failure().1.contains("as requested"), "{outcome:?}");
         let seen: Vec<_> = peer.log.iter().filter(|line| line.starts_with("C>P")).collect();
         assert_eq!(seen, sent, "{kind:?}");
     }
 }
 
 #[tokio::test]
-async fn private_data_has_its_collection() {
+async fn private_data_is_in_its_collection() {
     let (_server, mut peer) = connected().await;
     let outcome = peer.invoke(&["Private"]).await.text();
-    assert_eq!(outcome, r#"[null,"the collection's name is empty"]"#);
+    assert_eq!(outcome, r#"[null,"the collection name is empty"]"#);
     assert_eq!(peer.state["coll_k"], b"private");
 }
 
 #[tokio::test]
-async fn a_transaction_knows_its_proposal() {
+async fn a_stub_returns_the_contents_of_the_proposal() {
     let (_server, mut peer) = connected().await;
     let facts = peer.invoke(&["Facts", "x"]).await.text();
     let txid = format!("{:064}", 1);
@@ -149,7 +149,7 @@ async fn a_transaction_knows_its_proposal() {
 }
 
 #[tokio::test]
-async fn the_last_event_and_the_errors_own_status_are_sent() {
+async fn the_last_event_and_the_status_of_the_error_are_sent() {
     let (_server, mut peer) = connected().await;
     let outcome = peer.invoke(&["Event"]).await;
     assert_eq!(outcome.failure(), (418, ""));
@@ -159,14 +159,14 @@ async fn the_last_event_and_the_errors_own_status_are_sent() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_told_to_the_client() {
+async fn errors_in_arguments_reach_the_client() {
     let (_server, mut peer) = connected().await;
     for (args, text) in [
         (&["Put", "k"][..], "incorrect number of arguments: expected 2, received 1"),
-        (&["Big", "many"], "argument 1 is not a whole number from 0: \"many\""),
+        (&["Big", "many"], "argument 1 is not an integer of at least 0: \"many\""),
         (&["Nothing"], "Function Nothing not found in contract Test"),
         (&["Other:Put", "k", "v"], "Contract not found with name Other"),
-        (&[], "the name of the function is missing"),
+        (&[], "the function name is missing"),
     ] {
         let outcome = peer.invoke(args).await;
         assert_eq!(outcome.failure(), (500, text), "{args:?}");
@@ -174,11 +174,11 @@ async fn wrong_arguments_are_told_to_the_client() {
 }
 
 #[tokio::test]
-async fn a_call_after_the_end_fails_at_once() {
+async fn a_call_after_the_end_fails_immediately() {
     let (_server, mut peer) = connected().await;
     let mut leaked = LEAKED.subscribe();
     peer.invoke(&["Leak"]).await;
     let error = tokio::time::timeout(std::time::Duration::from_secs(10), leaked.recv());
-    let error = error.await.expect("the call hangs").unwrap();
+    let error = error.await.expect("timed out waiting for the call").unwrap();
     assert_eq!(error, "the transaction has ended: call the ledger before invoke returns");
 }

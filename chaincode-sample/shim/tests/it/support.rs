@@ -1,4 +1,4 @@
-//! A server in this process, with a contract that does what tests need.
+//! An in-process server with a contract for the tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ pub struct Running {
     task: tokio::task::JoinHandle<Result<(), ServerError>>,
 }
 
-/// What `Wait` of the contract waits for, and tells.
+/// Synchronization with the function `Wait` of the contract.
 pub struct Gates {
     pub entered: Notify,
     pub leave: Semaphore,
     pub left: Notify,
 }
 
-/// Tells when a transaction has ended, or was dropped.
+/// Signals the end of a transaction, also when it is dropped.
 struct Inside(Arc<Gates>);
 
 impl Drop for Inside {
@@ -33,17 +33,17 @@ impl Drop for Inside {
 }
 
 impl Running {
-    pub fn tell_to_stop(&mut self) {
+    pub fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
     pub async fn ended(self) -> Result<(), ServerError> {
         let ended = tokio::time::timeout(Duration::from_secs(20), self.task).await;
-        ended.expect("the server did not end in time").unwrap()
+        ended.expect("timed out waiting for the server to end").unwrap()
     }
 }
 
-/// A plain configuration on a free port of loopback.
+/// A configuration without TLS, on a free loopback port.
 pub fn config() -> Config {
     let address: ListenAddress = "127.0.0.1:0".parse().unwrap();
     Config::new("basic_1.0:abc", address)
@@ -54,7 +54,7 @@ pub async fn start(config: Config) -> Running {
     let gates = Arc::new(Gates { entered: Notify::new(), leave: Semaphore::new(0), left: Notify::new() });
     let server = Server::builder(contract(Arc::clone(&gates)), config)
         .shutdown(async move {
-            // A test that drops the server instead stops it as well.
+            // Dropping the server stops it as well.
             let _ = stopped.await;
         })
         .bind()
@@ -104,7 +104,7 @@ fn contract(gates: Arc<Gates>) -> Contract {
         .submit("BatchThenFail", |stub: Stub| async move {
             stub.start_write_batch();
             stub.put_state("k", "v").await?;
-            Err::<(), _>(Error::new("as asked"))
+            Err::<(), _>(Error::new("as requested"))
         })
         .submit("Private", |stub: Stub| async move {
             let before = stub.get_private_data("coll_", "k").await?;
@@ -120,7 +120,7 @@ fn contract(gates: Arc<Gates>) -> Contract {
         })
         .submit("Panic", |stub: Stub| async move {
             stub.set_event("never", "")?;
-            assert!(stub.tx_id().is_empty(), "as asked");
+            assert!(stub.tx_id().is_empty(), "as requested");
             Ok::<_, Error>(())
         })
         .evaluate("Big", |_: Stub, bytes: u32| async move { Ok::<_, Error>("x".repeat(bytes as usize)) })
@@ -146,7 +146,7 @@ fn contract(gates: Arc<Gates>) -> Contract {
         .submit("Wait", wait)
 }
 
-/// What a call of the ledger after the end of its transaction got.
+/// Receives the error of a ledger call after the end of its transaction.
 pub static LEAKED: std::sync::LazyLock<tokio::sync::broadcast::Sender<String>> =
     std::sync::LazyLock::new(|| tokio::sync::broadcast::channel(4).0);
 
