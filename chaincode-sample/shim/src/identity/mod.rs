@@ -8,7 +8,6 @@ mod name;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -75,12 +74,6 @@ impl NodeRole {
             Self::Admin => "admin",
             Self::Orderer => "orderer",
         }
-    }
-}
-
-impl fmt::Display for NodeRole {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
     }
 }
 
