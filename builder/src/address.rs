@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::finding::quoted;
+use crate::quote::quoted;
 
 /// What an address means to the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

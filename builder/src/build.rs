@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::connection::{self, Connection, Draft, Field, Resolved};
+use crate::connection::{self, Connection, Draft, Field};
 use crate::detect;
 use crate::environment::Environment;
 use crate::error::BuilderError;
 use crate::finding::Finding;
 use crate::indexes::{self, Misfit};
 use crate::metadata::{self, Metadata};
+use crate::quote::shown_path;
+use crate::resolve::{Resolved, resolve};
 use crate::staging::{PUBLIC, SECRET, Staging};
 use crate::tree::{self, Entry};
 
@@ -100,7 +102,7 @@ fn read_connection(source: &Path, environment: &Environment) -> Result<Resolved,
         error
     })?;
     let draft = Draft::parse(&bytes).map_err(BuilderError::Connection)?;
-    connection::resolve(&draft, environment).map_err(BuilderError::Connection)
+    resolve(&draft, environment).map_err(BuilderError::Connection)
 }
 
 /// A warning for a file that no peer would make an index of. It is taken along all the same: other
@@ -110,14 +112,13 @@ fn check(source: &Path, directory: &str, entry: &Entry) -> Result<Option<Finding
     let Ok(below) = entry.path.strip_prefix(STATEDB) else {
         let found = "a file that no peer looks at";
         return Ok(Some(Finding::warning(
-            tree::plain_or_quoted(&shown),
+            shown_path(&shown),
             "",
             found,
             format!("indexes below {directory}/{STATEDB}/couchdb/"),
         )));
     };
-    let misfit =
-        |Misfit { found, expected }: Misfit| Some(Finding::warning(tree::plain_or_quoted(&shown), "", found, expected));
+    let misfit = |Misfit { found, expected }: Misfit| Some(Finding::warning(shown_path(&shown), "", found, expected));
     if let Err(problem) = indexes::check_place(below) {
         return Ok(misfit(problem));
     }

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::connection::Field;
+use crate::environment::Environment;
+use crate::exit::Exit;
 use crate::explain::{Explanation, explain};
 use crate::package::{Contents, MAX_PACKAGE, MAX_SETTING, Opened, PackageError, package_id, read_file};
 use crate::report::{Report, show};
-use crate::{Environment, Exit, tls};
+use crate::tls;
 use serde_json::Value;
 
 /// What `--help` of the program says of them.

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::environment::Environment;
 use crate::error::BuilderError;
 use crate::metadata::{self, Metadata};
+use crate::quote::shown_path;
 use crate::tree;
 
 /// The package is ours.
@@ -32,7 +33,7 @@ pub(crate) fn read(directory: &Path) -> Result<(Vec<u8>, Metadata), BuilderError
     let path = directory.join(metadata::FILE);
     let bytes = tree::read(&path, Path::new(metadata::FILE), tree::MAX_METADATA).map_err(|error| {
         if tree::is_missing(&error) {
-            return BuilderError::Metadata(format!("found none in {}", tree::plain_or_quoted(directory)));
+            return BuilderError::Metadata(format!("found none in {}", shown_path(directory)));
         }
         error
     })?;

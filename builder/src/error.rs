@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
 use crate::finding::Finding;
-use crate::tree::plain_or_quoted;
+use crate::quote::shown_path;
 
 /// The error of [`detect`](crate::detect()), [`build`](crate::build()) and
 /// [`release`](crate::release()).
 #[derive(Debug, thiserror::Error)]
 pub enum BuilderError {
     /// A file or directory could not be read.
-    #[error("{}: could not be read: {source}", plain_or_quoted(.path))]
+    #[error("{}: could not be read: {source}", shown_path(.path))]
     Read {
         /// The file or directory.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum BuilderError {
         source: io::Error,
     },
     /// A file or directory could not be written.
-    #[error("{}: could not be written: {source}", plain_or_quoted(.path))]
+    #[error("{}: could not be written: {source}", shown_path(.path))]
     Write {
         /// The file or directory.
         path: PathBuf,

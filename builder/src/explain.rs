@@ -11,10 +11,10 @@ use crate::build::{INDEX_DIRECTORIES, Plan, STATEDB, plan};
 use crate::connection::{self, Field};
 use crate::environment::Environment;
 use crate::error::BuilderError;
-use crate::finding::{Finding, quoted};
+use crate::finding::Finding;
 use crate::metadata;
+use crate::quote::{quoted, shown_path};
 use crate::release::SERVER;
-use crate::tree;
 
 /// Stands where a private key is.
 const MASKED: &str = "(masked)";
@@ -64,7 +64,7 @@ fn text(plan: &Plan) -> String {
         debug_assert!(INDEX_DIRECTORIES.contains(directory), "trees are those of the build");
         for path in files.iter().map(|entry| &entry.path).filter(|path| path.starts_with(STATEDB)) {
             if !released.contains(path) {
-                let _ = writeln!(text, "         {} from {directory}/", tree::plain_or_quoted(path));
+                let _ = writeln!(text, "         {} from {directory}/", shown_path(path));
                 released.push(path.clone());
             }
         }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::finding::quoted;
 use crate::json;
+use crate::quote::quoted;
 
 /// What is wrong with a file below `statedb/`, completing "found …, expected …".
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -38,10 +38,13 @@ pub mod indexes;
 pub mod install;
 mod json;
 pub mod metadata;
+mod overrides;
 #[cfg(feature = "package")]
 pub mod package;
+mod quote;
 mod release;
 pub mod report;
+mod resolve;
 mod run;
 mod staging;
 pub mod template;
@@ -50,9 +53,11 @@ mod tree;
 
 pub use build::{Built, build};
 pub use detect::{Detected, detect};
-pub use environment::{Environment, Override, Overrides, TYPES_VARIABLE};
+pub use environment::{Environment, TYPES_VARIABLE};
 pub use error::BuilderError;
 pub use exit::Exit;
 pub use finding::{Finding, Severity};
+pub use overrides::{Override, Overrides};
 pub use release::{Released, release};
+pub use resolve::{Resolved, resolve};
 pub use run::{Refusal, run};

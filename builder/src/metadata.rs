@@ -5,8 +5,8 @@ pub use fabric_primitives::package::is_label;
 use serde_json::{Map, Value, json};
 
 use crate::error::BuilderError;
-use crate::finding::quoted;
 use crate::json;
+use crate::quote::quoted;
 
 /// The file's name in a package, and in the METADATA directory that the peer hands to a builder.
 pub const FILE: &str = "metadata.json";

@@ -62,7 +62,7 @@ impl<W: Write> Report<W> {
         if let (None, Some(level)) = (known, level) {
             report.warning(&format!(
                 "{LEVEL_VARIABLE}: found {}, expected DEBUG, INFO, WARN or ERROR",
-                crate::finding::quoted(level)
+                crate::quote::quoted(level)
             ));
         }
         report

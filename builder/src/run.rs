@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use crate::connection::{self, Connection};
-use crate::finding::quoted_whole;
 use crate::json;
+use crate::quote::{quoted_path, shown_path};
 use crate::release::SERVER;
 use crate::tree;
 
@@ -35,7 +35,7 @@ pub fn run(output: &Path, run_metadata: &Path) -> Refusal {
     let chaincode = tree::read(&file, Path::new("chaincode.json"), tree::MAX_CONNECTION)
         .ok()
         .and_then(|bytes| json::object(&bytes).ok())
-        .and_then(|object| object.get("chaincode_id").and_then(|id| id.as_str().map(quoted_whole)))
+        .and_then(|object| object.get("chaincode_id").and_then(|id| id.as_str().map(quoted_path)))
         .unwrap_or_else(|| "of unknown package ID".to_owned());
     let (cause, remedy) = cause(output);
     Refusal { chaincode, cause, remedy }
@@ -49,10 +49,10 @@ fn cause(output: &Path) -> (String, &'static str) {
         } else {
             format!("cannot be read: {error}")
         };
-        return (format!("the build in {} {problem}", tree::plain_or_quoted(output)), BUILD_AGAIN);
+        return (format!("the build in {} {problem}", shown_path(output)), BUILD_AGAIN);
     }
     let released = output.parent().unwrap_or(Path::new("..")).join("release").join(SERVER).join(connection::FILE);
-    let shown = tree::plain_or_quoted(&released);
+    let shown = shown_path(&released);
     match read(&released) {
         Err(error) if tree::is_missing(&error) => {
             (format!("{shown} is missing: release did not run, or its output was removed"), BUILD_AGAIN)

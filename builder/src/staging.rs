@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::BuilderError;
+use crate::quote::shown_path;
 use crate::tree;
 
 /// Hidden names begin with this. A directory of its own for them would have to be removed, which
@@ -54,10 +55,7 @@ impl Staging {
     pub(crate) fn write(&mut self, path: &Path, mut bytes: impl Read, mode: u32) -> Result<(), BuilderError> {
         let mut steps = path.iter();
         let Some(top) = steps.next().filter(|_| tree::is_plain(path)) else {
-            return Err(BuilderError::Unsafe {
-                path: tree::plain_or_quoted(path),
-                problem: "leaves the output directory".into(),
-            });
+            return Err(BuilderError::Unsafe { path: shown_path(path), problem: "leaves the output directory".into() });
         };
         let mut target = self.hidden(top);
         target.extend(steps);

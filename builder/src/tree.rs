@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::error::BuilderError;
-use crate::finding::quoted_whole;
+use crate::quote::shown_path;
 
 /// Largest metadata.json, in bytes.
 pub(crate) const MAX_METADATA: u64 = 64 * 1024;
@@ -155,14 +155,7 @@ fn refuse(kind: FileType, directory: bool, shown: &Path) -> Result<(), BuilderEr
 }
 
 fn unsafe_path(shown: &Path, problem: String) -> BuilderError {
-    BuilderError::Unsafe { path: plain_or_quoted(shown), problem }
-}
-
-/// A path for a message: as it is when harmless, quoted and escaped when not.
-pub(crate) fn plain_or_quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let quoted = quoted_whole(&text);
-    if quoted.len() == text.len() + 2 && !text.contains([' ', ':']) { text.into_owned() } else { quoted }
+    BuilderError::Unsafe { path: shown_path(shown), problem }
 }
 
 /// Reads a file that the peer's operator named: links are followed, since mounted secrets are

@@ -2,8 +2,8 @@
 //! the peer reads just so. The first line, if there are two, is what the peer has for templates.
 #![no_main]
 
-use ccaas_builder::Environment;
-use ccaas_builder::connection::{Connection, Draft, Resolved, resolve};
+use ccaas_builder::connection::{Connection, Draft};
+use ccaas_builder::{Environment, Resolved, resolve};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

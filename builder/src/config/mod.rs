@@ -25,10 +25,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::connection::{Field, text_of_value};
-use crate::environment::{Override, Overrides};
-use crate::finding::{Finding, quoted, quoted_whole};
+use crate::finding::Finding;
 use crate::json;
 use crate::metadata::Metadata;
+use crate::overrides::{Override, Overrides};
+use crate::quote::{quoted, quoted_path, shown_path};
 use crate::tree;
 use lines::Lines;
 
@@ -65,7 +66,7 @@ impl Config {
     /// Every mistake of form, with its line.
     pub fn read(path: &Path) -> Result<Self, Vec<Finding>> {
         let unreadable = |problem: String| {
-            let file = format!("{VARIABLE} ({})", quoted_whole(&path.to_string_lossy()));
+            let file = format!("{VARIABLE} ({})", quoted_path(&path.to_string_lossy()));
             let expected = "the path of a JSON file that the peer can read";
             vec![Finding::error(file, "", problem, expected)]
         };
@@ -82,7 +83,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, Vec<Finding>> {
         let object = json::object(text.as_bytes()).map_err(|problem| {
             let expected = format!("a JSON object with {SECTIONS}");
-            vec![Finding::error(tree::plain_or_quoted(path), "", format!("a file that {problem}"), expected)]
+            vec![Finding::error(shown_path(path), "", format!("a file that {problem}"), expected)]
         })?;
         let mut reader = Reader { path, lines: Lines::of(text), findings: Vec::new() };
         let config = reader.config(&object);
@@ -239,7 +240,7 @@ impl Reader<'_> {
     fn place(&self, path: &[&str]) -> String {
         let above: Vec<String> = path[..path.len().saturating_sub(1)].iter().map(|name| shown(name)).collect();
         let within = if above.is_empty() { String::new() } else { format!(" ({})", above.join(": ")) };
-        format!("{} line {}{within}", tree::plain_or_quoted(self.path), self.lines.line(path))
+        format!("{} line {}{within}", shown_path(self.path), self.lines.line(path))
     }
 
     fn error(&mut self, path: &[&str], field: &'static str, found: impl Into<String>, expected: impl Into<String>) {
@@ -253,7 +254,7 @@ impl Reader<'_> {
 
 /// A name as it is when harmless, quoted when not.
 fn shown(name: &str) -> String {
-    tree::plain_or_quoted(Path::new(name))
+    shown_path(Path::new(name))
 }
 
 #[cfg(test)]

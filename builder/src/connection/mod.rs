@@ -1,10 +1,9 @@
 //! connection.json: how a peer reaches a chaincode server. [`Draft`] is what a package says, in
-//! any of the forms in use; [`resolve()`] applies a peer's settings and checks the result;
+//! any of the forms in use; [`resolve`](crate::resolve()) applies a peer's settings and checks the result;
 //! [`Connection`] is that result, in the one form that the peer reads
 //! (Fabric: `core/container/externalbuilder/instance.go`). Dials nothing.
 
 mod draft;
-mod resolve;
 
 use std::fmt;
 
@@ -13,7 +12,6 @@ use serde_json::{Map, Value};
 
 pub use draft::Draft;
 pub(crate) use draft::text as text_of_value;
-pub use resolve::{Resolved, resolve};
 
 use crate::json;
 

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{PackageError, archive_files};
-use crate::connection::{self, Draft, Field, resolve};
+use crate::connection::{self, Draft, Field};
 use crate::environment::Environment;
-use crate::finding::{Finding, Severity, quoted};
+use crate::finding::{Finding, Severity};
 use crate::metadata::{self, Metadata, Types};
+use crate::quote::{quoted, shown_path};
+use crate::resolve::resolve;
 use crate::{detect, json, tree};
 
 /// The files of a package to be.
@@ -103,5 +105,5 @@ fn private_key(path: &Path, bytes: &[u8]) -> Option<Finding> {
     const MARK: &[u8] = b"PRIVATE KEY-----";
     let found = path != Path::new(connection::FILE) && bytes.windows(MARK.len()).any(|window| window == MARK);
     let expected = "none: whoever has the package has the key";
-    found.then(|| Finding::warning(tree::plain_or_quoted(path), "", "a private key in the package", expected))
+    found.then(|| Finding::warning(shown_path(path), "", "a private key in the package", expected))
 }

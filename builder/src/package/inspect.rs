@@ -11,10 +11,10 @@ use crate::connection::{self, Draft, Field};
 use crate::environment::Environment;
 use crate::error::BuilderError;
 use crate::explain::{Explanation, explain};
-use crate::finding::quoted;
+use crate::metadata;
+use crate::quote::{quoted, shown_path};
 use crate::staging::{PUBLIC, Staging};
 use crate::tls::{self, Validity};
-use crate::{metadata, tree};
 
 impl Opened {
     /// The package in lines. Certificates are judged by that moment.
@@ -25,10 +25,10 @@ impl Opened {
         let _ = writeln!(text, "label       {}", self.metadata.label);
         let _ = writeln!(text, "type        {}", quoted(&self.metadata.kind));
         for (path, bytes) in &self.files {
-            let _ = writeln!(text, "file        {} ({} bytes)", tree::plain_or_quoted(path), bytes.len());
+            let _ = writeln!(text, "file        {} ({} bytes)", shown_path(path), bytes.len());
         }
         for name in &self.ignored {
-            let _ = writeln!(text, "ignored     {}, which no peer looks at", tree::plain_or_quoted(Path::new(name)));
+            let _ = writeln!(text, "ignored     {}, which no peer looks at", shown_path(Path::new(name)));
         }
         match self.files.get(Path::new(connection::FILE)).map(|bytes| Draft::parse(bytes)) {
             None => text.push_str("connection  none: not a package of this builder\n"),
@@ -82,7 +82,7 @@ fn describe_connection(text: &mut String, draft: &Draft, now: SystemTime) {
         let _ = writeln!(text, "connection  {:<21} {shown}", field.name());
     }
     for name in draft.other.keys() {
-        let _ = writeln!(text, "connection  {:<21} which Fabric does not know", tree::plain_or_quoted(Path::new(name)));
+        let _ = writeln!(text, "connection  {:<21} which Fabric does not know", shown_path(Path::new(name)));
     }
 }
 

@@ -20,6 +20,7 @@ use crate::connection::{self, Connection};
 use crate::error::BuilderError;
 use crate::finding::Finding;
 use crate::metadata::{self, Metadata};
+use crate::quote::shown_path;
 use crate::tree;
 
 /// The second file of a package.
@@ -47,7 +48,7 @@ pub enum PackageError {
     #[error("label {0:?}: expected letters, digits and _ . + -, beginning with a letter or digit")]
     Label(String),
     /// A path that no peer would unpack, or that is taken.
-    #[error("{}: expected a UTF-8 path below the package that is not connection.json", tree::plain_or_quoted(.0))]
+    #[error("{}: expected a UTF-8 path below the package that is not connection.json", shown_path(.0))]
     Path(PathBuf),
     /// What no peer would take, or what is beyond the limits: where, what was found, what is expected.
     #[error("{0}")]

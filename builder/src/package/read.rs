@@ -11,7 +11,7 @@ use tar::{Archive, EntryType};
 
 use super::{CODE, PackageError, package_id};
 use crate::metadata::{self, Metadata};
-use crate::tree;
+use crate::quote::shown_path;
 
 /// Most bytes of a package: what a peer takes in one message.
 pub const MAX_PACKAGE: u64 = fabric_primitives::limits::MAX_MESSAGE_BYTES as u64;
@@ -100,7 +100,7 @@ fn code_files(code: &[u8], left: &mut u64) -> Result<BTreeMap<PathBuf, Vec<u8>>,
     })?;
     let conflict = files.keys().find(|path| path.ancestors().skip(1).any(|above| files.contains_key(above)));
     if let Some(path) = conflict {
-        let shown = tree::plain_or_quoted(path);
+        let shown = shown_path(path);
         return Err(refused(format!("{CODE}: {shown} lies in a directory that is also a file")));
     }
     Ok(files)
@@ -198,7 +198,7 @@ mod tests {
         #[test]
         fn no_path_leaves(name in r"[a./\\ é\x00]{0,16}|\PC{0,24}") {
             if let Some(path) = clean(&name) {
-                prop_assert!(path.as_os_str().is_empty() || tree::is_plain(&path), "{path:?}");
+                prop_assert!(path.as_os_str().is_empty() || crate::tree::is_plain(&path), "{path:?}");
             }
         }
     }

@@ -9,10 +9,12 @@ use std::path::Path;
 
 use fabric_primitives::duration;
 
-use super::{Connection, DEFAULT_DIAL_TIMEOUT, Draft, FILE, Field};
 use crate::address;
-use crate::environment::{Environment, Override};
-use crate::finding::{Finding, Severity, quoted, quoted_whole};
+use crate::connection::{Connection, DEFAULT_DIAL_TIMEOUT, Draft, FILE, Field};
+use crate::environment::Environment;
+use crate::finding::{Finding, Severity};
+use crate::overrides::Override;
+use crate::quote::{quoted, quoted_path};
 use crate::template::Templates;
 use crate::tls::{self, Certificate, Validity};
 use crate::tree;
@@ -354,7 +356,7 @@ impl Resolver<'_> {
         let Some(path) = setting.path(field) else {
             return Ok(Setting { text: lines(field, setting.value.clone()), from: setting.name.clone() });
         };
-        let from = format!("{} ({})", setting.name, quoted_whole(path));
+        let from = format!("{} ({})", setting.name, quoted_path(path));
         let expected = if field.is_pem() {
             "PEM, or the path of a file with it that the peer can read"
         } else {
