@@ -1,18 +1,17 @@
-//! Time, memory and disk of the programs that a peer runs, beside those of another external builder:
+//! Time, memory and disk space of detect, build and release, optionally compared with another builder:
 //!
 //! ```text
 //! cargo bench -p ccaas-builder --bench builder -- [--against DIR] [--rounds N]
 //! ```
 //!
-//! DIR is the other one's directory, with its programs in it or in its `bin`. Both run in turns in
-//! the same minute on the same packages, as children of this process, with files in the system's
-//! temporary directory. Ours is the program of `CCAAS_BUILDER`, where `cargo xtask bench` puts the
-//! static one; by default, the one that cargo built.
+//! DIR is the directory of the other builder, with its programs in it or in its `bin`. Both run
+//! alternately on the same packages in a temporary directory. Our program is that in `CCAAS_BUILDER`,
+//! which `cargo xtask bench` sets to the static one; default: the one that cargo built.
 //!
-//! Peak memory is read where a program ends, from its own address space: `wait4`'s figure contains
-//! the parent's memory at the moment of the fork, which is more than what is measured here.
+//! Peak memory is read from the program's address space when it exits, because `wait4` includes the
+//! parent's memory at the fork.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark without its files has nothing to say")]
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -26,10 +25,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rcgen::{CertificateParams, KeyPair};
 
-/// The programs, and what each is given.
+/// The programs and their arguments.
 const STEPS: [(&str, &[&str]); 3] =
     [("detect", &["src", "metadata"]), ("build", &["src", "metadata", "bld"]), ("release", &["bld", "release"])];
-/// Of which Fabric's own has no `run`.
+/// All programs. Fabric's builder has no `run`.
 const PROGRAMS: [&str; 4] = ["detect", "build", "release", "run"];
 
 struct Builder {
@@ -37,18 +36,18 @@ struct Builder {
     bin: PathBuf,
 }
 
-/// What one builder took for one package, by step.
+/// The measurements of one builder for one package, by step.
 #[derive(Default)]
 struct Taken {
     times: [Vec<Duration>; 3],
     memory: [Memory; 3],
 }
 
-/// At most, in KiB.
+/// Peak memory, in KiB.
 #[derive(Clone, Copy, Default)]
 struct Memory {
     resident: u64,
-    /// Of it what no page of a file backs, when the program ends.
+    /// The part that is not backed by a file, when the program exits.
     anonymous: u64,
 }
 
@@ -58,23 +57,26 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--against" => against = Some(PathBuf::from(arguments.next().expect("--against: give a directory"))),
+            "--against" => against = Some(PathBuf::from(arguments.next().expect("--against: missing directory"))),
             "--rounds" => {
-                rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).expect("--rounds: give a number");
+                rounds = arguments
+                    .next()
+                    .and_then(|rounds| rounds.parse().ok())
+                    .expect("--rounds: missing or invalid number");
             }
-            // What cargo adds.
+            // Added by cargo.
             "--bench" => {}
-            other => panic!("unknown option {other:?}, expected --against DIR or --rounds N"),
+            other => panic!("unknown option {other:?}; expected --against DIR or --rounds N"),
         }
     }
     let scratch = tempfile::tempdir().unwrap();
     let mut builders = vec![Builder { name: "ours", bin: install(scratch.path()) }];
     if let Some(directory) = against {
-        // Cargo runs a benchmark in its package's directory, and paths are the caller's.
+        // Relative to the caller's directory: cargo runs a benchmark in the directory of its package.
         let directory =
             std::env::var_os("BENCH_DIRECTORY").map_or(directory.clone(), |from| Path::new(&from).join(directory));
         let bin = if directory.join("bin/detect").is_file() { directory.join("bin") } else { directory };
-        assert!(bin.join("detect").is_file(), "--against {}: no detect in it or in its bin", bin.display());
+        assert!(bin.join("detect").is_file(), "--against {}: detect not found in it or in its bin", bin.display());
         builders.push(Builder { name: "theirs", bin });
     }
     for package in ["plain", "mutual TLS, one index"] {
@@ -86,15 +88,15 @@ fn main() {
         fs::remove_dir_all(&work).unwrap();
     }
     let sizes: Vec<u64> = builders.iter().map(|builder| on_disk(&builder.bin)).collect();
-    println!("on disk, all programs, a file of several names counted once");
+    println!("on disk, all programs, hard links counted once");
     row("bytes", &sizes.iter().map(|size| (size.to_string(), approximate(*size))).collect::<Vec<_>>());
 }
 
-/// Our programs under their names, as an operator gets them.
+/// Installs our programs.
 fn install(scratch: &Path) -> PathBuf {
     let program =
         std::env::var_os("CCAAS_BUILDER").map_or_else(|| env!("CARGO_BIN_EXE_ccaas-builder").into(), PathBuf::from);
-    println!("ours is {}", program.display());
+    println!("ours: {}", program.display());
     let ours = scratch.join("ours");
     let installed = Command::new(&program).arg("install").arg(&ours).stderr(Stdio::null()).status().unwrap();
     assert!(installed.success(), "{} install failed", program.display());
@@ -136,7 +138,7 @@ fn measure(builders: &[Builder], work: &Path, rounds: usize) -> Vec<Taken> {
             }
             for (number, (program, arguments)) in STEPS.iter().enumerate() {
                 let path = builder.bin.join(program);
-                // The last rounds look at memory, which takes time.
+                // Memory is measured in separate rounds, which are slower.
                 if round < rounds {
                     let begin = Instant::now();
                     let status = quiet(Command::new(path).args(*arguments), work).status().unwrap();
@@ -158,7 +160,7 @@ fn quiet<'c>(command: &'c mut Command, work: &Path) -> &'c mut Command {
     command.current_dir(work).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
-/// Lets a shell stop itself, attaches to it, lets it become the program, and looks when that ends.
+/// Traces a shell that executes the program, and reads the memory usage when it exits.
 fn peak_memory(program: &Path, arguments: &[&str], work: &Path) -> Memory {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]).arg(program).args(arguments);
@@ -188,7 +190,7 @@ fn peak_memory(program: &Path, arguments: &[&str], work: &Path) -> Memory {
             _ => ptrace::cont(id, None).unwrap(),
         }
     }
-    // Reaped above; this only frees the handle.
+    // Already reaped; this only frees the handle.
     let _ = child.try_wait();
     seen
 }
@@ -209,7 +211,7 @@ fn table(builders: &[Builder], taken: &[Taken]) {
         most.map(|most| (most.to_string(), approximate(most))).collect()
     };
     row("peak memory, KiB", &most(|memory| memory.resident));
-    row("of it anonymous, KiB", &most(|memory| memory.anonymous));
+    row("anonymous, KiB", &most(|memory| memory.anonymous));
     println!();
 }
 
@@ -229,14 +231,14 @@ fn pad(cell: &str) -> String {
     format!("{cell:>12}")
 }
 
-/// In milliseconds.
+/// The median in milliseconds.
 fn median(times: &[Duration]) -> f64 {
     let mut times = times.to_vec();
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1000.0
 }
 
-/// For a ratio; sizes here fit exactly.
+/// For a ratio; sizes are exact.
 #[allow(clippy::cast_precision_loss)]
 fn approximate(value: u64) -> f64 {
     value as f64

@@ -1,42 +1,38 @@
-//! The address at which a peer dials a chaincode server: host:port, or one of gRPC's own targets.
-//! Resolves and dials nothing.
+//! Parses the address of a chaincode server: host:port, or a gRPC target. Opens no connection.
 
 use std::net::IpAddr;
 
 use crate::quote::quoted;
 
-/// What an address means to the peer.
+/// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    /// The name or IP address that the server's certificate must carry; `None` for a socket file.
-    pub host: Option<String>,
+pub(crate) struct Address {
+    /// The name or IP address that the server's certificate must have; `None` for a Unix socket.
+    pub(crate) host: Option<String>,
 }
 
-/// Why a peer could not dial this, completing "expected …".
+/// Why an address is invalid; the text says what is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// There is none.
+pub(crate) enum AddressError {
+    /// It is empty.
     #[error("host:port, such as \"mycc.example.com:9999\"")]
     Missing,
-    /// It has a scheme that gRPC does not know.
+    /// An unsupported scheme.
     #[error("host:port without {}", quoted(&format!("{}://", .0)))]
     Scheme(String),
-    /// No port, or none that can be dialled.
+    /// No port or an invalid one.
     #[error("host:port with a port from 1 to 65535, such as \"mycc.example.com:9999\"")]
     Port,
     /// An IPv6 address without brackets.
     #[error("an IPv6 address in brackets, such as \"[::1]:9999\"")]
     Brackets,
-    /// A character that no host name has.
+    /// A character that host names cannot have.
     #[error("a host name or IP address without {0:?}")]
     Character(char),
 }
 
-/// Reads an address as the peer's gRPC client does.
-///
-/// # Errors
-/// [`AddressError`], whose text completes "expected …".
-pub fn parse(text: &str) -> Result<Address, AddressError> {
+/// Parses an address as the peer's gRPC client does.
+pub(crate) fn parse(text: &str) -> Result<Address, AddressError> {
     if text.is_empty() {
         return Err(AddressError::Missing);
     }
@@ -82,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn takes_what_the_peer_can_dial() {
+    fn valid_addresses_are_parsed() {
         for (text, host) in [
             ("mycc:9999", Some("mycc")),
             ("my_cc.example.com:1", Some("my_cc.example.com")),
@@ -100,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_stays_on_its_line() {
+    fn an_error_stays_on_one_line() {
         let error = parse("a\nb://c:1").unwrap_err().to_string();
         assert_eq!(error, r#"host:port without "a\u{a}b://""#);
     }
 
     #[test]
-    fn says_what_is_missing() {
+    fn invalid_addresses_are_rejected() {
         use AddressError::{Brackets, Character, Missing, Port, Scheme};
         for (text, error) in [
             ("", Missing),

@@ -1,6 +1,6 @@
-//! `build SRC METADATA BLD`: makes the connection.json of this peer, and takes along what `release`
-//! needs: metadata.json, META-INF, and the metadata directory of Fabric's documentation. Everything
-//! is read and checked before anything is written.
+//! `build SRC METADATA BLD`: writes the connection.json of this peer, and copies what `release` needs:
+//! metadata.json and the directories with CouchDB indexes. Everything is checked before anything is
+//! written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,46 +10,47 @@ use crate::detect;
 use crate::environment::Environment;
 use crate::error::BuilderError;
 use crate::finding::Finding;
-use crate::indexes::{self, Misfit};
+use crate::indexes::{self, InvalidIndex};
 use crate::metadata::{self, Metadata};
 use crate::quote::shown_path;
 use crate::resolve::{Resolved, resolve};
 use crate::staging::{PUBLIC, SECRET, Staging};
 use crate::tree::{self, Entry};
 
-/// The directories of a package in which CouchDB indexes lie: Fabric's own, and that of the sample
-/// in its documentation. The first one wins where both have the same file.
+/// The directories of a package with CouchDB indexes: that of Fabric, and that of the sample in its
+/// documentation. If both have the same file, the first one is used.
 pub(crate) const INDEX_DIRECTORIES: [&str; 2] = ["META-INF", "metadata"];
-/// Below those, and in a release.
+/// The directory in those and in a release that has the indexes.
 pub(crate) const STATEDB: &str = "statedb";
 
-/// What a build made.
+/// The result of [`build`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Built {
-    /// What the package's metadata.json says.
+    /// The package's metadata.json.
     pub metadata: Metadata,
     /// The connection.json that was written.
     pub connection: Connection,
-    /// Files below `statedb/` that were taken along.
+    /// The number of copied CouchDB index files.
     pub indexes: usize,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Finding>,
 }
 
-/// What a build will do: everything read and checked, nothing written.
+/// A checked build: everything was read, nothing is written yet.
 pub(crate) struct Plan {
     pub(crate) built: Built,
-    /// Where each field of the connection is from.
+    /// The origin of each field of the connection.
     pub(crate) sources: BTreeMap<Field, String>,
-    /// Directories of the package, and their files to take along.
+    /// Directories of the package, and their files to copy.
     pub(crate) trees: Vec<(&'static str, Vec<Entry>)>,
     metadata: Vec<u8>,
 }
 
-/// Builds the package unpacked in `source` and `metadata` into `output`.
+/// Builds the package that is unpacked in `source` and `metadata`, and writes to `output`.
 ///
 /// # Errors
-/// [`BuilderError`]; then nothing new is in `output`.
+/// [`BuilderError`]; `output` is then unchanged.
 pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Environment) -> Result<Built, BuilderError> {
     let Plan { built, trees, metadata, .. } = plan(source, metadata, environment)?;
     let mut staging = Staging::begin(output)?;
@@ -91,13 +92,8 @@ fn read_connection(source: &Path, environment: &Environment) -> Result<Resolved,
     let path = source.join(connection::FILE);
     let bytes = tree::read(&path, Path::new(connection::FILE), tree::MAX_CONNECTION).map_err(|error| {
         if tree::is_missing(&error) {
-            let expected = "connection.json at the top of code.tar.gz";
-            return BuilderError::Connection(vec![Finding::error(
-                connection::FILE,
-                "",
-                "none in the package",
-                expected,
-            )]);
+            let expected = "one at the top level of code.tar.gz";
+            return BuilderError::Connection(vec![Finding::error(connection::FILE, "", "no such file", expected)]);
         }
         error
     })?;
@@ -105,23 +101,25 @@ fn read_connection(source: &Path, environment: &Environment) -> Result<Resolved,
     resolve(&draft, environment).map_err(BuilderError::Connection)
 }
 
-/// A warning for a file that no peer would make an index of. It is taken along all the same: other
-/// builders do, and a chaincode works without its indexes.
+/// A warning for a file from which peers create no index. The file is copied nevertheless: other builders
+/// do, and the chaincode works without its indexes.
 fn check(source: &Path, directory: &str, entry: &Entry) -> Result<Option<Finding>, BuilderError> {
     let shown = PathBuf::from(directory).join(&entry.path);
     let Ok(below) = entry.path.strip_prefix(STATEDB) else {
-        let found = "a file that no peer looks at";
+        let found = "a file that peers ignore";
         return Ok(Some(Finding::warning(
             shown_path(&shown),
             "",
             found,
-            format!("indexes below {directory}/{STATEDB}/couchdb/"),
+            format!("indexes in {directory}/{STATEDB}/couchdb/"),
         )));
     };
-    let misfit = |Misfit { found, expected }: Misfit| Some(Finding::warning(shown_path(&shown), "", found, expected));
-    if let Err(problem) = indexes::check_place(below) {
-        return Ok(misfit(problem));
+    let warning = |InvalidIndex { found, expected }: InvalidIndex| {
+        Some(Finding::warning(shown_path(&shown), "", found, expected))
+    };
+    if let Err(problem) = indexes::check_path(below) {
+        return Ok(warning(problem));
     }
     let bytes = tree::read(&source.join(&shown), &shown, tree::MAX_INDEX)?;
-    Ok(indexes::check_content(&bytes).err().and_then(misfit))
+    Ok(indexes::check_content(&bytes).err().and_then(warning))
 }

@@ -1,5 +1,5 @@
-//! What a peer sets for its builder, so that one package, with one package ID, serves every peer.
-//! Holds the values; which of them are used, and whether they are good, is `connection`'s.
+//! The settings of a peer for its builder, so that one package with one package ID serves every peer.
+//! Reads the values; `resolve` checks them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,31 +12,43 @@ use crate::metadata::{Metadata, Types};
 use crate::overrides::{Override, Overrides};
 use crate::template;
 
-/// Names further package types, comma-separated.
+/// The variable with additional package types, comma-separated.
 pub const TYPES_VARIABLE: &str = "CORE_PEER_CC_BUILDER_TYPES";
 
 /// The settings of one peer.
 ///
-/// They reach the builder only if the peer's core.yaml lists their names under
-/// `chaincode.externalBuilders[].propagateEnvironment`.
+/// The builder gets only the variables listed in `chaincode.externalBuilders[].propagateEnvironment` of
+/// core.yaml.
+///
+/// ```
+/// use ccaas_builder::Environment;
+/// use ccaas_builder::connection::Field;
+///
+/// let variables = [("CORE_CHAINCODE_ADDRESS", "basic:9999")];
+/// let environment = Environment::from_variables(|name| {
+///     variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).into())
+/// });
+/// assert_eq!(environment.overrides.get(Field::Address).unwrap().value, "basic:9999");
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Environment {
-    /// The JSON object for templates: `CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG`. Default: none.
+    /// The JSON object with the values for templates: `CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG`.
     pub template_values: Option<String>,
-    /// The package types taken: `ccaas`, `external`, and those in `CORE_PEER_CC_BUILDER_TYPES`.
+    /// The supported package types: `ccaas`, `external`, and those in `CORE_PEER_CC_BUILDER_TYPES`.
     pub types: Types,
-    /// Settings that replace those of a package.
+    /// Settings that override those of a package.
     pub overrides: Overrides,
-    /// The configuration file: `CORE_PEER_CC_BUILDER_CONFIG`. Default: none.
+    /// The configuration file: `CORE_PEER_CC_BUILDER_CONFIG`.
     pub config: Option<PathBuf>,
-    /// Which of the configuration file's peers this is: `CORE_PEER_ID`.
+    /// The name of this peer in the configuration file: `CORE_PEER_ID`.
     pub peer: Option<String>,
-    /// The moment at which certificates must be valid.
+    /// The time at which certificates must be valid.
     pub now: SystemTime,
 }
 
 impl Default for Environment {
-    /// Nothing set, now.
+    /// No settings, and the current time.
     fn default() -> Self {
         Self {
             template_values: None,
@@ -50,7 +62,7 @@ impl Default for Environment {
 }
 
 impl Environment {
-    /// Reads the variables through a function. An empty one counts as not set.
+    /// Reads the variables with a function. Empty variables count as not set.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| {
             let value = variable(name)?.to_string_lossy().into_owned();
@@ -72,12 +84,11 @@ impl Environment {
         }
     }
 
-    /// The environment as it is for one package: with the settings that the configuration file has
-    /// for it among the overrides. Comes with warnings.
+    /// Applies the configuration file's settings for one package to the overrides. Returns warnings too.
     ///
     /// # Errors
-    /// What is wrong with the configuration file.
-    pub fn for_package(&self, metadata: &Metadata) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
+    /// The errors in the configuration file.
+    pub(crate) fn for_package(&self, metadata: &Metadata) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
         let Some(path) = &self.config else {
             return Ok((self.clone(), Vec::new()));
         };
@@ -85,7 +96,7 @@ impl Environment {
         Ok((Self { overrides, config: None, ..self.clone() }, warnings))
     }
 
-    /// Reads this process's own variables.
+    /// Reads the variables of this process.
     pub fn from_process() -> Self {
         Self::from_variables(|name| std::env::var_os(name))
     }

@@ -1,62 +1,63 @@
-//! Why a program of this builder could not do its work, and the exit code that goes with it.
+//! The error of detect, build and release, with its exit code.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Exit;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::quote::shown_path;
 
 /// The error of [`detect`](crate::detect()), [`build`](crate::build()) and
 /// [`release`](crate::release()).
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuilderError {
     /// A file or directory could not be read.
-    #[error("{}: could not be read: {source}", shown_path(.path))]
+    #[error("cannot read {}: {source}", shown_path(.path))]
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A file or directory could not be written.
-    #[error("{}: could not be written: {source}", shown_path(.path))]
+    #[error("cannot write {}: {source}", shown_path(.path))]
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A link, a special file, or more than the limits allow.
+    /// A link, a special file, or a size or number of files over the limits.
     #[error("{path}: {problem}")]
     Unsafe {
         /// Path within the package, escaped.
         path: String,
-        /// What it is, and what is taken instead.
+        /// What it is, and what is accepted instead.
         problem: String,
     },
-    /// metadata.json is not one.
+    /// metadata.json is missing or invalid.
     #[error(
-        "metadata.json: {0}; package it with `peer lifecycle chaincode package`, or as {{\"type\":\"ccaas\",\"label\":\"…\"}}"
+        "metadata.json: {0}; create the package with `peer lifecycle chaincode package`, or write {{\"type\":\"ccaas\",\"label\":\"LABEL\"}}"
     )]
     Metadata(String),
-    /// A package of another builder.
-    #[error("metadata.json: type: found {found}, this builder takes {takes} (in any case)")]
+    /// A package for another builder.
+    #[error("metadata.json: unsupported type {found}; this builder supports {supported} (case-insensitive)")]
     UnsupportedType {
-        /// The type that metadata.json names, quoted.
+        /// The type in metadata.json, quoted.
         found: String,
-        /// The types that are taken, comma-separated.
-        takes: String,
+        /// The supported types, comma-separated.
+        supported: String,
     },
-    /// connection.json, or a setting on the peer, is wrong. Errors and warnings in the order found.
-    #[error("{} in connection.json and the settings for it", counted(.0))]
+    /// connection.json or a setting of the peer is invalid. Errors and warnings, in the order found.
+    #[error("{} in connection.json or the peer's settings", counted(.0))]
     Connection(Vec<Finding>),
 }
 
 impl BuilderError {
-    /// The exit code that names this cause.
+    /// The exit code for this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Read { .. } | Self::Write { .. } => Exit::Io,
@@ -67,7 +68,7 @@ impl BuilderError {
         }
     }
 
-    /// The single findings behind a [`BuilderError::Connection`].
+    /// The findings of a [`BuilderError::Connection`]; empty for other errors.
     pub fn findings(&self) -> &[Finding] {
         match self {
             Self::Connection(findings) => findings,
@@ -87,7 +88,6 @@ impl BuilderError {
 }
 
 fn counted(findings: &[Finding]) -> String {
-    use crate::finding::Severity;
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     format!("{errors} error{}", if errors == 1 { "" } else { "s" })
 }

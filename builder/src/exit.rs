@@ -1,35 +1,35 @@
-//! The exit codes of the programs, in one place. A peer reports the number and nothing else to
-//! the client that installs a package, so each cause has its own. Prints nothing.
+//! The exit codes. The client that installs a package sees only this number, so each cause has its own.
 
-/// How a program of this builder ended.
+/// The exit code of a program of this builder.
 ///
-/// The peer shows the client `exit status N` for `build` and `release`; for `detect` any code
-/// but [`Exit::Success`] means "try the next builder", logged at debug level only.
+/// For `build` and `release`, the peer returns `exit status N` to the client. For `detect`, every code
+/// except [`Exit::Success`] makes the peer try the next builder, and is logged at debug level only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Exit {
-    /// Done. From `detect`: this package is ours.
+    /// Success. From `detect`: this builder accepts the package.
     Success = 0,
-    /// A file or directory could not be read or written; nothing was left half-written.
+    /// A file or directory could not be read or written. No partial output remains.
     Io = 1,
-    /// Wrong arguments, or a program name that is none of ours.
+    /// Invalid arguments or an unknown command.
     Usage = 2,
-    /// The package is of a type that this builder does not take.
+    /// The package has an unsupported type.
     UnsupportedType = 3,
-    /// metadata.json is missing, too large, or not what Fabric writes.
+    /// metadata.json is missing or invalid.
     Metadata = 4,
-    /// connection.json, with the settings of this peer applied, could not work.
+    /// connection.json, with the settings of this peer applied, is invalid.
     Connection = 5,
-    /// The package holds a link, a special file, a path or a size that is not taken.
+    /// The package contains a link, a special file, or more than the limits allow.
     Unsafe = 6,
-    /// `run` was called. Chaincode that runs as a service is never started by the peer.
+    /// `run` was called, but the peer does not start chaincode that runs as a service.
     NothingToRun = 7,
-    /// `package`, `inspect` or `explain`: a package that no peer would take.
+    /// `package`, `inspect` or `explain`: peers would reject the package.
     Package = 8,
 }
 
 impl Exit {
-    /// The number that the process ends with.
+    /// The exit code as a number.
     pub fn code(self) -> u8 {
         self as u8
     }

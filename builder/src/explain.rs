@@ -1,13 +1,12 @@
-//! `explain DIR`: what detect, build and release would do with a package on this peer, where each
-//! field of the connection is from, and the connection.json that would result, without its private
-//! keys. Writes nothing.
+//! `explain DIR`: what detect, build and release would do with a package on this peer, the origin of
+//! each field, and the resulting connection.json with private keys masked. Writes nothing.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::build::{INDEX_DIRECTORIES, Plan, STATEDB, plan};
+use crate::build::{Plan, STATEDB, plan};
 use crate::connection::{self, Field};
 use crate::environment::Environment;
 use crate::error::BuilderError;
@@ -16,26 +15,27 @@ use crate::metadata;
 use crate::quote::{quoted, shown_path};
 use crate::release::SERVER;
 
-/// Stands where a private key is.
+/// Replaces private keys.
 const MASKED: &str = "(masked)";
 
-/// What would happen to a package.
+/// The result of [`explain`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
-    /// Lines for an operator, without any private key.
+    /// Lines for an operator, without private keys.
     pub text: String,
-    /// What the build would warn of.
+    /// Warnings of the build.
     pub warnings: Vec<Finding>,
 }
 
-/// Explains the package that lies unpacked in a directory: either as a peer lays it out, with `src`
-/// and `metadata` in it, or with metadata.json and connection.json side by side.
+/// Explains the package that is unpacked in a directory: either in `src` and `metadata`, as a peer does
+/// it, or with metadata.json and connection.json in one directory.
 ///
 /// # Errors
-/// What `build` would fail with.
+/// The errors of [`build`](crate::build()).
 pub fn explain(directory: &Path, environment: &Environment) -> Result<Explanation, BuilderError> {
-    let laid_out = directory.join("metadata").join(metadata::FILE).is_file();
-    let (source, metadata) = if laid_out {
+    let has_peer_layout = directory.join("metadata").join(metadata::FILE).is_file();
+    let (source, metadata) = if has_peer_layout {
         (directory.join("src"), directory.join("metadata"))
     } else {
         (directory.to_owned(), directory.to_owned())
@@ -46,10 +46,10 @@ pub fn explain(directory: &Path, environment: &Environment) -> Result<Explanatio
 
 fn text(plan: &Plan) -> String {
     let Plan { built, sources, .. } = plan;
-    let mode = if built.connection.has_key() { "0600, because it holds a private key" } else { "0644" };
+    let mode = if built.connection.has_key() { "0600 (contains a private key)" } else { "0644" };
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = writeln!(text, "detect   takes {} of type {}", built.metadata.label, quoted(&built.metadata.kind));
+    let _ = writeln!(text, "detect   accepts {} of type {}", built.metadata.label, quoted(&built.metadata.kind));
     let _ = writeln!(text, "build    writes {}, mode {mode}; the peer connects to", connection::FILE);
     let _ = writeln!(text, "         {}", built.connection.summary());
     for field in Field::ALL {
@@ -57,11 +57,10 @@ fn text(plan: &Plan) -> String {
             let _ = writeln!(text, "         {:<21} from {source}", field.name());
         }
     }
-    let _ = writeln!(text, "release  gives the peer");
+    let _ = writeln!(text, "release  provides");
     let _ = writeln!(text, "         {SERVER}/{}", connection::FILE);
     let mut released: Vec<PathBuf> = Vec::new();
     for (directory, files) in &plan.trees {
-        debug_assert!(INDEX_DIRECTORIES.contains(directory), "trees are those of the build");
         for path in files.iter().map(|entry| &entry.path).filter(|path| path.starts_with(STATEDB)) {
             if !released.contains(path) {
                 let _ = writeln!(text, "         {} from {directory}/", shown_path(path));
@@ -75,8 +74,8 @@ fn text(plan: &Plan) -> String {
     text
 }
 
-/// Takes every private key out of a JSON value, also out of fields that Fabric does not know.
-pub(crate) fn mask(value: &mut Value) {
+/// Masks private keys in a JSON value, including fields unknown to Fabric.
+fn mask(value: &mut Value) {
     match value {
         Value::String(text) if text.contains("PRIVATE KEY") => MASKED.clone_into(text),
         Value::Array(items) => items.iter_mut().for_each(mask),
@@ -98,7 +97,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn no_key_is_shown() {
+    fn private_keys_are_masked() {
         let mut value =
             json!({"client_key": "anything", "x": [{"y": "-----BEGIN EC PRIVATE KEY-----\nMHc"}], "z": "z"});
         mask(&mut value);

@@ -1,29 +1,29 @@
-//! One thing that is wrong, or may be, with what a package or a peer's settings say: which file
-//! or variable, which field, what stands there, what should, and what to do. Finds nothing itself.
+//! One error or warning about a package or a peer's settings: the place, what was found, and what
+//! was expected.
 
 use std::fmt;
 
-/// Whether a [`Finding`] stops the build.
+/// Whether a [`Finding`] fails the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The chaincode could not be reached with this: the build fails.
+    /// The chaincode would be unreachable: the build fails.
     Error,
-    /// The build goes on, and the operator should know.
+    /// The build continues.
     Warning,
 }
 
-/// Something wrong, in one line without its end.
+/// An error or warning. `Display` prints one line: `PLACE: FIELD: found …, expected …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether it stops the build.
+    /// Whether it fails the build.
     pub severity: Severity,
-    /// The file in the package, or the variable (and its file) on the peer.
+    /// The file in the package, or the peer's variable (and its file).
     pub file: String,
-    /// The field of connection.json, or of whichever file it is. Empty when it is the whole file.
+    /// The field of connection.json or of another file. Empty: the whole file.
     pub field: &'static str,
-    /// What stands there, shortened, never key material.
+    /// What was found, shortened; never key material.
     pub found: String,
-    /// What should stand there, and what to do.
+    /// What was expected, and what to do.
     pub expected: String,
 }
 

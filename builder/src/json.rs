@@ -1,18 +1,17 @@
-//! JSON objects the way Go's `encoding/json` reads them into a struct: names match without
-//! regard to case, the last of equal names wins, null is absent. The peer reads connection.json so;
-//! a file that only looks right to a stricter reader would be another one to the peer.
+//! JSON objects as Go's `encoding/json` reads them into a struct: names are case-insensitive, the last
+//! of equal names wins, null means absent. The peer reads connection.json this way.
 
 use serde_json::{Map, Value};
 
-/// Reads a whole text as one JSON object; the error says where it stops being one.
+/// Parses a text as one JSON object. The error says what was found instead.
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        return Err("starts with a byte order mark; save it as UTF-8 without one".to_owned());
+        return Err("a byte order mark (save the file as UTF-8 without it)".to_owned());
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(format!("is {}, not a JSON object", kind(&other))),
-        Err(error) => Err(format!("is not JSON: {error}")),
+        Ok(other) => Err(kind(&other).to_owned()),
+        Err(error) => Err(format!("invalid JSON ({error})")),
     }
 }
 
@@ -28,8 +27,8 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A name folded as Go folds it to find a struct's field: ASCII case, and the two other
-/// characters whose simple case folding is an ASCII letter.
+/// Folds a name as Go does to find a struct's field: ASCII case, and the two other characters whose
+/// simple case folding is an ASCII letter.
 pub(crate) fn folded(name: &str) -> String {
     name.chars()
         .map(|character| match character {
@@ -45,16 +44,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folds_like_go() {
+    fn names_are_folded_as_in_go() {
         assert_eq!(folded("Tls_Required"), "tls_required");
         assert_eq!(folded("addre\u{17f}\u{17f}"), "address");
         assert_eq!(folded("client_\u{212a}ey"), "client_key");
     }
 
     #[test]
-    fn only_whole_objects_are_taken() {
+    fn only_complete_objects_are_accepted() {
         assert!(object(b"{\"a\":1}").is_ok());
-        assert!(object(b"[1]").unwrap_err().contains("an array"));
+        assert_eq!(object(b"[1]").unwrap_err(), "an array");
         assert!(object(b"{} {}").unwrap_err().contains("line 1 column 4"));
         assert!(object("\u{feff}{}".as_bytes()).unwrap_err().contains("byte order mark"));
         let deep = "[".repeat(100_000);

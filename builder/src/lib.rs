@@ -1,28 +1,47 @@
-//! External builder for Hyperledger Fabric chaincode that runs as a service (`CCaaS`).
+//! External builder for Hyperledger Fabric chaincode as a service (`CCaaS`).
 //!
-//! A peer runs the programs `detect`, `build` and `release` of an external builder, one after
-//! another, for each chaincode package that is installed on it, and `run` when a build left no
-//! connection.json. The functions of the same names here are those programs over paths; the
-//! program `ccaas-builder` only reads its command line, calls them, and reports what they say.
+//! For each installed chaincode package, a peer runs the programs `detect`, `build` and `release` of an
+//! external builder. [`detect`](detect()), [`build`](build()), [`release`](release()) and [`run`](run())
+//! are those programs as functions over paths; the program `ccaas-builder` adds the command line.
 //!
-//! ```text
-//! detect  SRC METADATA          is this package ours?                       detect.rs
-//! build   SRC METADATA BLD      read, fill in, check, write connection.json build.rs
-//! release BLD RELEASE           hand it to the peer, with CouchDB indexes   release.rs
-//! run     BLD RUN_METADATA      never needed: says why it was called        run.rs
-//! explain DIR                   all of this, told and not done             explain.rs
+//! | command | does |
+//! |---|---|
+//! | `detect SRC METADATA` | checks the package type |
+//! | `build SRC METADATA BLD` | applies the peer's settings, checks and writes connection.json |
+//! | `release BLD RELEASE` | releases connection.json and the CouchDB indexes |
+//! | `run BLD RUN_METADATA` | reports why the peer called it |
+//!
+//! ```
+//! use ccaas_builder::{Environment, build, detect, release};
+//! # let directory = tempfile::tempdir()?;
+//! # let root = directory.path();
+//! # let (src, metadata) = (root.join("src"), root.join("metadata"));
+//! # let (output, released) = (root.join("bld"), root.join("release"));
+//! # std::fs::create_dir(&src)?;
+//! # std::fs::create_dir(&metadata)?;
+//!
+//! std::fs::write(metadata.join("metadata.json"), r#"{"type":"ccaas","label":"basic_1.0"}"#)?;
+//! std::fs::write(src.join("connection.json"), r#"{"address":"basic:9999"}"#)?;
+//!
+//! let environment = Environment::from_process();
+//! assert_eq!(detect(&src, &metadata, &environment)?.metadata.label, "basic_1.0");
+//! let built = build(&src, &metadata, &output, &environment)?;
+//! assert_eq!(built.connection.summary(), "basic:9999 without TLS, dial timeout 3s");
+//! release(&output, &released)?;
+//! assert!(released.join("chaincode/server/connection.json").exists());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nothing here opens a socket or starts a process, and nothing but [`commands`], which are for people,
-//! reads an environment variable by itself: what a peer sets for its builder comes in as an
-//! [`Environment`]. Whatever a package contains
-//! is untrusted: it is read with limits, never followed through links, and never panics.
+//! The library opens no sockets and starts no processes. Packages are untrusted: files are read with
+//! limits and never through links.
 //!
-//! The behavior of the peer that this relies on is described in Fabric's documentation
-//! ("External Builders and Launchers", "Running Chaincode as an External Service") and in
-//! `core/container/externalbuilder` of its source.
+//! For the peer's behavior see "External Builders and Launchers" and "Running Chaincode as an External
+//! Service" in Fabric's documentation, and `core/container/externalbuilder` in its source.
+//!
+//! Cargo feature `package` (default): reading and writing packages, and the commands `explain`,
+//! `inspect` and `package`.
 
-pub mod address;
+mod address;
 mod build;
 #[cfg(feature = "package")]
 pub mod commands;
@@ -32,7 +51,7 @@ mod detect;
 mod environment;
 mod error;
 mod exit;
-pub mod explain;
+mod explain;
 mod finding;
 pub mod indexes;
 pub mod install;
@@ -56,8 +75,15 @@ pub use detect::{Detected, detect};
 pub use environment::{Environment, TYPES_VARIABLE};
 pub use error::BuilderError;
 pub use exit::Exit;
+pub use explain::{Explanation, explain};
 pub use finding::{Finding, Severity};
 pub use overrides::{Override, Overrides};
 pub use release::{Released, release};
 pub use resolve::{Resolved, resolve};
-pub use run::{Refusal, run};
+pub use run::{RunError, run};
+
+/// Compiles the example in the README.
+#[cfg(doctest)]
+#[cfg(feature = "package")]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,5 @@
-//! One program for the four that a peer calls: it acts by the name under which it is run, or by its
-//! first argument. Reads the command line and the environment, calls the library, reports on
-//! stderr, and ends with an [`Exit`] code.
+//! The program: runs the command given by its own file name or by the first argument, reports to
+//! stderr, and exits with an [`Exit`] code.
 
 use std::ffi::OsString;
 use std::io::{self, Stderr};
@@ -9,42 +8,58 @@ use std::process::ExitCode;
 
 #[cfg(feature = "package")]
 use ccaas_builder::commands;
-use ccaas_builder::report::{LEVEL_VARIABLE, Report, show};
+use ccaas_builder::report::{LEVEL_VARIABLE, Report, print};
 use ccaas_builder::{Environment, Exit, install};
 
 const HEAD: &str = "\
-External builder for Hyperledger Fabric chaincode that runs as a service.
+External builder for Hyperledger Fabric chaincode as a service
 
-usage: ccaas-builder detect  SRC METADATA       is the package of a type that is taken?
-       ccaas-builder build   SRC METADATA BLD   write this peer's connection.json to BLD
-       ccaas-builder release BLD RELEASE        give it to the peer, with CouchDB indexes
-       ccaas-builder run     BLD RUN_METADATA   say why the peer called this
-       ccaas-builder install DIR                copy this program to DIR/bin/{detect,build,release,run}
+Usage: ccaas-builder COMMAND [ARGUMENT…]
+
+Commands for peers:
+  detect SRC METADATA          Check whether the package type is supported
+  build SRC METADATA BLD       Write the connection.json of this peer
+  release BLD RELEASE          Release connection.json and the CouchDB indexes
+  run BLD RUN_METADATA         Report why the peer called run
+
+Commands for operators:
+  install DIR                  Install this program as DIR/bin/{detect,build,release,run}
 ";
 #[cfg(feature = "package")]
 const COMMANDS: &str = commands::USAGE;
 #[cfg(not(feature = "package"))]
 const COMMANDS: &str = "";
-const TAIL: &str = "       ccaas-builder --help | --version
+const TAIL: &str = "
+Options:
+  -h, --help                   Print help
+  -V, --version                Print the version
 
-Run as detect, build, release or run it needs no first argument.
+If the program's file name is detect, build, release or run, omit COMMAND.
 
-exit codes: 0 done, 1 input or output failed, 2 usage, 3 type not taken, 4 metadata.json,
-            5 connection.json or a setting for it, 6 unsafe file in the package, 7 run was called,
-            8 a package that no peer would take";
+Exit codes:
+  0  success
+  1  a file could not be read or written
+  2  invalid arguments
+  3  unsupported package type
+  4  invalid metadata.json
+  5  invalid connection.json or setting of the peer
+  6  link, special file or too large file in the package
+  7  run was called
+  8  package that peers reject
+";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let level = std::env::var(LEVEL_VARIABLE).ok();
     let mut report = Report::new(level.as_deref(), io::stderr());
-    let own_name = arguments.first().map(PathBuf::from).and_then(|path| path.file_name().map(ToOwned::to_owned));
-    let named = own_name.filter(|name| install::PROGRAMS.iter().any(|program| name == program));
-    let command = named.or_else(|| (arguments.len() > 1).then(|| arguments.remove(1)));
+    let program = arguments.first().map(PathBuf::from).and_then(|path| path.file_name().map(ToOwned::to_owned));
+    let program = program.filter(|name| install::PROGRAMS.iter().any(|program| name == program));
+    let command = program.or_else(|| (arguments.len() > 1).then(|| arguments.remove(1)));
     let command = command.and_then(|command| command.into_string().ok()).unwrap_or_default();
     let paths: Vec<&Path> = arguments.iter().skip(1).map(Path::new).collect();
     if paths.iter().any(|path| path.as_os_str().is_empty()) && command != "package" {
-        // As of a variable that is not set: it would stand for the working directory.
-        report.error(&format!("found {command:?} with an empty argument, expected a path"));
+        // Usually from an unset variable. It would mean the working directory.
+        report.error(&format!("{command}: empty argument; expected a path"));
         return Exit::Usage.into();
     }
     dispatch(&command, &paths, &mut report).into()
@@ -67,32 +82,36 @@ fn dispatch(command: &str, paths: &[&Path], report: &mut Report<Stderr>) -> Exit
         ("inspect", [path]) => commands::inspect(path, report),
         #[cfg(feature = "package")]
         ("package", arguments) => commands::package(arguments, report),
-        ("--help" | "-h" | "help", _) => show(&format!("{HEAD}{COMMANDS}{TAIL}\n"), report),
-        ("--version" | "-V", _) => show(concat!("ccaas-builder ", env!("CARGO_PKG_VERSION"), "\n"), report),
+        ("--help" | "-h" | "help", _) => print(&format!("{HEAD}{COMMANDS}{TAIL}"), report),
+        ("--version" | "-V", _) => print(concat!("ccaas-builder ", env!("CARGO_PKG_VERSION"), "\n"), report),
         _ => usage(command, paths.len(), report),
     }
 }
 
-fn usage(command: &str, given: usize, report: &mut Report<Stderr>) -> Exit {
-    let expected = match command {
-        "detect" => "detect SRC METADATA",
-        "build" => "build SRC METADATA BLD",
-        "release" => "release BLD RELEASE",
-        "run" => "run BLD RUN_METADATA",
-        "install" => "install DIR",
-        "explain" => "explain PACKAGE or explain DIR",
-        "inspect" => "inspect PACKAGE",
-        _ => "detect, build, release, run, install, explain, inspect, package, --help or --version",
+fn usage(command: &str, found: usize, report: &mut Report<Stderr>) -> Exit {
+    let arguments = match command {
+        "detect" => "SRC METADATA",
+        "build" => "SRC METADATA BLD",
+        "release" => "BLD RELEASE",
+        "run" => "BLD RUN_METADATA",
+        "install" => "DIR",
+        "explain" => "PACKAGE|DIR",
+        "inspect" => "PACKAGE",
+        _ => {
+            let problem =
+                if command.is_empty() { "missing command".to_owned() } else { format!("unknown command {command:?}") };
+            report.error(&format!("{problem}; see ccaas-builder --help"));
+            return Exit::Usage;
+        }
     };
-    let plural = if given == 1 { "" } else { "s" };
-    report.error(&format!("found {command:?} with {given} argument{plural}, expected {expected}"));
+    report.error(&format!("{command}: wrong number of arguments: {found}; usage: {command} {arguments}"));
     Exit::Usage
 }
 
 fn detect(source: &Path, metadata: &Path, report: &mut Report<Stderr>) -> Exit {
     match ccaas_builder::detect(source, metadata, &Environment::from_process()) {
         Ok(detected) => {
-            report.info(&format!("detect: {} is of type {}", detected.metadata.label, detected.metadata.kind));
+            report.info(&format!("detect: {} has type {}", detected.metadata.label, detected.metadata.kind));
             Exit::Success
         }
         Err(error) => {
@@ -138,13 +157,13 @@ fn install_into(directory: &Path, report: &mut Report<Stderr>) -> Exit {
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => {
-            report.error(&format!("install: this program's own file is unknown: {error}"));
+            report.error(&format!("install: cannot find the file of this program: {error}"));
             return Exit::Io;
         }
     };
     match install::install(&program, directory) {
         Ok(bin) => {
-            report.info(&format!("install: {} in {}", install::PROGRAMS.join(", "), bin.display()));
+            report.info(&format!("install: installed {} in {}", install::PROGRAMS.join(", "), bin.display()));
             Exit::Success
         }
         Err(error) => {
@@ -156,8 +175,8 @@ fn install_into(directory: &Path, report: &mut Report<Stderr>) -> Exit {
 
 fn counted(files: usize) -> String {
     match files {
-        0 => "no files for CouchDB".to_owned(),
-        1 => "1 file for CouchDB".to_owned(),
-        more => format!("{more} files for CouchDB"),
+        0 => "no CouchDB index files".to_owned(),
+        1 => "1 CouchDB index file".to_owned(),
+        more => format!("{more} CouchDB index files"),
     }
 }

@@ -1,5 +1,4 @@
-//! metadata.json of a chaincode package: its type and label, and which types this builder takes.
-//! Reads and writes bytes; opens no file.
+//! metadata.json of a chaincode package, and the package types that this builder supports.
 
 pub use fabric_primitives::package::is_label;
 use serde_json::{Map, Value, json};
@@ -8,27 +7,36 @@ use crate::error::BuilderError;
 use crate::json;
 use crate::quote::quoted;
 
-/// The file's name in a package, and in the METADATA directory that the peer hands to a builder.
+/// The file's name in a package and in a builder's METADATA directory.
 pub const FILE: &str = "metadata.json";
 
-/// What metadata.json says (Fabric: `core/chaincode/persistence/chaincode_package.go`).
+/// The content of metadata.json (Fabric: `core/chaincode/persistence/chaincode_package.go`).
+///
+/// ```
+/// use ccaas_builder::metadata::{Metadata, Types};
+///
+/// let metadata = Metadata::parse(br#"{"type":"CCaaS","label":"basic_1.0"}"#)?;
+/// Types::default().check(&metadata)?;
+/// # Ok::<(), ccaas_builder::BuilderError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// `type`: which builder the package is for, as written (`ccaas`, `external`, `golang`, …).
+    /// `type`: the package type (`ccaas`, `external`, `golang`, …).
     pub kind: String,
-    /// `label`: the readable half of the package ID. The peer checks it, see [`is_label`].
+    /// `label`: the first part of the package ID, see [`is_label`].
     pub label: String,
-    /// `path`: of no use to a chaincode that runs as a service; empty by custom.
+    /// `path`: unused by chaincode that runs as a service; usually empty.
     pub path: String,
 }
 
 impl Metadata {
-    /// Reads metadata.json. Only `type` must be there: the rest is the peer's to judge.
+    /// Parses metadata.json. Only `type` is required; the peer checks the rest.
     ///
     /// # Errors
-    /// [`BuilderError::Metadata`] when it is not a JSON object, or a field is not a string.
+    /// [`BuilderError::Metadata`] if it is not a JSON object or a field is not a string.
     pub fn parse(bytes: &[u8]) -> Result<Self, BuilderError> {
-        let object = json::object(bytes).map_err(BuilderError::Metadata)?;
+        let object = json::object(bytes)
+            .map_err(|problem| BuilderError::Metadata(format!("found {problem}, expected a JSON object")))?;
         let mut metadata = Self::default();
         for (name, value) in object {
             let field = match json::folded(&name).as_str() {
@@ -40,12 +48,12 @@ impl Metadata {
             *field = text(&name, value)?;
         }
         if metadata.kind.is_empty() {
-            return Err(BuilderError::Metadata("type: found nothing, expected a chaincode type".into()));
+            return Err(BuilderError::Metadata("type: found nothing, expected a package type".into()));
         }
         Ok(metadata)
     }
 
-    /// The file as a package holds it: names in order, one line, no end of line.
+    /// The file as one line of JSON, sorted by name.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut object = Map::new();
         object.insert("label".into(), json!(self.label));
@@ -65,19 +73,19 @@ fn text(name: &str, value: Value) -> Result<String, BuilderError> {
     }
 }
 
-/// The package types that a builder takes, compared without regard to case.
+/// The package types that a builder supports, case-insensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Types(Vec<String>);
 
 impl Default for Types {
-    /// `ccaas`, the type of Fabric's own builder, and `external`, that of its predecessors.
+    /// `ccaas`, the type of Fabric's builder, and `external`, the type of earlier builders.
     fn default() -> Self {
         Self(vec!["ccaas".into(), "external".into()])
     }
 }
 
 impl Types {
-    /// The default types and those of a comma-separated list.
+    /// Adds the types of a comma-separated list.
     #[must_use]
     pub fn with(mut self, list: &str) -> Self {
         let names = list.split(',').map(|name| name.trim().to_lowercase());
@@ -89,15 +97,15 @@ impl Types {
         self
     }
 
-    /// Whether a package with this metadata is ours.
+    /// Checks that the package's type is supported.
     ///
     /// # Errors
-    /// [`BuilderError::UnsupportedType`] says the type that it saw and those that are taken.
+    /// [`BuilderError::UnsupportedType`] with the package's type and the supported ones.
     pub fn check(&self, metadata: &Metadata) -> Result<(), BuilderError> {
         if self.0.contains(&metadata.kind.to_lowercase()) {
             return Ok(());
         }
-        Err(BuilderError::UnsupportedType { found: quoted(&metadata.kind), takes: self.0.join(", ") })
+        Err(BuilderError::UnsupportedType { found: quoted(&metadata.kind), supported: self.0.join(", ") })
     }
 }
 
@@ -106,13 +114,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_types_by_configuration() {
+    fn types_can_be_added() {
         let types = Types::default().with(" CCaaS ,remote,, ");
         let of = |kind: &str| Metadata { kind: kind.into(), ..Metadata::default() };
         assert!(types.check(&of("Remote")).is_ok());
         assert!(types.check(&of("EXTERNAL")).is_ok());
-        let refusal = types.check(&of("golang")).unwrap_err().to_string();
-        assert!(refusal.contains("\"golang\"") && refusal.contains("ccaas, external, remote"), "{refusal}");
+        let error = types.check(&of("golang")).unwrap_err().to_string();
+        assert!(error.contains("\"golang\"") && error.contains("ccaas, external, remote"), "{error}");
     }
 
     #[test]

@@ -1,16 +1,15 @@
-//! The settings by which a peer replaces fields of a package's connection.json. Holds the values and
-//! their origin; reads no file and no variable.
+//! The settings with which a peer overrides fields of connection.json: values and their origin.
 
 use std::collections::BTreeMap;
 
 use crate::connection::Field;
 
-/// One setting of the peer.
+/// One setting of the peer. `Debug` prints no value, since it may be a private key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Override {
-    /// Where it is set, for messages: a variable's name, or a place in the configuration file.
+    /// Origin for messages: a variable's name, or a place in the configuration file.
     pub name: String,
-    /// A value, or the path of a file on the peer that holds it: see [`Override::path`].
+    /// The value, or the path of a file with the value; see [`Override::path`].
     pub value: String,
 }
 
@@ -21,31 +20,31 @@ impl std::fmt::Debug for Override {
 }
 
 impl Override {
-    /// The file that holds the value, if the value is a path. For certificates and keys that is
-    /// whatever is not PEM; for other fields, whatever begins with `/`.
+    /// The path, if the value is one: for certificates and keys every value that is not PEM, for other
+    /// fields every value that starts with `/`.
     pub fn path(&self, field: Field) -> Option<&str> {
         let is_path = if field.is_pem() { !self.value.contains("-----BEGIN") } else { self.value.starts_with('/') };
         is_path.then_some(self.value.as_str())
     }
 }
 
-/// Settings of the peer by field. A later one for the same field replaces the earlier.
+/// The peer's settings by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides(BTreeMap<Field, Override>);
 
 impl Overrides {
-    /// Sets a field.
+    /// Sets a field, replacing an earlier setting.
     pub fn set(&mut self, field: Field, setting: Override) {
         self.0.insert(field, setting);
     }
 
-    /// Takes settings in, those of the same field replacing what was there.
+    /// Adds settings, which replace those of the same field.
     pub(crate) fn extend(&mut self, others: &Self) {
         self.0.extend(others.0.iter().map(|(field, setting)| (*field, setting.clone())));
     }
 
-    /// Takes settings in; for a field without one, what was there goes.
-    pub(crate) fn lay(&mut self, layer: &BTreeMap<Field, Option<Override>>) {
+    /// Applies a layer of the configuration file; `None` removes the setting of that field.
+    pub(crate) fn apply(&mut self, layer: &BTreeMap<Field, Option<Override>>) {
         for (field, setting) in layer {
             match setting {
                 Some(setting) => self.0.insert(*field, setting.clone()),
@@ -54,7 +53,7 @@ impl Overrides {
         }
     }
 
-    /// The setting for a field, if the peer has one.
+    /// The setting for a field.
     pub fn get(&self, field: Field) -> Option<&Override> {
         self.0.get(&field)
     }

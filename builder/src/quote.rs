@@ -1,21 +1,20 @@
-//! Foreign text in messages: quoted, escaped, shortened, and without private keys. Everything that a
-//! package or a peer's settings contain goes through here before it is printed.
+//! Untrusted text in messages: quoted, escaped, shortened, and with private keys left out.
 
 use std::path::Path;
 
-/// Longest part of a foreign text that is ever shown, in characters.
-const SHOWN: usize = 96;
-/// As much of a path or an ID, whose end matters most.
-const SHOWN_WHOLE: usize = 512;
+/// Longest text shown, in characters.
+const MAX_TEXT: usize = 96;
+/// Longest path or package ID shown, in characters: longer than real ones, since their ends matter.
+const MAX_PATH: usize = 512;
 
-/// A foreign text in quotes: control characters escaped, shortened when long.
+/// Quotes a text: control characters are escaped, long texts shortened.
 pub(crate) fn quoted(text: &str) -> String {
-    quoted_up_to(SHOWN, text)
+    quoted_up_to(MAX_TEXT, text)
 }
 
-/// As [`quoted`], for paths and IDs: only one that is longer than any real one is shortened.
+/// Quotes a path or package ID like [`quoted`], with a higher length limit.
 pub(crate) fn quoted_path(text: &str) -> String {
-    quoted_up_to(SHOWN_WHOLE, text)
+    quoted_up_to(MAX_PATH, text)
 }
 
 fn quoted_up_to(limit: usize, text: &str) -> String {
@@ -45,7 +44,7 @@ fn is_invisible(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// A path for a message: as it is when harmless, quoted and escaped when not.
+/// A path for a message: unchanged if it is harmless, otherwise quoted and escaped.
 pub(crate) fn shown_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     let quoted = quoted_path(&text);
@@ -57,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_keeps_one_short_line() {
+    fn quoted_text_is_one_short_line() {
         assert_eq!(quoted("a\nb\u{202e}\"c"), r#""a\u{a}b\u{202e}\"c""#);
         let long = quoted(&"x".repeat(500));
-        assert_eq!(long.chars().count(), SHOWN + 3);
+        assert_eq!(long.chars().count(), MAX_TEXT + 3);
         assert_eq!(quoted("-----BEGIN EC PRIVATE KEY-----\nMHc"), "(a private key)");
         assert_eq!(quoted_path(&"x".repeat(500)).chars().count(), 502);
-        assert_eq!(quoted_path(&"x".repeat(9000)).chars().count(), SHOWN_WHOLE + 3);
+        assert_eq!(quoted_path(&"x".repeat(9000)).chars().count(), MAX_PATH + 3);
     }
 }

@@ -1,5 +1,5 @@
-//! `release BLD RELEASE`: gives the peer the connection.json of the build, where it looks for it,
-//! and the CouchDB indexes. Changes nothing in them.
+//! `release BLD RELEASE`: copies connection.json and the CouchDB indexes of the build to where the peer
+//! reads them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,32 @@ use crate::finding::Finding;
 use crate::staging::{PUBLIC, SECRET, Staging};
 use crate::tree;
 
-/// Where the peer looks for connection.json in a release.
+/// The directory of a release from which the peer reads connection.json.
 pub(crate) const SERVER: &str = "chaincode/server";
 
-/// What a release gave to the peer.
+/// The result of [`release`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Released {
-    /// The connection that the peer will read.
+    /// The connection that the peer reads.
     pub connection: Connection,
-    /// Files below `statedb/`.
+    /// The number of released CouchDB index files.
     pub indexes: usize,
 }
 
-/// Releases what [`build`](crate::build()) left in `output` into `release`.
+/// Releases the `output` of [`build`](crate::build()) to the directory `release`.
 ///
 /// # Errors
-/// [`BuilderError`]; then nothing new is in `release`.
+/// [`BuilderError`]; `release` is then unchanged.
 pub fn release(output: &Path, release: &Path) -> Result<Released, BuilderError> {
     let path = output.join(connection::FILE);
     let bytes = tree::read(&path, Path::new(connection::FILE), tree::MAX_CONNECTION).map_err(|error| {
         if tree::is_missing(&error) {
-            return unbuilt("none in the build output".into());
+            return not_built("no such file in the build output".into());
         }
         error
     })?;
-    let connection = Connection::from_built(&bytes).map_err(|problem| unbuilt(format!("a file that {problem}")))?;
+    let connection = Connection::from_built(&bytes).map_err(not_built)?;
 
     let mut files = Vec::new();
     let mut seen = BTreeSet::new();
@@ -58,7 +59,7 @@ pub fn release(output: &Path, release: &Path) -> Result<Released, BuilderError> 
     Ok(Released { connection, indexes: files.len() })
 }
 
-fn unbuilt(found: String) -> BuilderError {
-    let expected = "what this builder's build wrote; install the package again";
+fn not_built(found: String) -> BuilderError {
+    let expected = "the output of this builder's build; install the package again";
     BuilderError::Connection(vec![Finding::error(connection::FILE, "", found, expected)])
 }

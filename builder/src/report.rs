@@ -1,6 +1,5 @@
-//! What the programs say on stderr, the only place where a peer looks: lines that are short (it
-//! stops reading at 64 KiB), one summary at info, and the reason for a failure at any level; and, on
-//! stdout, what a person asked for.
+//! The log on stderr, which the peer copies to its own log, and output on stdout. Lines are short: a
+//! peer stops reading at a line of 64 KiB.
 
 use std::io::{self, Write};
 
@@ -8,40 +7,50 @@ use crate::error::BuilderError;
 use crate::exit::Exit;
 use crate::finding::{Finding, Severity};
 
-/// The variable with the least important level that is shown.
+/// The variable with the log level.
 pub const LEVEL_VARIABLE: &str = "CORE_PEER_CC_BUILDER_LOG_LEVEL";
 
-/// Longest line, in bytes.
+/// Length limit of a line, in bytes.
 const MAX_LINE: usize = 2000;
-/// Most findings that are shown.
+/// Limit on printed findings.
 const MAX_FINDINGS: usize = 50;
 
-/// How important a line is.
+/// A log level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Why it failed: always shown.
+enum Level {
+    /// Why the program failed: always printed.
     Error,
-    /// What may go wrong.
+    /// Possible problems.
     Warning,
-    /// The default: one line of summary.
+    /// The default: a one-line summary.
     #[default]
     Info,
     /// Every step.
     Debug,
 }
 
-/// Prints on stdout what was asked for. Who stops reading has read enough.
-pub fn show<W: Write>(text: &str, report: &mut Report<W>) -> Exit {
+/// Prints to stdout. A closed pipe is not an error.
+pub fn print<W: Write>(text: &str, report: &mut Report<W>) -> Exit {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            report.error(&format!("standard output: {error}"));
+            report.error(&format!("cannot write to stdout: {error}"));
             Exit::Io
         }
         _ => Exit::Success,
     }
 }
 
-/// Writes the lines that are important enough.
+/// Writes the lines of the selected level and above.
+///
+/// ```
+/// use ccaas_builder::report::Report;
+///
+/// let mut lines = Vec::new();
+/// let mut report = Report::new(Some("WARN"), &mut lines);
+/// report.info("started");
+/// report.warning("no TLS");
+/// assert_eq!(lines, b"warning: no TLS\n");
+/// ```
 #[derive(Debug)]
 pub struct Report<W> {
     level: Level,
@@ -49,7 +58,7 @@ pub struct Report<W> {
 }
 
 impl<W: Write> Report<W> {
-    /// Begins with the text of [`LEVEL_VARIABLE`]; absent or empty means info.
+    /// Creates a report with the value of [`LEVEL_VARIABLE`]; absent or empty means info.
     pub fn new(level: Option<&str>, to: W) -> Self {
         let known = match level.unwrap_or_default().to_ascii_lowercase().as_str() {
             "" | "info" => Some(Level::Info),
@@ -68,33 +77,33 @@ impl<W: Write> Report<W> {
         report
     }
 
-    /// Why it failed.
+    /// Logs an error.
     pub fn error(&mut self, text: &str) {
         self.line(Level::Error, "error: ", text);
     }
 
-    /// What may go wrong.
+    /// Logs a warning.
     pub fn warning(&mut self, text: &str) {
         self.line(Level::Warning, "warning: ", text);
     }
 
-    /// The one line of summary.
+    /// Logs the summary.
     pub fn info(&mut self, text: &str) {
         self.line(Level::Info, "", text);
     }
 
-    /// A step.
+    /// Logs a step.
     pub fn debug(&mut self, text: &str) {
         self.line(Level::Debug, "debug: ", text);
     }
 
-    /// A failure, every finding behind it first.
+    /// Logs the findings of an error, then the error itself.
     pub fn failure(&mut self, program: &str, error: &BuilderError) {
         self.findings(error.findings());
         self.error(&format!("{program}: {error}"));
     }
 
-    /// Findings, the errors before the warnings: of very many only the first are shown.
+    /// Logs findings, errors first; only the first 50.
     pub fn findings(&mut self, findings: &[Finding]) {
         let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
         for finding in of(Severity::Error).chain(of(Severity::Warning)).take(MAX_FINDINGS) {
@@ -104,7 +113,7 @@ impl<W: Write> Report<W> {
             }
         }
         if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {
-            self.warning(&format!("and {more} more"));
+            self.warning(&format!("{more} more findings not shown"));
         }
     }
 
@@ -118,7 +127,7 @@ impl<W: Write> Report<W> {
         }
         let rest = if end < text.len() { "…" } else { "" };
         let text = text[..end].replace(['\n', '\r'], " ");
-        // In one piece, and a peer that no longer reads is no reason to fail.
+        // In one write. The exit code does not depend on whether the peer reads it.
         let _ = self.to.write_all(format!("{mark}{text}{rest}\n").as_bytes());
     }
 }
@@ -147,18 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_warnings_hides_an_error() {
+    fn errors_come_before_warnings() {
         let mut findings = vec![Finding::warning("w", "", "x", "y"); 60];
         findings.push(Finding::error("e", "", "x", "y"));
         let mut out = Vec::new();
         Report::new(None, &mut out).findings(&findings);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("error: e: found x, expected y\nwarning: w: "), "{text}");
-        assert!(text.ends_with("\nwarning: and 11 more\n"), "{text}");
+        assert!(text.ends_with("\nwarning: 11 more findings not shown\n"), "{text}");
     }
 
     #[test]
-    fn lines_stay_lines_and_short() {
+    fn a_message_is_one_short_line() {
         let mut out = Vec::new();
         Report::new(None, &mut out).error(&format!("a\nb{}", "é".repeat(40_000)));
         let text = String::from_utf8(out).unwrap();

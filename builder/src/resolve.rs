@@ -1,8 +1,8 @@
-//! From what a package says and what its peer sets to what the peer will dial. Finds, before the
-//! peer does, what would only show as `context deadline exceeded` at the first transaction.
+//! Applies a peer's settings to a package's connection.json and checks the result. Reports errors that
+//! would otherwise appear as `context deadline exceeded` at the first transaction.
 //!
-//! Precedence, field by field: the peer's setting, then the package. Templates are expanded in the
-//! package's fields only, and only in those that count: without TLS no certificate is looked at.
+//! For each field, the peer's setting takes precedence over the package. Templates are expanded only in
+//! fields of the package that are used: without TLS, certificates are ignored.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,8 +21,17 @@ use crate::tree;
 
 /// Applies a peer's settings to a package's connection.json and checks the result.
 ///
+/// ```
+/// use ccaas_builder::connection::Draft;
+/// use ccaas_builder::{Environment, resolve};
+///
+/// let draft = Draft::parse(br#"{"address":"basic:9999","dial_timeout":"soon"}"#).unwrap();
+/// let findings = resolve(&draft, &Environment::default()).unwrap_err();
+/// assert!(findings[0].to_string().starts_with(r#"connection.json: dial_timeout: found "soon", expected"#));
+/// ```
+///
 /// # Errors
-/// Every finding, when one of them is an error. Otherwise the warnings come with the result.
+/// All findings if one of them is an error. Otherwise the warnings are part of the result.
 pub fn resolve(draft: &Draft, environment: &Environment) -> Result<Resolved, Vec<Finding>> {
     let mut resolver = Resolver {
         draft,
@@ -39,25 +48,26 @@ pub fn resolve(draft: &Draft, environment: &Environment) -> Result<Resolved, Vec
     Ok(Resolved { connection, warnings: findings, sources })
 }
 
-/// What a peer will dial, and how it came to that.
+/// The result of [`resolve`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Resolved {
-    /// In the form that the peer reads.
+    /// The connection.json that the peer reads.
     pub connection: Connection,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Finding>,
-    /// Where each field is from that was set and looked at: connection.json, a variable, a place in
-    /// the configuration file.
+    /// The origin of each field that is set and used: connection.json, a variable, or a place in the
+    /// configuration file.
     pub sources: BTreeMap<Field, String>,
 }
 
-/// A value and where it is from, for messages.
+/// A value and its origin for messages.
 struct Setting {
     text: String,
-    from: String,
+    origin: String,
 }
 
-/// Stands for an error that is already among the findings.
+/// An error that is already in the findings.
 struct Reported;
 
 struct Resolver<'a> {
@@ -99,79 +109,79 @@ impl Resolver<'_> {
         let Ok(setting) = self.setting(Field::Address) else {
             return (String::new(), None);
         };
-        let Some(Setting { text, from }) = setting else {
+        let Some(Setting { text, origin }) = setting else {
             self.error(
                 FILE,
                 Field::Address,
                 "nothing",
-                "host:port of the chaincode server, or CORE_CHAINCODE_ADDRESS on the peer",
+                "host:port of the chaincode server; set it here or in CORE_CHAINCODE_ADDRESS on the peer",
             );
             return (String::new(), None);
         };
         let host = match address::parse(&text) {
             Ok(address) => address.host,
             Err(problem) => {
-                self.error(&from, Field::Address, quoted(&text), problem.to_string());
+                self.error(&origin, Field::Address, quoted(&text), problem.to_string());
                 None
             }
         };
         if matches!(host.as_deref(), Some("" | "0.0.0.0" | "::")) {
             self.warning(
-                &from,
+                &origin,
                 Field::Address,
                 quoted(&text),
-                "the server's own name or address; with this the peer dials itself",
+                "the server's host name or IP address; the peer would connect to itself",
             );
         }
         (text, host)
     }
 
     fn dial_timeout(&mut self) -> String {
-        let Ok(Some(Setting { text, from })) = self.setting(Field::DialTimeout) else {
+        let Ok(Some(Setting { text, origin })) = self.setting(Field::DialTimeout) else {
             return DEFAULT_DIAL_TIMEOUT.to_owned();
         };
         match duration::parse(&text) {
-            // The peer takes zero for its default.
+            // The peer uses its default for zero.
             Ok(0) => DEFAULT_DIAL_TIMEOUT.to_owned(),
             Ok(1_000_000..) => text,
             Ok(_) => {
-                let expected = "at least 1ms, such as \"3s\"; a number without quotes counts nanoseconds";
-                self.error(&from, Field::DialTimeout, quoted(&text), expected);
+                let expected = "at least 1ms, such as \"3s\"; a number without quotes is in nanoseconds";
+                self.error(&origin, Field::DialTimeout, quoted(&text), expected);
                 text
             }
             Err(_) => {
                 let expected = "a number with a unit of ns, us, ms, s, m or h, such as \"3s\" or \"1m30s\"";
-                self.error(&from, Field::DialTimeout, quoted(&text), expected);
+                self.error(&origin, Field::DialTimeout, quoted(&text), expected);
                 text
             }
         }
     }
 
-    /// The forms are those of Go's `strconv.ParseBool`.
+    /// Accepts the values of Go's `strconv.ParseBool`.
     fn boolean(&mut self, field: Field) -> bool {
-        let Ok(Some(Setting { text, from })) = self.setting(field) else {
+        let Ok(Some(Setting { text, origin })) = self.setting(field) else {
             return false;
         };
         match text.as_str() {
             "true" | "True" | "TRUE" | "t" | "T" | "1" => true,
             "false" | "False" | "FALSE" | "f" | "F" | "0" => false,
             _ => {
-                self.error(&from, field, quoted(&text), "true or false");
+                self.error(&origin, field, quoted(&text), "true or false");
                 false
             }
         }
     }
 
     fn domain(&mut self, client_auth: bool) -> String {
-        let Ok(Some(Setting { text, from })) = self.setting(Field::Domain) else {
+        let Ok(Some(Setting { text, origin })) = self.setting(Field::Domain) else {
             return String::new();
         };
         if !client_auth {
             self.warning(
-                &from,
+                &origin,
                 Field::Domain,
                 quoted(&text),
-                "client_auth_required with it: without that the peer ignores domain",
+                "client_auth_required to be true as well; the peer ignores domain otherwise",
             );
         }
         text
@@ -181,51 +191,56 @@ impl Resolver<'_> {
         let Ok(setting) = self.setting(Field::RootCert) else {
             return String::new();
         };
-        let Some(Setting { text, from }) = setting else {
-            self.error(FILE, Field::RootCert, "nothing", "PEM of the certificate that issued the server's, because tls_required is true; or CORE_CHAINCODE_ROOT_CERT on the peer");
+        let Some(Setting { text, origin }) = setting else {
+            self.error(FILE, Field::RootCert, "nothing", "PEM of the CA certificate of the server, because tls_required is true; set it here or in CORE_CHAINCODE_ROOT_CERT on the peer");
             return String::new();
         };
         match tls::certificates(&text) {
-            Err(problem) => self.error(&from, Field::RootCert, problem.to_string(), "PEM with a CERTIFICATE"),
+            Err(problem) => self.error(&origin, Field::RootCert, problem.to_string(), "a PEM CERTIFICATE"),
             Ok(roots) => {
-                self.validity(&from, Field::RootCert, &roots);
+                self.validity(&origin, Field::RootCert, &roots);
                 if let ([root], Some(name)) = (roots.as_slice(), name) {
-                    self.root_is_server(&from, root, name);
+                    self.root_is_server(&origin, root, name);
                 }
             }
         }
         text
     }
 
-    /// A self-signed certificate of the server itself must carry the dialled name.
-    fn root_is_server(&mut self, from: &str, root: &Certificate, name: &str) {
+    /// If the server's certificate is self-signed, it must have the name in the address.
+    fn root_is_server(&mut self, origin: &str, root: &Certificate, name: &str) {
         let is_server = root.self_issued && (!root.authority || !root.names.is_empty());
         if is_server && !root.covers(name) {
             let names = if root.names.is_empty() { "no name".to_owned() } else { quoted(&root.names.join(", ")) };
             let found = format!("a self-signed certificate for {names} ({})", quoted(&root.subject));
             let expected = format!(
-                "{} among its subject alternative names; if the server presents it, the peer refuses it",
+                "the subject alternative name {}; the peer rejects a server with this certificate",
                 quoted(name)
             );
-            self.warning(from, Field::RootCert, found, expected);
+            self.warning(origin, Field::RootCert, found, expected);
         }
     }
 
     fn client_pair(&mut self) -> (String, String) {
         let cert = self.client_half(Field::ClientCert);
         let key = self.client_half(Field::ClientKey);
-        let certificates = cert.as_ref().and_then(|Setting { text, from }| match tls::certificates(text) {
+        let certificates = cert.as_ref().and_then(|Setting { text, origin }| match tls::certificates(text) {
             Ok(certificates) => Some(certificates),
             Err(problem) => {
-                self.error(from, Field::ClientCert, problem.to_string(), "PEM with the peer's client CERTIFICATE");
+                self.error(origin, Field::ClientCert, problem.to_string(), "a PEM CERTIFICATE of the peer");
                 None
             }
         });
         if let (Some(certificates), Some(cert)) = (&certificates, &cert) {
-            self.validity(&cert.from, Field::ClientCert, &certificates[..1]);
+            self.validity(&cert.origin, Field::ClientCert, &certificates[..1]);
             if !certificates[0].client_use {
-                let found = format!("{} without the extended key usage of a client", quoted(&certificates[0].subject));
-                self.warning(&cert.from, Field::ClientCert, found, "clientAuth: most servers refuse it otherwise");
+                let found = format!("{} without the extended key usage clientAuth", quoted(&certificates[0].subject));
+                self.warning(
+                    &cert.origin,
+                    Field::ClientCert,
+                    found,
+                    "a client certificate; most servers reject this one",
+                );
             }
         }
         if let Some(key) = &key {
@@ -240,7 +255,7 @@ impl Resolver<'_> {
         if setting.is_none() {
             let variable = field.variable().unwrap_or_default();
             let expected = format!(
-                "PEM, because client_auth_required is true; set {variable} on the peer and have core.yaml propagate it"
+                "PEM, because client_auth_required is true; set {variable} on the peer and list it in propagateEnvironment of core.yaml"
             );
             self.error(FILE, field, "nothing", expected);
         }
@@ -248,40 +263,35 @@ impl Resolver<'_> {
     }
 
     fn key_fits(&mut self, key: &Setting, certificate: Option<&Certificate>) {
-        let expected = "PEM with a private key, not encrypted";
-        match tls::public_half(&key.text) {
-            Err(problem) => self.error(&key.from, Field::ClientKey, problem.to_string(), expected),
+        let expected = "an unencrypted PEM private key";
+        match tls::public_key_of(&key.text) {
+            Err(problem) => self.error(&key.origin, Field::ClientKey, problem.to_string(), expected),
             Ok(Some(public)) => {
                 if let Some(Certificate { public_key: Some(certified), subject, .. }) = certificate
                     && *certified != public
                 {
-                    let found = "the key of another certificate";
-                    self.error(
-                        &key.from,
-                        Field::ClientKey,
-                        found,
-                        format!("the private key of client_cert ({})", quoted(subject)),
-                    );
+                    let found = "a key that does not match client_cert";
+                    self.error(&key.origin, Field::ClientKey, found, format!("the private key of {}", quoted(subject)));
                 }
             }
             Ok(None) => {}
         }
     }
 
-    /// One certificate within its validity is enough; others that are not get a warning.
-    fn validity(&mut self, from: &str, field: Field, certificates: &[Certificate]) {
+    /// Fails if no certificate is valid now; warns if only some are not.
+    fn validity(&mut self, origin: &str, field: Field, certificates: &[Certificate]) {
         let now = self.environment.now;
         let invalid: Vec<_> = certificates.iter().filter(|c| c.validity(now) != Validity::Valid).collect();
         let severity = if invalid.len() == certificates.len() { Severity::Error } else { Severity::Warning };
         for certificate in invalid {
-            let since = match certificate.validity(now) {
-                Validity::Expired(end) => format!("expired at {end}"),
-                Validity::NotYet(start) => format!("not valid before {start}"),
+            let problem = match certificate.validity(now) {
+                Validity::Expired(end) => format!("which expired at {end}"),
+                Validity::NotYet(start) => format!("which is not valid before {start}"),
                 Validity::Valid => continue,
             };
-            let found = format!("{} {since}", quoted(&certificate.subject));
-            let expected = "a certificate that is valid now, by the clock of the peer";
-            self.findings.push(Finding { severity, ..Finding::error(from, field.name(), found, expected) });
+            let found = format!("{}, {problem}", quoted(&certificate.subject));
+            let expected = "a certificate that is valid now (by the peer's clock)";
+            self.findings.push(Finding { severity, ..Finding::error(origin, field.name(), found, expected) });
         }
     }
 
@@ -291,8 +301,8 @@ impl Resolver<'_> {
             self.warning(
                 FILE,
                 Field::TlsRequired,
-                "nothing but a root_cert",
-                "true to use it: the peer takes a missing tls_required for false",
+                "nothing although root_cert is set",
+                "true to use TLS; the default is false",
             );
         }
     }
@@ -300,91 +310,90 @@ impl Resolver<'_> {
     fn key_in_package(&mut self) {
         for field in Field::ALL.into_iter().filter(|field| field.is_pem()) {
             if self.draft.text(field).is_some_and(|text| text.contains("PRIVATE KEY")) {
-                let expected =
-                    "none: whoever has the package has the key; set CORE_CHAINCODE_TLS_CLIENT_KEY on each peer instead";
+                let expected = "none, because everyone with the package has the key; set CORE_CHAINCODE_TLS_CLIENT_KEY on each peer instead";
                 self.warning(FILE, field, "a private key in the package", expected);
             }
         }
         for (name, value) in &self.draft.other {
             if value.to_string().contains("PRIVATE KEY") {
                 let file = format!("{FILE}: {}", quoted(name));
-                let expected = "none: whoever has the package has the key, and no peer uses this field";
+                let expected = "none, because everyone with the package has the key; peers ignore this field";
                 self.findings.push(Finding::warning(file, "", "a private key in the package", expected));
             }
         }
     }
 
-    /// A malformed variable that no template needed: Fabric's own builder would have failed.
+    /// Warns of invalid template values that no template uses: Fabric's builder would fail.
     fn values_unused(&mut self) {
         let reported = self.findings.iter().any(|finding| finding.found.starts_with(crate::template::VARIABLE));
         if let (Some(problem), false) = (self.templates.problem(), reported) {
-            let found = format!("a value that {problem}");
+            let found = problem.to_owned();
             self.findings.push(Finding::warning(crate::template::VARIABLE, "", found, "a JSON object"));
         }
     }
 
-    /// The value of a field: the peer's, else the package's with its template filled in.
+    /// The value of a field: the peer's setting, or the package's value with its template expanded.
     fn setting(&mut self, field: Field) -> Result<Option<Setting>, Reported> {
         let setting = self.find(field)?;
         if let Some(setting) = &setting {
-            self.sources.insert(field, setting.from.clone());
+            self.sources.insert(field, setting.origin.clone());
         }
         Ok(setting)
     }
 
     fn find(&mut self, field: Field) -> Result<Option<Setting>, Reported> {
         if let Some(setting) = self.environment.overrides.get(field) {
-            return self.of_peer(field, setting).map(Some);
+            return self.peer_setting(field, setting).map(Some);
         }
         let Some(text) = self.draft.text(field) else {
             return Ok(None);
         };
         match self.templates.expand(text) {
             Ok(text) if text.is_empty() => Ok(None),
-            Ok(text) => Ok(Some(Setting { text: lines(field, text), from: FILE.to_owned() })),
+            Ok(text) => Ok(Some(Setting { text: unescape_pem(field, text), origin: FILE.to_owned() })),
             Err(problem) => {
                 let problem = problem.to_string();
                 let problem =
                     problem.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect::<String>();
-                self.error(FILE, field, problem, "a Go text/template over the keys that this peer has");
+                self.error(FILE, field, problem, "a valid Go text/template with keys that this peer has");
                 Err(Reported)
             }
         }
     }
 
-    fn of_peer(&mut self, field: Field, setting: &Override) -> Result<Setting, Reported> {
+    fn peer_setting(&mut self, field: Field, setting: &Override) -> Result<Setting, Reported> {
         let Some(path) = setting.path(field) else {
-            return Ok(Setting { text: lines(field, setting.value.clone()), from: setting.name.clone() });
+            return Ok(Setting { text: unescape_pem(field, setting.value.clone()), origin: setting.name.clone() });
         };
-        let from = format!("{} ({})", setting.name, quoted_path(path));
+        let origin = format!("{} ({})", setting.name, quoted_path(path));
         let expected = if field.is_pem() {
-            "PEM, or the path of a file with it that the peer can read"
+            "PEM, or the path of a PEM file that the peer can read"
         } else {
             "a value, or the path of a file that the peer can read"
         };
         let found = match tree::read_trusted(Path::new(path), tree::MAX_CONNECTION) {
             Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) if field.is_pem() => return Ok(Setting { text, from }),
-                Ok(text) => return Ok(Setting { text: text.trim().to_owned(), from }),
-                Err(_) => "a file that is not text".to_owned(),
+                Ok(text) if field.is_pem() => return Ok(Setting { text, origin }),
+                Ok(text) => return Ok(Setting { text: text.trim().to_owned(), origin }),
+                Err(_) => "a file that is not UTF-8".to_owned(),
             },
-            Err(problem) => format!("a path that cannot be read ({problem})"),
+            Err(problem) => format!("an unreadable file ({problem})"),
         };
-        self.error(&from, field, found, expected);
+        self.error(&origin, field, found, expected);
         Err(Reported)
     }
 
-    fn error(&mut self, file: &str, field: Field, found: impl Into<String>, expected: impl Into<String>) {
-        self.findings.push(Finding::error(file, field.name(), found, expected));
+    fn error(&mut self, origin: &str, field: Field, found: impl Into<String>, expected: impl Into<String>) {
+        self.findings.push(Finding::error(origin, field.name(), found, expected));
     }
 
-    fn warning(&mut self, file: &str, field: Field, found: impl Into<String>, expected: impl Into<String>) {
-        self.findings.push(Finding::warning(file, field.name(), found, expected));
+    fn warning(&mut self, origin: &str, field: Field, found: impl Into<String>, expected: impl Into<String>) {
+        self.findings.push(Finding::warning(origin, field.name(), found, expected));
     }
 }
 
-/// PEM that lost its line ends to one escaping too many, as happens in variables, gets them back.
-fn lines(field: Field, text: String) -> String {
+/// Restores line breaks in PEM with literal `\n`, as happens in variables.
+fn unescape_pem(field: Field, text: String) -> String {
     if field.is_pem() && !text.trim().contains('\n') && text.contains("\\n") {
         return text.replace("\\r", "").replace("\\n", "\n");
     }

@@ -1,6 +1,5 @@
-//! Writing an output directory so that it is never seen half-written: everything gets a hidden name
-//! in it first, and is renamed when it is whole. An error removes what is hidden; what an
-//! interruption leaves of it is removed by the next run.
+//! Writes an output directory without exposing partial output: everything is written under a hidden
+//! name, then renamed. An error removes the hidden files; after an interruption the next run does.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -13,31 +12,31 @@ use crate::error::BuilderError;
 use crate::quote::shown_path;
 use crate::tree;
 
-/// Hidden names begin with this. A directory of its own for them would have to be removed, which
-/// takes a busy file system longer than everything else that a build does.
+/// Prefix of hidden names. A separate staging directory would be slower: removing it takes longer than
+/// the rest of a build on a busy file system.
 const PREFIX: &str = ".ccaas-builder.partial";
 
-/// Mode of everything that is not secret; the process's umask applies.
+/// Mode of files without secrets; the umask applies.
 pub(crate) const PUBLIC: u32 = 0o644;
 /// Mode of a file with a private key.
 pub(crate) const SECRET: u32 = 0o600;
 
-/// An output directory being written.
+/// An output directory that is being written.
 pub(crate) struct Staging {
     output: PathBuf,
-    /// What is hidden at the top of the directory, by the names that it will have.
+    /// The final names of the hidden files and directories at the top level.
     names: BTreeSet<OsString>,
 }
 
 impl Staging {
-    /// Begins, with the output directory made if it is not there.
+    /// Creates the output directory if it is missing, and removes hidden files of an interrupted run.
     pub(crate) fn begin(output: &Path) -> Result<Self, BuilderError> {
         match fs::read_dir(output) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(output),
             Err(error) => Err(error),
             Ok(listing) => listing.filter_map(Result::ok).try_for_each(|entry| {
-                let is_left = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
-                if is_left { remove(&entry.path()) } else { Ok(()) }
+                let leftover = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+                if leftover { remove(&entry.path()) } else { Ok(()) }
             }),
         }
         .map_err(BuilderError::write(output))?;
@@ -51,11 +50,14 @@ impl Staging {
         self.output.join(hidden)
     }
 
-    /// Writes one file. The path must be plain steps below the output directory.
+    /// Writes a file. The path must be relative to the output directory and stay in it.
     pub(crate) fn write(&mut self, path: &Path, mut bytes: impl Read, mode: u32) -> Result<(), BuilderError> {
         let mut steps = path.iter();
-        let Some(top) = steps.next().filter(|_| tree::is_plain(path)) else {
-            return Err(BuilderError::Unsafe { path: shown_path(path), problem: "leaves the output directory".into() });
+        let Some(top) = steps.next().filter(|_| tree::is_relative(path)) else {
+            return Err(BuilderError::Unsafe {
+                path: shown_path(path),
+                problem: "is outside the output directory".into(),
+            });
         };
         let mut target = self.hidden(top);
         target.extend(steps);
@@ -72,28 +74,28 @@ impl Staging {
         file.flush().map_err(BuilderError::write(&target))
     }
 
-    /// Copies a file of the package, of the size that it had when it was looked at.
+    /// Copies a file of the package, up to the size it had when it was listed.
     pub(crate) fn copy(&mut self, from: &Path, entry: &tree::Entry, to: &Path) -> Result<(), BuilderError> {
         let source = from.join(&entry.path);
         let file = tree::open(&source, to)?;
         self.write(to, file.take(entry.size), PUBLIC)
     }
 
-    /// Puts everything in its place, `last` after all others: who sees it may rely on the rest.
+    /// Renames everything to its final name, `last` after all others.
     pub(crate) fn publish(mut self, last: &str) -> Result<(), BuilderError> {
         let mut names: Vec<OsString> = self.names.iter().cloned().collect();
         names.sort_by_key(|name| name == last);
         for name in names {
             let (staged, target) = (self.hidden(&name), self.output.join(&name));
-            put(&staged, &target, &self.hidden(OsStr::new(""))).map_err(BuilderError::write(&target))?;
+            replace(&staged, &target, &self.hidden(OsStr::new(""))).map_err(BuilderError::write(&target))?;
             self.names.remove(&name);
         }
         Ok(())
     }
 }
 
-/// A file is replaced in one step; a directory with content has to make way first.
-fn put(staged: &Path, target: &Path, replaced: &Path) -> io::Result<()> {
+/// Replaces the target. A file is replaced atomically; a non-empty directory is moved aside first.
+fn replace(staged: &Path, target: &Path, replaced: &Path) -> io::Result<()> {
     let Err(error) = fs::rename(staged, target) else { return Ok(()) };
     if !fs::symlink_metadata(target).is_ok_and(|metadata| metadata.is_dir()) {
         return Err(error);
@@ -127,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// No path, plain or not, makes a file outside of the directory.
+        /// No path creates a file outside the directory.
         #[test]
         fn nothing_is_written_outside(path in r"(\.\.?|[ab]|/|\\|é){1,3}(/(\.\.?|[ab]|)){0,4}") {
             let scratch = tempfile::tempdir().unwrap();
@@ -135,7 +137,7 @@ mod tests {
             let mut staging = Staging::begin(&inner).unwrap();
             if staging.write(Path::new(&path), b"x".as_slice(), PUBLIC).is_ok() {
                 staging.publish("").unwrap();
-                // Without a slash at its end.
+                // Without a trailing slash.
                 let written: PathBuf = Path::new(&path).components().collect();
                 prop_assert_eq!(fs::read(inner.join(written)).unwrap(), b"x");
             }
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_leaves_nothing() {
+    fn dropped_output_is_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let mut staging = Staging::begin(scratch.path()).unwrap();
         staging.write(Path::new("a/b"), b"x".as_slice(), PUBLIC).unwrap();

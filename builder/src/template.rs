@@ -1,8 +1,7 @@
-//! Go templates in the fields of connection.json, filled in from the JSON object that a peer has in
+//! Go templates in connection.json, expanded with the JSON object in
 //! `CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG`. The engine is the crate `gotmpl`, a port of Go's
-//! text/template; here it gets Go's view of JSON, `missingkey=error`, and limits, since a template
-//! comes with a package and is no more trusted than the rest of it. What is left of differences to Go
-//! is listed in docs/builder.md, and held by a test here. Knows no field by name.
+//! text/template. This module adds Go's view of JSON, `missingkey=error`, and limits, since templates are
+//! untrusted. docs/builder.md lists the remaining differences to Go, and a test checks them.
 
 mod format;
 mod scope;
@@ -17,53 +16,61 @@ use std::thread;
 use std::time::Duration;
 
 use gotmpl::parse::{ListNode, Node, Parser, SmolStr, TextNode};
-use gotmpl::{MissingKey, Template, TemplateError, Value};
+use gotmpl::{MissingKey, Template, TemplateError as EngineError, Value};
 
 use crate::json;
 
-/// The variable that holds the values, as in Fabric's own builder.
+/// The variable with the values, as in Fabric's builder.
 pub const VARIABLE: &str = "CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG";
 
-/// Longest template, in bytes: several times the largest certificate chain.
+/// Size limit of a template, in bytes: several times the largest certificate chain.
 const MAX_TEMPLATE: usize = 64 * 1024;
-/// Longest result, and most text that a template's functions may make on the way, in bytes.
+/// Size limit of the result, and of the text that all function calls produce, in bytes.
 const MAX_TEXT: usize = 1024 * 1024;
-/// Longest format of one `printf`, in bytes; each of its verbs may be padded to 64 KiB.
+/// Size limit of a `printf` format, in bytes; each verb can be padded to 64 KiB.
 const MAX_FORMAT: usize = 256;
-/// Most rounds of all `range` loops of one template.
-const MAX_ROUNDS: u64 = 100_000;
-/// Longest time for one template. A real one takes microseconds.
+/// Limit on iterations of all `range` loops of a template.
+const MAX_ITERATIONS: u64 = 100_000;
+/// Time limit of a template. A real one takes microseconds.
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// Room for the deepest nesting that the engine takes.
+/// Stack size for the deepest nesting that the engine allows.
 const STACK: usize = 8 * 1024 * 1024;
-/// The functions of text/template that make text out of text.
-const MAKERS: [&str; 6] = ["print", "printf", "println", "html", "js", "urlquery"];
+/// The functions of text/template that produce text.
+const TEXT_FUNCTIONS: [&str; 6] = ["print", "printf", "println", "html", "js", "urlquery"];
 
-/// Why a template has no result.
+/// Why a template was not expanded; the text says what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unexpanded {
-    /// The variable holds no JSON object; says what is wrong with it.
-    #[error("{VARIABLE} {0}")]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// The variable does not contain a JSON object but this.
+    #[error("{VARIABLE} with {0}")]
     Values(String),
-    /// The values have no such key, or the variable is not set.
-    #[error("a template that asks for {0:?}, which {VARIABLE} does not have")]
+    /// The values do not have this key, or the variable is not set.
+    #[error("a template with the key {0:?}, which is missing in {VARIABLE}")]
     MissingKey(String),
-    /// The template is wrong, with the engine's words.
-    #[error("a template that fails: {0}")]
+    /// The template is invalid or its execution failed.
+    #[error("an invalid template: {0}")]
     Engine(String),
-    /// The template is larger, or makes more, or takes longer, than any real one.
-    #[error("a template over the limit of {0}")]
+    /// The template exceeds this limit.
+    #[error("a template that exceeds the limit of {0}")]
     Limit(&'static str),
 }
 
-/// Templates of one package on one peer.
+/// Expands templates with the values of a peer.
+///
+/// ```
+/// use ccaas_builder::template::Templates;
+///
+/// let templates = Templates::new(Some(r#"{"org":"org1"}"#));
+/// assert_eq!(templates.expand("basic.{{.org}}:9999").unwrap(), "basic.org1:9999");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Templates {
     values: Result<Value, String>,
 }
 
 impl Templates {
-    /// Takes the text of the variable; absent or empty, every key is missing.
+    /// Parses the text of the variable. Without a text there are no keys.
     pub fn new(values: Option<&str>) -> Self {
         let values = match values.map(str::trim) {
             None | Some("" | "null") => Ok(Value::Map(Arc::default())),
@@ -72,124 +79,124 @@ impl Templates {
         Self { values }
     }
 
-    /// What is wrong with the variable, which matters only once a template needs it.
-    pub fn problem(&self) -> Option<&str> {
+    /// What the variable contains instead of a JSON object.
+    pub(crate) fn problem(&self) -> Option<&str> {
         self.values.as_ref().err().map(String::as_str)
     }
 
-    /// Fills in a text. One without `{{` is returned as it is.
+    /// Expands a template. A text without `{{` is returned unchanged.
     ///
     /// # Errors
-    /// [`Unexpanded`], completing "found …".
-    pub fn expand(&self, text: &str) -> Result<String, Unexpanded> {
+    /// [`TemplateError`] if the template or the values are invalid, or a limit is exceeded.
+    pub fn expand(&self, text: &str) -> Result<String, TemplateError> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
         if text.len() > MAX_TEMPLATE {
-            return Err(Unexpanded::Limit("64 KiB of template"));
+            return Err(TemplateError::Limit("64 KiB per template"));
         }
-        let values = self.values.clone().map_err(Unexpanded::Values)?;
+        let values = self.values.clone().map_err(TemplateError::Values)?;
         let text = text.to_owned();
-        // In a thread of its own, because the engine has no bound on time: a template can call
-        // itself twice at each of 200 levels.
+        // In a thread, because the engine has no time limit: a template can call itself twice at each
+        // of 200 levels.
         let (sender, receiver) = mpsc::sync_channel(1);
         let spawned = thread::Builder::new().stack_size(STACK).spawn(move || sender.send(render(&text, &values)));
         if let Err(error) = &spawned {
-            return Err(Unexpanded::Engine(format!("no thread for it: {error}")));
+            return Err(TemplateError::Engine(format!("cannot start a thread: {error}")));
         }
-        let failed = || Err(Unexpanded::Engine("the template engine failed".to_owned()));
+        let failed = || Err(TemplateError::Engine("the template engine failed".to_owned()));
         match (receiver.recv_timeout(MAX_TIME), spawned) {
             (Ok(result), Ok(thread)) => thread.join().map_or_else(|_| failed(), |_| result),
-            (Err(mpsc::RecvTimeoutError::Timeout), _) => Err(Unexpanded::Limit("5 seconds")),
+            (Err(mpsc::RecvTimeoutError::Timeout), _) => Err(TemplateError::Limit("5 seconds")),
             _ => failed(),
         }
     }
 }
 
-fn render(text: &str, values: &Value) -> Result<String, Unexpanded> {
+fn render(text: &str, values: &Value) -> Result<String, TemplateError> {
     let budget = Arc::new(AtomicUsize::new(MAX_TEXT));
-    let mut template = Template::new("").missing_key(MissingKey::Error).max_range_iters(MAX_ROUNDS);
-    for name in MAKERS {
+    let mut template = Template::new("").missing_key(MissingKey::Error).max_range_iters(MAX_ITERATIONS);
+    for name in TEXT_FUNCTIONS {
         let budget = Arc::clone(&budget);
-        template = template.func(name, move |arguments| within(&budget, name, arguments));
+        template = template.func(name, move |arguments| call_text_function(&budget, name, arguments));
     }
-    // Go's gives the value itself when nothing is looked up in it.
+    // Go returns the value itself if there are no keys.
     template = template.func("index", |arguments| match arguments {
-        [] | [Value::Nil, ..] => Err(exec("index of nothing")),
+        [] | [Value::Nil, ..] => Err(exec("index without a value")),
         [value, keys @ ..] => keys.iter().try_fold(value.clone(), |value, key| value.index(key)),
     });
     template = template.func(tree::LOOK_UP, tree::look_up).func(tree::WRITE, |arguments| {
         let value = arguments.first().unwrap_or(&Value::Nil);
-        Ok(Value::String(format::of_action(value).into()))
+        Ok(Value::String(format::action(value).into()))
     });
-    template = template.func(scope::FAIL, |_| Err(exec("an assignment to a variable that was not declared")));
+    template = template.func(scope::FAIL, |_| Err(exec("assignment to an undeclared variable")));
     for (name, tree) in parsed(text)? {
         template = template.add_parse_tree(&name, tree);
     }
     let mut result = Limited(String::new());
-    template.execute_template_fmt(&mut result, "", values).map_err(explained)?;
+    template.execute_template_fmt(&mut result, "", values).map_err(convert)?;
     Ok(result.0)
 }
 
-/// The trees of a template that Go would take. The engine stops quietly at what it cannot place, so a
-/// mark put after the text must come out as the last of what is not in any block.
-fn parsed(text: &str) -> Result<Vec<(SmolStr, ListNode)>, Unexpanded> {
+/// Parses a template with Go's rules. The engine silently stops at an unexpected `end` or `else`, so a
+/// marker is appended, which must be the last node outside all blocks.
+fn parsed(text: &str) -> Result<Vec<(SmolStr, ListNode)>, TemplateError> {
     const END: &str = "\u{0}end";
     let mut comment = "comment".to_owned();
     while text.contains(&comment) {
         comment.push('_');
     }
-    let marked = source::prepared(text, &comment).map_err(Unexpanded::Engine)? + END;
-    let (mut tree, mut defined) = Parser::new(&marked, "{{", "}}").and_then(Parser::parse).map_err(explained)?;
+    let marked = source::prepare(text, &comment).map_err(TemplateError::Engine)? + END;
+    let (mut tree, mut defined) = Parser::new(&marked, "{{", "}}").and_then(Parser::parse).map_err(convert)?;
     match tree.nodes.pop() {
         Some(Node::Text(TextNode { pos, text })) if text.ends_with(END) => {
             let text = text.trim_end_matches(END).into();
             tree.nodes.push(Node::Text(TextNode { pos, text }));
         }
-        _ => return Err(Unexpanded::Engine("a block is not closed, or an end is one too many".to_owned())),
+        _ => return Err(TemplateError::Engine("an unclosed block or an unexpected end".to_owned())),
     }
     for body in std::iter::once(&mut tree).chain(defined.iter_mut().map(|definition| &mut definition.body)) {
-        scope::check(body).map_err(Unexpanded::Engine)?;
+        scope::check(body).map_err(TemplateError::Engine)?;
     }
-    tree::named(tree, defined, &comment).map_err(Unexpanded::Engine)
+    tree::named(tree, defined, &comment).map_err(TemplateError::Engine)
 }
 
-/// What Go's function of that name makes, within what is left of the budget.
-fn within(budget: &AtomicUsize, name: &str, arguments: &[Value]) -> gotmpl::Result<Value> {
-    let over = || TemplateError::Exec(OVER_TEXT.to_owned());
+/// Calls a text function as Go does, within the remaining budget.
+fn call_text_function(budget: &AtomicUsize, name: &str, arguments: &[Value]) -> gotmpl::Result<Value> {
+    let over = || EngineError::Exec(OVER_TEXT.to_owned());
     spend(budget, arguments.iter().map(size).sum()).ok_or_else(over)?;
-    let escaped = |call: &str| engine(call, &[Value::String(format::to_escape(arguments).into())]);
-    let made = match name {
+    let escaped = |call: &str| call_engine(call, &[Value::String(format::to_escape(arguments).into())]);
+    let text = match name {
         "print" => format::print(arguments),
         "println" => format::println(arguments),
         "html" => escaped("{{html (index . 0)}}")?,
         "js" => escaped("{{js (index . 0)}}")?,
         "urlquery" => escaped("{{urlquery (index . 0)}}")?,
         _ => {
-            let (format, values) = arguments.split_first().ok_or_else(|| exec("printf of nothing"))?;
-            let format = format.as_str().ok_or_else(|| exec("the format of a printf that is no string"))?;
+            let (format, values) = arguments.split_first().ok_or_else(|| exec("printf without a format"))?;
+            let format = format.as_str().ok_or_else(|| exec("printf with a format that is not a string"))?;
             if format.len() > MAX_FORMAT {
                 return Err(exec(OVER_FORMAT));
             }
             let one = |format: &str, value: &Value| {
                 let call = [Value::String(format.into()), value.clone()];
-                engine("{{printf (index . 0) (index . 1)}}", &call).unwrap_or_default()
+                call_engine("{{printf (index . 0) (index . 1)}}", &call).unwrap_or_default()
             };
             let left = budget.load(Ordering::Relaxed);
             format::printf(format, values, left, &one).map_err(|format::TooLong| over())?
         }
     };
-    spend(budget, made.len()).ok_or_else(over)?;
-    Ok(Value::String(made.into()))
+    spend(budget, text.len()).ok_or_else(over)?;
+    Ok(Value::String(text.into()))
 }
 
-/// A call of the engine's own function.
-fn engine(call: &str, arguments: &[Value]) -> gotmpl::Result<String> {
+/// Executes a template with the engine's built-in functions.
+fn call_engine(call: &str, arguments: &[Value]) -> gotmpl::Result<String> {
     Template::new("").parse(call)?.execute_to_string(&Value::List(arguments.into()))
 }
 
-fn exec(problem: &str) -> TemplateError {
-    TemplateError::Exec(problem.to_owned())
+fn exec(problem: &str) -> EngineError {
+    EngineError::Exec(problem.to_owned())
 }
 
 const OVER_TEXT: &str = "limit of text";
@@ -200,7 +207,7 @@ fn spend(budget: &AtomicUsize, cost: usize) -> Option<()> {
     spent.ok().map(|_| ())
 }
 
-/// About how much text a value becomes, in bytes.
+/// The approximate size of a value as text, in bytes.
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -210,18 +217,18 @@ fn size(value: &Value) -> usize {
     }
 }
 
-fn explained(error: TemplateError) -> Unexpanded {
+fn convert(error: EngineError) -> TemplateError {
     match error {
-        TemplateError::MissingKey { key } => Unexpanded::MissingKey(key),
-        TemplateError::RangeIterLimit => Unexpanded::Limit("100,000 rounds of range"),
-        TemplateError::Write => Unexpanded::Limit("1 MiB of text"),
-        TemplateError::Exec(text) if text == OVER_TEXT => Unexpanded::Limit("1 MiB of text"),
-        TemplateError::Exec(text) if text == OVER_FORMAT => Unexpanded::Limit("256 bytes for a printf format"),
-        other => Unexpanded::Engine(other.to_string()),
+        EngineError::MissingKey { key } => TemplateError::MissingKey(key),
+        EngineError::RangeIterLimit => TemplateError::Limit("100,000 iterations of range"),
+        EngineError::Write => TemplateError::Limit("1 MiB of text"),
+        EngineError::Exec(text) if text == OVER_TEXT => TemplateError::Limit("1 MiB of text"),
+        EngineError::Exec(text) if text == OVER_FORMAT => TemplateError::Limit("256 bytes for a printf format"),
+        other => TemplateError::Engine(other.to_string()),
     }
 }
 
-/// JSON as Go's `map[string]interface{}` holds it: every number is a float64.
+/// Converts JSON as Go does for `map[string]interface{}`: every number becomes a float64.
 fn value(json: &serde_json::Value) -> Value {
     use serde_json::Value as Json;
     match json {
@@ -237,7 +244,7 @@ fn value(json: &serde_json::Value) -> Value {
     }
 }
 
-/// A result that stops growing.
+/// A result with a size limit.
 struct Limited(String);
 
 impl fmt::Write for Limited {
@@ -259,13 +266,13 @@ mod tests {
     const VALUES: &str = r#"{"host":"cc","port":9999,"big":1000000,"on":true,"none":null,
         "peers":["a","b"],"nums":[1,1e7,null],"tls":{"root":"R"}}"#;
 
-    fn expand(text: &str) -> Result<String, Unexpanded> {
+    fn expand(text: &str) -> Result<String, TemplateError> {
         Templates::new(Some(VALUES)).expand(text)
     }
 
     /// Expected results are those of Go 1.24's text/template over `encoding/json`.
     #[test]
-    fn expands_as_go_does() {
+    fn expands_as_in_go() {
         for (text, expected) in [
             ("plain {", "plain {"),
             ("{{.host}}:{{.port}}", "cc:9999"),
@@ -298,8 +305,8 @@ mod tests {
     }
 
     #[test]
-    fn fails_as_go_does() {
-        assert_eq!(expand("{{.nothing}}"), Err(Unexpanded::MissingKey("nothing".into())));
+    fn fails_as_in_go() {
+        assert_eq!(expand("{{.nothing}}"), Err(TemplateError::MissingKey("nothing".into())));
         for text in [
             "{{.host",
             "{{frob}}",
@@ -331,17 +338,16 @@ mod tests {
             "{{if .on}}{{else}}{{else}}{{end}}",
             r#"{{template "t"}}"#,
         ] {
-            assert!(matches!(expand(text), Err(Unexpanded::Engine(_))), "{text}: {:?}", expand(text));
+            assert!(matches!(expand(text), Err(TemplateError::Engine(_))), "{text}: {:?}", expand(text));
         }
         let unset = Templates::new(None).expand("{{.host}}");
-        assert_eq!(unset, Err(Unexpanded::MissingKey("host".into())));
+        assert_eq!(unset, Err(TemplateError::MissingKey("host".into())));
         let malformed = Templates::new(Some("[1]"));
-        assert!(matches!(malformed.expand("{{.a}}"), Err(Unexpanded::Values(_))));
+        assert!(matches!(malformed.expand("{{.a}}"), Err(TemplateError::Values(_))));
         assert_eq!(malformed.expand("literal").as_deref(), Ok("literal"));
     }
 
-    /// Go's results stand beside; docs/builder.md lists these differences. One that is gone goes
-    /// from there, too.
+    /// Each with Go's result. docs/builder.md lists the same differences.
     #[test]
     fn known_differences_to_go() {
         for (text, here, _go) in [
@@ -356,21 +362,21 @@ mod tests {
     }
 
     #[test]
-    fn limits_hold() {
+    fn limits_are_enforced() {
         let doubling = format!(r#"{{{{$x := "ab"}}}}{}"#, r#"{{$x = printf "%s%s" $x $x}}"#.repeat(60));
-        assert_eq!(expand(&doubling), Err(Unexpanded::Limit("1 MiB of text")));
-        assert_eq!(expand("{{range 200000}}{{end}}"), Err(Unexpanded::Limit("100,000 rounds of range")));
+        assert_eq!(expand(&doubling), Err(TemplateError::Limit("1 MiB of text")));
+        assert_eq!(expand("{{range 200000}}{{end}}"), Err(TemplateError::Limit("100,000 iterations of range")));
         let wide = r#"{{$x := printf "%60000v" .host}}"#.repeat(20);
-        assert_eq!(expand(&wide), Err(Unexpanded::Limit("1 MiB of text")));
+        assert_eq!(expand(&wide), Err(TemplateError::Limit("1 MiB of text")));
         let padded = format!(r#"{{{{printf "{}" 1}}}}"#, "%[1]60000d".repeat(500));
-        assert_eq!(expand(&padded), Err(Unexpanded::Limit("256 bytes for a printf format")));
-        assert_eq!(expand(&"{{.host}}".repeat(9000)), Err(Unexpanded::Limit("64 KiB of template")));
+        assert_eq!(expand(&padded), Err(TemplateError::Limit("256 bytes for a printf format")));
+        assert_eq!(expand(&"{{.host}}".repeat(9000)), Err(TemplateError::Limit("64 KiB per template")));
         let nested = "{{if .on}}".repeat(3000);
         assert!(expand(&nested).is_err());
     }
 
     #[test]
-    fn a_template_that_never_ends_is_given_up() {
+    fn a_template_that_never_ends_is_stopped() {
         let mut text = String::from(r#"{{define "t40"}}{{end}}"#);
         for level in 0..40 {
             let next = level + 1;
@@ -378,7 +384,7 @@ mod tests {
             write!(text, r#"{{{{define "t{level}"}}}}{call}{call}{{{{end}}}}"#).unwrap();
         }
         text.push_str(r#"{{template "t0"}}"#);
-        assert_eq!(expand(&text), Err(Unexpanded::Limit("5 seconds")));
+        assert_eq!(expand(&text), Err(TemplateError::Limit("5 seconds")));
     }
 
     proptest! {

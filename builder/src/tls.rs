@@ -1,6 +1,5 @@
-//! What a peer would make of the PEM texts in connection.json: certificates, their names and
-//! validity, and whether a private key belongs to its certificate. Verifies no chain and opens no
-//! connection; never shows key material.
+//! Parses PEM certificates and keys: names, validity, and whether a private key matches a certificate.
+//! Verifies no chain, and prints no key material.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -21,62 +20,65 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
-/// The first byte of a point that has both coordinates (SEC 1, section 2.3.3).
+/// The first byte of an uncompressed point (SEC 1, section 2.3.3).
 const UNCOMPRESSED: u8 = 4;
 const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
-/// Why a text holds no certificate or key, completing "found …".
+/// Why a text contains no certificate or key; the text says what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PemError {
-    /// No block of the wanted type; says what is there instead.
+    /// No block of the expected type, but this.
     #[error("{0}")]
-    Nothing(String),
-    /// A block of the wanted type whose content is something else.
-    #[error("a PEM block {0} whose content is not one")]
+    Missing(String),
+    /// A block of the expected type with invalid content.
+    #[error("a PEM {0} with invalid content")]
     Content(&'static str),
-    /// A key that needs a passphrase.
+    /// An encrypted key.
     #[error("an encrypted private key")]
     Encrypted,
 }
 
-/// The public half of a key pair, as far as needed to compare.
+/// A public key, for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublicKey {
-    /// The curve, and the point as the certificate or key writes it.
+    /// Curve and encoded point.
     Ec(ObjectIdentifier, Vec<u8>),
     /// Modulus and exponent.
     Rsa(Vec<u8>, Vec<u8>),
-    /// Another algorithm and the bits of its key.
+    /// Another algorithm, and the encoded key.
     Other(ObjectIdentifier, Vec<u8>),
 }
 
-/// The parts of an X.509 certificate that decide whether a connection can work.
+/// The parts of an X.509 certificate that matter for a connection.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Certificate {
-    /// Subject, in the manner of RFC 4514; for people.
+    /// The subject for messages, similar to RFC 4514.
     pub subject: String,
-    /// DNS names and IP addresses that it is good for.
+    /// DNS names and IP addresses (subject alternative names).
     pub names: Vec<String>,
     /// Whether issuer and subject are the same.
     pub self_issued: bool,
-    /// Whether it may issue others.
+    /// Whether it is a CA certificate.
     pub authority: bool,
-    /// Whether its extended key usage, if any, lets a client present it.
+    /// Whether its extended key usage allows client authentication.
     pub client_use: bool,
-    /// Its key.
+    /// The public key, if it can be parsed.
     pub public_key: Option<PublicKey>,
     not_before: DateTime,
     not_after: DateTime,
 }
 
-/// Where a moment lies to a certificate's validity.
+/// The validity of a certificate at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// Within it.
+    /// Valid.
     Valid,
-    /// After it: the end, in RFC 3339.
+    /// Expired at this time (RFC 3339).
     Expired(String),
-    /// Before it: the beginning, in RFC 3339.
+    /// Not valid before this time (RFC 3339).
     NotYet(String),
 }
 
@@ -92,7 +94,7 @@ impl Certificate {
         let uses = tbs.get_extension::<ExtendedKeyUsage>().ok()?;
         let key = x509_cert::der::Encode::to_der(tbs.subject_public_key_info()).ok()?;
         Some(Self {
-            subject: shown(tbs.subject()),
+            subject: format_name(tbs.subject()),
             names,
             self_issued: tbs.subject() == tbs.issuer(),
             authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
@@ -103,12 +105,12 @@ impl Certificate {
         })
     }
 
-    /// The end of its validity, in RFC 3339.
+    /// The end of the validity (RFC 3339).
     pub fn not_after(&self) -> String {
         self.not_after.to_string()
     }
 
-    /// Where a moment lies to its validity.
+    /// The validity at a time.
     pub fn validity(&self, now: SystemTime) -> Validity {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         if now > self.not_after.unix_duration() {
@@ -120,7 +122,7 @@ impl Certificate {
         }
     }
 
-    /// Whether it is good for this name or IP address. The common name counts for nothing.
+    /// Whether the certificate has this host name or IP address. The common name does not count.
     pub fn covers(&self, host: &str) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.names.iter().any(|name| name.parse() == Ok(address));
@@ -133,9 +135,8 @@ impl Certificate {
     }
 }
 
-/// The certificates of a network name few attributes; a table of all would be a part of the program
-/// that is larger than most.
-fn shown(name: &Name) -> String {
+/// Formats a subject. Knows only common attributes, since a table of all of them is large.
+fn format_name(name: &Name) -> String {
     let attributes = name.iter().map(|attribute| {
         let oid = attribute.oid.to_string();
         let short = match oid.as_str() {
@@ -179,7 +180,7 @@ fn public_key(info: &SubjectPublicKeyInfoRef<'_>) -> Option<PublicKey> {
     }
 }
 
-/// Modulus and exponent at the head of an RSA key, of which a private one begins with a version.
+/// Modulus and exponent of an RSA key. A private key has a version before them.
 fn rsa_numbers(der: &[u8], private: bool) -> Option<(Vec<u8>, Vec<u8>)> {
     let sequence = AnyRef::from_der(der).ok()?;
     let mut reader = SliceReader::new(sequence.value()).ok()?;
@@ -191,10 +192,10 @@ fn rsa_numbers(der: &[u8], private: bool) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((modulus.as_bytes().to_vec(), exponent.as_bytes().to_vec()))
 }
 
-/// All certificates of a PEM text, in order. Blocks of other types are passed over.
+/// All certificates of a PEM text, in order. Ignores blocks of other types.
 ///
 /// # Errors
-/// [`PemError`] when there is none, or one that does not parse.
+/// [`PemError`] if there is no certificate, or an invalid one.
 pub fn certificates(text: &str) -> Result<Vec<Certificate>, PemError> {
     let mut certificates = Vec::new();
     for (kind, der) in blocks(text)? {
@@ -203,18 +204,17 @@ pub fn certificates(text: &str) -> Result<Vec<Certificate>, PemError> {
         }
     }
     if certificates.is_empty() {
-        return Err(PemError::Nothing(described(text)));
+        return Err(PemError::Missing(describe(text)));
     }
     Ok(certificates)
 }
 
-/// The public half of the first private key of a PEM text; `None` when it takes an algorithm that
-/// is not computed here and the key does not carry it. Like Go, it takes PKCS#1, PKCS#8 and SEC 1
-/// under any of their names.
+/// The public key of the first private key in a PEM text; `None` if the key does not contain it and the
+/// algorithm is not supported. Like Go, accepts PKCS#1, PKCS#8 and SEC 1 under any of their labels.
 ///
 /// # Errors
-/// [`PemError`] when there is no private key, or one that does not parse, or an encrypted one.
-pub fn public_half(text: &str) -> Result<Option<PublicKey>, PemError> {
+/// [`PemError`] if there is no private key, or an invalid or encrypted one.
+pub(crate) fn public_key_of(text: &str) -> Result<Option<PublicKey>, PemError> {
     if text.contains("ENCRYPTED") {
         return Err(PemError::Encrypted);
     }
@@ -222,7 +222,7 @@ pub fn public_half(text: &str) -> Result<Option<PublicKey>, PemError> {
         matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
     });
     let Some((_, der)) = key else {
-        return Err(PemError::Nothing(described(text)));
+        return Err(PemError::Missing(describe(text)));
     };
     if let Ok(info) = PrivateKeyInfoRef::from_der(&der) {
         return of_pkcs8(&info).ok_or(PemError::Content("PRIVATE KEY"));
@@ -237,7 +237,7 @@ pub fn public_half(text: &str) -> Result<Option<PublicKey>, PemError> {
     }
 }
 
-/// The outer `None` says that it is no key, the inner one that its public half is not known.
+/// The outer `None` means an invalid key, the inner one an unknown public key.
 #[allow(clippy::option_option)]
 fn of_pkcs8(info: &PrivateKeyInfoRef<'_>) -> Option<Option<PublicKey>> {
     let secret = info.private_key.as_bytes();
@@ -253,10 +253,9 @@ fn of_pkcs8(info: &PrivateKeyInfoRef<'_>) -> Option<Option<PublicKey>> {
 
 #[allow(clippy::option_option)]
 fn of_ec(key: &EcPrivateKey<'_>, curve: ObjectIdentifier) -> Option<Option<PublicKey>> {
-    // Nearly every key carries its point, which only has to be computed when it is missing or
-    // written in another form than in certificates.
-    let carried = key.public_key.filter(|point| point.first() == Some(&UNCOMPRESSED));
-    match carried {
+    // Most keys contain the uncompressed point, as certificates do. Otherwise it is computed.
+    let contained = key.public_key.filter(|point| point.first() == Some(&UNCOMPRESSED));
+    match contained {
         Some(point) => return Some(Some(PublicKey::Ec(curve, point.to_vec()))),
         None if curve != P256 => return Some(None),
         None => {}
@@ -270,18 +269,18 @@ fn blocks(text: &str) -> Result<Vec<(SectionKind, Vec<u8>)>, PemError> {
     use rustls_pki_types::pem::PemObject;
     <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes())
         .collect::<Result<_, pem::Error>>()
-        .map_err(|_| PemError::Nothing("a PEM block that is cut off or not base64".to_owned()))
+        .map_err(|_| PemError::Missing("a truncated PEM block or invalid base64".to_owned()))
 }
 
-/// What a text is, without any of its content.
-fn described(text: &str) -> String {
+/// Describes a text without showing its content.
+fn describe(text: &str) -> String {
     let label = text.split("-----BEGIN ").nth(1).and_then(|rest| rest.split_once("-----"));
     match label {
         Some((label, _))
             if label.len() <= 40
                 && label.bytes().all(|b| b.is_ascii_uppercase() || b == b' ' || b.is_ascii_digit()) =>
         {
-            format!("a PEM block {label}")
+            format!("a PEM {label}")
         }
         _ => format!("{} bytes that are not PEM", text.len()),
     }

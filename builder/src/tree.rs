@@ -1,5 +1,4 @@
-//! Reading what a package unpacked to: regular files only, never through a link, within limits.
-//! Writes nothing.
+//! Reads the files of an unpacked package: only regular files, never through links, within limits.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
@@ -11,46 +10,46 @@ use rustix::fs::OFlags;
 use crate::error::BuilderError;
 use crate::quote::shown_path;
 
-/// Largest metadata.json, in bytes.
+/// Size limit of metadata.json, in bytes.
 pub(crate) const MAX_METADATA: u64 = 64 * 1024;
-/// Largest connection.json, or file with a setting on the peer, in bytes.
+/// Size limit of connection.json, and of a file with a setting of the peer, in bytes.
 pub(crate) const MAX_CONNECTION: u64 = 1024 * 1024;
-/// Largest CouchDB index, in bytes.
+/// Size limit of a CouchDB index, in bytes.
 pub(crate) const MAX_INDEX: u64 = 1024 * 1024;
-/// Most bytes of one copied directory: less than the 100 MiB that a peer takes in a message.
+/// Size limit of a copied directory, in bytes; a peer accepts packages of up to 100 MiB.
 const MAX_TREE: u64 = 64 * 1024 * 1024;
-/// Most files and directories of one copied directory.
+/// Limit on files and directories in a copied directory.
 const MAX_ENTRIES: usize = 10_000;
-/// Deepest directory of one copied directory.
+/// Limit on nested directories in a copied directory.
 const MAX_DEPTH: usize = 32;
 
-/// A regular file in a directory of the package.
+/// A regular file in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Path below the directory.
+    /// Path relative to the directory.
     pub(crate) path: PathBuf,
     /// Size in bytes.
     pub(crate) size: u64,
 }
 
-/// Opens a regular file, without following a link or waiting for a pipe's writer. `shown` is the
-/// path that a message names.
+/// Opens a regular file, without following a link or blocking on a named pipe. `shown` is the path for
+/// messages.
 pub(crate) fn open(path: &Path, shown: &Path) -> Result<File, BuilderError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-        // A link or a socket does not open; say so instead of the system's words.
+        // Links and sockets fail to open: report the kind of file instead of the system's error.
         let kind = fs::symlink_metadata(path).ok().map(|metadata| metadata.file_type());
-        let refused = kind.and_then(|kind| refuse(kind, false, shown).err());
-        refused.unwrap_or_else(|| BuilderError::read(path)(error))
+        let unsafe_kind = kind.and_then(|kind| check_kind(kind, false, shown).err());
+        unsafe_kind.unwrap_or_else(|| BuilderError::read(path)(error))
     })?;
-    refuse(file.metadata().map_err(BuilderError::read(path))?.file_type(), false, shown)?;
+    check_kind(file.metadata().map_err(BuilderError::read(path))?.file_type(), false, shown)?;
     Ok(file)
 }
 
 /// Reads a regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, shown: &Path, limit: u64) -> Result<Vec<u8>, BuilderError> {
     let file = open(path, shown)?;
-    // Room for one byte more, in which the end is seen.
+    // With room for one more byte, so that reading to the end does not grow the buffer.
     let size = file.metadata().map_err(BuilderError::read(path))?.len().min(limit);
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(BuilderError::read(path))?;
@@ -60,13 +59,13 @@ pub(crate) fn read(path: &Path, shown: &Path, limit: u64) -> Result<Vec<u8>, Bui
     Ok(bytes)
 }
 
-/// Whether a read failed because nothing is there.
+/// Whether the error is that the file does not exist.
 pub(crate) fn is_missing(error: &BuilderError) -> bool {
     matches!(error, BuilderError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
-/// All regular files of the directory `below` a trusted one, in order of their paths; none if there
-/// is no such directory. No step of `below` may be a link.
+/// All regular files in the directory `below` of a trusted directory, sorted by path. A missing directory
+/// has none. No component of `below` may be a link.
 pub(crate) fn files(base: &Path, below: &Path) -> Result<Vec<Entry>, BuilderError> {
     let mut root = base.to_owned();
     for step in below {
@@ -74,7 +73,7 @@ pub(crate) fn files(base: &Path, below: &Path) -> Result<Vec<Entry>, BuilderErro
         match fs::symlink_metadata(&root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(BuilderError::read(&root)(error)),
-            Ok(metadata) => refuse(metadata.file_type(), true, below)?,
+            Ok(metadata) => check_kind(metadata.file_type(), true, below)?,
         }
     }
     let mut walk = Walk { root: &root, shown: below, files: Vec::new(), entries: 0, bytes: 0 };
@@ -96,7 +95,7 @@ impl Walk<'_> {
         let directory = self.root.join(below);
         let shown = self.shown.join(below);
         if depth > MAX_DEPTH {
-            return Err(unsafe_path(&shown, format!("is more than {MAX_DEPTH} directories deep")));
+            return Err(unsafe_path(&shown, format!("is nested deeper than {MAX_DEPTH} directories")));
         }
         for entry in fs::read_dir(&directory).map_err(BuilderError::read(&directory))? {
             let entry = entry.map_err(BuilderError::read(&directory))?;
@@ -104,14 +103,14 @@ impl Walk<'_> {
             let shown = self.shown.join(&path);
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
-                return Err(unsafe_path(self.shown, format!("holds more than {MAX_ENTRIES} files")));
+                return Err(unsafe_path(self.shown, format!("contains more than {MAX_ENTRIES} files")));
             }
             let metadata = entry.metadata().map_err(BuilderError::read(&entry.path()))?;
             if metadata.is_dir() {
                 self.directory(&path, depth + 1)?;
                 continue;
             }
-            refuse(metadata.file_type(), false, &shown)?;
+            check_kind(metadata.file_type(), false, &shown)?;
             self.bytes = self.bytes.saturating_add(metadata.len());
             if self.bytes > MAX_TREE {
                 return Err(too_large(self.shown, MAX_TREE));
@@ -122,8 +121,8 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a path names something below a directory, in plain steps.
-pub(crate) fn is_plain(path: &Path) -> bool {
+/// Whether a path is relative and has only normal components.
+pub(crate) fn is_relative(path: &Path) -> bool {
     path.components().all(|step| matches!(step, Component::Normal(_))) && path.components().next().is_some()
 }
 
@@ -133,7 +132,7 @@ pub(crate) fn too_large(shown: &Path, limit: u64) -> BuilderError {
     unsafe_path(shown, format!("is larger than {limit}"))
 }
 
-fn refuse(kind: FileType, directory: bool, shown: &Path) -> Result<(), BuilderError> {
+fn check_kind(kind: FileType, directory: bool, shown: &Path) -> Result<(), BuilderError> {
     if (directory && kind.is_dir()) || (!directory && kind.is_file()) {
         return Ok(());
     }
@@ -158,8 +157,8 @@ fn unsafe_path(shown: &Path, problem: String) -> BuilderError {
     BuilderError::Unsafe { path: shown_path(shown), problem }
 }
 
-/// Reads a file that the peer's operator named: links are followed, since mounted secrets are
-/// links, but nothing that could block or grow without end is read.
+/// Reads a file named by the peer's operator. Follows links, since mounted secrets are links, but reads
+/// only regular files within the limit.
 pub(crate) fn read_trusted(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -169,7 +168,7 @@ pub(crate) fn read_trusted(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("larger than the {} MiB that are taken", limit / (1024 * 1024))));
+        return Err(io::Error::other(format!("larger than {} MiB", limit / (1024 * 1024))));
     }
     Ok(bytes)
 }

@@ -1,5 +1,5 @@
-//! connection.json: any bytes are either refused, in short lines, or resolved to a connection that
-//! the peer reads just so. The first line, if there are two, is what the peer has for templates.
+//! connection.json: any input is either rejected with short messages, or resolved to a connection that the
+//! peer can read. If there are two lines, the first one has the values for templates.
 #![no_main]
 
 use ccaas_builder::connection::{Connection, Draft};

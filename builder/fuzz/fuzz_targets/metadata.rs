@@ -1,4 +1,4 @@
-//! metadata.json: any bytes are either refused or read the same again once written.
+//! metadata.json: any input is either rejected, or unchanged after writing and parsing it again.
 #![no_main]
 
 use ccaas_builder::metadata::{Metadata, Types};

@@ -1,6 +1,6 @@
-//! Packages: any bytes are either refused, or read as files that a package made of them has again,
-//! and that can be told to an operator. Behind a checksum a fuzzer finds nothing, so the same bytes
-//! are tried as the archive in a package's gzip, and as the archive in its code.tar.gz, as well.
+//! Packages: any input is either rejected, or its files are unchanged after packaging and reading them
+//! again. Since fuzzing does not get past a checksum, the input is also used as the archive in the
+//! package's gzip, and as the archive in code.tar.gz.
 #![no_main]
 
 use std::io::Write;
@@ -25,10 +25,10 @@ fn entry(name: &str, content: &[u8]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// A package whose code.tar.gz is these bytes.
+/// A package with this archive in code.tar.gz.
 fn around(code: &[u8]) -> Vec<u8> {
     let mut outer = entry("metadata.json", br#"{"type":"ccaas","label":"l"}"#);
-    // Without the two empty blocks that end an archive.
+    // Without the two empty blocks at the end of an archive.
     outer.truncate(1024);
     outer.extend(entry("code.tar.gz", &gzip(code)));
     gzip(&outer)

@@ -1,25 +1,24 @@
-//! On which line of a JSON text each name stands, for messages: a parsed value no longer knows.
-//! Reads only text that has already been parsed.
+//! The line of each key in a JSON text, for messages. Expects text that was parsed successfully.
 
 use std::collections::BTreeMap;
 
-/// Names by their path from the top.
+/// Lines by the path of the key.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     lines: BTreeMap<Vec<String>, usize>,
-    /// Paths that are there more than once, of which JSON readers keep only the last.
-    pub(super) repeated: Vec<Vec<String>>,
+    /// Paths of duplicate keys.
+    pub(super) duplicates: Vec<Vec<String>>,
 }
 
 impl Lines {
-    /// Reads a text that is valid JSON.
+    /// Finds the lines in valid JSON.
     pub(super) fn of(text: &str) -> Self {
         let mut scanner = Scanner { text, position: 0, line: 1, found: Self::default() };
         scanner.value(&mut Vec::new());
         scanner.found
     }
 
-    /// The line of a name, counted from 1; of the nearest one above it if it is not there.
+    /// The line of a key, starting at 1; for an unknown key that of the nearest enclosing one.
     pub(super) fn line(&self, path: &[&str]) -> usize {
         let mut path: Vec<String> = path.iter().map(ToString::to_string).collect();
         loop {
@@ -41,7 +40,7 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// The next character that is no space, without taking it.
+    /// Skips spaces and separators, and returns the next byte without consuming it.
     fn peek(&mut self) -> Option<u8> {
         loop {
             let byte = *self.text.as_bytes().get(self.position)?;
@@ -54,7 +53,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// On text that is no JSON after all, not beyond its end or into a character.
+    /// Stays within the text and on character boundaries, even if the text is not valid JSON.
     fn advance(&mut self, bytes: usize) {
         self.position = (self.position + bytes).min(self.text.len());
         while !self.text.is_char_boundary(self.position) {
@@ -89,7 +88,7 @@ impl Scanner<'_> {
             let name = self.string();
             path.push(name);
             if self.found.lines.insert(path.clone(), line).is_some() {
-                self.found.repeated.push(path.clone());
+                self.found.duplicates.push(path.clone());
             }
             self.value(path);
             path.pop();
@@ -97,7 +96,7 @@ impl Scanner<'_> {
         self.advance(1);
     }
 
-    /// A string has no line ends in JSON.
+    /// Reads a string. JSON strings contain no line breaks.
     fn string(&mut self) -> String {
         let rest = &self.text[self.position..];
         let mut escaped = false;
@@ -118,13 +117,13 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn finds_the_lines_of_names() {
+    fn lines_of_keys_are_found() {
         let text = "{\n \"a\" : {\"b\":1,\n\"c\\\"\\u00e4\":[{\"d\":\n\"}\"},\ntrue]},\n\n\"e\":null\n, \"a\":2}";
         let lines = Lines::of(text);
         let of = |path: &[&str]| lines.line(path);
         assert_eq!([of(&["a"]), of(&["a", "b"]), of(&["a", "c\"ä"])], [8, 2, 3]);
         assert_eq!([of(&["a", "c\"ä", "d"]), of(&["e"]), of(&["e", "x"]), of(&[])], [3, 7, 7, 1]);
-        assert_eq!(lines.repeated, [["a".to_owned()]]);
+        assert_eq!(lines.duplicates, [["a".to_owned()]]);
     }
 
     proptest! {

@@ -1,6 +1,5 @@
-//! The configuration file of a peer's builder: a JSON file, named by [`VARIABLE`], that gives each
-//! chaincode of a peer its own address, time-out and client key pair, keyed by package type, peer
-//! and label, so that one package with one ID serves every peer.
+//! The configuration file of the builder: a JSON file, named by [`VARIABLE`], with settings by package
+//! type, peer and label, so that one package with one ID serves every peer.
 //!
 //! ```json
 //! {
@@ -12,10 +11,10 @@
 //! }
 //! ```
 //!
-//! Settings are named as in connection.json and take the same values; a certificate or key is PEM
-//! or the path of a file, relative to this one; `null` gives a field back to the package. From weak
-//! to strong: the package, `all`, the environment, `types`, `peers`, `labels`, and the `labels` of a
-//! peer. This file finds mistakes of form; whether a value is good is `connection`'s to say.
+//! Settings have the names and values of connection.json. Certificates and keys are PEM, or paths of
+//! files relative to this file. `null` restores the package's value. Precedence, lowest first: the
+//! package, `all`, the environment, `types`, `peers`, `labels`, and the `labels` of a peer. This module
+//! checks the structure; [`resolve`](crate::resolve()) checks the values.
 
 mod lines;
 
@@ -29,22 +28,36 @@ use crate::finding::Finding;
 use crate::json;
 use crate::metadata::Metadata;
 use crate::overrides::{Override, Overrides};
-use crate::quote::{quoted, quoted_path, shown_path};
+use crate::quote::{quoted_path, shown_path};
 use crate::tree;
 use lines::Lines;
 
-/// The variable that names the file.
+/// The variable with the path of the configuration file.
 pub const VARIABLE: &str = "CORE_PEER_CC_BUILDER_CONFIG";
-/// The variable that tells which peer this is. Peers set it; core.yaml must propagate it.
+/// The variable with the name of this peer.
 pub const PEER_VARIABLE: &str = "CORE_PEER_ID";
 
 const SECTIONS: &str = "all, labels, peers or types";
 
-/// Settings of one place in the file; `None` gives a field back to the package.
+/// Settings of one section; `None` restores the package's value.
 type Layer = BTreeMap<Field, Option<Override>>;
 type Layers = BTreeMap<String, Layer>;
 
-/// A configuration file that was read.
+/// A parsed configuration file.
+///
+/// ```
+/// use std::path::Path;
+/// use ccaas_builder::Overrides;
+/// use ccaas_builder::config::Config;
+/// use ccaas_builder::connection::Field;
+/// use ccaas_builder::metadata::Metadata;
+///
+/// let text = r#"{"labels": {"basic_*": {"address": "basic:9999"}}}"#;
+/// let config = Config::parse(text, Path::new("builder.json")).unwrap();
+/// let metadata = Metadata { kind: "ccaas".into(), label: "basic_1.0".into(), path: String::new() };
+/// let (overrides, _warnings) = config.apply(&metadata, None, &Overrides::default());
+/// assert_eq!(overrides.get(Field::Address).unwrap().value, "basic:9999");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     all: Layer,
@@ -60,10 +73,10 @@ struct Peer {
 }
 
 impl Config {
-    /// Reads the file of that path.
+    /// Reads a configuration file.
     ///
     /// # Errors
-    /// Every mistake of form, with its line.
+    /// Every structural error, with its line.
     pub fn read(path: &Path) -> Result<Self, Vec<Finding>> {
         let unreadable = |problem: String| {
             let file = format!("{VARIABLE} ({})", quoted_path(&path.to_string_lossy()));
@@ -71,55 +84,55 @@ impl Config {
             vec![Finding::error(file, "", problem, expected)]
         };
         let bytes = tree::read_trusted(path, tree::MAX_CONNECTION)
-            .map_err(|problem| unreadable(format!("a path that cannot be read ({problem})")))?;
-        let text = String::from_utf8(bytes).map_err(|_| unreadable("a file that is not UTF-8 text".to_owned()))?;
+            .map_err(|problem| unreadable(format!("an unreadable file ({problem})")))?;
+        let text = String::from_utf8(bytes).map_err(|_| unreadable("a file that is not UTF-8".to_owned()))?;
         Self::parse(&text, path)
     }
 
-    /// Reads the text of a file of that path.
+    /// Parses the text of a configuration file. Relative paths in it are relative to `path`.
     ///
     /// # Errors
-    /// Every mistake of form, with its line.
+    /// Every structural error, with its line.
     pub fn parse(text: &str, path: &Path) -> Result<Self, Vec<Finding>> {
         let object = json::object(text.as_bytes()).map_err(|problem| {
             let expected = format!("a JSON object with {SECTIONS}");
-            vec![Finding::error(shown_path(path), "", format!("a file that {problem}"), expected)]
+            vec![Finding::error(shown_path(path), "", problem, expected)]
         })?;
         let mut reader = Reader { path, lines: Lines::of(text), findings: Vec::new() };
         let config = reader.config(&object);
         if reader.findings.is_empty() { Ok(config) } else { Err(reader.findings) }
     }
 
-    /// Lays the file's settings for a package and a peer over and under those of the environment.
-    /// Warns when the file tells peers apart and the peer does not say which it is.
+    /// Combines the file's settings for a package and a peer with those of the environment. Warns if the
+    /// file has `peers` and the name of this peer is unknown.
     pub fn apply(&self, metadata: &Metadata, peer: Option<&str>, environment: &Overrides) -> (Overrides, Vec<Finding>) {
         let mut overrides = Overrides::default();
         let mut warnings = Vec::new();
-        overrides.lay(&self.all);
+        overrides.apply(&self.all);
         overrides.extend(environment);
         for (kind, layer) in &self.types {
             if kind.to_lowercase() == metadata.kind.to_lowercase() {
-                overrides.lay(layer);
+                overrides.apply(layer);
             }
         }
         let peer_layer = peer.and_then(|peer| self.peers.get(peer));
         if let Some(peer) = peer_layer {
-            overrides.lay(&peer.settings);
+            overrides.apply(&peer.settings);
         }
-        lay_labels(&mut overrides, &self.labels, &metadata.label);
+        apply_labels(&mut overrides, &self.labels, &metadata.label);
         if let Some(peer) = peer_layer {
-            lay_labels(&mut overrides, &peer.labels, &metadata.label);
+            apply_labels(&mut overrides, &peer.labels, &metadata.label);
         }
         if peer.is_none() && !self.peers.is_empty() {
-            let expected = "the peer's name, to tell which of the configuration file's peers this is; set it in the peer's environment and have core.yaml propagate it";
+            let expected = "the name of this peer, because the configuration file has peers; set it in the peer's environment and list it in propagateEnvironment of core.yaml";
             warnings.push(Finding::warning(PEER_VARIABLE, "", "nothing", expected));
         }
         (overrides, warnings)
     }
 }
 
-/// The patterns that a label matches, the shortest first; its own name last.
-fn lay_labels(overrides: &mut Overrides, layers: &Layers, label: &str) {
+/// Applies the layers whose pattern matches a label: shorter patterns first, the exact label last.
+fn apply_labels(overrides: &mut Overrides, layers: &Layers, label: &str) {
     let mut matching: Vec<_> = layers
         .iter()
         .filter(|(pattern, _)| match pattern.strip_suffix('*') {
@@ -129,7 +142,7 @@ fn lay_labels(overrides: &mut Overrides, layers: &Layers, label: &str) {
         .collect();
     matching.sort_by_key(|(pattern, _)| (!pattern.ends_with('*'), pattern.len()));
     for (_, layer) in matching {
-        overrides.lay(layer);
+        overrides.apply(layer);
     }
 }
 
@@ -150,12 +163,12 @@ impl Reader<'_> {
                 "types" => config.types = self.layers(&path, section),
                 "labels" => config.labels = self.labels(&path, section),
                 "peers" => config.peers = self.peers(&path, section),
-                _ => self.error(&path, "", quoted(name), SECTIONS),
+                _ => self.error(&path, "", "an unknown key", SECTIONS),
             }
         }
-        for repeated in std::mem::take(&mut self.lines.repeated) {
-            let path: Vec<&str> = repeated.iter().map(String::as_str).collect();
-            self.error(&path, "", "it a second time", "each name once");
+        for duplicate in std::mem::take(&mut self.lines.duplicates) {
+            let path: Vec<&str> = duplicate.iter().map(String::as_str).collect();
+            self.error(&path, "", "a duplicate key", "each key once");
         }
         config
     }
@@ -180,8 +193,8 @@ impl Reader<'_> {
         for pattern in object.keys() {
             let prefix = pattern.strip_suffix('*').unwrap_or(pattern);
             if !prefix.is_empty() && !crate::metadata::is_label(prefix) || pattern.is_empty() {
-                let expected = "a label, or the beginning of labels and a * for the rest";
-                self.error(&[path, &[pattern]].concat(), "", quoted(pattern), expected);
+                let expected = "a label, or the start of a label followed by *";
+                self.error(&[path, &[pattern]].concat(), "", "an invalid label", expected);
             }
         }
         self.layers(path, object)
@@ -205,7 +218,7 @@ impl Reader<'_> {
             let path = [path, &[name.as_str()]].concat();
             let Some(field) = Field::ALL.into_iter().find(|field| field.name() == name) else {
                 let known: Vec<&str> = Field::ALL.iter().map(|field| field.name()).collect();
-                self.error(&path, "", quoted(name), known.join(", "));
+                self.error(&path, "", "an unknown field", known.join(", "));
                 continue;
             };
             match text_of_value(field, value) {
@@ -236,10 +249,10 @@ impl Reader<'_> {
         object
     }
 
-    /// File, line, and the names above the last one, which is the field's own.
+    /// File, line and enclosing keys of the value at `path`.
     fn place(&self, path: &[&str]) -> String {
-        let above: Vec<String> = path[..path.len().saturating_sub(1)].iter().map(|name| shown(name)).collect();
-        let within = if above.is_empty() { String::new() } else { format!(" ({})", above.join(": ")) };
+        let enclosing: Vec<String> = path[..path.len().saturating_sub(1)].iter().map(|name| shown(name)).collect();
+        let within = if enclosing.is_empty() { String::new() } else { format!(" ({})", enclosing.join(": ")) };
         format!("{} line {}{within}", shown_path(self.path), self.lines.line(path))
     }
 
@@ -252,7 +265,7 @@ impl Reader<'_> {
     }
 }
 
-/// A name as it is when harmless, quoted when not.
+/// A key for a message, quoted if necessary.
 fn shown(name: &str) -> String {
     shown_path(Path::new(name))
 }
@@ -271,9 +284,9 @@ mod tests {
         Field::ALL.into_iter().filter_map(|field| Some((field, applied.get(field)?.value.clone()))).collect()
     }
 
-    /// The timeout that each layer sets, weakest first: taking one away uncovers the one below it.
+    /// The effective timeout for each combination of layers.
     #[test]
-    fn the_more_specific_wins() {
+    fn more_specific_settings_take_precedence() {
         let layers = [
             r#""labels":{"a":{"dial_timeout":"label"}},"peers":{"p":{"labels":{"a":{"dial_timeout":"peer's label"}}}}"#,
             r#""labels":{"a*":{"dial_timeout":"pattern"},"a":{"dial_timeout":"label"}},"peers":{"p":{"dial_timeout":"peer"}}"#,
@@ -288,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn null_gives_a_field_back() {
+    fn null_restores_the_value_of_the_package() {
         let config = r#"{"all":{"address":"a:1"},"labels":{"x":{"address":null,"dial_timeout":""}}}"#;
         assert_eq!(overrides(config, "x", None), []);
         assert_eq!(overrides(config, "y", None).len(), 2);
@@ -302,27 +315,24 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_has_its_line() {
+    fn every_error_has_its_line() {
         let text = "{\n\"all\": {\"adress\":1,\n\"address\":1},\n\"label\":{},\n\"labels\":{\"a b\":{},\n\"x\":[]},\n\"types\":{\"t\":{\"domain\":true}},\n\"peers\":{\"p\":{\"labels\":{\"l\":{\"tls_required\":0}}}},\n\"types\":{}}";
         let findings = Config::parse(text, Path::new("/b.json")).unwrap_err();
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         let begins = [
             "/b.json line 3 (all): address: found a number, expected a string",
-            "/b.json line 2 (all): adress: found \"adress\", expected address, client_auth_required,",
-            "/b.json line 4: label: found \"label\", expected all, labels, peers or types",
-            "/b.json line 5 (labels): \"a b\": found \"a b\", expected a label",
+            "/b.json line 2 (all): adress: found an unknown field, expected address, client_auth_required,",
+            "/b.json line 4: label: found an unknown key, expected all, labels, peers or types",
+            "/b.json line 5 (labels): \"a b\": found an invalid label, expected a label",
             "/b.json line 6 (labels): x: found an array, expected an object",
             "/b.json line 8 (peers: p: labels: l): tls_required: found a number, expected true or false",
-            "/b.json line 9: types: found it a second time, expected each name once",
+            "/b.json line 9: types: found a duplicate key, expected each key once",
         ];
         for begin in begins {
             assert!(lines.iter().any(|line| line.starts_with(begin)), "{begin}\nis not in {lines:#?}");
         }
         assert_eq!(lines.len(), begins.len(), "{lines:#?}");
         let syntax = Config::parse("{\n,}", Path::new("/b.json")).unwrap_err()[0].to_string();
-        assert!(
-            syntax.starts_with("/b.json: found a file that is not JSON: ") && syntax.contains("line 2"),
-            "{syntax}"
-        );
+        assert!(syntax.starts_with("/b.json: found invalid JSON (") && syntax.contains("line 2"), "{syntax}");
     }
 }

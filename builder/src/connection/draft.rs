@@ -1,6 +1,5 @@
-//! connection.json as packages have it: booleans also as strings (Fabric's documentation shows
-//! them so), a time-out also as a number, templates in any string, and whatever else was put
-//! there. Applies nothing and checks no value.
+//! connection.json as packages contain it: booleans also as strings (as in Fabric's documentation),
+//! `dial_timeout` also as a number, templates in any string, and unknown fields. Checks types, not values.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +10,11 @@ use super::{FILE, Field};
 use crate::finding::Finding;
 use crate::json;
 
-/// What a package's connection.json says, each known field as text.
+/// The connection.json of a package, with each known field as text.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Draft {
     texts: BTreeMap<Field, String>,
-    /// Fields that Fabric does not know.
+    /// Fields unknown to Fabric.
     pub other: Map<String, Value>,
 }
 
@@ -26,14 +25,13 @@ impl std::fmt::Debug for Draft {
 }
 
 impl Draft {
-    /// Reads the file, with every value of a wrong type among the findings.
+    /// Parses connection.json.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// Every value of a wrong type, and duplicate fields.
     pub fn parse(bytes: &[u8]) -> Result<Self, Vec<Finding>> {
-        let object = json::object(bytes).map_err(|problem| {
-            vec![Finding::error(FILE, "", format!("a file that {problem}"), "a JSON object with an address")]
-        })?;
+        let object = json::object(bytes)
+            .map_err(|problem| vec![Finding::error(FILE, "", problem, "a JSON object with an address")])?;
         let mut draft = Self::default();
         let mut findings = Vec::new();
         for (name, value) in object {
@@ -42,10 +40,10 @@ impl Draft {
                     draft.other.insert(name, value);
                 }
                 Some(field) => match text(field, &value) {
-                    // Go takes the last one in the file, whose order is not kept here.
+                    // Go uses the last one in the file, and the order is not kept here.
                     Ok(Some(_)) if draft.texts.contains_key(&field) => {
-                        let expected = format!("one of them, spelled {}", field.name());
-                        findings.push(Finding::error(FILE, field.name(), "two spellings of it", expected));
+                        let expected = format!("one field named {}", field.name());
+                        findings.push(Finding::error(FILE, field.name(), "duplicate fields", expected));
                     }
                     Ok(Some(text)) => {
                         draft.texts.insert(field, text);
@@ -60,13 +58,13 @@ impl Draft {
         if findings.is_empty() { Ok(draft) } else { Err(findings) }
     }
 
-    /// The text of a field, if the package has one that is not empty.
+    /// The text of a field, unless it is missing or empty.
     pub fn text(&self, field: Field) -> Option<&str> {
         self.texts.get(&field).map(String::as_str).filter(|text| !text.is_empty())
     }
 }
 
-/// The text of a field's value, in any form that a package may have; the error is what is expected.
+/// The text of a field's value. The error says what is expected.
 pub(crate) fn text(field: Field, value: &Value) -> Result<Option<String>, &'static str> {
     match (field, value) {
         (_, Value::Null) => Ok(None),
@@ -78,12 +76,12 @@ pub(crate) fn text(field: Field, value: &Value) -> Result<Option<String>, &'stat
             None => Err("a duration such as \"3s\""),
         },
         (Field::DialTimeout, _) => Err("a duration such as \"3s\""),
-        (field, _) if field.is_pem() => Err("a string of PEM text"),
+        (field, _) if field.is_pem() => Err("a PEM string"),
         _ => Err("a string"),
     }
 }
 
-/// A number as Go makes a duration of it: nanoseconds, fractions cut off.
+/// Converts a number to nanoseconds as Go does, without the fraction.
 #[allow(clippy::cast_possible_truncation)]
 fn nanoseconds(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| number.as_f64().filter(|number| number.abs() < 9.2e18).map(|number| number as i64))
@@ -94,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_every_form_in_use() {
+    fn every_form_in_use_is_accepted() {
         let draft = Draft::parse(
             br#"{"Address":"a:1","dial_timeout":5e9,"tls_required":"true","client_auth_required":false,
                 "client_key":null,"root_cert":"","extra":{"x":1}}"#,
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn names_every_wrong_type_at_once() {
+    fn every_wrong_type_is_reported() {
         let findings =
             Draft::parse(br#"{"address":1,"tls_required":1,"dial_timeout":1e300,"root_cert":[]}"#).unwrap_err();
         let fields: Vec<_> = findings.iter().map(|finding| finding.field).collect();

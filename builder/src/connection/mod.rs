@@ -1,7 +1,6 @@
-//! connection.json: how a peer reaches a chaincode server. [`Draft`] is what a package says, in
-//! any of the forms in use; [`resolve`](crate::resolve()) applies a peer's settings and checks the result;
-//! [`Connection`] is that result, in the one form that the peer reads
-//! (Fabric: `core/container/externalbuilder/instance.go`). Dials nothing.
+//! connection.json: how a peer connects to a chaincode server. A [`Draft`] is the file of a package;
+//! [`resolve`](crate::resolve()) applies a peer's settings and returns the [`Connection`] that the peer
+//! reads (Fabric: `core/container/externalbuilder/instance.go`).
 
 mod draft;
 
@@ -18,33 +17,34 @@ use crate::json;
 /// The file's name, in a package, a build and a release.
 pub const FILE: &str = "connection.json";
 
-/// How long a peer waits for a connection when nothing is said.
+/// The default of `dial_timeout`.
 pub const DEFAULT_DIAL_TIMEOUT: &str = "3s";
 
-/// A field of connection.json that Fabric knows.
+/// A field of connection.json.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Field {
     /// `address`: host:port of the chaincode server. Required.
     Address,
-    /// `client_auth_required`: whether the peer presents a client certificate. Default: false.
+    /// `client_auth_required`: whether the peer uses a client certificate. Default: false.
     ClientAuthRequired,
     /// `client_cert`: PEM of the peer's client certificate.
     ClientCert,
     /// `client_key`: PEM of the peer's client key.
     ClientKey,
-    /// `dial_timeout`: how long to wait for a connection. Default: 3s.
+    /// `dial_timeout`: timeout of a connection attempt. Default: 3s.
     DialTimeout,
-    /// `domain`: the name to expect in the server's certificate instead of the address's host.
-    /// Fabric 3 only, and there only with `client_auth_required`.
+    /// `domain`: expected name in the server's certificate instead of the host of `address`. Fabric 3,
+    /// with `client_auth_required`.
     Domain,
-    /// `root_cert`: PEM of the certificates to trust.
+    /// `root_cert`: PEM of the trusted certificates.
     RootCert,
-    /// `tls_required`: whether to use TLS. Default: false, whatever Fabric's documentation says.
+    /// `tls_required`: whether to use TLS. Default: false, although Fabric's documentation says true.
     TlsRequired,
 }
 
 impl Field {
-    /// Every field, in the order of their names.
+    /// Every field, sorted by name.
     pub const ALL: [Self; 8] = [
         Self::Address,
         Self::ClientAuthRequired,
@@ -56,7 +56,7 @@ impl Field {
         Self::TlsRequired,
     ];
 
-    /// The name in connection.json.
+    /// The field's name in connection.json.
     pub fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -70,7 +70,7 @@ impl Field {
         }
     }
 
-    /// The variable by which a peer replaces it.
+    /// The variable with which a peer overrides the field.
     pub fn variable(self) -> Option<&'static str> {
         match self {
             Self::Address => Some("CORE_CHAINCODE_ADDRESS"),
@@ -84,7 +84,7 @@ impl Field {
         }
     }
 
-    /// Whether its value is PEM.
+    /// Whether the field's value is PEM.
     pub fn is_pem(self) -> bool {
         matches!(self, Self::ClientCert | Self::ClientKey | Self::RootCert)
     }
@@ -95,7 +95,7 @@ impl Field {
     }
 }
 
-/// A connection.json in the form that the peer reads. Its `Debug` shows no private key.
+/// The connection.json that a peer reads. `Debug` prints no private key.
 ///
 /// ```
 /// use ccaas_builder::connection::Connection;
@@ -110,21 +110,21 @@ impl Field {
 pub struct Connection {
     /// host:port of the chaincode server.
     pub address: String,
-    /// The name to expect in the server's certificate; empty: the address's host.
+    /// The expected name in the server's certificate; empty: the host of `address`.
     pub domain: String,
     /// A Go duration; empty: [`DEFAULT_DIAL_TIMEOUT`].
     pub dial_timeout: String,
     /// Whether to use TLS.
     pub tls_required: bool,
-    /// Whether the peer presents `client_cert`.
+    /// Whether the peer uses `client_cert`.
     pub client_auth_required: bool,
-    /// PEM, or empty. In a package it is better left empty: each peer has its own.
+    /// PEM or empty. Leave it empty in a package, and set it on each peer.
     pub client_key: String,
-    /// PEM, or empty.
+    /// PEM or empty.
     pub client_cert: String,
-    /// PEM of the certificates to trust; empty only without TLS.
+    /// PEM of the trusted certificates; required with TLS.
     pub root_cert: String,
-    /// Fields that Fabric does not know, kept as they are.
+    /// Fields unknown to Fabric.
     pub other: Map<String, Value>,
 }
 
@@ -143,8 +143,8 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// The file: one line of JSON, names in order, empty texts left out. Equal connections give
-    /// equal bytes.
+    /// The file as one line of JSON, sorted by name, without empty fields. Equal connections have equal
+    /// bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut object = Map::new();
         for (name, value) in &self.other {
@@ -168,31 +168,31 @@ impl Connection {
                 object.insert(field.name().to_owned(), value);
             }
         }
-        // The map's own order depends on how serde_json is built elsewhere in a program.
+        // The order of the map depends on the features of serde_json in the whole program.
         let mut value = Value::Object(object);
         value.sort_all_objects();
         value.to_string().into_bytes()
     }
 
-    /// Whether the file is a secret: it has a client key, or a private key in any other field.
+    /// Whether the file is secret: it has a client key, or a private key in another field.
     pub fn has_key(&self) -> bool {
         !self.client_key.is_empty() || String::from_utf8_lossy(&self.to_bytes()).contains("PRIVATE KEY")
     }
 
-    /// One short phrase for a log: where to, and how secured.
+    /// Address, TLS and timeout in a short phrase.
     pub fn summary(&self) -> String {
         let security = match (self.tls_required, self.client_auth_required) {
-            (false, _) => "no TLS",
-            (true, false) => "TLS",
-            (true, true) => "mutual TLS",
+            (false, _) => "without TLS",
+            (true, false) => "with TLS",
+            (true, true) => "with mutual TLS",
         };
-        format!("{} with {security}, dial timeout {}", self.address, self.dial_timeout)
+        format!("{} {security}, dial timeout {}", self.address, self.dial_timeout)
     }
 
-    /// Reads a connection.json that has already been built, exactly as the peer does.
+    /// Parses the connection.json of a build output, exactly as the peer does.
     ///
     /// # Errors
-    /// What the peer would reject, completing "connection.json …".
+    /// What the peer would reject, such as "a `tls_required` that is not true or false without quotes".
     pub fn from_built(bytes: &[u8]) -> Result<Self, String> {
         let mut connection = Self::default();
         for (name, value) in json::object(bytes)? {
@@ -201,7 +201,7 @@ impl Connection {
                 continue;
             };
             let expected = match (field.text_of(&mut connection), value) {
-                // Whatever is there, Fabric reads it as a duration, even an empty text or null.
+                // Fabric parses every value as a duration, even an empty string or null.
                 (Some(text), value) if field == Field::DialTimeout => match built_duration(&value) {
                     Some(duration) => {
                         *text = duration;
@@ -224,20 +224,20 @@ impl Connection {
                 }
                 (None, _) => "true or false without quotes",
             };
-            return Err(format!("has a {} that is not {expected}", field.name()));
+            return Err(format!("a {} that is not {expected}", field.name()));
         }
         Ok(connection)
     }
 }
 
-/// A `dial_timeout` that the peer takes, as text.
+/// A valid `dial_timeout`, as text.
 fn built_duration(value: &Value) -> Option<String> {
     let text = text_of_value(Field::DialTimeout, value).ok()??;
     duration::parse(&text).is_ok().then_some(text)
 }
 
 impl Field {
-    /// Its place in a connection, for the fields that hold text.
+    /// The text of the field in a connection, unless it is a boolean.
     fn text_of(self, connection: &mut Connection) -> Option<&mut String> {
         match self {
             Self::Address => Some(&mut connection.address),
@@ -270,7 +270,7 @@ mod tests {
             other: Map::new(),
         };
         connection.other.insert("z".into(), json!({"b": 1, "a": [null]}));
-        // Another spelling of a known field would win over it when Go reads the file.
+        // Go would use this spelling instead of the field above.
         connection.other.insert("TLS_Required".into(), json!(false));
         let bytes = connection.to_bytes();
         connection.other.remove("TLS_Required");
@@ -279,9 +279,9 @@ mod tests {
     }
 
     #[test]
-    fn built_files_are_judged_as_the_peer_does() {
+    fn built_files_are_checked_as_by_a_peer() {
         let error = Connection::from_built(br#"{"tls_required":"true"}"#).unwrap_err();
-        assert_eq!(error, "has a tls_required that is not true or false without quotes");
+        assert_eq!(error, "a tls_required that is not true or false without quotes");
         assert!(Connection::from_built(br#"{"address":1}"#).is_err());
         for (timeout, read) in
             [("\"5s\"", Some("5s")), ("5e9", Some("5s")), ("\"\"", None), ("null", None), ("{}", None)]
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
+    fn debug_prints_no_key() {
         let connection = Connection { client_key: "SECRET".into(), ..Connection::default() };
         let shown = format!("{connection:?}");
         assert!(shown.contains("masked") && !shown.contains("SECRET"), "{shown}");

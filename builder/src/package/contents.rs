@@ -1,5 +1,5 @@
-//! What goes into a package, from a directory and from options, and what no peer would take.
-//! connection.json is kept as it is written, templates and all.
+//! The files of a new package, from a directory and from options. connection.json is packaged unchanged,
+//! with its templates.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,22 +15,34 @@ use crate::quote::{quoted, shown_path};
 use crate::resolve::resolve;
 use crate::{detect, json, tree};
 
-/// The files of a package to be.
+/// The contents of a new package.
+///
+/// ```
+/// use ccaas_builder::connection::Field;
+/// use ccaas_builder::package::Contents;
+///
+/// let mut contents = Contents::default();
+/// contents.metadata.kind = "ccaas".into();
+/// contents.metadata.label = "basic_1.0".into();
+/// contents.set(Field::Address, "basic:9999".into())?;
+/// let (_bytes, warnings) = contents.to_bytes()?;
+/// assert!(warnings.is_empty());
+/// # Ok::<(), ccaas_builder::package::PackageError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Type and label.
+    /// Package type and label.
     pub metadata: Metadata,
-    /// The files of its code.tar.gz, connection.json among them.
+    /// The files of code.tar.gz, including connection.json.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Contents {
-    /// Every file below a directory. A metadata.json at its top gives label and type and is not
-    /// among the files.
+    /// All files in a directory. A metadata.json at its top level sets label and type.
     ///
     /// # Errors
-    /// A file that can't be read, a link or special file, more than the limits allow.
-    pub fn of_directory(directory: &Path) -> Result<Self, PackageError> {
+    /// An unreadable file, a link or special file, or more than the limits allow.
+    pub fn from_directory(directory: &Path) -> Result<Self, PackageError> {
         let mut contents = Self::default();
         let metadata_file = Path::new(metadata::FILE);
         for entry in tree::files(directory, Path::new(""))? {
@@ -44,15 +56,15 @@ impl Contents {
         Ok(contents)
     }
 
-    /// Sets a field of connection.json, which is begun if there is none.
+    /// Sets a field of connection.json, and creates the file if it is missing.
     ///
     /// # Errors
-    /// When the connection.json that is there is not one.
+    /// If the existing connection.json is not a JSON object.
     pub fn set(&mut self, field: Field, value: Value) -> Result<(), PackageError> {
         let path = PathBuf::from(connection::FILE);
         let mut object = match self.files.get(&path) {
             Some(bytes) => json::object(bytes).map_err(|problem| {
-                PackageError::Refused(format!("{}: found a file that {problem}", connection::FILE))
+                PackageError::Invalid(format!("{}: found {problem}, expected a JSON object", connection::FILE))
             })?,
             None => serde_json::Map::new(),
         };
@@ -64,46 +76,50 @@ impl Contents {
         Ok(())
     }
 
-    /// The package, the same bytes from the same content, as [`super::Package::to_bytes`] makes it.
-    /// Comes with warnings: what a peer without settings of its own would find wrong, too.
+    /// The package, in the format of [`super::Package::to_bytes`], with warnings. Errors that a peer's
+    /// settings could fix are warnings.
     ///
     /// # Errors
-    /// What no peer would take.
+    /// If peers would reject the package.
     pub fn to_bytes(&self) -> Result<(Vec<u8>, Vec<Finding>), PackageError> {
         if self.metadata.kind.is_empty() {
-            return Err(PackageError::Refused("type: found none, expected ccaas".to_owned()));
+            return Err(PackageError::Invalid("type: found nothing, expected ccaas".to_owned()));
         }
         let Some(connection) = self.files.get(Path::new(connection::FILE)) else {
-            let expected = "one in the directory, or options for it such as --address";
-            return Err(PackageError::Refused(format!("{}: found none, expected {expected}", connection::FILE)));
+            let expected = "one in the directory, or options for its fields such as --address";
+            return Err(PackageError::Invalid(format!(
+                "{}: found no such file, expected {expected}",
+                connection::FILE
+            )));
         };
         let draft = Draft::parse(connection).map_err(PackageError::Connection)?;
-        let findings = resolve(&draft, &Environment::default()).map_or_else(|findings| findings, |made| made.warnings);
+        let findings =
+            resolve(&draft, &Environment::default()).map_or_else(|findings| findings, |resolved| resolved.warnings);
         let warnings = findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }).collect();
         let mut warnings: Vec<Finding> = warnings;
-        warnings.extend(self.other_type());
+        warnings.extend(self.unusual_type());
         let mut files = BTreeMap::new();
         for (path, bytes) in &self.files {
             warnings.extend(private_key(path, bytes));
             let name =
-                path.to_str().filter(|_| tree::is_plain(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
+                path.to_str().filter(|_| tree::is_relative(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
             files.insert(name, bytes.as_slice());
         }
         Ok((archive_files(&self.metadata, files)?, warnings))
     }
 
-    /// A type that peers take only with a setting.
-    fn other_type(&self) -> Option<Finding> {
-        let expected = "ccaas or external; others only a peer takes whose CORE_PEER_CC_BUILDER_TYPES names them";
-        let refused = Types::default().check(&self.metadata).is_err();
-        refused.then(|| Finding::warning(metadata::FILE, "type", quoted(&self.metadata.kind), expected))
+    /// A warning for a type that peers support only with a setting.
+    fn unusual_type(&self) -> Option<Finding> {
+        let expected = "ccaas or external; peers support other types only if CORE_PEER_CC_BUILDER_TYPES lists them";
+        let unusual = Types::default().check(&self.metadata).is_err();
+        unusual.then(|| Finding::warning(metadata::FILE, "type", quoted(&self.metadata.kind), expected))
     }
 }
 
-/// A private key in any file but connection.json, whose own findings tell of one.
+/// A warning for a private key in a file other than connection.json, which has its own warnings.
 fn private_key(path: &Path, bytes: &[u8]) -> Option<Finding> {
     const MARK: &[u8] = b"PRIVATE KEY-----";
     let found = path != Path::new(connection::FILE) && bytes.windows(MARK.len()).any(|window| window == MARK);
-    let expected = "none: whoever has the package has the key";
+    let expected = "none, because everyone with the package has the key";
     found.then(|| Finding::warning(shown_path(path), "", "a private key in the package", expected))
 }

@@ -1,5 +1,4 @@
-//! What a package is, in lines for an operator, as every peer gets it: no peer's settings are
-//! applied, templates stay as they are, and no private key is shown.
+//! Describes a package for an operator, without a peer's settings, expanded templates or private keys.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,7 +16,7 @@ use crate::staging::{PUBLIC, Staging};
 use crate::tls::{self, Validity};
 
 impl Opened {
-    /// The package in lines. Certificates are judged by that moment.
+    /// Describes the package; `now` is the time for the validity of certificates.
     pub fn describe(&self, now: SystemTime) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
@@ -28,10 +27,10 @@ impl Opened {
             let _ = writeln!(text, "file        {} ({} bytes)", shown_path(path), bytes.len());
         }
         for name in &self.ignored {
-            let _ = writeln!(text, "ignored     {}, which no peer looks at", shown_path(Path::new(name)));
+            let _ = writeln!(text, "ignored     {}", shown_path(Path::new(name)));
         }
         match self.files.get(Path::new(connection::FILE)).map(|bytes| Draft::parse(bytes)) {
-            None => text.push_str("connection  none: not a package of this builder\n"),
+            None => text.push_str("connection  not found: not a package for this builder\n"),
             Some(Err(findings)) => {
                 for finding in findings {
                     let _ = writeln!(text, "connection  {finding}");
@@ -42,11 +41,11 @@ impl Opened {
         text
     }
 
-    /// What detect, build and release would do with the package on this peer. It is unpacked for
-    /// that into a directory of its own among the system's temporary files, and removed again.
+    /// Explains what detect, build and release would do with the package on this peer. Unpacks it to a
+    /// temporary directory and removes that.
     ///
     /// # Errors
-    /// What `build` would fail with.
+    /// The errors of [`build`](crate::build()).
     pub fn explain(&self, environment: &Environment) -> Result<Explanation, PackageError> {
         let scratch = Scratch::new().map_err(PackageError::File)?;
         let mut source = Staging::begin(&scratch.0.join("src"))?;
@@ -67,14 +66,14 @@ fn describe_connection(text: &mut String, draft: &Draft, now: SystemTime) {
         let shown = if value.contains("{{") {
             "a template".to_owned()
         } else if field == Field::ClientKey || value.contains("PRIVATE KEY") {
-            "a private key, which whoever has the package has too".to_owned()
+            "a private key, which everyone with the package has".to_owned()
         } else if field.is_pem() {
             match tls::certificates(value) {
                 Ok(certificates) => {
-                    let each = certificates.iter().map(|certificate| described(certificate, now));
+                    let each = certificates.iter().map(|certificate| describe_certificate(certificate, now));
                     each.collect::<Vec<_>>().join("; ")
                 }
-                Err(problem) => format!("{problem}, expected PEM with a CERTIFICATE"),
+                Err(problem) => format!("{problem}, expected a PEM CERTIFICATE"),
             }
         } else {
             quoted(value)
@@ -82,11 +81,11 @@ fn describe_connection(text: &mut String, draft: &Draft, now: SystemTime) {
         let _ = writeln!(text, "connection  {:<21} {shown}", field.name());
     }
     for name in draft.other.keys() {
-        let _ = writeln!(text, "connection  {:<21} which Fabric does not know", shown_path(Path::new(name)));
+        let _ = writeln!(text, "connection  {:<21} unknown to Fabric", shown_path(Path::new(name)));
     }
 }
 
-fn described(certificate: &tls::Certificate, now: SystemTime) -> String {
+fn describe_certificate(certificate: &tls::Certificate, now: SystemTime) -> String {
     let validity = match certificate.validity(now) {
         Validity::Valid => format!("valid until {}", certificate.not_after()),
         Validity::Expired(end) => format!("EXPIRED at {end}"),
@@ -100,7 +99,7 @@ fn described(certificate: &tls::Certificate, now: SystemTime) -> String {
     format!("{}{names}, {validity}", quoted(&certificate.subject))
 }
 
-/// A directory that only this user can look into, and that goes with this value.
+/// A temporary directory that only this user can read; removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -109,7 +108,7 @@ impl Scratch {
         let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let name = format!("ccaas-builder-{}-{}", std::process::id(), age.as_nanos());
         let path = std::env::temp_dir().join(name);
-        // Not one that is there already: somebody else's.
+        // Fails if it exists: it could be another user's.
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(BuilderError::write(&path))?;
         Ok(Self(path))
     }

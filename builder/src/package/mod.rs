@@ -1,6 +1,6 @@
-//! Writing a chaincode package (.tar.gz of metadata.json and code.tar.gz), the same bytes from the
-//! same content on any machine: the package ID is a digest of them, and every organization's peers
-//! must agree on it; and reading one as a peer does. Installs nothing.
+//! Writes and reads chaincode packages (.tar.gz of metadata.json and code.tar.gz). Equal content gives
+//! equal bytes on every machine, because the package ID is a digest of them and all organizations must
+//! have the same ID. Reading follows the peer's rules.
 
 mod contents;
 mod inspect;
@@ -25,38 +25,54 @@ use crate::tree;
 
 /// The second file of a package.
 const CODE: &str = "code.tar.gz";
-/// "Unknown", which says nothing about the machine (RFC 1952).
+/// The operating system "unknown" (RFC 1952).
 const UNKNOWN_SYSTEM: u8 = 255;
 
-/// What goes into a package.
+/// A package with a generated connection.json.
+///
+/// ```
+/// use ccaas_builder::connection::Connection;
+/// use ccaas_builder::package::{Opened, Package};
+///
+/// let package = Package {
+///     label: "basic_1.0".into(),
+///     kind: "ccaas".into(),
+///     connection: Connection { address: "basic:9999".into(), ..Connection::default() },
+///     extra_files: Default::default(),
+/// };
+/// let opened = Opened::read(&package.to_bytes()?)?;
+/// assert!(opened.id.starts_with("basic_1.0:"));
+/// # Ok::<(), ccaas_builder::package::PackageError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Package {
-    /// The readable half of the package ID, see [`metadata::is_label`].
+    /// The label, the first part of the package ID; see [`metadata::is_label`].
     pub label: String,
-    /// The package's type: `ccaas`.
+    /// The package type: `ccaas`.
     pub kind: String,
-    /// Its connection.json; may hold templates. Better without a private key.
+    /// The connection.json; may contain templates. Should not contain a private key.
     pub connection: Connection,
-    /// Further files by their path in the package, such as `META-INF/statedb/couchdb/indexes/…`.
+    /// Additional files by their path in the package, such as `META-INF/statedb/couchdb/indexes/…`.
     pub extra_files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
-/// Why there is no package.
+/// Why a package cannot be written or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PackageError {
-    /// No peer would take the label.
-    #[error("label {0:?}: expected letters, digits and _ . + -, beginning with a letter or digit")]
+    /// Peers reject the label.
+    #[error("invalid label {0:?}: expected letters, digits and _ . + -, starting with a letter or digit")]
     Label(String),
-    /// A path that no peer would unpack, or that is taken.
-    #[error("{}: expected a UTF-8 path below the package that is not connection.json", shown_path(.0))]
+    /// Peers reject the path, or it is connection.json.
+    #[error("invalid path {}: expected a relative UTF-8 path other than connection.json", shown_path(.0))]
     Path(PathBuf),
-    /// What no peer would take, or what is beyond the limits: where, what was found, what is expected.
+    /// Peers reject the package, or it exceeds the limits.
     #[error("{0}")]
-    Refused(String),
-    /// connection.json is of no use to any peer.
+    Invalid(String),
+    /// connection.json is invalid.
     #[error("{}: {}", connection::FILE, .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Connection(Vec<Finding>),
-    /// A file could not be read, or is none that a package may hold.
+    /// A file could not be read, or a package must not contain it.
     #[error(transparent)]
     File(#[from] BuilderError),
     /// A file could not be read or written.
@@ -65,20 +81,20 @@ pub enum PackageError {
 }
 
 impl Package {
-    /// The package as `peer lifecycle chaincode install` takes it.
+    /// The package for `peer lifecycle chaincode install`.
     ///
-    /// Times are zero, owners are 0 without a name, modes 0644, paths in order; gzip names neither
-    /// file, time nor system. The content is stored, not compressed: compressors differ between
-    /// versions, and with them the package ID.
+    /// Times and owners are zero, modes 0644, paths sorted; the gzip header has no file name, time or
+    /// system. The content is stored uncompressed, because the output of compressors differs between
+    /// versions.
     ///
     /// # Errors
-    /// [`PackageError`], for a label or path that no peer would take.
+    /// [`PackageError`] for an invalid label or path.
     pub fn to_bytes(&self) -> Result<Vec<u8>, PackageError> {
         let connection = self.connection.to_bytes();
         let mut code = BTreeMap::from([(connection::FILE, connection.as_slice())]);
         for (path, bytes) in &self.extra_files {
             let name =
-                path.to_str().filter(|_| tree::is_plain(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
+                path.to_str().filter(|_| tree::is_relative(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
             if code.insert(name, bytes).is_some() {
                 return Err(PackageError::Path(path.clone()));
             }
@@ -93,18 +109,17 @@ fn archive_files(metadata: &Metadata, code: BTreeMap<&str, &[u8]>) -> Result<Vec
         return Err(PackageError::Label(metadata.label.clone()));
     }
     let code = archive(code)?;
-    // Not in order of the names: a peer, and whoever lists a package, wants this one first.
+    // Not sorted: metadata.json comes first, as in packages of the peer.
     archive([(metadata::FILE, metadata.to_bytes().as_slice()), (CODE, code.as_slice())])
 }
 
-/// Most bytes of a file that an option names.
-pub const MAX_SETTING: u64 = tree::MAX_CONNECTION;
+/// Size limit of a file in an option, in bytes.
+pub(crate) const MAX_SETTING: u64 = tree::MAX_CONNECTION;
 
-/// Reads a regular file of at most `limit` bytes, through links if need be; never one that could block
-/// or grow without end.
+/// Reads a regular file of at most `limit` bytes. Follows links.
 ///
 /// # Errors
-/// When it can't be read, is another kind of file, or larger.
+/// If it cannot be read, is not a regular file, or is larger.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     tree::read_trusted(path, limit)
 }

@@ -1,22 +1,21 @@
-//! Values as text, as Go's `fmt` writes those of JSON: float64, string, bool, nil, `[]interface {}`
-//! and `map[string]interface {}`, and the ints that templates have themselves. What of a `printf`
-//! fits its value and holds no surprise is left to the engine.
+//! Formats values as Go's `fmt` does: the values of JSON (float64, string, bool, nil, `[]interface {}`,
+//! `map[string]interface {}`), and the ints of templates. The engine formats what it does as Go does.
 
 use gotmpl::Value;
 
-/// What a text may not grow beyond.
+/// The text exceeds its size limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// Go takes no larger width or precision.
+/// Go's limit on width and precision.
 const MAX_NUMBER: usize = 1_000_000;
 
-/// The text of `{{value}}`.
-pub(super) fn of_action(value: &Value) -> String {
+/// Formats the value of `{{value}}`.
+pub(super) fn action(value: &Value) -> String {
     if matches!(value, Value::Nil) { "<no value>".to_owned() } else { plain(value) }
 }
 
-/// `print`, which puts spaces only between what are no strings.
+/// `print`: adds spaces only between two values that are not strings.
 pub(super) fn print(values: &[Value]) -> String {
     let mut text = String::new();
     for (number, value) in values.iter().enumerate() {
@@ -34,7 +33,7 @@ pub(super) fn println(values: &[Value]) -> String {
     values.iter().map(plain).collect::<Vec<_>>().join(" ") + "\n"
 }
 
-/// What `html`, `js` and `urlquery` escape.
+/// The text that `html`, `js` and `urlquery` escape.
 pub(super) fn to_escape(values: &[Value]) -> String {
     let shown = |value: &Value| match value {
         Value::Nil => Value::String("<no value>".into()),
@@ -43,7 +42,7 @@ pub(super) fn to_escape(values: &[Value]) -> String {
     print(&values.iter().map(shown).collect::<Vec<_>>())
 }
 
-/// A value on its own.
+/// Formats a value like `%v`.
 fn plain(value: &Value) -> String {
     match value {
         Value::Float(number) => float(*number),
@@ -56,7 +55,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The shortest text that is this number, with an exponent below 1e-4 and from 1e6 on.
+/// The shortest text of a number, with an exponent below 1e-4 and from 1e6.
 fn float(number: f64) -> String {
     if !number.is_finite() {
         return if number.is_nan() { "NaN".to_owned() } else { format!("{}Inf", if number > 0.0 { '+' } else { '-' }) };
@@ -78,16 +77,16 @@ struct Directive {
     sharp: bool,
     space: bool,
     zero: bool,
-    /// `%#v`: as a Go program would write it.
+    /// `%#v`: Go syntax.
     syntax: bool,
     width: Option<usize>,
     precision: Option<usize>,
 }
 
-/// `printf`. `engine` writes one value by a format that fits it.
+/// `printf`. `engine` formats one value with a verb that supports its type.
 ///
 /// # Errors
-/// When the text becomes longer than `limit`, in bytes.
+/// If the text becomes longer than `limit` bytes.
 pub(super) fn printf(
     format: &str,
     values: &[Value],
@@ -99,7 +98,7 @@ pub(super) fn printf(
     while let Some((before, directive)) = rest.split_once('%') {
         printer.text.push_str(before);
         rest = printer.directive(directive)?;
-        printer.within()?;
+        printer.check_limit()?;
     }
     printer.text.push_str(rest);
     printer.extra()?;
@@ -109,7 +108,7 @@ pub(super) fn printf(
 struct Printer<'a> {
     values: &'a [Value],
     next: usize,
-    /// An index was used, so that what is left over is not told.
+    /// An explicit index was used, so extra values are not reported.
     reordered: bool,
     text: String,
     limit: usize,
@@ -117,11 +116,11 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn within(&self) -> Result<(), TooLong> {
+    fn check_limit(&self) -> Result<(), TooLong> {
         if self.text.len() > self.limit { Err(TooLong) } else { Ok(()) }
     }
 
-    /// Writes what a directive asks for; returns the format after it.
+    /// Formats one directive; returns the rest of the format.
     fn directive<'f>(&mut self, format: &'f str) -> Result<&'f str, TooLong> {
         let mut rest = format;
         let mut directive = Directive::default();
@@ -140,7 +139,7 @@ impl Printer<'_> {
         let mut indexed = self.index(&mut rest, &mut good);
         if let Some(after) = rest.strip_prefix('*') {
             rest = after;
-            match self.number_of_value() {
+            match self.star() {
                 Some(width) => {
                     directive.minus |= width < 0;
                     directive.width = Some(usize::try_from(width.unsigned_abs()).unwrap_or_default());
@@ -158,7 +157,7 @@ impl Printer<'_> {
             indexed = self.index(&mut rest, &mut good);
             if let Some(after) = rest.strip_prefix('*') {
                 rest = after;
-                match self.number_of_value() {
+                match self.star() {
                     Some(precision @ 0..) => directive.precision = usize::try_from(precision).ok(),
                     _ => self.text.push_str("%!(BADPREC)"),
                 }
@@ -194,7 +193,7 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Takes an index such as `[2]`, if there is one; whether there was.
+    /// Consumes an index such as `[2]`; returns whether there was one.
     fn index(&mut self, rest: &mut &str, good: &mut bool) -> bool {
         let Some(inner) = rest.strip_prefix('[') else { return false };
         self.reordered = true;
@@ -213,8 +212,8 @@ impl Printer<'_> {
         index.is_some()
     }
 
-    /// An int among the values, for a `*`.
-    fn number_of_value(&mut self) -> Option<i64> {
+    /// Consumes an int value for `*`.
+    fn star(&mut self) -> Option<i64> {
         let value = self.values.get(self.next)?;
         self.next += 1;
         let number = if matches!(value, Value::Float(_)) { None } else { value.as_int() };
@@ -234,7 +233,7 @@ impl Printer<'_> {
             (_, Value::List(items)) => {
                 self.text.push_str(if directive.syntax { "[]interface {}{" } else { "[" });
                 for (number, item) in items.iter().enumerate() {
-                    self.separated(number, directive);
+                    self.separator(number, directive);
                     self.value(directive, verb, item, false)?;
                 }
                 self.text.push(if directive.syntax { '}' } else { ']' });
@@ -242,7 +241,7 @@ impl Printer<'_> {
             (_, Value::Map(map)) => {
                 self.text.push_str(if directive.syntax { "map[string]interface {}{" } else { "map[" });
                 for (number, (key, item)) in map.iter().enumerate() {
-                    self.separated(number, directive);
+                    self.separator(number, directive);
                     self.value(directive, verb, &Value::String(key.clone()), false)?;
                     self.text.push(':');
                     self.value(directive, verb, item, false)?;
@@ -255,7 +254,7 @@ impl Printer<'_> {
                 let text = float(*number);
                 self.float(directive, if verb == 'G' { text.to_uppercase() } else { text });
             }
-            _ if fits(verb, value) => self.engine(directive, verb, value),
+            _ if supports(verb, value) => self.engine(directive, verb, value),
             _ => {
                 self.text.extend(["%!", verb.encode_utf8(&mut [0; 4]), "("]);
                 if !matches!(value, Value::Nil) {
@@ -265,16 +264,16 @@ impl Printer<'_> {
                 self.text.push(')');
             }
         }
-        self.within()
+        self.check_limit()
     }
 
-    fn separated(&mut self, number: usize, directive: &Directive) {
+    fn separator(&mut self, number: usize, directive: &Directive) {
         if number > 0 {
             self.text.push_str(if directive.syntax { ", " } else { " " });
         }
     }
 
-    /// A precision counts digits; so does a width that is to be filled with zeros.
+    /// A precision, or a width with zero padding, is the minimum number of digits.
     fn integer(&mut self, directive: &Directive, verb: char, number: i64) {
         let value = number.unsigned_abs();
         let (digits, prefix) = match verb {
@@ -306,7 +305,7 @@ impl Printer<'_> {
         self.padded(&Directive { zero: false, ..*directive }, &text);
     }
 
-    /// Zeros, if any, stand between sign and digits.
+    /// Zero padding goes between sign and digits.
     fn float(&mut self, directive: &Directive, mut text: String) {
         if !text.starts_with(['-', '+']) && (directive.plus || directive.space) {
             text.insert(0, if directive.plus { '+' } else { ' ' });
@@ -337,7 +336,7 @@ impl Printer<'_> {
         format.push(verb);
         match value {
             Value::Float(_) => self.float(directive, (self.engine)(&format, value)),
-            // What is cut off is cut off before the quotation.
+            // The precision truncates the text before it is quoted.
             Value::String(text) if verb == 'q' => {
                 let most = directive.precision.unwrap_or(usize::MAX);
                 let cut = Value::String(text.chars().take(most).collect::<String>().into());
@@ -348,7 +347,7 @@ impl Printer<'_> {
     }
 
     fn padded(&mut self, directive: &Directive, text: &str) {
-        // Beyond the limit the text is refused anyway.
+        // A longer text is rejected anyway.
         let width = directive.width.unwrap_or_default().min(self.limit + 1);
         let padding = width.saturating_sub(text.chars().count());
         match (directive.minus, directive.zero) {
@@ -358,7 +357,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Tells of values that no directive asked for.
+    /// Reports values without a directive.
     fn extra(&mut self) -> Result<(), TooLong> {
         let left = self.values.get(self.next..).unwrap_or_default();
         if self.reordered || left.is_empty() {
@@ -377,7 +376,7 @@ impl Printer<'_> {
     }
 }
 
-/// A number in digits, if there is one. One that is too large is as good as none.
+/// Consumes a number; none if it is missing or too large.
 fn number(rest: &mut &str) -> Option<usize> {
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     let (digits, after) = rest.split_at(end);
@@ -385,8 +384,8 @@ fn number(rest: &mut &str) -> Option<usize> {
     digits.parse().ok().filter(|number| *number <= MAX_NUMBER)
 }
 
-/// Whether Go has this verb for values of this type.
-fn fits(verb: char, value: &Value) -> bool {
+/// Whether Go supports this verb for values of this type.
+fn supports(verb: char, value: &Value) -> bool {
     match value {
         Value::Bool(_) => "tv".contains(verb),
         Value::Int(_) | Value::Uint(_) => "cqU".contains(verb),
@@ -423,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_as_go_does() {
+    fn numbers_are_formatted_as_in_go() {
         for (number, text) in [
             (9999.0, "9999"),
             (123_456.0, "123456"),
@@ -438,13 +437,13 @@ mod tests {
         }
         let list = [Value::Float(1e7), Value::Nil, Value::String("a".into())];
         let map = Value::Map(Arc::new([("k".into(), Value::List(list.into()))].into()));
-        assert_eq!(of_action(&map), "map[k:[1e+07 <nil> a]]");
-        assert_eq!((of_action(&Value::Nil), print(&[Value::Nil])), ("<no value>".to_owned(), "<nil>".to_owned()));
+        assert_eq!(action(&map), "map[k:[1e+07 <nil> a]]");
+        assert_eq!((action(&Value::Nil), print(&[Value::Nil])), ("<no value>".to_owned(), "<nil>".to_owned()));
     }
 
     /// Expected texts are those of Go 1.24's `fmt.Sprintf`.
     #[test]
-    fn printf_is_that_of_go() {
+    fn printf_formats_as_in_go() {
         let (port, name, on) = (Value::Float(9999.0), Value::String("cc".into()), Value::Bool(true));
         let list = Value::List([name.clone(), port.clone(), Value::Nil].into());
         let map = Value::Map(Arc::new([("k".into(), on.clone())].into()));
@@ -479,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_longer_than_the_limit() {
+    fn the_size_limit_is_enforced() {
         let long = Value::List(vec![Value::Float(1.0); 1000].into());
         let over = printf("%900000v", &[long], 1 << 20, &|_, _| String::new());
         assert_eq!(over, Err(TooLong));

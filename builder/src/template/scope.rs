@@ -1,5 +1,5 @@
-//! What Go finds wrong with a template before it runs, and the engine only once it gets there, or
-//! never: variables and functions that do not exist, also in branches that are not taken.
+//! Finds undefined variables and functions, also in branches that are not executed. Go reports them when
+//! it parses a template, the engine only when it executes them, if at all.
 
 use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, PipeNode};
 
@@ -9,20 +9,20 @@ const FUNCTIONS: [&str; 19] = [
     "println", "slice", "urlquery",
 ];
 
-/// The function that fails, which no template can name, since its name has spaces.
+/// A function that fails. Templates cannot call it, since its name contains spaces.
 pub(super) const FAIL: &str = "fail to assign";
 
-/// Checks a parsed template, and lets assignments fail that have nothing to assign to.
+/// Checks a parsed template, and makes assignments to undeclared variables fail.
 ///
 /// # Errors
-/// The first mistake, in words.
+/// The first error.
 pub(super) fn check(tree: &mut ListNode) -> Result<(), String> {
     Scope { variables: vec!["$".to_owned()], loops: 0 }.list(tree)
 }
 
 struct Scope {
     variables: Vec<String>,
-    /// How many `range` loops are around.
+    /// The number of enclosing `range` loops.
     loops: usize,
 }
 
@@ -56,7 +56,7 @@ impl Scope {
     }
 
     fn pipe(&mut self, pipe: &mut PipeNode) -> Result<(), String> {
-        // That there is no variable to assign to, Go finds only when it gets there.
+        // Go reports an assignment to an undeclared variable only when it executes it.
         if pipe.is_assign && pipe.decl.iter().any(|name| !self.has(name)) {
             let fail = Expr::Identifier(pipe.pos, FAIL.into());
             pipe.commands.push(CommandNode { pos: pipe.pos, args: vec![fail] });

@@ -1,20 +1,20 @@
-//! A parsed template, made to mean to the engine what it means to Go: a field of a value that is null
-//! is an error, and values are written by [`format`](super::format). Executes nothing.
+//! Rewrites a parsed template so that the engine executes it as Go does: a field of null is an error, and
+//! [`format`](super::format) formats values.
 
 use std::sync::Arc;
 
 use gotmpl::parse::{ActionNode, BranchNode, CommandNode, DefineNode, Expr, ListNode, Node, PipeNode, SmolStr};
 use gotmpl::{TemplateError, Value};
 
-/// Functions that no template can name, since their names have spaces.
+/// Functions that templates cannot call, since their names contain spaces.
 pub(super) const WRITE: &str = "write a value";
 pub(super) const LOOK_UP: &str = "look up a field";
 
-/// All of a template's trees, by name; the template itself has none. Of a definition that is empty
-/// but for spaces nothing stays where there is another.
+/// Rewrites all trees of a template. Returns them by name; the main template has an empty name. As in Go,
+/// a definition with spaces only does not replace another one.
 ///
 /// # Errors
-/// A name that is defined twice.
+/// A duplicate definition.
 pub(super) fn named(main: ListNode, defined: Vec<DefineNode>, mark: &str) -> Result<Vec<(SmolStr, ListNode)>, String> {
     let mut trees: Vec<(SmolStr, ListNode)> = Vec::new();
     let all = defined.into_iter().map(|definition| (definition.name, definition.body));
@@ -24,16 +24,16 @@ pub(super) fn named(main: ListNode, defined: Vec<DefineNode>, mark: &str) -> Res
             None => trees.push((name, tree)),
             Some((_, other)) if other.is_empty_tree() => *other = tree,
             Some(_) if tree.is_empty_tree() => {}
-            Some(_) => return Err(format!("{name:?} is defined twice")),
+            Some(_) => return Err(format!("duplicate definition of {name:?}")),
         }
     }
     Ok(trees)
 }
 
-/// What [`LOOK_UP`] does: the value of a path of fields.
+/// The function [`LOOK_UP`]: the value at a path of fields.
 ///
 /// # Errors
-/// A key that is missing, or a value that has no fields.
+/// A missing key, or a value without fields.
 pub(super) fn look_up(arguments: &[Value]) -> gotmpl::Result<Value> {
     let (value, path) = arguments.split_first().ok_or_else(|| TemplateError::Exec("no value".to_owned()))?;
     path.iter().try_fold(value.clone(), |value, name| {
@@ -74,7 +74,7 @@ fn rewrite(list: &mut ListNode, mark: &str) {
     }
 }
 
-/// Whether a node is the string that stands for a comment.
+/// Whether a node is the string that replaces a comment.
 fn is_comment(node: &Node, mark: &str) -> bool {
     let Node::Action(ActionNode { pipe: PipeNode { commands, decl, .. }, .. }) = node else { return false };
     let [CommandNode { args, .. }] = commands.as_slice() else { return false };
@@ -93,7 +93,7 @@ fn expression(expression: &mut Expr) {
         Expr::Variable(_, name, path) if !path.is_empty() => {
             (Expr::Variable(pos, name.clone(), Vec::new()), std::mem::take(path))
         }
-        // Of a function's name the engine makes a call with what follows.
+        // The engine turns a function's name into a call.
         Expr::Chain(_, inner, path) if !matches!(**inner, Expr::Identifier(..)) => {
             self::expression(inner);
             (std::mem::replace(&mut **inner, Expr::Nil(pos)), std::mem::take(path))

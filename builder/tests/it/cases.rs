@@ -1,16 +1,16 @@
-//! Runs the table of cases in `tests/cases/`, each one file: what a package and a peer hold, which
-//! programs run, and what they must leave and say. `BLESS=1` writes down what was seen instead.
+//! Runs the case files in `tests/cases/`: input files and variables, the commands to run, and the expected
+//! output. `BLESS=1` updates the expected output.
 //!
 //! ```text
-//! # What it shows.
-//! env NAME=VALUE            a variable; $DIR is the case's directory, @name@ a PEM of pki.rs
-//! link PATH TARGET          a symbolic link, fifo PATH a named pipe, large PATH N a file of N bytes
-//! mode PATH OCTAL           the mode of a file; umask OCTAL that of the runs that follow
+//! # Description
+//! env NAME=VALUE            set a variable; $DIR is the case's directory, @name@ a PEM of pki.rs
+//! link PATH TARGET          create a symbolic link; fifo PATH: a named pipe; large PATH N: N bytes
+//! mode PATH OCTAL           set a file's mode; umask OCTAL: set the umask of the following runs
 //! run build src metadata bld
-//! exit 5                    the code of the run before; 0 when not said
-//! -- src/connection.json -- a file before the runs
-//! == stderr ==              what all runs said
-//! == bld/x.json 600 ==      a file after the runs; bld and release hold no others
+//! exit 5                    expected exit code of the previous run; default 0
+//! -- src/connection.json -- an input file
+//! == stderr ==              expected output of all runs
+//! == bld/x.json 600 ==      expected file in bld or release, with its mode; there are no others
 //! ```
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use std::process::{Command, Stdio};
 
 use crate::pki::PEMS;
 
-/// The directories that a peer makes for every build.
+/// The directories that a peer creates for each build.
 const DIRECTORIES: [&str; 4] = ["src", "metadata", "bld", "release"];
 
 #[derive(Default)]
@@ -57,16 +57,16 @@ fn parse(text: &str) -> Case {
     case
 }
 
-/// PEM texts in place of their names, escaped where the file is JSON.
-fn filled(text: &str, json: bool) -> String {
+/// Replaces names by PEM texts, escaped for JSON.
+fn insert_pems(text: &str, json: bool) -> String {
     PEMS.iter().fold(text.to_owned(), |text, (name, pem)| {
         let pem = if json { pem.replace("\r\n", "\n").replace('\n', "\\n") } else { pem.clone() };
         text.replace(&format!("@{name}@"), &pem)
     })
 }
 
-/// Names in place of PEM texts.
-fn named(text: &str) -> String {
+/// Replaces PEM texts by their names.
+fn hide_pems(text: &str) -> String {
     PEMS.iter().fold(text.to_owned(), |text, (name, pem)| {
         let escaped = pem.replace("\r\n", "\n").replace('\n', "\\n");
         text.replace(&escaped, &format!("@{name}@"))
@@ -80,15 +80,15 @@ fn prepare(case: &Case, dir: &Path) {
     for (path, content) in &case.inputs {
         let target = dir.join(path);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::write(target, filled(content, Path::new(path).extension().is_some_and(|e| e == "json"))).unwrap();
+        fs::write(target, insert_pems(content, Path::new(path).extension().is_some_and(|e| e == "json"))).unwrap();
     }
 }
 
-/// Runs the steps; what they said, and how they should have ended but did not.
+/// Runs the steps. Returns their output and every unexpected exit code.
 fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
     let mut environment = Vec::new();
     let mut umask = None;
-    let mut said = String::new();
+    let mut output_text = String::new();
     let mut wrong = Vec::new();
     let mut last: Option<(String, i32)> = None;
     for step in &case.steps {
@@ -98,7 +98,7 @@ fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
         }
         match step.as_slice() {
             ["env", setting @ ..] => {
-                let setting = filled(&setting.join(" "), false).replace("$DIR", dir.to_str().unwrap());
+                let setting = insert_pems(&setting.join(" "), false).replace("$DIR", dir.to_str().unwrap());
                 let (name, value) = setting.split_once('=').unwrap();
                 environment.push((name.to_owned(), value.to_owned()));
             }
@@ -123,8 +123,8 @@ fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
                     .stdin(Stdio::null())
                     .output()
                     .unwrap();
-                assert!(output.stdout.is_empty(), "a peer never shows stdout");
-                said.push_str(&String::from_utf8(output.stderr).unwrap());
+                assert!(output.stdout.is_empty(), "a peer does not log stdout");
+                output_text.push_str(&String::from_utf8(output.stderr).unwrap());
                 last = Some((arguments.join(" "), output.status.code().unwrap_or(-1)));
             }
             ["exit", code] => {
@@ -137,14 +137,14 @@ fn perform(case: &Case, dir: &Path) -> (String, Vec<String>) {
         }
     }
     wrong.extend(last.filter(|(_, code)| *code != 0).map(|(run, code)| format!("{run}: exit {code}")));
-    (named(&said.replace(dir.to_str().unwrap(), "$DIR")), wrong)
+    (hide_pems(&output_text.replace(dir.to_str().unwrap(), "$DIR")), wrong)
 }
 
 fn octal(mode: &str) -> u32 {
     u32::from_str_radix(mode, 8).unwrap()
 }
 
-/// The builder; under another umask, by way of a shell that becomes it.
+/// The builder, started by a shell if it needs another umask.
 fn program(umask: Option<&str>) -> Command {
     let builder = env!("CARGO_BIN_EXE_ccaas-builder");
     let Some(mask) = umask else { return Command::new(builder) };
@@ -153,7 +153,7 @@ fn program(umask: Option<&str>) -> Command {
     shell
 }
 
-/// All files below the output directories, by path and mode.
+/// All files in the output directories, by path and mode.
 fn outcome(dir: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut pending: Vec<PathBuf> = ["bld", "release"].iter().map(|name| dir.join(name)).collect();
@@ -167,7 +167,7 @@ fn outcome(dir: &Path) -> BTreeMap<String, String> {
         } else {
             let name = path.strip_prefix(dir).unwrap().display();
             let content = fs::read(&path).unwrap();
-            let content = named(&String::from_utf8_lossy(&content));
+            let content = hide_pems(&String::from_utf8_lossy(&content));
             found.insert(format!("{name} {:o}", metadata.permissions().mode() & 0o777), content);
         }
     }
@@ -179,9 +179,9 @@ fn check(file: &Path) -> Result<(), String> {
     let case = parse(&text);
     let dir = tempfile::tempdir().unwrap();
     prepare(&case, dir.path());
-    let (said, wrong) = perform(&case, dir.path());
+    let (stderr, wrong) = perform(&case, dir.path());
     let mut seen = outcome(dir.path());
-    seen.insert("stderr".into(), said);
+    seen.insert("stderr".into(), stderr);
     if std::env::var_os("BLESS").is_some() {
         let mut blessed = case.head.clone();
         for (path, content) in &case.inputs {
@@ -208,7 +208,7 @@ fn check(file: &Path) -> Result<(), String> {
 }
 
 #[test]
-fn every_case_holds() {
+fn all_cases_pass() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();

@@ -1,4 +1,4 @@
-//! The commands for people: what they print, and what they refuse.
+//! Tests of the commands for operators, and of reading packages.
 
 use std::fs;
 use std::io::Write;
@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A directory with a package's source in `from`.
+/// A directory with the files of a package in `from`.
 fn source() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let indexes = directory.path().join("from/META-INF/statedb/couchdb/indexes");
@@ -41,14 +41,14 @@ fn a_directory_is_packaged_inspected_and_explained() {
     let directory = source();
     let root = directory.path();
     let arguments = ["package", "p.tar.gz", "--from", "from", "--label", "basic_1.0", "--root-cert", "ca.pem"];
-    let made = builder(root, &[], &arguments);
-    assert_eq!(made.status.code(), Some(0), "{made:?}");
-    let id = text(&made.stdout).trim().to_owned();
-    assert!(text(&made.stderr).starts_with("warning: connection.json: address: found a template"), "{made:?}");
+    let created = builder(root, &[], &arguments);
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
+    let id = text(&created.stdout).trim().to_owned();
+    assert!(text(&created.stderr).starts_with("warning: connection.json: address: found a template"), "{created:?}");
     let bytes = fs::read(root.join("p.tar.gz")).unwrap();
     let opened = Opened::read(&bytes).unwrap();
     assert_eq!((opened.id.as_str(), opened.metadata.kind.as_str()), (id.as_str(), "ccaas"));
-    assert_eq!(builder(root, &[], &arguments).stdout, made.stdout, "the same again");
+    assert_eq!(builder(root, &[], &arguments).stdout, created.stdout, "the same again");
 
     let inspected = builder(root, &[], &["inspect", "p.tar.gz"]);
     let size = opened.files[Path::new("connection.json")].len();
@@ -61,7 +61,7 @@ fn a_directory_is_packaged_inspected_and_explained() {
              connection  address               a template\n\
              connection  root_cert             \"CN=ca\", valid until 2100-01-01T00:00:00Z\n\
              connection  tls_required          \"true\"\n\
-             connection  x-owner               which Fabric does not know\n"
+             connection  x-owner               unknown to Fabric\n"
         )
     );
 
@@ -73,11 +73,11 @@ fn a_directory_is_packaged_inspected_and_explained() {
         ("CORE_CHAINCODE_TLS_CLIENT_KEY", "client.key"),
     ];
     let explained = builder(root, &environment, &["explain", "p.tar.gz"]);
-    let told = text(&explained.stdout);
+    let output = text(&explained.stdout);
     for line in [
         format!("package  {id}\n").as_str(),
-        "takes basic_1.0 of type \"ccaas\"\n",
-        "mode 0600, because it holds a private key",
+        "accepts basic_1.0 of type \"ccaas\"\n",
+        "mode 0600 (contains a private key)",
         "mycc:9999 with mutual TLS, dial timeout 3s\n",
         "address               from connection.json\n",
         "client_key            from CORE_CHAINCODE_TLS_CLIENT_KEY (\"client.key\")\n",
@@ -85,50 +85,50 @@ fn a_directory_is_packaged_inspected_and_explained() {
         "\"client_key\": \"(masked)\"",
         "\"x-owner\": \"us\"",
     ] {
-        assert!(told.contains(line), "{line:?} is not in\n{told}\n{explained:?}");
+        assert!(output.contains(line), "{line:?} is not in\n{output}\n{explained:?}");
     }
-    assert!(!told.contains("PRIVATE KEY"), "{told}");
-    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0, "explain leaves nothing");
+    assert!(!output.contains("PRIVATE KEY"), "{output}");
+    assert_eq!(fs::read_dir(root.join("tmp")).unwrap().count(), 0, "explain removes its temporary files");
     fs::write(root.join("from/metadata.json"), r#"{"type":"external","label":"basic_1.0"}"#).unwrap();
     let unpacked = builder(root, &environment, &["explain", "from"]);
     assert!(text(&unpacked.stdout).contains("of type \"external\""), "{unpacked:?}");
 }
 
 #[test]
-fn explaining_fails_as_building_does() {
+fn explain_fails_like_build() {
     let directory = source();
     fs::write(directory.path().join("from/metadata.json"), r#"{"type":"ccaas","label":"l"}"#).unwrap();
     let failed = builder(directory.path(), &[], &["explain", "from"]);
     assert_eq!(failed.status.code(), Some(5));
-    assert!(text(&failed.stderr).contains("connection.json: address: found a template that asks for \"host\""));
+    assert!(text(&failed.stderr).contains("connection.json: address: found a template with the key \"host\""));
     let missing = builder(directory.path(), &[], &["explain", "nothing"]);
     assert_eq!((missing.status.code(), text(&missing.stdout)), (Some(1), String::new()));
 }
 
 #[test]
-fn wrong_options_are_named() {
+fn invalid_arguments_are_reported() {
     let directory = source();
     rustix::fs::mkfifoat(rustix::fs::CWD, directory.path().join("pipe"), rustix::fs::Mode::RWXU).unwrap();
     fs::File::create(directory.path().join("huge")).unwrap().set_len(5_000_000_000).unwrap();
-    for (arguments, says) in [
-        (&["package"][..], "expected package OUTPUT"),
-        (&["package", "o", "--lable", "x"], "found \"--lable\""),
-        (&["package", "o", "--label"], "found --label without a value"),
-        (&["package", "o", "--client-key", "k"], "found \"--client-key\""),
-        (&["package", "o", "--label", "a", "--label", "b"], "found --label a second time"),
-        (&["package", "from", "--label", "a"], "OUTPUT: found \"from\", expected the name of a file"),
-        (&["package", "", "--label", "a"], "OUTPUT: found \"\""),
-        (&["package", "from/o", "--from", "from"], "OUTPUT: found \"from/o\" within --from"),
-        (&["inspect", ""], "found \"inspect\" with an empty argument"),
-        (&["install", ""], "found \"install\" with an empty argument"),
+    for (arguments, message) in [
+        (&["package"][..], "missing argument OUTPUT"),
+        (&["package", "o", "--lable", "x"], "unknown option \"--lable\""),
+        (&["package", "o", "--label"], "missing value for --label"),
+        (&["package", "o", "--client-key", "k"], "unknown option \"--client-key\""),
+        (&["package", "o", "--label", "a", "--label", "b"], "duplicate option --label"),
+        (&["package", "from", "--label", "a"], "invalid OUTPUT \"from\": not a file name"),
+        (&["package", "", "--label", "a"], "invalid OUTPUT \"\""),
+        (&["package", "from/o", "--from", "from"], "invalid OUTPUT \"from/o\": the next package from --from"),
+        (&["inspect", ""], "inspect: empty argument"),
+        (&["install", ""], "install: empty argument"),
     ] {
-        let refused = builder(directory.path(), &[], arguments);
-        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-        assert!(text(&refused.stderr).contains(says), "{refused:?}");
+        let rejected = builder(directory.path(), &[], arguments);
+        assert_eq!(rejected.status.code(), Some(2), "{rejected:?}");
+        assert!(text(&rejected.stderr).contains(message), "{rejected:?}");
     }
-    for (arguments, code, says) in [
-        (&["package", "o", "--address", "a:1"][..], 8, "label \"\": expected letters"),
-        (&["package", "o", "--label", "l"], 8, "connection.json: found none"),
+    for (arguments, code, message) in [
+        (&["package", "o", "--address", "a:1"][..], 8, "invalid label \"\": expected letters"),
+        (&["package", "o", "--label", "l"], 8, "connection.json: found no such file"),
         (&["package", "o", "--label", "l", "--root-cert", "none.pem"], 1, "none.pem: No such file"),
         (&["package", "no/o", "--label", "l", "--address", "a:1"], 1, "no/o: No such file"),
         (&["package", "o", "--label", "l", "--root-cert", "from/connection.json"], 8, "bytes that are not PEM"),
@@ -136,33 +136,33 @@ fn wrong_options_are_named() {
         (&["package", "o", "--label", "l", "--root-cert", "/dev/zero"], 1, "/dev/zero: not a regular file"),
         (&["inspect", "/dev/zero"], 1, "/dev/zero: not a regular file"),
         (&["explain", "pipe"], 1, "pipe: not a regular file"),
-        (&["inspect", "huge"], 1, "huge: larger than the 100 MiB that are taken"),
+        (&["inspect", "huge"], 1, "huge: larger than 100 MiB"),
     ] {
-        let refused = builder(directory.path(), &[], arguments);
-        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
-        assert!(text(&refused.stderr).contains(says), "{refused:?}");
+        let rejected = builder(directory.path(), &[], arguments);
+        assert_eq!(rejected.status.code(), Some(code), "{rejected:?}");
+        assert!(text(&rejected.stderr).contains(message), "{rejected:?}");
     }
     assert!(!directory.path().join("o").exists());
 }
 
 #[test]
-fn what_does_not_belong_into_a_package_is_warned_of() {
+fn private_keys_and_unusual_types_are_warned_about() {
     let directory = source();
     fs::write(directory.path().join("from/secret"), &PEMS["client.key"]).unwrap();
     let arguments = ["package", "o", "--from", "from", "--label", "l", "--type", "golang"];
-    let made = builder(directory.path(), &[], &arguments);
-    assert_eq!(made.status.code(), Some(0), "{made:?}");
-    for says in [
+    let created = builder(directory.path(), &[], &arguments);
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
+    for message in [
         "warning: metadata.json: type: found \"golang\", expected ccaas or external",
         "warning: secret: found a private key in the package",
     ] {
-        assert!(text(&made.stderr).contains(says), "{says}\n{made:?}");
+        assert!(text(&created.stderr).contains(message), "{message}\n{created:?}");
     }
 }
 
-/// A reader that has read enough, such as `head`, is no failure.
+/// Readers such as `head` close the pipe early.
 #[test]
-fn a_closed_output_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let directory = source();
     let program = env!("CARGO_BIN_EXE_ccaas-builder");
     let (reader, writer) = std::io::pipe().unwrap();
@@ -177,7 +177,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A .tar.gz of entries: name, type, content. Names are written as they are.
+/// A .tar.gz of entries: name, type, content. Names are not checked.
 fn archive(entries: &[(&str, u8, &[u8])]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, kind, content) in entries {
@@ -208,12 +208,12 @@ fn packages_are_read_as_a_peer_reads_them() {
     assert_eq!(opened.ignored, ["README"]);
     let names: Vec<_> = opened.files.keys().map(|path| path.to_str().unwrap()).collect();
     assert_eq!(names, ["connection.json", "old"]);
-    // Opened again without being cut off, as a peer does.
+    // A peer does not truncate the existing file.
     assert_eq!(opened.files[Path::new("connection.json")], b"abc3456789");
 }
 
 #[test]
-fn what_no_peer_takes_is_refused() {
+fn invalid_packages_are_rejected() {
     let good = archive(&[("connection.json", b'0', b"{}")]);
     let with = |code: &[u8]| archive(&[("metadata.json", b'0', METADATA), ("code.tar.gz", b'0', code)]);
     assert!(Opened::read(&with(&good)).is_ok());
@@ -226,34 +226,34 @@ fn what_no_peer_takes_is_refused() {
         let metadata = format!(r#"{{"type":"ccaas","label":"{label}"}}"#);
         archive(&[("metadata.json", b'0', metadata.as_bytes()), ("code.tar.gz", b'0', &good)])
     };
-    for (package, says) in [
-        (b"PK\x03\x04".to_vec(), "found something else than gzip"),
-        (Vec::new(), "found something else than gzip"),
+    for (package, message) in [
+        (b"PK\x03\x04".to_vec(), "found data that is not gzip"),
+        (Vec::new(), "found data that is not gzip"),
         (archive(&[]), "found no metadata.json"),
         (archive(&[("metadata.json", b'0', METADATA)]), "found no code.tar.gz"),
         (
             archive(&[("./metadata.json", b'0', METADATA), ("code.tar.gz", b'0', &good)]),
-            "found no metadata.json, expected metadata.json and code.tar.gz; a peer knows it by that very name",
+            "found no metadata.json, expected metadata.json and code.tar.gz; the name must not start with",
         ),
         (archive(&[("d/", b'5', b""), ("metadata.json", b'0', METADATA)]), "\"d/\" is not a regular file"),
-        (labeled("a b"), "label \"a b\""),
-        (archive(&[("metadata.json", b'0', b"[]"), ("code.tar.gz", b'0', &good)]), "metadata.json: is an array"),
-        (with(b"no gzip"), "code.tar.gz: found something else than gzip"),
-        (with(&cut(good.clone())), "code.tar.gz: found a .tar.gz that is"),
-        (cut(with(&good)), "the package: found a .tar.gz that is"),
-        (with(&archive(&[("../x", b'0', b"")])), "code.tar.gz: \"../x\" leaves the package"),
-        (with(&archive(&[("/x", b'0', b"")])), "code.tar.gz: \"/x\" leaves the package"),
+        (labeled("a b"), "invalid label \"a b\""),
+        (archive(&[("metadata.json", b'0', b"[]"), ("code.tar.gz", b'0', &good)]), "metadata.json: found an array"),
+        (with(b"no gzip"), "code.tar.gz: found data that is not gzip"),
+        (with(&cut(good.clone())), "code.tar.gz: found a damaged .tar.gz"),
+        (cut(with(&good)), "the package: found a damaged .tar.gz"),
+        (with(&archive(&[("../x", b'0', b"")])), "code.tar.gz: \"../x\" is outside the package"),
+        (with(&archive(&[("/x", b'0', b"")])), "code.tar.gz: \"/x\" is outside the package"),
         (with(&archive(&[("l", b'2', b"")])), "code.tar.gz: \"l\" is a link or a special file"),
-        (with(&archive(&[("a", b'0', b""), ("a/b", b'0', b"")])), "code.tar.gz: a/b lies in a directory that is also"),
-        (with(&bomb), "found more than any real package has"),
+        (with(&archive(&[("a", b'0', b""), ("a/b", b'0', b"")])), "code.tar.gz: a/b is in a directory that is also"),
+        (with(&bomb), "found too many or too large files"),
     ] {
-        let refused = Opened::read(&package).unwrap_err().to_string();
-        assert!(refused.contains(says), "{refused:?} does not say {says:?}");
+        let error = Opened::read(&package).unwrap_err().to_string();
+        assert!(error.contains(message), "{message:?} is not in {error:?}");
     }
 }
 
 #[test]
-fn a_connection_that_is_none_is_refused() {
+fn invalid_connections_and_paths_are_rejected() {
     let metadata = ccaas_builder::metadata::Metadata::parse(METADATA).unwrap();
     let mut contents = Contents { metadata, ..Contents::default() };
     contents.files.insert("connection.json".into(), br#"{"address":1}"#.to_vec());

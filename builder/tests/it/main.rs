@@ -1,7 +1,7 @@
-//! The programs as a peer runs them, and packages as a peer reads them. What single functions do is
-//! tested beside them.
+//! Tests of the programs as a peer runs them, and of packages as a peer reads them. Unit tests are in
+//! the modules.
 
-// A test may panic; helpers outside of `#[test]` functions are tests too.
+// Helper functions of tests may panic, too.
 #![allow(clippy::unwrap_used)]
 
 mod cases;

@@ -1,4 +1,4 @@
-//! Packages: the same bytes on any machine, and what a peer's reading of them requires.
+//! Tests of packages: deterministic bytes, and what a peer requires.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -41,7 +41,7 @@ fn entries(bytes: &[u8]) -> Vec<(String, u32, u64, u64, Vec<u8>)> {
     read.collect()
 }
 
-/// Changes only when the content of every package changes: a new ID for every user.
+/// A change of this ID means a new package ID for every user.
 #[test]
 fn the_package_id_is_fixed() {
     let index = br#"{"index":{"fields":["owner"]}}"#;
@@ -53,10 +53,10 @@ fn the_package_id_is_fixed() {
 }
 
 #[test]
-fn a_package_is_what_a_peer_reads() {
+fn packages_have_the_format_that_peers_read() {
     let package = package(&[("META-INF/statedb/couchdb/indexes/a.json", b"{}"), ("a.txt", b"")]);
     let bytes = package.to_bytes().unwrap();
-    // Magic, deflate, no flags, no time; unknown system.
+    // Magic number, deflate, no flags, no time, unknown system.
     assert_eq!(bytes[..8], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
     assert_eq!(bytes[9], 255);
     let outer = entries(&bytes);
@@ -74,10 +74,10 @@ fn a_package_is_what_a_peer_reads() {
 }
 
 #[test]
-fn what_no_peer_would_take_is_refused() {
+fn invalid_paths_and_labels_are_rejected() {
     for path in ["../x", "/x", "a/../../x", "", ".", "connection.json"] {
-        let refused = package(&[(path, b"")]).to_bytes();
-        assert!(matches!(refused, Err(PackageError::Path(_))), "{path:?}: {refused:?}");
+        let result = package(&[(path, b"")]).to_bytes();
+        assert!(matches!(result, Err(PackageError::Path(_))), "{path:?}: {result:?}");
     }
     let mut unlabeled = package(&[]);
     unlabeled.label = "a b".into();
@@ -85,7 +85,7 @@ fn what_no_peer_would_take_is_refused() {
 }
 
 #[test]
-fn long_paths_survive() {
+fn long_paths_are_kept() {
     let long = format!("META-INF/{}/x.json", "d".repeat(240));
     let bytes = package(&[(&long, b"1")]).to_bytes().unwrap();
     let inner = entries(&entries(&bytes)[1].4);
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn contents_survive(files in prop::collection::btree_map("[a-z]{1,8}", prop::collection::vec(any::<u8>(), 0..3000), 0..5)) {
+    fn contents_are_kept(files in prop::collection::btree_map("[a-z]{1,8}", prop::collection::vec(any::<u8>(), 0..3000), 0..5)) {
         let given: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
         let bytes = package(&given).to_bytes().unwrap();
         let inner = entries(&entries(&bytes)[1].4);

@@ -1,5 +1,5 @@
-//! Certificates and keys for the cases, made anew for each run so that no private key lies in the
-//! repository. Subjects and dates are fixed, since messages show them.
+//! Certificates and keys for the cases, generated for each run so that the repository contains no private
+//! key. Subjects and dates are fixed, because messages contain them.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -9,8 +9,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     PKCS_ECDSA_P384_SHA384, PKCS_ED25519, date_time_ymd,
 };
+use sec1::{EcParameters, EcPrivateKey};
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Encode, pem};
 
-/// PEM texts by the names that cases use, between two `@`.
+/// PEM texts by the names that cases use as `@name@`.
 pub(crate) static PEMS: LazyLock<BTreeMap<&'static str, String>> = LazyLock::new(make);
 
 fn params(name: &str, from: i32, to: i32, hosts: &[&str]) -> CertificateParams {
@@ -21,6 +24,18 @@ fn params(name: &str, from: i32, to: i32, hosts: &[&str]) -> CertificateParams {
     params.not_before = date_time_ymd(from, 1, 1);
     params.not_after = date_time_ymd(to, 1, 1);
     params
+}
+
+/// The SEC 1 form of a P-256 key without its public key.
+fn bare_key(key: &KeyPair) -> String {
+    let key = p256::SecretKey::from_pkcs8_pem(&key.serialize_pem()).expect("a P-256 key");
+    let curve = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+    let bare = EcPrivateKey {
+        private_key: &key.to_bytes(),
+        parameters: Some(EcParameters::NamedCurve(curve)),
+        public_key: None,
+    };
+    pem::encode_string("EC PRIVATE KEY", LineEnding::LF, &bare.to_der().expect("DER")).expect("PEM")
 }
 
 fn make() -> BTreeMap<&'static str, String> {
@@ -54,6 +69,8 @@ fn make() -> BTreeMap<&'static str, String> {
     let sec1 = p256::SecretKey::from_pkcs8_pem(&key.serialize_pem()).expect("a P-256 key");
     let sec1 = sec1.to_sec1_pem(LineEnding::LF).expect("SEC 1").to_string();
     pems.insert("client.sec1", sec1);
+    pems.insert("client.bare", bare_key(&key));
+    pems.insert("other.bare", bare_key(&KeyPair::generate().expect("key")));
     pems.insert("other.key", KeyPair::generate().expect("key").serialize_pem());
     let own = KeyPair::generate().expect("key");
     let self_signed = params("mycc", 2000, 2100, &["mycc.example.com", "127.0.0.1"]).self_signed(&own);

@@ -385,9 +385,9 @@ impl Indexes {
         let below = directory.join(TOP);
         let top = if below.is_dir() { below } else { directory.to_owned() };
         let of = |what: String| format!("indexes {}: {what}", directory.display());
-        let found = Contents::of_directory(&top.join(STATEDB)).map_err(|error| of(error_text(&error)))?;
+        let found = Contents::from_directory(&top.join(STATEDB)).map_err(|error| of(error_text(&error)))?;
         for (path, bytes) in &found.files {
-            let checked = indexes::check_place(path).and_then(|()| indexes::check_content(bytes));
+            let checked = indexes::check_path(path).and_then(|()| indexes::check_content(bytes));
             checked.map_err(|misfit| {
                 of(format!("{STATEDB}/{}: found {}, expected {}", path.display(), misfit.found, misfit.expected))
             })?;

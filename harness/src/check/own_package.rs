@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_package_that_no_peer_would_take_is_refused_and_no_key_is_told() {
-        assert!(read(b"nothing").unwrap_err().contains("found something else than gzip"));
+        assert!(read(b"nothing").unwrap_err().contains("found data that is not gzip"));
         let absent = OwnPackage::read(Path::new("/nonexistent/own.tar.gz")).unwrap_err();
         assert!(absent.starts_with("package /nonexistent/own.tar.gz: can't be read: No such file"), "{absent}");
         assert!(package("[]").unwrap_err().contains("connection.json: "));

@@ -207,7 +207,7 @@ async fn needs_fabric_a_peer_stores_what_the_builder_made() {
     assert!(network.stored(&id).contains_key("release/chaincode/server/connection.json 600"), "its mode is kept");
 
     let log = network.log().await;
-    let says = "build: mutual_1.0 connects to 127.0.0.1:9999 with mutual TLS, dial timeout 3s, no files for CouchDB";
+    let says = "build: mutual_1.0 connects to 127.0.0.1:9999 with mutual TLS, dial timeout 3s, no CouchDB index files";
     assert!(log.contains(says), "{log}");
     assert!(!log.contains("PRIVATE KEY"), "a key is in the log");
     network.running.stop().await.unwrap();
@@ -234,15 +234,15 @@ async fn needs_fabric_a_refusal_is_told_to_the_client_and_its_reason_to_the_log(
             "ccaas",
             r#"{"address":"{{.hots}}:1"}"#,
             "failed: exit status 5",
-            r#"address: found a template that asks for "hots""#,
+            r#"address: found a template with the key "hots""#,
         ),
-        ("json_1.0", "external", "{", "failed: exit status 5", "connection.json: found a file that is not JSON"),
+        ("json_1.0", "external", "{", "failed: exit status 5", "connection.json: found invalid JSON"),
         (
             "go_1.0",
             "golang",
             PLAIN,
             "docker build is disabled",
-            r#"type: found "golang", this builder takes ccaas, external"#,
+            r#"unsupported type "golang"; this builder supports ccaas, external"#,
         ),
     ] {
         let package = ByHand { kind, ..ByHand::new(label, connection) }.bytes();
@@ -268,7 +268,7 @@ async fn needs_fabric_a_failed_release_is_told_and_a_missing_detect_is_not() {
     let told = network.install(&package).await.unwrap_err();
     assert!(told.contains("builder 'ccaas_builder' release failed: exit status 5"), "{told}");
     let log = network.log().await;
-    assert!(log.contains("error: connection.json: found a file that has a tls_required that is not true or"), "{log}");
+    assert!(log.contains("error: connection.json: found a tls_required that is not true or"), "{log}");
     assert_eq!(fs::read_dir(network.builds()).unwrap().count(), 0, "nothing is stored");
 
     fs::rename(&kept, &build).unwrap();

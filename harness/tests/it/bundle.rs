@@ -117,7 +117,7 @@ fn every_wrong_option_is_told() {
         (&["--identities", "/nowhere"], "neither organizations/ nor peerOrganizations/ is there"),
         (&["--identities", path(&linked)], "org1.example.com is no file: a link is not followed"),
         (&["--namespace", "My_Space"], "no DNS label"),
-        (&["--chaincode", "a/b"], "--chaincode a/b: label \"a/b_1.0\": expected letters"),
+        (&["--chaincode", "a/b"], "--chaincode a/b: invalid label \"a/b_1.0\": expected letters"),
     ] {
         let (code, text) = bundle(&[&compose[..], arguments].concat());
         assert_eq!(code, Some(2), "{text}");

@@ -112,7 +112,7 @@ fn a_value_that_a_template_lacks_is_told() {
     package(&e2e, "ccaas", TEMPLATED, &["metadata.json", "code.tar.gz"]);
     let text = e2e.said(2);
     let cause = "likely cause: The external builder rejected its input. connection.json: address: \
-                 found a template that asks for \"port\"";
+                 found a template with the key \"port\"";
     assert!(text.contains(cause), "{text}");
 }
 
@@ -120,7 +120,7 @@ fn a_value_that_a_template_lacks_is_told() {
 fn what_does_not_go_with_a_package_is_told_before_anything_starts() {
     for (fields, expected) in [
         ("package = 'nowhere.tar.gz'", "nowhere.tar.gz: can't be read: No such file"),
-        ("package = 'my.toml'", "my.toml: the package: found something else than gzip"),
+        ("package = 'my.toml'", "my.toml: the package: found data that is not gzip"),
         ("package = 'own.tar.gz'\nlabel = 'a'", "leave out `label` and `indexes`"),
         ("package = 'own.tar.gz'\nindexes = 'META-INF'", "leave out `label` and `indexes`"),
         ("package = 'own.tar.gz'\nalso_named = ['b']", "is that of one name"),
