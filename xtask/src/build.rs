@@ -1,68 +1,68 @@
-//! Runs cargo: the harness for this machine, and the programs that travel, statically linked.
+//! Runs cargo to build the harness and the static programs.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The programs that run elsewhere: inside a peer, in a container of any base.
+/// The static programs, which run in a peer or in any container image.
 pub(crate) struct Programs {
     /// The external builder.
     pub(crate) builder: PathBuf,
     /// The chaincode server.
     pub(crate) chaincode: PathBuf,
-    /// The chaincode server that makes every call there is.
+    /// The chaincode server of the conformance cases.
     pub(crate) conformance: PathBuf,
 }
 
 impl Programs {
-    /// Tells a test or benchmark where they are.
-    pub(crate) fn tell(&self, command: &mut Command) {
+    /// Sets the variables with the programs' paths for a test or benchmark.
+    pub(crate) fn set_environment(&self, command: &mut Command) {
         command.env("CCAAS_BUILDER", &self.builder).env("CHAINCODE_SAMPLE", &self.chaincode);
         command.env("CHAINCODE_CONFORMANCE", &self.conformance);
     }
 }
 
-/// The cargo that runs this program.
+/// A command for cargo.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg("--color=auto");
     command
 }
 
-/// Runs a command to its end; its exit code becomes ours.
+/// Runs a command and returns its exit code.
 pub(crate) fn run(command: &mut Command) -> Result<ExitCode> {
-    let status = command.status().with_context(|| format!("{} can't be run", command.get_program().display()))?;
+    let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
 /// Runs a command that must succeed.
 pub(crate) fn must(command: &mut Command, what: &str) -> Result<()> {
-    let status = command.status().with_context(|| format!("{} can't be run", command.get_program().display()))?;
+    let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if status.success() { Ok(()) } else { bail!("{what} failed ({status})") }
 }
 
-/// Where the evidence of runs goes.
+/// The directory for reports.
 pub(crate) fn evidence() -> Result<PathBuf> {
     Ok(target_directory()?.join("e2e"))
 }
 
-/// Where the state of a network that stays is.
+/// The directory for the state of a persistent network.
 pub(crate) fn state() -> Result<PathBuf> {
     Ok(target_directory()?.join("network"))
 }
 
-/// The workspace's directory.
+/// The directory of the workspace.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Where this workspace's programs are built, absolute: `CARGO_TARGET_DIR`, or `target`.
+/// The absolute target directory: `CARGO_TARGET_DIR` or `target`.
 fn target_directory() -> Result<PathBuf> {
     let directory = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     std::path::absolute(&directory).with_context(|| format!("CARGO_TARGET_DIR {}", directory.display()))
 }
 
-/// Where the harness is once it is built.
+/// The path of the harness.
 pub(crate) fn harness_path() -> Result<PathBuf> {
     Ok(target_directory()?.join("debug").join("fabric-harness"))
 }
@@ -76,33 +76,32 @@ pub(crate) fn harness() -> Result<PathBuf> {
     harness_path()
 }
 
-/// Builds the harness as a program for a container of any base, and returns its path.
+/// Builds the harness as a static program for any container image, and returns its path.
 pub(crate) fn static_harness() -> Result<PathBuf> {
     let (target, directory) = (static_target()?, target_directory()?);
     let flags = std::env::var("RUSTFLAGS").unwrap_or_default() + " -C target-feature=+crt-static";
     let mut build = cargo();
     build.args(["build", "--package", "fabric-harness", "--target", &target, "--target-dir"]).arg(&directory);
-    // An engine is sent all of it.
+    // Keeps the program small, since it is sent to a Docker engine.
     build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "true");
     build.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(workspace());
     must(&mut build, "building the harness as a static program")?;
     Ok(directory.join(target).join("debug").join("fabric-harness"))
 }
 
-/// Builds the programs that travel, and returns their paths.
+/// Builds the static programs and returns their paths.
 pub(crate) fn dist() -> Result<Programs> {
     let (target, directory) = (static_target()?, target_directory()?);
     let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    // At fixed addresses a program has nothing to relocate when it starts, which a peer makes it do
-    // three times for each package.
+    // Avoids relocations at start: a peer starts the builder three times for each package.
     flags.push_str(" -C target-feature=+crt-static -C relocation-model=static");
     let mut build = cargo();
     build.args(["build", "--profile", "dist", "--package", "ccaas-builder", "--package", "chaincode-sample"]);
     build.args(["--target", &target, "--target-dir"]).arg(&directory);
-    // Cargo would prefer the encoded flags to ours.
+    // CARGO_ENCODED_RUSTFLAGS would override RUSTFLAGS.
     build.env("RUSTFLAGS", flags).env_remove("CARGO_ENCODED_RUSTFLAGS").current_dir(workspace());
     must(&mut build, "building the static programs").context(
-        "they need a static C library: glibc's (libc6-dev, glibc-static), \
+        "they need a static C library; install that of glibc (libc6-dev, glibc-static), \
          or musl (`rustup target add`, and musl-gcc)",
     )?;
     let directory = directory.join(target).join("dist");
@@ -113,8 +112,8 @@ pub(crate) fn dist() -> Result<Programs> {
     })
 }
 
-/// The Linux target of this machine's architecture: musl where its standard library and a C compiler
-/// for it are installed, glibc, which links statically as well, otherwise.
+/// The Linux target for this architecture: musl if its standard library and a C compiler are installed,
+/// otherwise glibc.
 fn static_target() -> Result<String> {
     let arch = std::env::consts::ARCH;
     let musl = format!("{arch}-unknown-linux-musl");
@@ -127,8 +126,8 @@ fn static_target() -> Result<String> {
         return Ok(format!("{arch}-unknown-linux-gnu"));
     }
     bail!(
-        "the builder and the chaincode run on Linux, and this machine can't build for it: \
-         run `rustup target add {musl}`, and install a C compiler for it"
+        "cannot build the static programs, which run on Linux: \
+         run `rustup target add {musl}` and install a C compiler for it"
     )
 }
 
@@ -136,7 +135,7 @@ fn has_standard_library(target: &str) -> Result<bool> {
     let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
         .args(["--print", "target-libdir", "--target", target])
         .output()
-        .context("rustc can't be run")?;
+        .context("cannot run rustc")?;
     let directory = String::from_utf8_lossy(&output.stdout);
     Ok(output.status.success() && Path::new(directory.trim()).is_dir())
 }

@@ -1,8 +1,7 @@
-//! `cargo xtask …`: builds what is needed, then runs other crates' programs.
+//! `cargo xtask …`: builds what is needed, then runs the programs of other crates.
 //!
-//! Nothing about Fabric is known here. `e2e` builds the harness and the static programs that it
-//! takes along, and becomes the harness; `test` runs every check of the repository, and then the
-//! tests whose needs, as the harness tells them, this machine meets.
+//! This crate knows nothing about Fabric. `e2e` and similar commands build the harness and the static
+//! programs, and then execute the harness. `test` runs all checks and tests.
 
 mod build;
 mod test;
@@ -11,17 +10,20 @@ use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: cargo xtask COMMAND [OPTION…]
+Usage: cargo xtask COMMAND [OPTION…]
 
-  e2e [OPTION…]       start a network, deploy the chaincode, check it (e2e --help lists the options)
-  up [OPTION…]        start a network that stays; then status, logs, restart, snapshot, restore, down
-  doctor [OPTION…]    look at this machine, and say what to do
+Commands:
+  e2e [OPTION…]       Start a network, deploy the chaincode and check it
+  up [OPTION…]        Start a persistent network; see also status, logs, restart, snapshot, restore, down
+  doctor [OPTION…]    Check this machine
   bundle, package, inspect, explain, completions, …
-                      every other command of the harness (harness --help lists them)
-  test [OPTION…]      formatting, lints, documentation, tests (test --help)
-  bench NAME [OPT…]   run the benchmark of that name, with the static programs
-  codegen [--check]   generate the bindings of the .proto files, or tell whether they are current
-  dist                build the static programs, and print where they are
+                      Run another command of the harness; `harness --help` lists them
+  test [OPTION…]      Check formatting, lints and documentation, and run the tests
+  bench NAME [OPT…]   Run a benchmark with the static programs
+  codegen [--check]   Generate the bindings of the .proto files, or check that they are up to date
+  dist                Build the static programs and print their paths
+
+`COMMAND --help` lists the options of a command.
 ";
 
 fn main() -> ExitCode {
@@ -36,19 +38,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
-    // Paths in options are the caller's; everything built here is the workspace's.
+    // Paths in options are relative to the caller's directory; build paths are absolute.
     let Some((command, rest)) = arguments.split_first() else {
         eprint!("{USAGE}");
         return Ok(ExitCode::from(2));
     };
     match command.as_str() {
-        "e2e" => with_defaults(arguments, &[Default::Builder, Default::Chaincode, Default::Evidence]),
-        "up" | "doctor" => with_defaults(arguments, &[Default::Builder, Default::Chaincode, Default::State]),
-        "down" | "status" | "logs" | "restart" | "snapshot" | "restore" => with_defaults(arguments, &[Default::State]),
-        "bundle" | "completions" | "deploy" | "explain" | "inspect" | "package" | "probe" => {
-            with_defaults(arguments, &[])
-        }
-        "harness" => with_defaults(rest, &[]),
+        "e2e" => harness(arguments, &[Supplied::Builder, Supplied::Chaincode, Supplied::Evidence]),
+        "up" | "doctor" => harness(arguments, &[Supplied::Builder, Supplied::Chaincode, Supplied::State]),
+        "down" | "status" | "logs" | "restart" | "snapshot" | "restore" => harness(arguments, &[Supplied::State]),
+        "bundle" | "completions" | "deploy" | "explain" | "inspect" | "package" | "probe" => harness(arguments, &[]),
+        "harness" => harness(rest, &[]),
         "test" => test::run(rest),
         "bench" => bench(rest),
         "codegen" => build::run(build::cargo().args(CODEGEN).args(rest)),
@@ -67,37 +67,37 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     }
 }
 
-/// Arguments of cargo that generate the bindings.
+/// The arguments of cargo that generate the bindings.
 const CODEGEN: [&str; 9] =
     ["run", "--quiet", "--package", "fabric-protos", "--features", "codegen", "--bin", "fabric-protos-codegen", "--"];
 
-/// Runs the benchmark of that name, of whichever crate has one.
+/// Runs the benchmark with this name in any crate.
 fn bench(arguments: &[String]) -> Result<ExitCode> {
-    let (name, options) = arguments.split_first().context("bench: give the name of a benchmark")?;
+    let (name, options) = arguments.split_first().context("bench: missing NAME; give the name of a benchmark")?;
     let programs = build::dist()?;
     let mut command = build::cargo();
     command.args(["bench", "--quiet", "--workspace", "--bench", name, "--"]).args(options);
     command.current_dir(build::workspace());
-    programs.tell(&mut command);
-    // Cargo runs a benchmark in its crate's directory; paths among the options are the caller's.
-    command.env("BENCH_DIRECTORY", std::env::current_dir().context("the current directory is unknown")?);
+    programs.set_environment(&mut command);
+    // Cargo runs a benchmark in its crate's directory; paths in options are relative to the caller's.
+    command.env("BENCH_DIRECTORY", std::env::current_dir().context("cannot determine the current directory")?);
     build::run(&mut command)
 }
 
-/// What the harness is given here when the caller gives nothing else.
+/// An option that is passed to the harness unless the caller passes it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Default {
-    /// The external builder, built.
+enum Supplied {
+    /// The external builder.
     Builder,
-    /// The sample, built.
+    /// The sample chaincode.
     Chaincode,
-    /// Where reports go: the program's own default is relative to wherever the caller is.
+    /// The directory for reports: the harness's default is relative to the caller's directory.
     Evidence,
-    /// Where the state of a network that stays is, for the same reason.
+    /// The directory for the state of a persistent network, for the same reason.
     State,
 }
 
-impl Default {
+impl Supplied {
     fn option(self) -> &'static str {
         match self {
             Self::Builder => "--builder",
@@ -108,35 +108,35 @@ impl Default {
     }
 }
 
-/// Becomes the harness, with these arguments. Nothing is built that is not needed.
-fn with_defaults(arguments: &[String], defaults: &[Default]) -> Result<ExitCode> {
-    let harness = build::harness()?;
-    let mut command = std::process::Command::new(&harness);
+/// Executes the harness with these arguments. Builds only what is needed.
+fn harness(arguments: &[String], defaults: &[Supplied]) -> Result<ExitCode> {
+    let program = build::harness()?;
+    let mut command = std::process::Command::new(&program);
     command.args(arguments);
     let given = |option: &str| {
         let with_value = format!("{option}=");
         arguments.iter().any(|argument| argument == option || argument.starts_with(&with_value))
     };
-    let missing: Vec<Default> = defaults.iter().copied().filter(|default| !given(default.option())).collect();
+    let missing: Vec<Supplied> = defaults.iter().copied().filter(|default| !given(default.option())).collect();
     if !(given("-h") || given("--help")) {
-        let travels = |default: &Default| matches!(default, Default::Builder | Default::Chaincode);
-        let programs = if missing.iter().any(travels) { Some(build::dist()?) } else { None };
+        let is_static = |default: &Supplied| matches!(default, Supplied::Builder | Supplied::Chaincode);
+        let programs = if missing.iter().any(is_static) { Some(build::dist()?) } else { None };
         for default in missing {
             let value = match (default, &programs) {
-                (Default::Evidence, _) => build::evidence()?,
-                (Default::State, _) => build::state()?,
-                (Default::Builder, Some(programs)) => programs.builder.clone(),
-                (Default::Chaincode, Some(programs)) => programs.chaincode.clone(),
+                (Supplied::Evidence, _) => build::evidence()?,
+                (Supplied::State, _) => build::state()?,
+                (Supplied::Builder, Some(programs)) => programs.builder.clone(),
+                (Supplied::Chaincode, Some(programs)) => programs.chaincode.clone(),
                 (_, None) => continue,
             };
             command.arg(default.option()).arg(value);
         }
     }
-    become_program(command).with_context(|| format!("{} can't be run", harness.display()))
+    exec(command).with_context(|| format!("cannot execute {}", program.display()))
 }
 
-/// Lets the program take this one's place, so that signals and the exit code are its own.
-fn become_program(mut command: std::process::Command) -> Result<ExitCode> {
+/// Replaces this process with the program, which then receives signals and sets the exit code.
+fn exec(mut command: std::process::Command) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt as _;
     Err(command.exec().into())
 }

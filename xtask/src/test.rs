@@ -1,8 +1,7 @@
-//! `cargo xtask test`: every check of the repository, then the tests of every tier that this
-//! machine can run.
+//! `cargo xtask test`: runs all checks, then the tests of every tier that this machine supports.
 //!
-//! Tests that need something a bare machine lacks are ignored, and named after their tier. The
-//! harness tells which tiers' needs are met.
+//! Tests with special requirements are ignored by default, and named after their tier. The harness reports
+//! which tiers this machine supports.
 
 use crate::build;
 use anyhow::{Context, Result, bail};
@@ -11,10 +10,12 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 const USAGE: &str = "\
-usage: cargo xtask test [OPTION…]
+Usage: cargo xtask test [OPTION…]
 
-  --fabric-bin DIR   directory of Fabric's programs; once for each version (default: FABRIC_BIN, PATH)
-  --bare             only the tests that need nothing but Rust and a C compiler
+Options:
+  --fabric-bin DIR   Use Fabric's programs in DIR; repeat for other versions [default: FABRIC_BIN, PATH]
+  --bare             Run only tests that need nothing but Rust and a C compiler
+  -h, --help         Print help
 ";
 
 /// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
@@ -31,8 +32,8 @@ const TIERS: [(&str, &str); 9] = [
     ("needs_images", "images"),
 ];
 
-/// What each command of a test run covers. The generated code is checked by a test behind a feature;
-/// and a dependency is built again for each set of its features that is asked for.
+/// The scope of each cargo command. It is the same for all, because cargo rebuilds dependencies for other
+/// features.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
 
 struct Options {
@@ -40,12 +41,12 @@ struct Options {
     bare: bool,
 }
 
-/// A tier, with one set of Fabric's programs, and why it is run or not.
+/// A tier with one set of Fabric's programs.
 struct Tier {
     name: &'static str,
     fabric_bin: Option<PathBuf>,
-    possible: bool,
-    why: String,
+    supported: bool,
+    reason: String,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         print!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
-    let begin = Instant::now();
+    let start = Instant::now();
     repository_checks()?;
     install_nextest()?;
 
@@ -62,42 +63,42 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     let nextest = |filter: &[&str]| {
         let mut command = build::cargo();
         command.args(["nextest", "run"]).args(EVERYTHING).args(filter).current_dir(build::workspace());
-        // The program under test would lie elsewhere.
+        // Cargo would put the program under test in another directory.
         command.env_remove("CARGO_BUILD_TARGET");
-        programs.tell(&mut command);
+        programs.set_environment(&mut command);
         command
     };
-    build::must(&mut nextest(&[]), "a test")?;
-    build::must(build::cargo().args(["test", "--quiet", "--doc"]).args(EVERYTHING), "a documentation test")?;
+    build::must(&mut nextest(&[]), "tests")?;
+    build::must(build::cargo().args(["test", "--quiet", "--doc"]).args(EVERYTHING), "documentation tests")?;
 
     let tiers = if options.bare { Vec::new() } else { tiers(&options)? };
     let mut failed = Vec::new();
-    for tier in tiers.iter().filter(|tier| tier.possible) {
-        step(&format!("tests of tier {}: {}", tier.name, tier.why));
+    for tier in tiers.iter().filter(|tier| tier.supported) {
+        step(&format!("tests of tier {}: {}", tier.name, tier.reason));
         let filter = format!("test(/{}/)", tier.name);
         let mut tests = nextest(&["--run-ignored=only", "--filterset", &filter]);
         if let Some(directory) = &tier.fabric_bin {
             tests.env("FABRIC_BIN", directory);
         }
-        // An image is made of it, and nothing else takes it: its build takes minutes.
+        // Needed only for the image in these tests, and takes minutes to build.
         if tier.name == "needs_compose" {
             tests.env("FABRIC_HARNESS_STATIC", build::static_harness()?);
         }
-        if build::must(&mut tests, "a test").is_err() {
-            failed.push(format!("{} ({})", tier.name, tier.why));
+        if build::must(&mut tests, "tests").is_err() {
+            failed.push(format!("{} ({})", tier.name, tier.reason));
         }
     }
 
-    println!("\ntiers, after {:.0} s:", begin.elapsed().as_secs_f32());
-    println!("  ran      bare: needs nothing but Rust and a C compiler; end to end on embedded peers, not on Fabric");
+    println!("\ntiers (total time {:.0} s):", start.elapsed().as_secs_f32());
+    println!("  ran      bare: needs only Rust and a C compiler; end-to-end tests use embedded peers, not Fabric");
     if options.bare {
-        println!("  not run  every other tier: --bare");
+        println!("  skipped  all other tiers: --bare");
     }
     for tier in &tiers {
-        println!("  {} {}: {}", if tier.possible { "ran     " } else { "not run " }, tier.name, tier.why);
+        println!("  {} {}: {}", if tier.supported { "ran     " } else { "skipped " }, tier.name, tier.reason);
     }
     if !failed.is_empty() {
-        bail!("tests failed in {}", failed.join(", "));
+        bail!("tests failed in tiers: {}", failed.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -122,12 +123,14 @@ fn parse(arguments: &[String]) -> Result<Option<Options>> {
 }
 
 fn directory(value: Option<&String>) -> Result<PathBuf> {
-    programs(Path::new(value.context("--fabric-bin: give a directory")?))
+    programs(Path::new(value.context("--fabric-bin: missing DIR")?))
 }
 
-/// The directory itself, or its `bin`, absolute: nextest runs a test in its crate's directory.
+/// The absolute path of the directory, or of its `bin`; nextest runs tests in the directory of their crate.
 fn programs(directory: &Path) -> Result<PathBuf> {
-    let absolute = directory.canonicalize().with_context(|| format!("--fabric-bin {}", directory.display()))?;
+    let absolute = directory
+        .canonicalize()
+        .with_context(|| format!("--fabric-bin {}: cannot open the directory", directory.display()))?;
     let bin = absolute.join("bin");
     Ok(if bin.is_dir() { bin } else { absolute })
 }
@@ -147,30 +150,30 @@ fn repository_checks() -> Result<()> {
 
 /// Installs cargo-nextest when it is missing.
 fn install_nextest() -> Result<()> {
-    let there = build::cargo().args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
-    if there {
+    let installed = build::cargo().args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    if installed {
         return Ok(());
     }
-    step("cargo-nextest is missing: installing it");
+    step("install cargo-nextest");
     let mut install = build::cargo();
-    // Its build takes minutes; debug information and optimization would add to them.
+    // Without debug information and optimization, to save minutes.
     install.args(["install", "--locked", "cargo-nextest", "--debug"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
-    build::must(&mut install, "installing cargo-nextest")
+    build::must(&mut install, "installation of cargo-nextest")
 }
 
-/// Asks the harness which runtimes are possible here, with each set of Fabric's programs.
+/// Asks the harness which tiers this machine supports, for each set of Fabric's programs.
 fn tiers(options: &Options) -> Result<Vec<Tier>> {
-    // The tests were built with it.
+    // Built together with the tests.
     let harness = build::harness_path()?;
     let mut tiers = Vec::new();
     for (name, runtime) in TIERS {
-        // These take images, whatever programs there are.
+        // These use images instead of programs.
         let with_images = matches!(runtime, "docker" | "compose" | "kubernetes" | "images");
         let with_programs = !with_images && !options.fabric_bin.is_empty();
         let sets = if with_programs { options.fabric_bin.iter().cloned().map(Some).collect() } else { vec![None] };
         for fabric_bin in sets {
-            let (possible, why) = probe(&harness, runtime, fabric_bin.as_deref())?;
-            tiers.push(Tier { name, fabric_bin, possible, why });
+            let (supported, reason) = probe(&harness, runtime, fabric_bin.as_deref())?;
+            tiers.push(Tier { name, fabric_bin, supported, reason });
         }
     }
     Ok(tiers)
@@ -182,15 +185,15 @@ fn probe(harness: &Path, runtime: &str, fabric_bin: Option<&Path>) -> Result<(bo
     if let Some(directory) = fabric_bin {
         command.arg("--fabric-bin").arg(directory);
     }
-    let output = command.output().with_context(|| format!("{} can't be run", harness.display()))?;
+    let output = command.output().with_context(|| format!("cannot run {}", harness.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().find_map(|line| line.strip_prefix(runtime)?.strip_prefix('\t')?.split_once('\t'));
-    let (possible, why) = line.with_context(|| {
-        format!("`fabric-harness probe` says nothing of {runtime}: {}", String::from_utf8_lossy(&output.stderr))
+    let (supported, reason) = line.with_context(|| {
+        format!("`fabric-harness probe` does not report {runtime}: {}", String::from_utf8_lossy(&output.stderr))
     })?;
-    Ok((possible == "yes", why.to_owned()))
+    Ok((supported == "yes", reason.to_owned()))
 }
 
-fn step(what: &str) {
-    println!("\n== {what}");
+fn step(name: &str) {
+    println!("\n== {name}");
 }
