@@ -285,3 +285,35 @@ fn describe(text: &str) -> String {
         _ => format!("{} bytes that are not PEM", text.len()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use p256::pkcs8::LineEnding;
+    use x509_cert::der::pem::encode_string;
+
+    /// Modulus 0xC5A3 and exponent 0x010001, as they are encoded in both halves of a key.
+    const NUMBERS: [u8; 10] = [0x02, 3, 0, 0xc5, 0xa3, 0x02, 3, 1, 0, 1];
+    /// The algorithm identifier of RSA.
+    const ALGORITHM: [u8; 15] = [0x30, 13, 0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+
+    fn encoded(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        [&[tag, u8::try_from(content.len()).unwrap()], content.as_slice()].concat()
+    }
+
+    #[test]
+    fn rsa_keys_match_their_public_keys() {
+        let expected = PublicKey::Rsa(vec![0xc5, 0xa3], vec![1, 0, 1]);
+        let bits = encoded(0x03, &[&[0], &encoded(0x30, &[&NUMBERS])]);
+        let info = encoded(0x30, &[&ALGORITHM, &bits]);
+        assert_eq!(public_key(&SubjectPublicKeyInfoRef::from_der(&info).unwrap()), Some(expected.clone()));
+
+        let pkcs1 = encoded(0x30, &[&[0x02, 1, 0], &NUMBERS]);
+        let pkcs8 = encoded(0x30, &[&[0x02, 1, 0], &ALGORITHM, &encoded(0x04, &[&pkcs1])]);
+        for (label, der) in [("RSA PRIVATE KEY", pkcs1), ("PRIVATE KEY", pkcs8)] {
+            let pem = encode_string(label, LineEnding::LF, &der).unwrap();
+            assert_eq!(public_key_of(&pem), Ok(Some(expected.clone())), "{label}");
+        }
+    }
+}
