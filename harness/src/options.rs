@@ -1,10 +1,13 @@
 //! The options that several commands have, and those of `e2e`. What they mean is found out by
 //! [`plan`](crate::plan).
 
+use crate::runtime::registry::{RUNTIMES, RuntimeChoice, automatic, listed};
 use crate::server::TlsMode;
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use fabric_network::couchdb::Secret;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 const DEFAULT_TOPOLOGY: &str = "solo";
 const DEFAULT_TIMEOUT: u64 = 60;
@@ -140,21 +143,29 @@ pub struct E2eOptions {
     pub quiet: bool,
 }
 
-/// What runs the peers and orderers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum RuntimeChoice {
-    /// The first possible one of docker, process and embedded, or process when --fabric-bin is given;
-    /// says which, and why not the others.
-    #[default]
-    Auto,
-    /// The official images, by a Docker engine.
-    Docker,
-    /// The official images, in a Kubernetes cluster. Never taken by auto.
-    Kubernetes,
-    /// The `peer` and `orderer` programs of this machine.
-    Process,
-    /// A development peer and orderer of our own, in this process. Possible everywhere; not Fabric.
-    Embedded,
+impl ValueEnum for RuntimeChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<RuntimeChoice>> = LazyLock::new(|| {
+            let named = RUNTIMES.iter().copied().map(RuntimeChoice::Named);
+            std::iter::once(RuntimeChoice::Auto).chain(named).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Auto => PossibleValue::new(Self::AUTO).help(help_of_auto()),
+            Self::Named(runtime) => PossibleValue::new(runtime.name).help(runtime.summary),
+        })
+    }
+}
+
+fn help_of_auto() -> String {
+    let all = listed(automatic().map(|runtime| runtime.name));
+    let programs = listed(automatic().filter(|it| it.capabilities.takes_programs).map(|runtime| runtime.name));
+    format!(
+        "The first possible one of {all}, or {programs} when --fabric-bin is given; says which, and why not the others"
+    )
 }
 
 /// When the evidence of a run is kept.

@@ -4,9 +4,9 @@
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
 use crate::console::{error_text, read_text};
-use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions, RuntimeChoice};
-use crate::runtime::REACHED;
-use crate::runtime::kubernetes::KubernetesOptions;
+use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions};
+use crate::runtime::registry::{RuntimeChoice, names_with};
+use crate::runtime::{ClusterOptions, not_in_cluster};
 use crate::server::{Address, Server, ServerSource, TlsMode};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::release::Release;
@@ -26,7 +26,7 @@ pub struct NetworkPlan {
     /// Where Fabric's binaries are, if not on PATH.
     pub fabric_bin: Option<PathBuf>,
     /// Where, in a cluster.
-    pub kubernetes: KubernetesOptions,
+    pub cluster: ClusterOptions,
     /// The network.
     pub topology: Topology,
     /// What the user called it: a preset's name or a file.
@@ -149,17 +149,17 @@ pub enum OptionError {
         /// What was given.
         path: PathBuf,
         /// Why not.
-        reason: &'static str,
+        reason: String,
     },
-    /// An option of another runtime.
+    /// An option of a cluster cannot be used.
     #[error("{option} {value}: {reason}")]
-    Kubernetes {
+    Cluster {
         /// The option's name.
         option: &'static str,
         /// What was given.
         value: String,
         /// Why not.
-        reason: &'static str,
+        reason: String,
     },
     /// The cases can't be used.
     #[error("--cases: {}", error_text(.0))]
@@ -207,20 +207,8 @@ impl NetworkPlan {
         let mut keep = |mistake| mistakes.push(mistake);
 
         let fabric = resolve_fabric(&options.fabric).map_err(&mut keep).ok();
-        if let Some(path) = &options.fabric.fabric_bin {
-            let reason = match options.runtime {
-                RuntimeChoice::Docker => Some("--runtime docker takes images, not programs; leave one of the two out"),
-                RuntimeChoice::Kubernetes => {
-                    Some("--runtime kubernetes takes images, not programs; leave one of the two out")
-                }
-                _ if !path.is_dir() => Some("not a directory"),
-                _ => None,
-            };
-            if let Some(reason) = reason {
-                keep(OptionError::FabricBin { path: path.clone(), reason });
-            }
-        }
-        let kubernetes = resolve_kubernetes(options).map_err(|found| found.into_iter().for_each(&mut keep)).ok();
+        let _ = check_fabric_bin(options).map_err(&mut keep);
+        let cluster = resolve_cluster(options).map_err(|found| found.into_iter().for_each(&mut keep)).ok();
         let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
         let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
             .map_err(|found| found.into_iter().for_each(&mut keep))
@@ -241,15 +229,15 @@ impl NetworkPlan {
             });
         }
 
-        match (fabric, kubernetes, topology, couchdb, builder, file) {
-            (Some(fabric), Some(kubernetes), Some(topology), Some(couchdb), Some(builder), Some(mut file))
+        match (fabric, cluster, topology, couchdb, builder, file) {
+            (Some(fabric), Some(cluster), Some(topology), Some(couchdb), Some(builder), Some(mut file))
                 if mistakes.is_empty() =>
             {
                 let plan = Self {
                     runtime: options.runtime,
                     fabric,
                     fabric_bin: options.fabric.fabric_bin.clone(),
-                    kubernetes,
+                    cluster,
                     topology,
                     topology_name: options.topology.clone(),
                     couchdb,
@@ -408,32 +396,47 @@ fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFil
     Ok(CaseFile::without_cases(chaincode, server))
 }
 
-/// What only `--runtime kubernetes` asks for.
-fn resolve_kubernetes(options: &NetworkOptions) -> Result<KubernetesOptions, Vec<OptionError>> {
+/// The directory of Fabric's programs, which not every runtime takes.
+fn check_fabric_bin(options: &NetworkOptions) -> Result<(), OptionError> {
+    let Some(path) = &options.fabric.fabric_bin else { return Ok(()) };
+    let reason = match options.runtime {
+        RuntimeChoice::Named(runtime) if runtime.capabilities.takes_images => {
+            format!("--runtime {} takes images, not programs; leave one of the two out", runtime.name)
+        }
+        _ if !path.is_dir() => "not a directory".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(OptionError::FabricBin { path: path.clone(), reason })
+}
+
+/// The options of a cluster, which only a runtime in a cluster uses.
+fn resolve_cluster(options: &NetworkOptions) -> Result<ClusterOptions, Vec<OptionError>> {
     let own = &options.kubernetes;
     let given = [
         ("--kube-context", &own.kube_context),
         ("--kube-namespace", &own.kube_namespace),
         ("--builder-image", &own.builder_image),
     ];
+    let in_cluster = options.runtime.has(|capabilities| capabilities.in_cluster);
     let mistakes = given.into_iter().filter_map(|(option, value)| {
         let value = value.clone()?;
-        let reason = if options.runtime != RuntimeChoice::Kubernetes {
-            "only --runtime kubernetes uses it; give that, or leave this out"
+        let reason = if !in_cluster {
+            let runtimes = names_with(|capabilities| capabilities.in_cluster);
+            format!("only --runtime {runtimes} uses it; give that, or leave this out")
         } else if option == "--kube-namespace" && !is_label(&value) {
-            "no name of a namespace: up to 63 of a-z, 0-9 and -, the first and last no -"
+            "no name of a namespace: up to 63 of a-z, 0-9 and -, the first and last no -".to_owned()
         } else if value.is_empty() {
-            "is empty"
+            "is empty".to_owned()
         } else {
             return None;
         };
-        Some(OptionError::Kubernetes { option, value, reason })
+        Some(OptionError::Cluster { option, value, reason })
     });
     let mistakes: Vec<OptionError> = mistakes.collect();
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    Ok(KubernetesOptions {
+    Ok(ClusterOptions {
         context: own.kube_context.clone(),
         namespace: own.kube_namespace.clone(),
         builder_image: own.builder_image.clone(),
@@ -446,30 +449,30 @@ pub(crate) fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// A cluster's pods don't reach what is on this machine.
+/// Peers in a cluster do not reach what runs on this machine.
 fn check_reach(server: &Server, options: &NetworkOptions) -> Result<(), OptionError> {
-    let what = match &server.source {
-        _ if options.runtime != RuntimeChoice::Kubernetes => return Ok(()),
-        ServerSource::Command { .. } => "a command of this machine",
-        ServerSource::Address { address, .. } if address.is_loopback() => "an address of this machine's loopback",
-        _ => return Ok(()),
-    };
-    let reason = format!("the chaincode server is {what}, which a cluster does not reach; {REACHED}");
-    Err(OptionError::Server { origin: server.origin.clone(), reason })
+    let in_cluster = options.runtime.has(|capabilities| capabilities.in_cluster);
+    match not_in_cluster(&server.source).filter(|_| in_cluster) {
+        Some(reason) => {
+            let reason = format!("the chaincode server is {reason}");
+            Err(OptionError::Server { origin: server.origin.clone(), reason })
+        }
+        None => Ok(()),
+    }
 }
 
 /// An image needs containers.
 fn check_image(server: &Server, options: &NetworkOptions) -> Result<(), OptionError> {
     let ServerSource::Image(image) = &server.source else { return Ok(()) };
     let instead = match options.runtime {
-        RuntimeChoice::Docker | RuntimeChoice::Kubernetes => return Ok(()),
-        RuntimeChoice::Auto if options.fabric.fabric_bin.is_none() => return Ok(()),
-        RuntimeChoice::Auto => "--fabric-bin",
-        RuntimeChoice::Process => "--runtime process",
-        RuntimeChoice::Embedded => "--runtime embedded",
+        RuntimeChoice::Named(runtime) if runtime.capabilities.takes_images => return Ok(()),
+        RuntimeChoice::Named(runtime) => format!("--runtime {}", runtime.name),
+        RuntimeChoice::Auto if options.fabric.fabric_bin.is_some() => "--fabric-bin".to_owned(),
+        RuntimeChoice::Auto => return Ok(()),
     };
+    let runtimes = names_with(|capabilities| capabilities.takes_images);
     let reason = format!(
-        "the chaincode server is the image {image}, which only --runtime docker and kubernetes run; leave {instead} out, or give a \
+        "the chaincode server is the image {image}, which only --runtime {runtimes} run; leave {instead} out, or give a \
          `program` or `command`"
     );
     Err(OptionError::Server { origin: server.origin.clone(), reason })

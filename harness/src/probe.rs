@@ -1,77 +1,146 @@
-//! `probe`: which runtimes, and which tiers of our own tests, are possible here. `cargo xtask test` asks.
+//! `probe`: which runtimes are available on this machine, and which tiers of the project's tests can run.
+//! `cargo xtask test` asks.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fabric_network::couchdb::CouchDb;
 use fabric_primitives::program;
+use futures::future::BoxFuture;
 
-use crate::cleanup::cluster::Cluster;
-use crate::console::{ExitCode, could_not_run, error_text, print};
-use crate::network::choice::{DEFAULT_FABRIC, describe, process};
+use crate::console::{ExitCode, could_not_run, print};
 use crate::options::FabricOptions;
 use crate::plan::resolve_fabric;
-use crate::runtime::RuntimeOptions;
-use crate::runtime::docker::is_obtainable;
+use crate::runtime::registry::RUNTIMES;
+use crate::runtime::{Capabilities, FindRequest, RuntimeOptions};
 
-/// Tells which runtimes, and which tiers of our own tests, are possible here.
-pub(crate) async fn probe(options: &FabricOptions) -> ExitCode {
-    let fabric = match resolve_fabric(options) {
+/// The options of `probe`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProbeOptions {
+    /// Which Fabric.
+    #[command(flatten)]
+    pub fabric: FabricOptions,
+    /// Print the tiers of the tests only: `TESTS<TAB>programs|-<TAB>yes|no<TAB>WHY`, where TESTS is part of
+    /// each test's name, and `programs` says that --fabric-bin matters.
+    #[arg(long, hide = true)]
+    pub tests: bool,
+}
+
+/// A tier of tests that needs more than one of the runtimes.
+struct Tier {
+    name: &'static str,
+    /// Part of the name of each test.
+    tests: &'static str,
+    /// The capability of the runtime whose needs it shares.
+    runtime: fn(&Capabilities) -> bool,
+    /// Whether the rest is there: a description of it, or what is missing.
+    look: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Result<String, String>>,
+}
+
+const TIERS: [Tier; 6] = [
+    Tier {
+        name: "compose",
+        tests: "needs_compose",
+        runtime: |it| it.takes_images && !it.in_cluster,
+        look: |_| Box::pin(async { Ok(format!("Docker Compose {}", compose().await?)) }),
+    },
+    Tier {
+        name: "release",
+        tests: "needs_release",
+        runtime: |it| it.takes_programs,
+        look: |request| Box::pin(async { has_tools(&["configtxgen", "configtxlator", "osnadmin"], request) }),
+    },
+    Tier {
+        name: "discover",
+        tests: "needs_discover",
+        runtime: |it| it.takes_programs,
+        look: |request| Box::pin(async { has_tools(&["osnadmin", "discover"], request) }),
+    },
+    Tier {
+        name: "node",
+        tests: "needs_node",
+        runtime: |it| it.takes_programs,
+        look: |request| Box::pin(async { has_tools(&["osnadmin"], request).and_then(|_| node_for_tests()) }),
+    },
+    Tier {
+        name: "couchdb",
+        tests: "needs_couchdb",
+        runtime: |it| it.takes_programs,
+        look: |_| Box::pin(async { Ok(format!("CouchDB {}", couchdb_for_tests().await?)) }),
+    },
+    Tier {
+        name: "images",
+        tests: "needs_images",
+        runtime: |it| it.in_cluster,
+        look: |_| Box::pin(async { images_for_tests().map(str::to_owned) }),
+    },
+];
+
+/// A line of the output.
+struct Line {
+    name: &'static str,
+    tests: Option<&'static str>,
+    takes_programs: bool,
+    possible: Result<String, String>,
+}
+
+/// Prints which runtimes are available, and which tiers of the tests can run.
+pub(crate) async fn probe(options: &ProbeOptions) -> ExitCode {
+    let fabric = match resolve_fabric(&options.fabric) {
         Ok(fabric) => fabric,
         Err(error) => return could_not_run(&error.to_string()),
     };
-    let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
-    let docker = is_obtainable(tag).await.map_err(|error| error_text(&error));
-    let process = process(RuntimeOptions::new(PathBuf::new()), fabric.as_ref(), options.fabric_bin.as_deref()).await;
-    let process = process.map(|runtime| describe(&runtime));
-    let with_tools = |tools: &[&str]| match &process {
-        Ok(what) => has_tools(tools, options.fabric_bin.as_deref()).map(|()| what.clone()),
-        Err(reason) => Err(reason.clone()),
+    let request = FindRequest {
+        fabric: fabric.map(|fabric| fabric.tag),
+        fabric_bin: options.fabric.fabric_bin.clone(),
+        ..FindRequest::new(RuntimeOptions::new(PathBuf::new()))
     };
-    let (release, discover) = (with_tools(&RELEASE), with_tools(&["osnadmin", "discover"]));
-    let node = with_tools(&["osnadmin"]).and_then(|what| node_for_tests().map(|node| format!("{what}, {node}")));
-    let couchdb = match &process {
-        Ok(what) => couchdb_for_tests().await.map(|version| format!("{what}, CouchDB {version}")),
-        Err(reason) => Err(reason.clone()),
-    };
-    let compose = match &docker {
-        Ok(what) => compose().await.map(|version| format!("{what}; Docker Compose {version}")),
-        Err(reason) => Err(reason.clone()),
-    };
-    let cluster = cluster_for_tests().await;
-    let images = cluster.clone().and_then(|what| images_for_tests().map(|images| format!("{what}, {images}")));
-    let possibilities = [
-        ("docker", docker),
-        ("compose", compose),
-        ("process", process),
-        ("release", release),
-        ("discover", discover),
-        ("node", node),
-        ("couchdb", couchdb),
-        ("kubernetes", cluster),
-        ("images", images),
-    ];
-    for (name, possible) in possibilities {
-        match possible {
-            Ok(what) => print(format_args!("{name}\tyes\t{what}")),
-            Err(reason) => print(format_args!("{name}\tno\t{reason}")),
+    for Line { name, tests, takes_programs, possible } in lines(&request).await {
+        let (is_possible, why) = match &possible {
+            Ok(what) => ("yes", what),
+            Err(reason) => ("no", reason),
+        };
+        match tests {
+            Some(tests) if options.tests => {
+                let programs = if takes_programs { "programs" } else { "-" };
+                print(format_args!("{tests}\t{programs}\t{is_possible}\t{why}"));
+            }
+            None if options.tests => {}
+            _ => print(format_args!("{name}\t{is_possible}\t{why}")),
         }
     }
     ExitCode::Passed
 }
 
-/// The programs of a Fabric release that our own tests compare with, beside the peer and the orderer.
-const RELEASE: [&str; 3] = ["configtxgen", "configtxlator", "osnadmin"];
+async fn lines(request: &FindRequest) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for runtime in RUNTIMES {
+        let (takes_programs, possible) = (runtime.capabilities.takes_programs, (runtime.probe)(request).await);
+        for tier in TIERS.iter().filter(|tier| (tier.runtime)(&runtime.capabilities)) {
+            let possible = match &possible {
+                Ok(what) => (tier.look)(request).await.map(|more| joined(what, &more)),
+                Err(reason) => Err(reason.clone()),
+            };
+            lines.push(Line { name: tier.name, tests: Some(tier.tests), takes_programs, possible });
+        }
+        lines.push(Line { name: runtime.name, tests: runtime.tests, takes_programs, possible });
+    }
+    lines
+}
 
-/// Whether these programs of Fabric's are there.
-fn has_tools(tools: &[&str], directory: Option<&Path>) -> Result<(), String> {
-    let directories: Vec<PathBuf> = match directory {
-        Some(directory) => vec![directory.to_owned(), directory.join("bin")],
+fn joined(what: &str, more: &str) -> String {
+    if more.is_empty() { what.to_owned() } else { format!("{what}, {more}") }
+}
+
+/// Whether these programs of Fabric are there, which have nothing more to say.
+fn has_tools(tools: &[&str], request: &FindRequest) -> Result<String, String> {
+    let directories: Vec<PathBuf> = match &request.fabric_bin {
+        Some(directory) => vec![directory.clone(), directory.join("bin")],
         None => program::directories("PATH"),
     };
     let is_there = |tool: &&str| program::find(tool, &directories, Path::is_file).is_some();
     let missing: Vec<&str> = tools.iter().copied().filter(|tool| !is_there(tool)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(format!("there is no {}", missing.join(", "))) }
+    if missing.is_empty() { Ok(String::new()) } else { Err(format!("there is no {}", missing.join(", "))) }
 }
 
 /// Where our own tests have Node.js and the packages of npm.
@@ -87,16 +156,6 @@ fn node_for_tests() -> Result<String, String> {
         Some(package) => Err(format!("{VARIABLE}: there is no {package} in {}", project.display())),
         None => Ok(format!("Node.js with the packages of {}", project.display())),
     }
-}
-
-/// The cluster that our own tests use: one that was named for them, and none that just happens to be
-/// the current one.
-async fn cluster_for_tests() -> Result<String, String> {
-    const VARIABLE: &str = "FABRIC_HARNESS_KUBE_CONTEXT";
-    let context = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} names no context"))?;
-    let cluster = Cluster::find(Some(&context)).map_err(|error| format!("{VARIABLE}: {}", error_text(&error)))?;
-    let (_, version) = cluster.connect().await.map_err(|error| format!("{VARIABLE}: {}", error_text(&error)))?;
-    Ok(format!("context {context}, Kubernetes {version}"))
 }
 
 /// The version of the CouchDB that our own tests use.

@@ -10,7 +10,7 @@ use crate::interrupt::Interrupt;
 use crate::network::error::{RunError, unless, warn_of};
 use crate::network::nodes::{Ended, FIRST_QUERY, Nodes};
 use crate::plan::Plan;
-use crate::runtime::{Death, Runtime};
+use crate::runtime::{Runtime, UnexpectedExit};
 use std::time::Duration;
 
 /// The results of a run.
@@ -19,7 +19,7 @@ pub struct Report {
     /// The case results, in the order of the cases.
     pub cases: Vec<CaseReport>,
     /// Nodes and servers that exited unexpectedly.
-    pub deaths: Vec<Death>,
+    pub exits: Vec<UnexpectedExit>,
     /// Leftovers: what could not be removed, and what to do about it.
     pub left: Vec<String>,
 }
@@ -30,7 +30,7 @@ impl Report {
     pub fn exit_code(&self) -> ExitCode {
         let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
-        if passed && !failed && self.deaths.is_empty() && self.left.is_empty() {
+        if passed && !failed && self.exits.is_empty() && self.left.is_empty() {
             ExitCode::Passed
         } else {
             ExitCode::Failed
@@ -55,7 +55,7 @@ pub struct Finished {
 /// Why the run could not be finished. Everything that was started is removed by then.
 pub async fn run(
     plan: &Plan,
-    runtime: &Runtime,
+    runtime: &dyn Runtime,
     timeline: &Timeline,
     evidence: &mut Evidence,
     interrupt: &Interrupt,
@@ -63,14 +63,14 @@ pub async fn run(
     let nodes = Box::pin(Nodes::start(&plan.network, runtime, timeline, evidence, interrupt)).await?;
     let checks = Box::pin(deploy_and_check(plan, &nodes, timeline));
     let finished = unless(interrupt, checks).await.and_then(|finished| finished);
-    let Ended { deaths, logs, left } = nodes.stop(timeline).await;
+    let Ended { exits, logs, left } = nodes.stop(timeline).await;
     evidence.add_logs(logs);
     if finished.is_err() {
         warn_of(&left);
     }
     match finished {
-        Ok(finished) => Ok(Finished { report: Report { deaths, left, ..finished.report }, ..finished }),
-        Err(error) => Err(error.after(deaths)),
+        Ok(finished) => Ok(Finished { report: Report { exits, left, ..finished.report }, ..finished }),
+        Err(error) => Err(error.after(exits)),
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
         let mut passed = report(vec![case("one", Outcome::Passed), case("three", not_run())]);
         assert_eq!(passed.exit_code(), ExitCode::Passed);
         let (how, log) = ("exit status: 2".to_owned(), "panic".to_owned());
-        passed.deaths.push(Death { name: "peer0".to_owned(), how, cause: None, log });
+        passed.exits.push(UnexpectedExit { name: "peer0".to_owned(), how, cause: None, log });
         assert_eq!(passed.exit_code(), ExitCode::Failed);
     }
 }

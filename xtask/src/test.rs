@@ -18,20 +18,6 @@ Options:
   -h, --help         Print help
 ";
 
-/// The tests that a bare machine can't run: what their names contain, and the runtime of the harness
-/// (or the release's other programs) whose needs they share.
-const TIERS: [(&str, &str); 9] = [
-    ("needs_fabric", "process"),
-    ("needs_release", "release"),
-    ("needs_discover", "discover"),
-    ("needs_node", "node"),
-    ("needs_docker", "docker"),
-    ("needs_compose", "compose"),
-    ("needs_couchdb", "couchdb"),
-    ("needs_kubernetes", "kubernetes"),
-    ("needs_images", "images"),
-];
-
 /// The scope of each cargo command. It is the same for all, because cargo rebuilds dependencies for other
 /// features.
 const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
@@ -43,8 +29,10 @@ struct Options {
 
 /// A tier with one set of Fabric's programs.
 struct Tier {
-    name: &'static str,
+    /// Part of the name of each of its tests.
+    name: String,
     fabric_bin: Option<PathBuf>,
+    takes_programs: bool,
     supported: bool,
     reason: String,
 }
@@ -161,37 +149,44 @@ fn install_nextest() -> Result<()> {
     build::must(&mut install, "installation of cargo-nextest")
 }
 
-/// Asks the harness which tiers this machine supports, for each set of Fabric's programs.
+/// Asks the harness which tiers can run, with each set of Fabric's programs.
 fn tiers(options: &Options) -> Result<Vec<Tier>> {
     // Built together with the tests.
     let harness = build::harness_path()?;
-    let mut tiers = Vec::new();
-    for (name, runtime) in TIERS {
-        // These use images instead of programs.
-        let with_images = matches!(runtime, "docker" | "compose" | "kubernetes" | "images");
-        let with_programs = !with_images && !options.fabric_bin.is_empty();
-        let sets = if with_programs { options.fabric_bin.iter().cloned().map(Some).collect() } else { vec![None] };
-        for fabric_bin in sets {
-            let (supported, reason) = probe(&harness, runtime, fabric_bin.as_deref())?;
-            tiers.push(Tier { name, fabric_bin, supported, reason });
-        }
+    let mut tiers = probe(&harness, None)?;
+    if !options.fabric_bin.is_empty() {
+        // Those of a given directory, not of PATH.
+        tiers.retain(|tier| !tier.takes_programs);
+    }
+    for directory in &options.fabric_bin {
+        tiers.extend(probe(&harness, Some(directory))?.into_iter().filter(|tier| tier.takes_programs));
     }
     Ok(tiers)
 }
 
-fn probe(harness: &Path, runtime: &str, fabric_bin: Option<&Path>) -> Result<(bool, String)> {
+fn probe(harness: &Path, fabric_bin: Option<&Path>) -> Result<Vec<Tier>> {
     let mut command = Command::new(harness);
-    command.arg("probe");
+    command.args(["probe", "--tests"]);
     if let Some(directory) = fabric_bin {
         command.arg("--fabric-bin").arg(directory);
     }
     let output = command.output().with_context(|| format!("cannot run {}", harness.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find_map(|line| line.strip_prefix(runtime)?.strip_prefix('\t')?.split_once('\t'));
-    let (supported, reason) = line.with_context(|| {
-        format!("`fabric-harness probe` does not report {runtime}: {}", String::from_utf8_lossy(&output.stderr))
-    })?;
-    Ok((supported == "yes", reason.to_owned()))
+    let tier = |line: &str| {
+        let fields: Vec<&str> = line.splitn(4, '\t').collect();
+        let [name, programs, supported, reason] = fields.try_into().ok()?;
+        Some(Tier {
+            name: name.to_owned(),
+            fabric_bin: fabric_bin.map(Path::to_owned),
+            takes_programs: programs == "programs",
+            supported: supported == "yes",
+            reason: reason.to_owned(),
+        })
+    };
+    let tiers: Option<Vec<Tier>> = text.lines().map(tier).collect();
+    tiers
+        .filter(|tiers| output.status.success() && !tiers.is_empty())
+        .with_context(|| format!("`fabric-harness probe` failed: {text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 fn step(name: &str) {

@@ -130,9 +130,9 @@ pub(crate) fn program(variable: &str) -> Result<PathBuf> {
 /// Runs a network until the input ends.
 pub(crate) async fn serve(settings: &Settings) -> Result<()> {
     let options = RuntimeOptions::new(program("CCAAS_BUILDER")?);
-    let runtime = match &settings.fabric_bin {
-        Some(directory) => Runtime::Process(ProcessRuntime::find(options, Some(directory)).await?),
-        None => Runtime::Embedded(EmbeddedRuntime::new(options, Release::V3_1)),
+    let runtime: Box<dyn Runtime> = match &settings.fabric_bin {
+        Some(directory) => Box::new(ProcessRuntime::find(options, Some(directory)).await?),
+        None => Box::new(EmbeddedRuntime::new(options, Release::V3_1)),
     };
     let mut topology = Topology::solo();
     topology.ordering.batch.timeout = settings.timeout;

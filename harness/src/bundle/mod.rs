@@ -85,6 +85,7 @@ pub enum FormatChoice {
     /// A Compose file.
     Compose,
     /// A kustomize base with overlays.
+    #[cfg(feature = "kubernetes")]
     Kubernetes,
     /// Environment files and systemd units for the programs of one machine.
     Files,
@@ -212,6 +213,7 @@ fn render(options: &BundleOptions, directory: &Path) -> Result<Rendered, BundleE
     let operator = OperatorOptions {
         format: match options.format {
             FormatChoice::Compose => Format::Compose,
+            #[cfg(feature = "kubernetes")]
             FormatChoice::Kubernetes => Format::Kubernetes,
             FormatChoice::Files => Format::Files,
         },

@@ -7,15 +7,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::cluster::{self, Cluster};
-use super::containers::{Engine, run_label};
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
 use super::workspace::{Owner, Record, Workspace, WorkspaceError, id_of};
-use super::{Leftover, Run, end_run};
+use super::{Leftover, Resources, Run, end_run};
 use crate::console::error_text;
 
 /// Why a run can't be taken into custody.
@@ -38,8 +36,8 @@ pub enum CustodyError {
 #[derive(Debug)]
 pub struct Custody {
     workspace: Workspace,
-    engine: Option<Engine>,
-    cluster: Option<cluster::Place>,
+    /// Where its containers or its namespace are.
+    resources: Option<Arc<dyn Resources>>,
     owner: Owner,
     /// Taken when the run has ended.
     reaper: Mutex<Option<reaper::Running>>,
@@ -48,51 +46,40 @@ pub struct Custody {
 }
 
 impl Custody {
-    /// Makes the run's directory in `parent` and starts its reaper. `engine` is where containers of
-    /// the run may be.
+    /// Makes the run's directory in `parent` and starts its reaper.
     ///
     /// # Errors
     ///
     /// When there is no place for the directory, or the reaper can't be started.
-    pub fn begin(parent: &Path, reaper: &Reaper, engine: Option<Engine>) -> Result<Self, CustodyError> {
-        Self::begin_with(parent, reaper, engine, None)
+    pub fn begin(parent: &Path, reaper: &Reaper) -> Result<Self, CustodyError> {
+        Self::begin_in(parent, reaper, |_| None)
     }
 
-    /// As [`Custody::begin`], of a run that makes a namespace in a cluster: of this name, or of one that
-    /// follows from the run's own.
+    /// [`Custody::begin`] for a run that has more than processes and files: `resources` tells where, given the
+    /// run's ID.
     ///
     /// # Errors
     ///
     /// As [`Custody::begin`].
-    pub fn begin_in_cluster(
+    pub fn begin_with(
         parent: &Path,
         reaper: &Reaper,
-        cluster: Cluster,
-        namespace: Option<String>,
+        resources: impl FnOnce(&str) -> Arc<dyn Resources>,
     ) -> Result<Self, CustodyError> {
-        Self::begin_with(parent, reaper, None, Some((cluster, namespace)))
+        Self::begin_in(parent, reaper, |id| Some(resources(id)))
     }
 
-    fn begin_with(
+    fn begin_in(
         parent: &Path,
         reaper: &Reaper,
-        engine: Option<Engine>,
-        cluster: Option<(Cluster, Option<String>)>,
+        resources: impl FnOnce(&str) -> Option<Arc<dyn Resources>>,
     ) -> Result<Self, CustodyError> {
         let directory = Workspace::choose(parent)?;
         let id = id_of(&directory);
-        let cluster = cluster.map(|(cluster, namespace)| {
-            let namespace = namespace.unwrap_or_else(|| cluster::namespace_of(&id));
-            cluster::Place { cluster, namespace }
-        });
-        let label = (engine.is_some() || cluster.is_some()).then(|| run_label(&id));
-        let marks = reaper::Marks {
-            directory: &directory,
-            label: label.as_deref(),
-            cluster: cluster.as_ref().map(|place| &place.cluster),
-        };
+        let resources = resources(&id);
+        let removal = resources.as_ref().map(|resources| resources.shell_removal(&id));
         // Before there is anything to reap, so that there is no moment at which nobody would.
-        let reaper = reaper::Running::start(reaper, &marks);
+        let reaper = reaper::Running::start(reaper, &directory, removal.as_ref());
         let reaper = reaper.map_err(|source| CustodyError::Reaper { source })?;
         let workspace = match Workspace::create(directory) {
             Ok(workspace) => workspace,
@@ -107,15 +94,10 @@ impl Custody {
             owner: Owner::this(),
             settled: AtomicBool::new(false),
             workspace,
-            engine,
-            cluster,
+            resources,
         };
-        custody.workspace.write_record(&Record {
-            owner: custody.owner.clone(),
-            group: Some(custody.group),
-            engine: custody.engine.as_ref().map(|engine| engine.uri().to_owned()),
-            cluster: custody.cluster.clone(),
-        })?;
+        let record = Record::new(custody.owner.clone(), Some(custody.group), custody.resources.as_deref());
+        custody.workspace.write_record(&record)?;
         Ok(custody)
     }
 
@@ -124,19 +106,9 @@ impl Custody {
         &self.workspace
     }
 
-    /// What every container of the run carries, so that it is found again.
+    /// What every container or namespace of the run carries, so that it is found again.
     pub fn labels(&self) -> Vec<(String, String)> {
-        super::containers::labels(&self.workspace, &self.owner)
-    }
-
-    /// The run's namespace, if it has one.
-    pub(crate) fn place_in_cluster(&self) -> Option<&cluster::Place> {
-        self.cluster.as_ref()
-    }
-
-    /// Marks a namespace, so that it is found again.
-    pub(crate) fn mark(&self, namespace: &mut k8s_openapi::api::core::v1::Namespace) {
-        cluster::mark(namespace, &self.workspace, &self.owner);
+        super::labels::labels(&self.workspace, &self.owner)
     }
 
     /// A command that starts a process of the run: in its group and with its mark, without standard
@@ -183,8 +155,7 @@ impl Custody {
                 spare: Some(self.group),
             },
             id: self.workspace.id().to_owned(),
-            engine: self.engine.clone(),
-            cluster: self.cluster.clone(),
+            resources: self.resources.clone(),
             aftermath: !self.settled.load(Ordering::Relaxed),
         };
         if !cfg!(target_os = "linux") {

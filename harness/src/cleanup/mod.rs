@@ -13,25 +13,27 @@
 //!
 //! What is a run's evidence, and whether it is kept, is decided elsewhere, before the end.
 
-pub mod cluster;
-pub mod containers;
 mod custody;
+pub mod labels;
 pub mod processes;
 pub mod reaper;
+mod resources;
 pub mod sweep;
 mod workspace;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use custody::{Custody, CustodyError};
 pub use reaper::Reaper;
+pub use resources::{ResourceKind, Resources, ShellRemoval};
 pub use sweep::{Swept, sweep};
 pub(crate) use workspace::Owner;
-pub use workspace::{Workspace, WorkspaceError};
+#[cfg(test)]
+pub(crate) use workspace::made_in;
+pub use workspace::{PREFIX as DIRECTORY_PREFIX, Workspace, WorkspaceError};
 
-use cluster::ClusterError;
-use containers::{Engine, EngineError};
 use processes::Mark;
 
 /// What could not be removed. The text says what is left, and what to do about it.
@@ -45,30 +47,18 @@ pub enum Leftover {
         /// Their numbers.
         numbers: Vec<u32>,
     },
-    /// Containers that the engine did not remove.
-    #[error(
-        "containers with the label {label} are left; remove them with `docker rm -f -v $(docker ps -aq --filter label={label})`"
-    )]
-    Containers {
-        /// The label that they carry, `NAME=VALUE`.
-        label: String,
-        /// What the engine said.
+    /// Containers, or a namespace.
+    #[error("{text}")]
+    Resources {
+        /// What is left, and how to remove it.
+        text: String,
+        /// What the engine or cluster said.
         #[source]
-        source: EngineError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The namespace that the cluster did not remove.
-    #[error(
-        "the namespace {namespace} is left; remove it with `kubectl --context {context} delete namespace {namespace}`"
-    )]
-    Namespace {
-        /// Its name.
-        namespace: String,
-        /// The context of its cluster.
-        context: String,
-        /// What the cluster said.
-        #[source]
-        source: ClusterError,
-    },
+    /// The thread that removed containers or a namespace panicked.
+    #[error("the removal of the run's containers or namespace panicked")]
+    Panicked,
     /// The run's directory.
     #[error("the directory {} is left; remove it by hand", path.display())]
     Directory {
@@ -89,13 +79,11 @@ pub(crate) fn dead_runs(parent: &std::path::Path) -> Vec<PathBuf> {
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) mark: Mark,
-    /// The run's name, which its containers carry.
+    /// The run's ID, which its containers or its namespace carry.
     pub(crate) id: String,
-    /// The engine that has containers of this run, if one may have.
-    pub(crate) engine: Option<Engine>,
-    /// The namespace of this run, if it has one.
-    pub(crate) cluster: Option<cluster::Place>,
-    /// The engine or cluster may still be carrying out a request whose sender is gone.
+    /// Where containers or a namespace of this run may be.
+    pub(crate) resources: Option<Arc<dyn Resources>>,
+    /// An engine or cluster may still be carrying out a request whose sender is gone.
     pub(crate) aftermath: bool,
 }
 
@@ -110,46 +98,32 @@ pub(crate) struct Run {
 pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     let mut left = Vec::new();
     let begin = Instant::now();
+    let mut has_resources = false;
     // Side by side: each waits for something else.
     std::thread::scope(|scope| {
-        let containers = run
-            .engine
-            .as_ref()
-            .map(|engine| scope.spawn(|| containers::remove_run_blocking(engine, &run.id, run.aftermath)));
-        let namespace = run
-            .cluster
-            .as_ref()
-            .map(|place| (place, scope.spawn(|| cluster::remove_run_blocking(place, &run.id, run.aftermath))));
+        let remove = |resources: &Arc<dyn Resources>| resources.remove(&run.id, run.aftermath);
+        let removal = run.resources.as_ref().map(|resources| scope.spawn(move || remove(resources)));
         if let Err(numbers) = processes::end(&run.mark, grace) {
             left.push(Leftover::Processes { numbers });
         }
-        tell(run, "its processes have ended", begin);
-        if let Some(containers) = containers
-            && let Err(source) = containers.join().unwrap_or_else(|_| Err(EngineError::Panicked))
-        {
-            left.push(Leftover::Containers { label: containers::run_label(&run.id), source });
-        }
-        if run.engine.is_some() {
-            tell(run, "its containers are removed", begin);
-        }
-        if let Some((place, removal)) = namespace {
-            if let Err(source) = removal.join().unwrap_or_else(|_| Err(ClusterError::Panicked)) {
-                let (namespace, context) = (place.namespace.clone(), place.cluster.context.clone());
-                left.push(Leftover::Namespace { namespace, context, source });
-            }
-            tell(run, "its namespace is removed", begin);
+        log(run, "its processes have ended", begin);
+        if let Some(removal) = removal {
+            let removed = removal.join().unwrap_or(Err(Leftover::Panicked));
+            has_resources = removed.is_err();
+            left.extend(removed.err());
+            log(run, "its containers or its namespace are removed", begin);
         }
     });
-    if left.iter().any(|left| matches!(left, Leftover::Containers { .. } | Leftover::Namespace { .. })) {
+    if has_resources {
         return Err(left);
     }
     if let Err(source) = workspace::remove_directory(&run.mark.directory) {
         left.push(Leftover::Directory { path: run.mark.directory.clone(), source });
     }
-    tell(run, "its directory is removed", begin);
+    log(run, "its directory is removed", begin);
     if left.is_empty() { Ok(()) } else { Err(left) }
 }
 
-fn tell(run: &Run, what: &str, begin: Instant) {
+fn log(run: &Run, what: &str, begin: Instant) {
     tracing::debug!("end of run {}: {what} after {} ms", run.id, begin.elapsed().as_millis());
 }

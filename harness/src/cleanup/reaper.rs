@@ -17,10 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::cluster::Cluster;
-use super::containers::Engine;
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
-use super::{Run, end_run, workspace};
+use super::{ResourceKind, Run, ShellRemoval, end_run, workspace};
 
 /// How long the harness, when it is dropped, waits for its reaper.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -57,45 +55,32 @@ impl Reaper {
         Ok(Self::Program { program, arguments: arguments.into_iter().map(Into::into).collect() })
     }
 
-    fn command(&self, marks: &Marks<'_>) -> Command {
+    fn command(&self, directory: &Path, removal: Option<&ShellRemoval>) -> Command {
         match self {
             Self::Shell => {
                 let mut command = Command::new("/bin/sh");
-                command.args(["-c", SCRIPT, "reaper"]).arg(marks.directory);
-                let context = marks.cluster.map(|cluster| cluster.context.as_str());
-                command.args([marks.label.unwrap_or_default(), context.unwrap_or_default()]);
-                // It works in another directory, where a relative path leads elsewhere.
-                if let Some(files) = marks.cluster.and_then(|cluster| std::env::join_paths(&cluster.kubeconfig).ok()) {
-                    command.env("KUBECONFIG", files);
+                command.args(["-c", SCRIPT, "reaper"]).arg(directory);
+                if let Some(ShellRemoval { script, arguments, environment }) = removal {
+                    command.arg(script).args(arguments).envs(environment.iter().cloned());
+                } else {
+                    command.arg("");
                 }
                 command
             }
             Self::Program { program, arguments } => {
                 let mut command = Command::new(program);
-                command.arg0("fabric-harness").args(arguments).arg(marks.directory);
+                command.arg0("fabric-harness").args(arguments).arg(directory);
                 command
             }
         }
     }
 }
 
-/// By what a reaper finds what it ends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Marks<'a> {
-    /// The run's directory.
-    pub(crate) directory: &'a Path,
-    /// The label of its containers, or of its namespace.
-    pub(crate) label: Option<&'a str>,
-    /// The cluster that has its namespace; without it, the label is that of containers.
-    pub(crate) cluster: Option<&'a Cluster>,
-}
-
-/// `$1` is the run's directory, `$2` the label of its containers or nothing, `$3` the context of the
-/// cluster whose namespaces have that label instead. `look` finds those of
-/// the shell's own process group that live: field 1 of /proc/PID/stat after the name is the state,
-/// field 3 the group. It starts no process, which would be one of the group. When containers or a
-/// namespace are left the directory stays, for a sweep to find them. The cluster is asked twice, since it
-/// finishes what was last asked of it even when nobody waits for the answer.
+/// `$1` is the run's directory, `$2` the script that removes the run's containers or namespace, if it may have
+/// any, and what follows are that script's arguments. `look` finds the living processes of the shell's own
+/// process group: field 1 of /proc/PID/stat after the name is the state, field 3 the group. It starts no
+/// process, which would be one of the group. When containers or a namespace are left the directory stays, for a
+/// sweep to find them.
 const SCRIPT: &str = r#"
 trap '' TERM INT HUP QUIT PIPE
 while read -r _; do :; done
@@ -121,22 +106,14 @@ wait_for_members() {
     done
 }
 directory=$1
-label=$2
-context=$3
+removal=$2
+shift 2
 kill -TERM 0
 [ -d /proc/self ] || sleep 1
 wait_for_members 40
 [ -z "$members" ] || kill -KILL $members
 wait_for_members 20
-if [ -n "$context" ]; then
-    for pause in 0.3 0; do
-        kubectl --context "$context" --request-timeout=30s delete namespaces -l "$label" --wait=false || kill -KILL 0
-        sleep "$pause"
-    done
-elif [ -n "$label" ]; then
-    containers=$(docker ps -aq --filter "label=$label") || kill -KILL 0
-    [ -z "$containers" ] || docker rm -f -v $containers || kill -KILL 0
-fi
+[ -z "$removal" ] || sh -c "$removal" removal "$@" || kill -KILL 0
 rm -rf "$directory"
 kill -KILL 0
 "#;
@@ -150,10 +127,10 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the reaper of a run.
-    pub(crate) fn start(reaper: &Reaper, marks: &Marks<'_>) -> io::Result<Self> {
+    pub(crate) fn start(reaper: &Reaper, directory: &Path, removal: Option<&ShellRemoval>) -> io::Result<Self> {
         let mut child = reaper
-            .command(marks)
-            .env(RUN_VARIABLE, marks.directory)
+            .command(directory, removal)
+            .env(RUN_VARIABLE, directory)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -196,21 +173,24 @@ fn group_of(number: u32) -> Option<Pid> {
 /// the run in `directory`, and with it itself. The directory may still be to come. One that no harness
 /// made is refused at once.
 ///
+/// `kinds` are what runs may have besides processes and files. A run that has something else is left for a
+/// sweep of a program that knows it.
+///
 /// `then` is done when the rest is gone, and before this process ends itself with its group. It may be
 /// called within an asynchronous runtime, and blocks it.
-pub fn main(directory: &Path, then: impl FnOnce() + Send + 'static) -> ExitCode {
+pub fn main(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce() + Send + 'static) -> ExitCode {
     if !workspace::is_unborn(directory) && workspace::as_run(directory).is_none() {
         eprintln!("error: {} is no directory of a run; nothing is touched", directory.display());
         return ExitCode::from(2);
     }
-    let directory = directory.to_owned();
+    let (directory, kinds) = (directory.to_owned(), kinds.to_vec());
     // A runtime of its own, for the engine's answers, can only be had in a thread of its own.
-    let done = std::thread::spawn(move || reap(&directory, then)).join();
+    let done = std::thread::spawn(move || reap(&directory, &kinds, then)).join();
     if done.unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
 /// Says whether everything is gone.
-fn reap(directory: &Path, then: impl FnOnce()) -> bool {
+fn reap(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce()) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return false;
     };
@@ -234,8 +214,9 @@ fn reap(directory: &Path, then: impl FnOnce()) -> bool {
     let own = std::process::id();
     let id = workspace::id_of(&directory);
     let mark = Mark { directory, group: record.group, spare: Some(own) };
-    let engine = record.engine.as_deref().map(Engine::at);
-    let run = Run { mark, id, engine, cluster: record.cluster, aftermath: true };
+    // This program wrote the record, so it knows the kind.
+    let resources = record.resources(kinds).ok().flatten();
+    let run = Run { mark, id, resources, aftermath: true };
     let leads_group = record.group == Some(own);
     if leads_group && let Some(group) = group_of(own) {
         let _ = kill_process_group(group, Signal::TERM);
@@ -272,8 +253,7 @@ mod tests {
     fn the_shell_script_takes_a_directory_that_was_never_made() {
         let parent = tempfile::tempdir().unwrap();
         let chosen = Workspace::choose(parent.path()).unwrap();
-        let marks = Marks { directory: &chosen, label: None, cluster: None };
-        let mut reaper = Running::start(&Reaper::Shell, &marks).unwrap();
+        let mut reaper = Running::start(&Reaper::Shell, &chosen, None).unwrap();
         drop(reaper.pipe.take());
         let begin = Instant::now();
         assert!(reaper.child.wait().is_ok() && begin.elapsed() < FAREWELL);
@@ -281,11 +261,10 @@ mod tests {
     }
 
     /// A run with a process in it, whose harness is about to end.
-    fn run(label: Option<&str>) -> (tempfile::TempDir, Workspace, Running, Child) {
+    fn run(removal: Option<&ShellRemoval>) -> (tempfile::TempDir, Workspace, Running, Child) {
         let parent = tempfile::tempdir().unwrap();
         let workspace = made_in(parent.path());
-        let marks = Marks { directory: workspace.directory(), label, cluster: None };
-        let reaper = Running::start(&Reaper::Shell, &marks).unwrap();
+        let reaper = Running::start(&Reaper::Shell, workspace.directory(), removal).unwrap();
         let node =
             Command::new("sleep").arg("1000").process_group(i32::try_from(reaper.group()).unwrap()).spawn().unwrap();
         (parent, workspace, reaper, node)
@@ -299,6 +278,24 @@ mod tests {
         let status = std::os::unix::process::ExitStatusExt::signal(&node.wait().unwrap());
         assert_eq!(status, Some(Signal::TERM.as_raw()));
         assert!(!workspace.directory().exists());
+    }
+
+    #[test]
+    fn the_shell_script_gives_the_removal_its_arguments_and_keeps_the_directory_if_that_fails() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("file").display().to_string();
+        for (end, is_kept) in [("0", false), ("1", true)] {
+            let removal = ShellRemoval {
+                script: r#"echo "$2 $VARIABLE" >"$1"; exit "$3""#,
+                arguments: vec![file.clone(), "two words".to_owned(), end.to_owned()],
+                environment: vec![("VARIABLE", "value".into())],
+            };
+            let (_parent, workspace, reaper, mut node) = run(Some(&removal));
+            reaper.leave_the_rest();
+            node.wait().unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "two words value\n");
+            assert_eq!(workspace.directory().exists(), is_kept, "exit status {end}");
+        }
     }
 
     #[test]
@@ -322,7 +319,7 @@ mod tests {
     #[test]
     fn a_group_outlives_neither_its_reaper_nor_its_custody() {
         let parent = tempfile::tempdir().unwrap();
-        let custody = Custody::begin(parent.path(), &Reaper::Shell, None).unwrap();
+        let custody = Custody::begin(parent.path(), &Reaper::Shell).unwrap();
         let directory = custody.workspace().directory().to_owned();
         let mut node = custody.command("sleep", &directory).arg("1000").spawn().unwrap();
         let mark = Mark { directory: directory.clone(), group: None, spare: None };
@@ -337,56 +334,5 @@ mod tests {
         assert_eq!(processes::find(&mark).len(), 0);
         assert!(!directory.exists());
         assert!(custody.has_ended());
-    }
-
-    #[tokio::test]
-    #[ignore = "needs a Docker engine with Fabric's images, and the docker command"]
-    async fn needs_docker_the_shell_script_removes_containers() {
-        let label = "fabric-harness.run=test-of-the-shell-script";
-        let (_parent, workspace, reaper, mut node) = run(Some(label));
-        let made =
-            Command::new("docker").args(["create", "--label", label, "hyperledger/fabric-peer:3.1"]).output().unwrap();
-        assert!(made.status.success(), "{made:?}");
-        reaper.leave_the_rest();
-        node.wait().unwrap();
-        let list = ["ps", "-aq", "--filter", &format!("label={label}")].map(str::to_owned);
-        let left = Command::new("docker").args(list).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&left.stdout), "");
-        assert!(!workspace.directory().exists());
-    }
-
-    /// By the cluster's own files, wherever the program is that is killed.
-    #[tokio::test]
-    #[ignore = "needs a Kubernetes cluster, and the kubectl command: FABRIC_HARNESS_KUBE_CONTEXT"]
-    async fn needs_kubernetes_the_shell_script_removes_a_namespace() {
-        use k8s_openapi::api::core::v1::Namespace;
-        use kube::api::{ListParams, PostParams};
-
-        let context = std::env::var("FABRIC_HARNESS_KUBE_CONTEXT").unwrap();
-        let found = Cluster::find(Some(&context)).unwrap();
-        let parent = tempfile::tempdir().unwrap();
-        let workspace = made_in(parent.path());
-        let files = parent.path().join("kubeconfig");
-        let mut config = kube::config::Kubeconfig::read_from(&found.kubeconfig[0]).unwrap();
-        let only_here = "context-of-this-test";
-        config
-            .contexts
-            .iter_mut()
-            .filter(|named| named.name == context)
-            .for_each(|named| named.name = only_here.into());
-        std::fs::write(&files, serde_json::to_vec(&config).unwrap()).unwrap();
-        let cluster = Cluster { kubeconfig: vec![files], context: only_here.to_owned() };
-        let (client, _) = cluster.connect().await.unwrap();
-        let label = format!("fabric-harness.run={}", workspace.id());
-        let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(super::super::cluster::namespace_of(workspace.id()));
-        namespace.metadata.labels = Some([("fabric-harness.run".to_owned(), workspace.id().to_owned())].into());
-        let namespaces: kube::Api<Namespace> = kube::Api::all(client);
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        let marks = Marks { directory: workspace.directory(), label: Some(&label), cluster: Some(&cluster) };
-        Running::start(&Reaper::Shell, &marks).unwrap().leave_the_rest();
-        let left = namespaces.list(&ListParams::default().labels(&label)).await.unwrap();
-        assert!(left.items.iter().all(|namespace| namespace.metadata.deletion_timestamp.is_some()), "{left:?}");
-        assert!(!workspace.directory().exists());
     }
 }

@@ -6,10 +6,11 @@
 //! machine last started, which ended them. Everything else is spared.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::containers::{self, Engine};
 use super::processes::{GRACE, Mark};
-use super::{Leftover, Run, end_run, workspace};
+use super::resources::is_same;
+use super::{Leftover, ResourceKind, Resources, Run, end_run, workspace};
 
 /// What a sweep did.
 #[derive(Debug, Default)]
@@ -22,37 +23,35 @@ pub struct Swept {
     pub left: Vec<Leftover>,
 }
 
-/// Removes what dead runs left in `parent`, and in the engine if one is given.
+/// Removes what dead runs left in `parent`, and in the engines given.
 ///
-/// A dead run's containers are looked for in the engine that it used, unless that is on another machine
-/// and not the one given: such a run is left for a sweep that is sure of reaching it. A dead run's
-/// namespace is looked for in the cluster that its record names. A given engine that does not answer is
-/// no error here: whoever needs it will say.
-pub async fn sweep(parent: &Path, engine: Option<&Engine>) -> Swept {
-    let parent = parent.to_owned();
-    let reachable = engine.cloned();
+/// The containers or the namespace of a dead run are looked for where its record says. That must be of
+/// `kinds`, and on this machine or one of the engines given: any other run is left for a sweep that is sure of
+/// reaching it. A given engine that does not answer is no error here: whoever needs it reports that.
+pub async fn sweep(parent: &Path, kinds: &[&'static ResourceKind], engines: Vec<Arc<dyn Resources>>) -> Swept {
+    let (parent, kinds, reachable) = (parent.to_owned(), kinds.to_vec(), engines.clone());
     // Not a task, on which the end of the program would wait: a removal that is cut short is taken up
     // by the next sweep.
     let (done, directories) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || done.send(sweep_directories(&parent, reachable.as_ref())));
+    std::thread::spawn(move || done.send(sweep_directories(&parent, &kinds, &reachable)));
     let mut swept = directories.await.unwrap_or_default();
-    if let Some(engine) = engine
-        && let Ok(docker) = engine.connect().await
-    {
-        match containers::remove_dead(engine, &docker).await {
-            Ok(count) => swept.containers = count,
-            Err(source) => swept.left.push(Leftover::Containers { label: containers::RUN_LABEL.to_owned(), source }),
+    for engine in engines {
+        match engine.remove_dead().await {
+            Ok(count) => swept.containers += count,
+            Err(left) => swept.left.push(left),
         }
     }
     swept
 }
 
-fn sweep_directories(parent: &Path, engine: Option<&Engine>) -> Swept {
+fn sweep_directories(parent: &Path, kinds: &[&'static ResourceKind], engines: &[Arc<dyn Resources>]) -> Swept {
     let mut swept = Swept::default();
     for dead in workspace::dead_runs(parent) {
         let record = dead.record.as_ref();
-        let used = record.and_then(|record| record.engine.as_deref()).map(Engine::at);
-        if used.as_ref().is_some_and(|used| !used.is_local() && Some(used) != engine) {
+        let Ok(resources) = record.map_or(Ok(None), |record| record.resources(kinds)) else { continue };
+        let is_reachable =
+            |used: &Arc<dyn Resources>| used.is_local() || engines.iter().any(|engine| is_same(&**used, &**engine));
+        if !resources.as_ref().is_none_or(is_reachable) {
             continue;
         }
         let run = Run {
@@ -62,8 +61,7 @@ fn sweep_directories(parent: &Path, engine: Option<&Engine>) -> Swept {
                 spare: None,
             },
             id: dead.id.clone(),
-            engine: used,
-            cluster: record.and_then(|record| record.cluster.clone()),
+            resources,
             aftermath: false,
         };
         match end_run(&run, GRACE) {

@@ -4,18 +4,22 @@
 //! The lock is the kernel's (`flock`): it is free as soon as the harness has ended, whatever ended
 //! it. What is written below the directory, and by whom, is no concern of this file.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::processes::Stat;
+use super::{ResourceKind, Resources};
 
 /// What the name of every run's directory starts with.
-pub(crate) const PREFIX: &str = "fabric-harness-";
+pub const PREFIX: &str = "fabric-harness-";
 
 const LOCK: &str = "lock";
 const NEW_LOCK: &str = "lock.new";
@@ -137,11 +141,31 @@ pub(crate) struct Record {
     pub(crate) owner: Owner,
     /// The process group of everything that the run starts on this machine.
     pub(crate) group: Option<u32>,
-    /// The engine that may have containers of the run, as in `DOCKER_HOST`.
-    pub(crate) engine: Option<String>,
-    /// The run's namespace. Records of older harnesses have no such field.
-    #[serde(default)]
-    pub(crate) cluster: Option<super::cluster::Place>,
+    /// Where containers or a namespace of the run may be, by [`ResourceKind::key`].
+    #[serde(flatten)]
+    resources: BTreeMap<String, Value>,
+}
+
+/// A record names resources of a kind that this program does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UnknownResources;
+
+impl Record {
+    pub(crate) fn new(owner: Owner, group: Option<u32>, resources: Option<&dyn Resources>) -> Self {
+        let resources = resources.map(|resources| (resources.kind().key.to_owned(), resources.to_record()));
+        Self { owner, group, resources: resources.into_iter().collect() }
+    }
+
+    /// Where containers or a namespace of the run may be, if anywhere; an error if that is of none of these
+    /// kinds.
+    pub(crate) fn resources(
+        &self,
+        kinds: &[&'static ResourceKind],
+    ) -> Result<Option<Arc<dyn Resources>>, UnknownResources> {
+        let Some((key, value)) = self.resources.iter().find(|(_, value)| !value.is_null()) else { return Ok(None) };
+        let kind = kinds.iter().find(|kind| kind.key == key).ok_or(UnknownResources)?;
+        (kind.read)(value).map(Some).ok_or(UnknownResources)
+    }
 }
 
 /// A harness, told apart from every other one that can share an engine or a directory with it.
@@ -309,7 +333,7 @@ pub(crate) fn remove_directory(directory: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) fn made_in(parent: &Path) -> Workspace {
+pub(crate) fn made_in(parent: &Path) -> Workspace {
     Workspace::create(Workspace::choose(parent).unwrap()).unwrap()
 }
 
@@ -397,7 +421,7 @@ mod tests {
             let parent = tempfile::tempdir().unwrap();
             let run = made_in(parent.path());
             let owner = Owner { place: place.clone(), ..Owner::this() };
-            run.write_record(&Record { owner, group: None, engine: None, cluster: None }).unwrap();
+            run.write_record(&Record::new(owner, None, None)).unwrap();
             drop(run);
             assert_eq!(dead_runs(parent.path()).len(), taken, "{place}");
         }
@@ -438,7 +462,7 @@ mod tests {
     fn a_record_is_read_back_and_garbage_is_nothing() {
         let parent = tempfile::tempdir().unwrap();
         let run = made_in(parent.path());
-        let record = Record { owner: Owner::this(), group: Some(7), engine: None, cluster: None };
+        let record = Record::new(Owner::this(), Some(7), None);
         run.write_record(&record).unwrap();
         assert_eq!(read_record(run.directory()), Some(record));
         fs::write(run.directory().join(RECORD), b"{").unwrap();

@@ -286,10 +286,11 @@ async fn nobody_there_and_nobody_who_answers_are_told_in_time() {
     assert!(refused.contains("can't be asked: Connection refused"), "{refused}");
 }
 
+#[cfg(feature = "docker")]
 #[tokio::test]
 async fn nodes_that_do_not_reach_it_are_told_where_it_was_found() {
     let fake = Fake::start(WELCOME, &[]).await;
-    let loopback = |address: IpAddr| Err(RuntimeError::Loopback { address });
+    let loopback = |address: IpAddr| Err(crate::runtime::docker::Error::Loopback { address }.into());
     let couchdb = [fake.url.replace("127.0.0.1", "localhost").parse().unwrap()];
     let error = Databases::claim(&couchdb, &Topology::solo(), TIMEOUT, loopback).await.unwrap_err().to_string();
     assert!(error.contains("is found at 127.0.0.1, the loopback of this machine"), "{error}");

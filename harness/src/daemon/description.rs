@@ -22,7 +22,7 @@ pub(super) struct Description {
     pub(super) since_seconds: u64,
     /// The process that keeps it.
     pub(super) process: u32,
-    /// `docker`, `process` or `embedded`.
+    /// What runs the nodes: a name of the registry.
     pub(super) runtime: String,
     /// Which Fabric.
     pub(super) fabric: String,
@@ -76,7 +76,7 @@ pub(super) struct Chaincode {
 }
 
 impl Description {
-    pub(super) fn new(plan: &NetworkPlan, runtime: &Runtime, network: &Network, state: &Path) -> Self {
+    pub(super) fn new(plan: &NetworkPlan, runtime: &dyn Runtime, network: &Network, state: &Path) -> Self {
         let now = SystemTime::now();
         let since = time::OffsetDateTime::from(now).replace_nanosecond(0).ok();
         let since = since.and_then(|now| now.format(&time::format_description::well_known::Rfc3339).ok());

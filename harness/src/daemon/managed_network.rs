@@ -15,7 +15,7 @@ use super::description::Description;
 use crate::client::readiness::answers;
 use crate::console::error_text;
 use crate::network::Network;
-use crate::runtime::{Death, RunningNode};
+use crate::runtime::{RunningNode, UnexpectedExit};
 use crate::server::ServerSource;
 
 /// What stands for every chaincode server.
@@ -69,9 +69,9 @@ impl ManagedNetwork {
 
     async fn status(&self) -> Status {
         let running = &self.network.nodes().running;
-        let mut deaths = self.unmended(running.deaths().await);
+        let mut exits = self.unmended(running.exits().await);
         let asked = running.nodes().iter().map(|node| async {
-            let answer = if deaths.contains_key(&node.name) { Ok(()) } else { reach(node).await };
+            let answer = if exits.contains_key(&node.name) { Ok(()) } else { reach(node).await };
             (node.name.clone(), answer)
         });
         let mut members: BTreeMap<String, Member> = join_all(asked)
@@ -89,23 +89,23 @@ impl ManagedNetwork {
             };
             members.insert(server.name.clone(), member);
         }
-        while let Some((name, death)) = deaths.pop_first() {
-            members.insert(name, Member { alive: false, how: death.to_string() });
+        while let Some((name, exit)) = exits.pop_first() {
+            members.insert(name, Member { alive: false, how: exit.to_string() });
         }
         let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         Status { network: self.description.clone(), members, snapshots }
     }
 
-    /// The last death of each that was not restarted since.
-    fn unmended(&self, deaths: Vec<Death>) -> BTreeMap<String, Death> {
+    /// The last unexpected exit of each that was not restarted since.
+    fn unmended(&self, exits: Vec<UnexpectedExit>) -> BTreeMap<String, UnexpectedExit> {
         let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = BTreeMap::<String, usize>::new();
         let mut last = BTreeMap::new();
-        for death in deaths {
-            let count = counts.entry(death.name.clone()).or_default();
+        for exit in exits {
+            let count = counts.entry(exit.name.clone()).or_default();
             *count += 1;
-            if *count > mended.get(&death.name).copied().unwrap_or_default() {
-                last.insert(death.name.clone(), death);
+            if *count > mended.get(&exit.name).copied().unwrap_or_default() {
+                last.insert(exit.name.clone(), exit);
             }
         }
         last
@@ -129,10 +129,10 @@ impl ManagedNetwork {
             running.restart(name).await.map_err(|error| error_text(&error))?;
             restarted.push(name);
         }
-        let deaths = running.deaths().await;
+        let exits = running.exits().await;
         let mut mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
         for name in &restarted {
-            mended.insert((*name).to_owned(), deaths.iter().filter(|death| death.name == *name).count());
+            mended.insert((*name).to_owned(), exits.iter().filter(|exit| exit.name == *name).count());
         }
         let package = self.network.package_id();
         Ok(format!("restarted {}; the package stays {package}", restarted.join(", ")))
@@ -176,7 +176,7 @@ impl ManagedNetwork {
 
     async fn logs(&self, names: &[String], follow: bool, stream: &mut UnixStream) -> std::io::Result<()> {
         let running = &self.network.nodes().running;
-        let servers: Vec<&str> = running.chaincodes().iter().map(crate::runtime::RunningChaincode::name).collect();
+        let servers: Vec<&str> = running.chaincodes().iter().map(|server| server.name()).collect();
         let wanted = |name: &str| {
             let stands_for = |given: &String| given == name || (given == EVERY_SERVER && servers.contains(&name));
             names.is_empty() || names.iter().any(stands_for)

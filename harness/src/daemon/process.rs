@@ -101,9 +101,9 @@ async fn run_in(
     let in_state = |error: io::Error| format!("--state {}: {error}", state.path().display());
     let reap = ["reap".as_ref(), "--state".as_ref(), state.path().as_os_str()];
     let up = async {
-        let runtime = chosen(plan, false, &interrupt, &reap).await?;
-        let network = Box::pin(start(plan, &runtime, verbosity, &interrupt)).await?;
-        let description = Description::new(plan, &runtime, &network, state.path());
+        let runtime = chosen(plan, false, &interrupt, &reap).await.map_err(|error| error_text(&error))?;
+        let network = Box::pin(start(plan, &*runtime, verbosity, &interrupt)).await?;
+        let description = Description::new(plan, &*runtime, &network, state.path());
         Ok::<_, String>(ManagedNetwork::new(network, description))
     };
     let network = tokio::select! {
@@ -133,7 +133,12 @@ async fn gone(waiting: &mut UnixStream) {
     while matches!(waiting.read(&mut bytes).await, Ok(1..)) {}
 }
 
-async fn start(plan: &NetworkPlan, runtime: &Runtime, verbosity: u8, interrupt: &Interrupt) -> Result<Network, String> {
+async fn start(
+    plan: &NetworkPlan,
+    runtime: &dyn Runtime,
+    verbosity: u8,
+    interrupt: &Interrupt,
+) -> Result<Network, String> {
     let timeline = Timeline::begin(false);
     let mut evidence = Evidence::default();
     let mut started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;

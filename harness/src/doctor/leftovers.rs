@@ -1,19 +1,22 @@
 //! What dead runs left behind, and its removal.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::Finding;
-use crate::cleanup::containers::{self, Engine};
-use crate::cleanup::{dead_runs, sweep};
+use crate::cleanup::{Resources, dead_runs};
 use crate::console::error_text;
 use crate::daemon::{is_dead, remove_dead};
+use crate::runtime::Finding;
+use crate::runtime::registry::{engines, sweep};
 
 pub(super) async fn look(runs: PathBuf, state: PathBuf, clean: bool) -> Vec<Finding> {
-    let engine = Engine::from_environment();
-    // One that does not answer is told of elsewhere.
-    let docker = engine.connect().await.ok();
+    // One that does not answer is reported by its own check.
+    let mut answering = Vec::new();
+    for engine in engines() {
+        answering.extend(engine.count_dead().await.map(|dead| (engine, dead)));
+    }
     if clean {
-        return removed(&runs, &state, docker.is_some().then_some(&engine)).await;
+        return removed(&runs, &state, answering.into_iter().map(|(engine, _)| engine).collect()).await;
     }
     let mut findings: Vec<Finding> = dead_runs(&runs)
         .into_iter()
@@ -22,9 +25,7 @@ pub(super) async fn look(runs: PathBuf, state: PathBuf, clean: bool) -> Vec<Find
             Finding::warning("leftovers", text)
         })
         .collect();
-    if let Some(docker) = docker
-        && let Ok(dead @ 1..) = containers::dead(&engine, &docker).await.map(|dead| dead.len())
-    {
+    for (_, dead) in answering.iter().filter(|(_, dead)| *dead > 0) {
         findings.push(Finding::warning("leftovers", format!("of dead runs, {dead} containers; --clean removes them")));
     }
     if is_dead(&state) {
@@ -37,8 +38,8 @@ pub(super) async fn look(runs: PathBuf, state: PathBuf, clean: bool) -> Vec<Find
     findings
 }
 
-async fn removed(runs: &Path, state: &Path, engine: Option<&Engine>) -> Vec<Finding> {
-    let swept = sweep(runs, engine).await;
+async fn removed(runs: &Path, state: &Path, engines: Vec<Arc<dyn Resources>>) -> Vec<Finding> {
+    let swept = sweep(runs, engines).await;
     let mut findings: Vec<Finding> = swept
         .left
         .iter()

@@ -4,13 +4,10 @@
 //! removed. Each check is bounded in time, and they run side by side.
 
 mod certificates;
-mod cluster;
-mod engine;
 mod leftovers;
 mod machine;
 mod programs;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,9 +15,11 @@ use futures::future::{BoxFuture, join_all};
 
 use crate::console::{ExitCode, could_not_run, print};
 use crate::daemon::options::StateOptions;
-use crate::network::choice::DEFAULT_FABRIC;
 use crate::options::FabricOptions;
 use crate::plan::{builder_on_this_machine, resolve_fabric};
+use crate::runtime::finding::Level;
+use crate::runtime::registry::RUNTIMES;
+use crate::runtime::{FindRequest, Finding, RuntimeOptions};
 
 /// How long one check may take: an engine asks a registry, a cold disk reads programs.
 const BOUND: Duration = Duration::from_secs(20);
@@ -53,49 +52,6 @@ pub struct DoctorOptions {
     pub state: StateOptions,
 }
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Ok,
-    Warning,
-    Problem,
-}
-
-/// What a check found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    level: Level,
-    what: &'static str,
-    text: String,
-}
-
-impl Finding {
-    fn ok(what: &'static str, text: impl Into<String>) -> Self {
-        Self { level: Level::Ok, what, text: text.into() }
-    }
-
-    fn warning(what: &'static str, text: impl Into<String>) -> Self {
-        Self { level: Level::Warning, what, text: text.into() }
-    }
-
-    fn problem(what: &'static str, text: impl Into<String>) -> Self {
-        Self { level: Level::Problem, what, text: text.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = match self.level {
-            Level::Ok => "ok",
-            Level::Warning => "warning",
-            Level::Problem => "problem",
-        };
-        // One line, whatever an engine or a program said.
-        let text = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        write!(formatter, "{level:<8} {:<13} {text}", self.what)
-    }
-}
-
 /// Looks at everything. Ends with [`ExitCode::Passed`], with [`ExitCode::Failed`] when there is a
 /// problem, and [`ExitCode::CouldNotRun`] when the options are wrong.
 pub async fn doctor(options: &DoctorOptions) -> ExitCode {
@@ -103,19 +59,23 @@ pub async fn doctor(options: &DoctorOptions) -> ExitCode {
         Ok(fabric) => fabric,
         Err(error) => return could_not_run(&error.to_string()),
     };
-    let tag = fabric.as_ref().map_or(DEFAULT_FABRIC, |fabric| &fabric.tag).to_owned();
+    let request = FindRequest {
+        fabric: fabric.map(|fabric| fabric.tag),
+        fabric_bin: options.fabric.fabric_bin.clone(),
+        ..FindRequest::new(RuntimeOptions::new(PathBuf::new()))
+    };
     let builder = options.builder.clone().or_else(builder_on_this_machine);
     let state = options.state.state.clone();
     let certificates = options.certificates.clone();
     let chaincode = options.chaincode.clone();
-    let (directory, clean) = (options.fabric.fabric_bin.clone(), options.clean);
-    let bound = if clean { CLEAN_BOUND } else { BOUND };
+    let (clean, bound) = (options.clean, if options.clean { CLEAN_BOUND } else { BOUND });
     let own = state.clone();
-    let checks: Vec<BoxFuture<'_, Vec<Finding>>> = vec![
-        Box::pin(bounded("machine", BOUND, blocking("machine", || machine::look(&std::env::temp_dir())))),
-        Box::pin(bounded("engine", BOUND, engine::look(tag))),
-        Box::pin(bounded("cluster", BOUND, cluster::look())),
-        Box::pin(bounded("fabric", BOUND, programs::fabric(directory))),
+    let mut checks: Vec<BoxFuture<'_, Vec<Finding>>> =
+        vec![Box::pin(bounded("machine", BOUND, blocking("machine", || machine::look(&std::env::temp_dir()))))];
+    for runtime in RUNTIMES {
+        checks.push(Box::pin(bounded(runtime.name, BOUND, (runtime.diagnose)(&request))));
+    }
+    let others: [BoxFuture<'_, Vec<Finding>>; 4] = [
         Box::pin(bounded("builder", BOUND, programs::builder(builder))),
         Box::pin(bounded("chaincode", BOUND, programs::chaincode(chaincode))),
         Box::pin(bounded(
@@ -125,6 +85,7 @@ pub async fn doctor(options: &DoctorOptions) -> ExitCode {
         )),
         Box::pin(bounded("leftovers", bound, leftovers::look(std::env::temp_dir(), state, clean))),
     ];
+    checks.extend(others);
     let findings: Vec<Finding> = join_all(checks).await.into_iter().flatten().collect();
     for finding in &findings {
         print(finding);
@@ -136,7 +97,7 @@ pub async fn doctor(options: &DoctorOptions) -> ExitCode {
 }
 
 async fn bounded(what: &'static str, bound: Duration, check: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    let late = || vec![Finding::warning(what, format!("the check was not done within {} s", bound.as_secs()))];
+    let late = || vec![Finding::warning(what, format!("the check timed out after {} s", bound.as_secs()))];
     tokio::time::timeout(bound, check).await.unwrap_or_else(|_| late())
 }
 

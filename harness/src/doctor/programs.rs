@@ -1,4 +1,4 @@
-//! Programs: Fabric's, and those that run inside a peer's container, which must need nothing there.
+//! Programs that run inside a peer's container, which must need nothing there.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,34 +7,11 @@ use std::path::{Path, PathBuf};
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader as _};
 
-use super::{Finding, blocking};
-use crate::console::error_text;
-use crate::runtime::RuntimeOptions;
-use crate::runtime::process::{ProcessRuntime, version_of};
+use super::blocking;
+use crate::runtime::Finding;
 
 /// How much of a program is read: its headers are at its beginning.
 const HEAD: u64 = 1024 * 1024;
-
-/// What Fabric's programs are here, and whether they are of one version.
-pub(super) async fn fabric(directory: Option<PathBuf>) -> Vec<Finding> {
-    let runtime = match ProcessRuntime::find(RuntimeOptions::new(PathBuf::new()), directory.as_deref()).await {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let text = format!("{}; without it there is no process runtime", error_text(&error));
-            return vec![Finding::warning("fabric", text)];
-        }
-    };
-    let (peer, orderer) = (runtime.peer(), runtime.orderer());
-    let both = format!("peer {} at {}, orderer at {}", runtime.version(), peer.display(), orderer.display());
-    vec![match version_of(orderer).await {
-        Ok(version) if version == runtime.version() => Finding::ok("fabric", both),
-        Ok(version) => Finding::warning(
-            "fabric",
-            format!("{both} is {version}; give the directory of one release by --fabric-bin"),
-        ),
-        Err(error) => Finding::problem("fabric", error_text(&error)),
-    }]
-}
 
 pub(super) async fn builder(path: Option<PathBuf>) -> Vec<Finding> {
     let Some(path) = path else {

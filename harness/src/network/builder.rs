@@ -7,8 +7,9 @@ use crate::cleanup::Reaper;
 use crate::console::timeline::Timeline;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
-use crate::options::{NetworkOptions, RuntimeChoice};
+use crate::options::NetworkOptions;
 use crate::plan::{NetworkPlan, builder_on_this_machine};
+use crate::runtime::RuntimeChoice;
 use crate::server::TlsMode;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,9 +27,10 @@ impl NetworkBuilder {
         Self { options: NetworkOptions::new(chaincode), chaincode: ChaincodeSection::default() }
     }
 
-    /// The runtime. Default: the first available one of docker, process and embedded.
-    pub fn runtime(mut self, runtime: RuntimeChoice) -> Self {
-        self.options.runtime = runtime;
+    /// The runtime, such as [`EMBEDDED`](crate::runtime::embedded::EMBEDDED). Default: the first available
+    /// one of docker, process and embedded.
+    pub fn runtime(mut self, runtime: impl Into<RuntimeChoice>) -> Self {
+        self.options.runtime = runtime.into();
         self
     }
 
@@ -91,10 +93,10 @@ impl NetworkBuilder {
         self.options.builder =
             Some(self.options.builder.or_else(builder_on_this_machine).ok_or(NetworkError::NoBuilder)?);
         let plan = NetworkPlan::resolve(&self.options, self.chaincode)?;
-        let choice = choose(&plan, Reaper::default()).await.map_err(NetworkError::Runtime)?;
+        let choice = choose(&plan, Reaper::default()).await?;
         let (timeline, mut evidence) = (Timeline::begin(true), Evidence::default());
         let never = Interrupt::never();
-        let started = Network::start(&plan, &choice.runtime, &timeline, &mut evidence, &never);
+        let started = Network::start(&plan, &*choice.runtime, &timeline, &mut evidence, &never);
         Box::pin(started).await.map_err(|error| start_error(error, &evidence))
     }
 }

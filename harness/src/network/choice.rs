@@ -1,153 +1,149 @@
-//! Which runtime a plan gets: the one that it names, or the first possible one.
+//! Which runtime a plan gets: the one that it names, or the first available one.
 
 use crate::cleanup::Reaper;
 use crate::console::{error_text, print};
 use crate::interrupt::Interrupt;
-use crate::options::RuntimeChoice;
-use crate::plan::{FabricTag, NetworkPlan};
-use crate::runtime::docker::DockerRuntime;
-use crate::runtime::embedded::EmbeddedRuntime;
-use crate::runtime::kubernetes::KubernetesRuntime;
-use crate::runtime::process::ProcessRuntime;
-use crate::runtime::{Runtime, RuntimeOptions};
+use crate::plan::NetworkPlan;
+use crate::runtime::registry::{Descriptor, RuntimeChoice, automatic, names_with};
+use crate::runtime::{FindRequest, Runtime, RuntimeError, RuntimeOptions, Unavailable};
 use crate::server::ServerSource;
-use fabric_network::release::Release;
+use fabric_network::couchdb::CouchDb;
 use std::ffi::OsStr;
-use std::path::Path;
-
-/// The version of the images when none was asked for.
-pub const DEFAULT_FABRIC: &str = Release::NEWEST.line();
+use std::io;
 
 /// A runtime, and why it is not another.
 #[derive(Debug)]
 pub struct Choice {
-    /// What was chosen.
-    pub runtime: Runtime,
-    /// The runtimes that were tried before it, and why they are not possible.
+    /// The chosen runtime.
+    pub runtime: Box<dyn Runtime>,
+    /// The runtimes that were tried before it, and why they are not available.
     pub passed_over: Vec<(&'static str, String)>,
 }
 
+/// No runtime could be chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum ChoiceError {
+    /// The one that was named is not available.
+    #[error("--runtime {name}: {source}")]
+    Named {
+        /// Its name.
+        name: &'static str,
+        /// Why not.
+        #[source]
+        source: Unavailable,
+    },
+    /// None of those that `auto` tries is available; this is why the last one is not.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Nothing runs the image of the chaincode server.
+    #[error(
+        "the chaincode server is the image {image}, which only --runtime {} run: {source}",
+        names_with(|capabilities| capabilities.takes_images)
+    )]
+    Image {
+        /// The image.
+        image: String,
+        /// Why the last one that was tried is not available.
+        #[source]
+        source: Unavailable,
+    },
+    /// This program has no path, so it cannot be started as the reaper.
+    #[error("cannot find this program")]
+    Reaper(#[source] io::Error),
+    /// A signal came.
+    #[error("ended by {0}")]
+    Interrupted(&'static str),
+    /// This build has no runtime that fits.
+    #[error("no runtime of this build fits; give another --runtime")]
+    None,
+}
+
 /// `Fabric 3.1.5`, or `as Fabric 3.1` for nodes that are not Fabric's.
-pub fn describe(runtime: &Runtime) -> String {
-    let as_if = if runtime.not_covered().is_some() { "as " } else { "" };
+pub fn describe(runtime: &dyn Runtime) -> String {
+    let as_if = if runtime.capabilities().not_covered.is_some() { "as " } else { "" };
     format!("{as_if}Fabric {}", runtime.version())
 }
 
-/// The runtime that was asked for, or the first possible one. `reaper` ends its runs if this program
+/// The runtime that the plan names, or the first available one. `reaper` ends its runs if this program
 /// is killed.
 ///
 /// # Errors
 ///
-/// Why the one that was asked for is not possible.
-pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, String> {
-    let settings =
-        RuntimeOptions { timeout: plan.timeout, tap: plan.tap, reaper, ..RuntimeOptions::new(&plan.builder) };
-    let fabric = plan.fabric.as_ref();
-    let on_processes = process(settings.clone(), fabric, plan.fabric_bin.as_deref());
-    let mut passed_over = Vec::new();
-    let runtime = match plan.runtime {
-        RuntimeChoice::Docker => {
-            docker(settings, fabric).await.map_err(|reason| format!("--runtime docker: {reason}"))?
-        }
-        RuntimeChoice::Kubernetes => {
-            let tag = fabric.map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
-            let found = Box::pin(KubernetesRuntime::find(settings, plan.kubernetes.clone(), tag)).await;
-            found.map(Runtime::Kubernetes).map_err(|error| format!("--runtime kubernetes: {}", error_text(&error)))?
-        }
-        RuntimeChoice::Process => on_processes.await.map_err(|reason| format!("--runtime process: {reason}"))?,
-        RuntimeChoice::Embedded => embedded(settings, plan),
-        RuntimeChoice::Auto if let ServerSource::Image(image) = &plan.server.source => {
-            let needs =
-                |reason| format!("the chaincode server is the image {image}, which needs a Docker engine: {reason}");
-            docker_for(plan, settings).await.map_err(needs)?
-        }
-        // Whoever says where the programs are wants them taken.
-        RuntimeChoice::Auto if plan.fabric_bin.is_some() => on_processes.await?,
-        RuntimeChoice::Auto => match docker_for(plan, settings.clone()).await {
-            Ok(runtime) => runtime,
-            Err(reason) => {
-                passed_over.push(("docker", reason));
-                match on_processes.await {
-                    Ok(runtime) => runtime,
-                    Err(reason) => {
-                        passed_over.push(("process", reason));
-                        embedded(settings, plan)
-                    }
-                }
-            }
-        },
+/// Why the named one, or the last one that was tried, is not available.
+pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, ChoiceError> {
+    let options = RuntimeOptions { timeout: plan.timeout, tap: plan.tap, reaper, ..RuntimeOptions::new(&plan.builder) };
+    let request = FindRequest {
+        options,
+        fabric: plan.fabric.as_ref().map(|fabric| fabric.tag.clone()),
+        fabric_bin: plan.fabric_bin.clone(),
+        cluster: plan.cluster.clone(),
+        seed: plan.seed,
     };
-    Ok(Choice { runtime, passed_over })
+    if let RuntimeChoice::Named(runtime) = plan.runtime {
+        let found = (runtime.find)(&request).await;
+        let runtime = found.map_err(|source| ChoiceError::Named { name: runtime.name, source })?;
+        return Ok(Choice { runtime, passed_over: Vec::new() });
+    }
+    let fits = |runtime: &&Descriptor| match &plan.server.source {
+        ServerSource::Image(_) => runtime.capabilities.takes_images,
+        // Whoever gives a directory of programs wants them to be used.
+        _ => runtime.capabilities.takes_programs || plan.fabric_bin.is_none(),
+    };
+    let mut candidates = automatic().filter(fits).peekable();
+    let mut passed_over = Vec::new();
+    while let Some(candidate) = candidates.next() {
+        let is_last = candidates.peek().is_none();
+        let reason = match (candidate.find)(&request).await {
+            // What speaks against the last one is reported when it is used.
+            Ok(runtime) if is_last => return Ok(Choice { runtime, passed_over }),
+            Ok(runtime) => match check_databases(&*runtime, plan).await {
+                Ok(()) => return Ok(Choice { runtime, passed_over }),
+                Err((couchdb, error)) => format!("--couchdb {couchdb} {}", error_text(&error)),
+            },
+            Err(error) if is_last => return Err(unavailable(error, &plan.server.source)),
+            Err(error) => error_text(&error),
+        };
+        passed_over.push((candidate.name, reason));
+    }
+    Err(ChoiceError::None)
 }
 
-/// An engine whose nodes reach what the plan names.
-async fn docker_for(plan: &NetworkPlan, settings: RuntimeOptions) -> Result<Runtime, String> {
-    let runtime = docker(settings, plan.fabric.as_ref()).await?;
-    reaches_databases(&runtime, plan).await?;
-    Ok(runtime)
+fn unavailable(source: Unavailable, server: &ServerSource) -> ChoiceError {
+    match server {
+        ServerSource::Image(image) => ChoiceError::Image { image: image.clone(), source },
+        _ => source.into(),
+    }
 }
 
-/// Whether nodes of this runtime reach every CouchDB. One that is not found is told of when it is asked.
-async fn reaches_databases(runtime: &Runtime, plan: &NetworkPlan) -> Result<(), String> {
+/// Whether the nodes use every CouchDB. One that is not found is an error when it is claimed.
+async fn check_databases<'a>(runtime: &dyn Runtime, plan: &'a NetworkPlan) -> Result<(), (&'a CouchDb, RuntimeError)> {
     for couchdb in &plan.couchdb {
         let found = tokio::net::lookup_host((couchdb.host(), couchdb.port()));
         let found = tokio::time::timeout(plan.timeout, found).await;
         let address = found.ok().and_then(Result::ok).and_then(|mut addresses| addresses.next());
         if let Some(address) = address {
-            let reached = runtime.reaches(address.ip().to_canonical());
-            reached.map_err(|error| format!("--couchdb {couchdb} {}", error_text(&error)))?;
+            runtime.check_couchdb(address.ip().to_canonical()).map_err(|error| (couchdb, error))?;
         }
     }
     Ok(())
 }
 
-fn embedded(settings: RuntimeOptions, plan: &NetworkPlan) -> Runtime {
-    let release = plan.fabric.as_ref().map_or_else(Release::default, |fabric| fabric.release);
-    Runtime::Embedded(EmbeddedRuntime::new(settings, release).with_seed(plan.seed))
-}
-
-async fn docker(settings: RuntimeOptions, fabric: Option<&FabricTag>) -> Result<Runtime, String> {
-    let tag = fabric.map_or(DEFAULT_FABRIC, |fabric| &fabric.tag);
-    DockerRuntime::find(settings, tag).await.map(Runtime::Docker).map_err(|error| error_text(&error))
-}
-
-/// The programs of this machine, if they are of the version asked for.
-pub(crate) async fn process(
-    settings: RuntimeOptions,
-    fabric: Option<&FabricTag>,
-    directory: Option<&Path>,
-) -> Result<Runtime, String> {
-    let runtime = ProcessRuntime::find(settings, directory).await.map_err(|error| error_text(&error))?;
-    let version = runtime.version();
-    match fabric {
-        Some(fabric) if !is_version(version, &fabric.tag) => Err(format!(
-            "--fabric {} was asked for, but {} is {version}; give the directory of the other one by --fabric-bin",
-            fabric.tag,
-            runtime.peer().display()
-        )),
-        _ => Ok(Runtime::Process(runtime)),
-    }
-}
-
-/// Whether `version` (`3.1.5`) is the one asked for (`3.1`, `3.1.5`, `v3.1.5`).
-fn is_version(version: &str, asked: &str) -> bool {
-    let plain = |text: &str| text.trim_start_matches('v').to_owned();
-    let (version, asked) = (plain(version), plain(asked));
-    version == asked || version.starts_with(&format!("{asked}."))
-}
-
-/// The runtime of the plan, whose reaper is this program with these arguments. Which it is, and what it
-/// does not cover, is said.
+/// Chooses the runtime of the plan, whose reaper is this program with these arguments, and prints which it is
+/// and what it does not cover.
+///
+/// # Errors
+///
+/// As [`choose`]; or a signal came, or this program has no path.
 pub(crate) async fn chosen(
     plan: &NetworkPlan,
     quiet: bool,
     interrupt: &Interrupt,
     reap: &[&OsStr],
-) -> Result<Runtime, String> {
-    let reaper = Reaper::this_program(reap).map_err(|error| format!("this program can't be found: {error}"))?;
+) -> Result<Box<dyn Runtime>, ChoiceError> {
+    let reaper = Reaper::this_program(reap).map_err(ChoiceError::Reaper)?;
     let Choice { runtime, passed_over } = tokio::select! {
         choice = choose(plan, reaper) => choice?,
-        signal = interrupt.received() => return Err(format!("ended by {signal}")),
+        signal = interrupt.received() => return Err(ChoiceError::Interrupted(signal)),
     };
     if quiet {
         return Ok(runtime);
@@ -158,26 +154,12 @@ pub(crate) async fn chosen(
     print(format_args!(
         "runtime {}, {}, topology {}, chaincode TLS {}",
         runtime.name(),
-        describe(&runtime),
+        describe(&*runtime),
         plan.topology_name,
         plan.tls
     ));
-    if let Some(not_covered) = runtime.not_covered() {
+    if let Some(not_covered) = runtime.capabilities().not_covered {
         print(format_args!("not covered: {not_covered}"));
     }
     Ok(runtime)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_version;
-
-    #[test]
-    fn a_release_line_is_every_version_of_it_and_no_other() {
-        assert!(is_version("3.1.5", "3.1"));
-        assert!(is_version("v3.1.5", "3.1.5"));
-        assert!(!is_version("3.1.5", "3.1.4"));
-        assert!(!is_version("3.10.0", "3.1"));
-        assert!(!is_version("2.5.16", "3.1"));
-    }
 }

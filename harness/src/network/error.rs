@@ -4,7 +4,7 @@ use crate::client::ClientError;
 use crate::couchdb::CouchDbError;
 use crate::deploy::DeployError;
 use crate::interrupt::Interrupt;
-use crate::runtime::{Death, RuntimeError};
+use crate::runtime::{RuntimeError, UnexpectedExit};
 use ccaas_builder::package::PackageError;
 use fabric_network::render::RenderError;
 
@@ -33,10 +33,10 @@ pub enum RunError {
     #[error("the chaincode is committed, but its transactions cannot be endorsed")]
     Endorsers(#[source] ClientError),
     /// A failure after a node or server had exited unexpectedly.
-    #[error("{}", .deaths.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", .exits.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Died {
         /// The exits.
-        deaths: Vec<Death>,
+        exits: Vec<UnexpectedExit>,
         /// The failure.
         #[source]
         source: Box<RunError>,
@@ -48,8 +48,8 @@ pub enum RunError {
 
 impl RunError {
     /// Adds the nodes that had exited by then, which may be the cause.
-    pub(crate) fn after(self, deaths: Vec<Death>) -> Self {
-        if deaths.is_empty() { self } else { Self::Died { deaths, source: Box::new(self) } }
+    pub(crate) fn after(self, exits: Vec<UnexpectedExit>) -> Self {
+        if exits.is_empty() { self } else { Self::Died { exits, source: Box::new(self) } }
     }
 }
 

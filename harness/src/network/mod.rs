@@ -16,6 +16,7 @@ use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::plan::{NetworkPlan, OptionErrors};
 use crate::runtime::Runtime;
+use choice::ChoiceError;
 use error::{RunError, warn_of};
 use nodes::{Ended, Nodes};
 use std::collections::BTreeMap;
@@ -57,8 +58,8 @@ pub enum NetworkError {
     )]
     NoBuilder,
     /// The runtime is unavailable.
-    #[error("{0}")]
-    Runtime(String),
+    #[error(transparent)]
+    Runtime(#[from] ChoiceError),
     /// The start failed.
     #[error("cannot start the network; the last lines of the nodes' logs:\n{logs}")]
     Run {
@@ -85,7 +86,7 @@ impl Network {
     /// Why the start failed. Everything that was started is removed by then.
     pub async fn start(
         plan: &NetworkPlan,
-        runtime: &Runtime,
+        runtime: &dyn Runtime,
         timeline: &Timeline,
         evidence: &mut Evidence,
         interrupt: &Interrupt,
@@ -96,10 +97,10 @@ impl Network {
         match error::unless(interrupt, deploy).await.and_then(|deployed| deployed) {
             Ok(target) => Ok(Self { nodes, target }),
             Err(error) => {
-                let Ended { deaths, logs, left } = nodes.stop(timeline).await;
+                let Ended { exits, logs, left } = nodes.stop(timeline).await;
                 evidence.add_logs(logs);
                 warn_of(&left);
-                Err(error.after(deaths))
+                Err(error.after(exits))
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::deploy::{Administration, DeployError, Package};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::plan::NetworkPlan;
-use crate::runtime::{ChaincodeSpec, Death, Running, Runtime, RuntimeError, VARIABLES_FILE};
+use crate::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, UnexpectedExit, VARIABLES_FILE};
 use crate::server::ServerSource;
 use fabric_network::bundle::Bundle;
 use fabric_network::topology::{Channel, NodeKind};
@@ -39,7 +39,7 @@ pub struct Nodes {
 #[derive(Debug, Default)]
 pub struct Ended {
     /// Nodes and servers that had exited unexpectedly before.
-    pub deaths: Vec<Death>,
+    pub exits: Vec<UnexpectedExit>,
     /// The complete log of each node and chaincode server.
     pub logs: BTreeMap<String, String>,
     /// Leftovers: what could not be removed.
@@ -55,7 +55,7 @@ impl Nodes {
     /// Why they do not answer. Everything that was started is removed by then.
     pub async fn start(
         plan: &NetworkPlan,
-        runtime: &Runtime,
+        runtime: &dyn Runtime,
         timeline: &Timeline,
         evidence: &mut Evidence,
         interrupt: &Interrupt,
@@ -63,7 +63,7 @@ impl Nodes {
         let databases = if plan.couchdb.is_empty() {
             None
         } else {
-            let reaches = |address| runtime.reaches(address);
+            let reaches = |address| runtime.check_couchdb(address);
             let claim = Databases::claim(&plan.couchdb, &plan.topology, plan.timeout, reaches);
             Some(unless(interrupt, timeline.step("claim each CouchDB", claim)).await??)
         };
@@ -142,13 +142,13 @@ impl Nodes {
 
     /// Stops everything and removes it.
     pub async fn stop(self, timeline: &Timeline) -> Ended {
-        let deaths = self.running.deaths().await;
+        let exits = self.running.exits().await;
         let logs = self.running.logs().await;
-        self.running.tell_messages(&logs, timeline.journal()).await;
+        self.running.record_messages(&logs, timeline.journal()).await;
         let left = timeline.step("stop, and remove everything", self.running.stop()).await.err().unwrap_or_default();
         let mut left: Vec<String> = left.iter().map(error_text).collect();
         left.extend(release(self.databases, timeline).await);
-        Ended { deaths, logs, left }
+        Ended { exits, logs, left }
     }
 }
 
@@ -161,7 +161,7 @@ async fn release(databases: Option<Databases>, timeline: &Timeline) -> Vec<Strin
 
 async fn bring_up(
     plan: &NetworkPlan,
-    runtime: &Runtime,
+    runtime: &dyn Runtime,
     timeline: &Timeline,
     evidence: &mut Evidence,
     interrupt: &Interrupt,
@@ -184,7 +184,7 @@ async fn bring_up(
         }
     }
     let servers: Vec<_> = deployments.iter().map(|deployment| deployment.server.clone()).collect();
-    placed.hand_over(&servers)?;
+    placed.write_server_files(&servers)?;
     for Deployment { package, server, .. } in &deployments {
         if let ServerSource::Address { address, .. } = &server.source
             && let Some(place) = placed.chaincodes.get(&server.name)

@@ -37,7 +37,7 @@ pub(super) struct Deployment {
 /// Renders the network's files, and makes the package and the server specification of each name.
 pub(super) fn prepare(
     plan: &NetworkPlan,
-    runtime: &Runtime,
+    runtime: &dyn Runtime,
     placed: &Placed,
 ) -> Result<(Bundle, Vec<Deployment>), RunError> {
     let seed = runtime.seed();

@@ -4,8 +4,9 @@ use crate::bundle::{BundleOptions, DeployOptions, InstallOptions, ReadyOptions};
 use crate::daemon::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions, UpOptions};
 use crate::doctor::DoctorOptions;
 use crate::explain::ExplainOptions;
-use crate::options::{E2eOptions, FabricOptions};
+use crate::options::E2eOptions;
 use crate::packaging::{InspectOptions, PackageOptions};
+use crate::probe::ProbeOptions;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -29,7 +30,7 @@ pub enum Command {
     E2e(Box<E2eOptions>),
     /// Tell which runtimes are possible here: a line each, `NAME<TAB>yes|no<TAB>WHY`.
     #[command(after_help = "Exit codes: 0, told; 2, the options are wrong.")]
-    Probe(FabricOptions),
+    Probe(ProbeOptions),
     /// Turn the known failures in logs into cause and cure.
     #[command(after_help = "Exit codes: 0, a known failure was found; 1, none; 2, a log can't be read.")]
     Explain(ExplainOptions),

@@ -4,7 +4,6 @@ pub mod cli;
 
 use cli::{Cli, Command};
 
-use crate::cleanup::reaper;
 use crate::console::progress::Live;
 use crate::console::timeline::{Step, Timeline, table};
 use crate::console::{self, ExitCode, Paint, could_not_run, error_text, print};
@@ -19,6 +18,7 @@ use crate::report::document::Document;
 use crate::report::{html, junit, text};
 use crate::run::{Finished, run};
 use crate::runtime::Runtime;
+use crate::runtime::registry::reap;
 use clap::CommandFactory as _;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Reap { directory, state } => {
             // What can't be removed now is taken over by the next network there.
             let then = move || drop(state.map(|state| daemon::remove_dead(&state)));
-            if reaper::main(&directory, then) == std::process::ExitCode::SUCCESS {
+            if reap(&directory, then) == std::process::ExitCode::SUCCESS {
                 ExitCode::Passed
             } else {
                 ExitCode::CouldNotRun
@@ -80,13 +80,13 @@ async fn e2e(options: &E2eOptions) -> ExitCode {
 async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
     let runtime = match chosen(&plan.network, plan.quiet, interrupt, &["reap".as_ref()]).await {
         Ok(runtime) => runtime,
-        Err(reason) => return could_not_run(&reason),
+        Err(error) => return could_not_run(&error_text(&error)),
     };
     let mut worst = ExitCode::Passed;
     let (mut runs, mut to_first_query): (Vec<Vec<Step>>, Vec<Duration>) = (Vec::new(), Vec::new());
     for count in 1..=plan.repeat {
         let timeline = Timeline::begin(plan.quiet || plan.repeat > 1);
-        let (code, finished) = once(plan, &runtime, &timeline, interrupt).await;
+        let (code, finished) = once(plan, &*runtime, &timeline, interrupt).await;
         if let Some(finished) = finished {
             runs.push(timeline.steps());
             to_first_query.push(finished.to_first_query);
@@ -111,7 +111,7 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
 /// One run, told about, its evidence kept as the plan says.
 async fn once(
     plan: &Plan,
-    runtime: &Runtime,
+    runtime: &dyn Runtime,
     timeline: &Timeline,
     interrupt: &Interrupt,
 ) -> (ExitCode, Option<Finished>) {
@@ -171,7 +171,7 @@ fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence:
 }
 
 /// Writes the reports, and the evidence when it is wanted, and says where they are.
-fn keep(plan: &Plan, runtime: &Runtime, document: &Document, code: ExitCode, evidence: Evidence) {
+fn keep(plan: &Plan, runtime: &dyn Runtime, document: &Document, code: ExitCode, evidence: Evidence) {
     let passed = code == ExitCode::Passed;
     if plan.keep == Keep::Never || (passed && plan.repeat > 1 && plan.keep != Keep::Always) {
         return;

@@ -37,8 +37,8 @@ pub struct Document {
     pub outcome: &'static str,
     /// What kept the cases from being run.
     pub error: Option<String>,
-    /// What ran the nodes: `docker`, `process` or `embedded`.
-    #[schemars(extend("enum" = ["docker", "process", "embedded"]))]
+    /// What ran the nodes, as `--runtime` names it.
+    #[schemars(extend("enum" = crate::runtime::registry::names()))]
     pub runtime: &'static str,
     /// The version of Fabric.
     pub fabric: String,
@@ -65,7 +65,7 @@ pub struct Document {
     /// How the messages between peers and chaincode were seen, or why they are not there.
     pub chaincode_messages: String,
     /// Nodes and servers that ended by themselves.
-    pub deaths: Vec<String>,
+    pub exits: Vec<String>,
     /// What could not be removed.
     pub left: Vec<String>,
     /// The known failures that were found in the outcome and the logs. Empty when all passed.
@@ -154,7 +154,7 @@ impl Document {
     /// Records a run. `evidence` holds the logs, in which causes are looked for when it did not pass.
     pub fn new(
         plan: &Plan,
-        runtime: &Runtime,
+        runtime: &dyn Runtime,
         timeline: &Timeline,
         result: &Result<Finished, RunError>,
         evidence: &Evidence,
@@ -203,7 +203,7 @@ impl Document {
             cases: cases.map(|((report, (begin, _)), messages)| case(report, begin, messages)).collect(),
             before: records(messages.before),
             chaincode_messages: journal.chaincode(),
-            deaths: report.deaths.iter().map(ToString::to_string).collect(),
+            exits: report.exits.iter().map(ToString::to_string).collect(),
             left: report.left.clone(),
             findings: Vec::new(),
             clock: journal.clock(),
@@ -230,7 +230,7 @@ impl Document {
     /// cause of what comes later. When it was no case that failed, or the log has no times, it is whole.
     fn around_failures(&self, log: &str) -> String {
         let failed: Vec<&CaseRecord> = self.cases.iter().filter(|case| case.outcome == "failed").collect();
-        if failed.is_empty() || self.error.is_some() || !self.deaths.is_empty() {
+        if failed.is_empty() || self.error.is_some() || !self.exits.is_empty() {
             return log.to_owned();
         }
         let mut is_within = !log.lines().any(|line| time_of(line).is_some());
@@ -380,7 +380,7 @@ pub(crate) mod tests {
             cases: vec![case("failed", None), case("not run", Some(one()))],
             before: vec![message()],
             chaincode_messages: one(),
-            deaths: vec![one()],
+            exits: vec![one()],
             left: vec![one()],
             findings: vec![Finding { name: one(), place: one(), line: 3, excerpt: one(), cause: one(), cure: one() }],
             clock: SystemTime::UNIX_EPOCH,
@@ -391,14 +391,14 @@ pub(crate) mod tests {
     fn causes_of_a_failed_case_are_looked_for_around_it() {
         let mut document = hostile("x");
         document.error = None;
-        document.deaths.clear();
+        document.exits.clear();
         // The case began after 10 ms and took 20.
         let at = |milliseconds| crate::journal::timestamp(document.clock + Duration::from_millis(milliseconds));
         let log = format!("{} early\n{} meanwhile\nmore\n{} late", at(0), at(1020), at(2000));
         document.cases[0].begin = 1000;
         assert_eq!(document.around_failures(&log), format!("\n{} meanwhile\nmore\n", at(1020)));
         assert_eq!(document.around_failures("no times"), "no times");
-        document.deaths.push("peer0".to_owned());
+        document.exits.push("peer0".to_owned());
         assert_eq!(document.around_failures(&log), log);
     }
 
@@ -430,10 +430,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_document_has_exactly_the_members_of_its_schema() {
-        let document = serde_json::to_value(hostile("x")).unwrap();
+    fn a_document_has_exactly_the_members_and_values_of_its_schema() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.md")).unwrap();
         let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-        assert_matches(&document, &schema, &schema["$defs"]);
+        for runtime in crate::runtime::registry::names() {
+            let document = serde_json::to_value(Document { runtime, ..hostile("x") }).unwrap();
+            assert_matches(&document, &schema, &schema["$defs"]);
+            assert!(page.contains(&format!("`{runtime}`")), "docs/report.md does not name {runtime}");
+        }
     }
 
     fn assert_matches(value: &serde_json::Value, schema: &serde_json::Value, definitions: &serde_json::Value) {
@@ -441,6 +445,9 @@ pub(crate) mod tests {
             Some(reference) => &definitions[reference.rsplit('/').next().unwrap()],
             None => schema,
         };
+        if let Some(values) = schema["enum"].as_array() {
+            assert!(values.contains(value), "{value} is not of {values:?}");
+        }
         if let Some(object) = value.as_object() {
             let described = schema["properties"].as_object().unwrap();
             assert_eq!(object.keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>(), "{schema}");

@@ -20,7 +20,7 @@ pub fn to_xml(document: &Document) -> String {
     }
     let further = [
         ("the cases can be run", document.error.as_slice()),
-        ("every node and server goes on running", &document.deaths),
+        ("every node and server goes on running", &document.exits),
         ("nothing is left behind", &document.left),
     ];
     for (name, problems) in further {

@@ -48,8 +48,8 @@ pub fn counts(document: &Document) -> String {
 /// [`MESSAGES_OF_FAILURES`] on its messages; then the likely causes.
 pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
-    for death in &document.deaths {
-        let _ = writeln!(text, "\n{death}");
+    for exit in &document.exits {
+        let _ = writeln!(text, "\n{exit}");
     }
     for left in &document.left {
         let _ = writeln!(text, "\nleft behind: {left}");

@@ -1,4 +1,4 @@
-//! Chaincode servers: what is asked for, where they are, and a handle to stop and start them.
+//! Chaincode servers: their specification and their place, and what all runtimes do with several of them.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -7,30 +7,29 @@ use std::time::Duration;
 
 use fabric_network::bundle::File;
 
-use super::elsewhere::Elsewhere;
-use super::{Death, RuntimeError, RuntimeOptions, docker, kubernetes, log, loopback};
+use super::{ChaincodeServer, RuntimeError, RuntimeOptions, UnexpectedExit};
 use crate::server::ServerSource;
 
-/// How long a static program may take to listen. Everything is started at once, so on two cores the
-/// last of many waits for all others.
+/// How long a static program may take to listen. Everything starts at the same time, so on two cores the
+/// last of many servers waits for all others.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Where a chaincode server will be. Known before anything is rendered or packaged.
+/// The place of a chaincode server. Known before anything is rendered or packaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChaincodePlacement {
-    /// `HOST:PORT` under which the peers dial it, for connection.json.
+    /// `HOST:PORT` that the peers dial, for connection.json.
     pub address: String,
     /// `HOST:PORT` on which it must listen.
     pub listen: String,
-    /// `HOST:PORT` under which this program finds it; none of a container.
+    /// `HOST:PORT` that this program can dial; `None` for a container.
     pub dial: Option<String>,
-    /// Where it sees its own directory, absolute: [`ChaincodeSpec::files`] lie below.
+    /// The absolute path of its directory, as the server sees it. [`ChaincodeSpec::files`] are in it.
     pub directory: PathBuf,
 }
 
 impl ChaincodePlacement {
-    /// [`ChaincodePlacement::dial`] as numbers, if it has some; rather IPv4, which servers listen on.
-    pub(super) fn found_at(&self) -> Option<SocketAddr> {
+    /// [`ChaincodePlacement::dial`], resolved. Prefers IPv4, which servers listen on.
+    pub(super) fn socket_address(&self) -> Option<SocketAddr> {
         let found: Vec<SocketAddr> = self.dial.as_ref()?.to_socket_addrs().ok()?.collect();
         found.iter().find(|address| address.is_ipv4()).or(found.first()).copied()
     }
@@ -39,130 +38,21 @@ impl ChaincodePlacement {
 /// A chaincode server to start.
 #[derive(Debug, Clone, Default)]
 pub struct ChaincodeSpec {
-    /// The name that its place was taken under.
+    /// The name that its place was reserved for.
     pub name: String,
-    /// What it is: what its place was taken for.
+    /// What it is. The place was reserved for the same.
     pub source: ServerSource,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Its environment beyond PATH, HOME and the like; no `CORE_…` or `CHAINCODE_…` variable of this
-    /// program's own environment reaches it.
+    /// Its environment besides PATH, HOME and the like. It inherits no `CORE_…` or `CHAINCODE_…` variable
+    /// of this program.
     pub environment: BTreeMap<String, String>,
-    /// Files, below [`ChaincodePlacement::directory`].
+    /// Its files, by their path in [`ChaincodePlacement::directory`].
     pub files: BTreeMap<PathBuf, File>,
 }
 
-/// A chaincode server that was started. It ends with the network, whoever still has this handle.
-#[derive(Debug)]
-pub struct RunningChaincode(pub(super) Server);
-
-#[derive(Debug)]
-pub(super) enum Server {
-    Docker(Box<docker::Server>),
-    Kubernetes(Box<kubernetes::Server>),
-    Process(Box<loopback::Server>),
-    Elsewhere(Elsewhere),
-}
-
-impl RunningChaincode {
-    /// The name that its place was taken under.
-    pub fn name(&self) -> &str {
-        match &self.0 {
-            Server::Docker(server) => server.name(),
-            Server::Kubernetes(server) => server.name(),
-            Server::Process(server) => server.name(),
-            Server::Elsewhere(server) => server.name(),
-        }
-    }
-
-    /// Ends the server: SIGTERM, and SIGKILL if that does not end it in time. One that has ended
-    /// already is no error. One that somebody else started is left alone, here and below.
-    ///
-    /// # Errors
-    ///
-    /// When the engine or cluster refuses.
-    pub async fn stop(&self) -> Result<(), RuntimeError> {
-        match &self.0 {
-            Server::Docker(server) => server.stop().await,
-            Server::Kubernetes(server) => Box::pin(server.stop()).await,
-            Server::Process(server) => server.stop().await,
-            Server::Elsewhere(_) => Ok(()),
-        }
-    }
-
-    /// Ends the server by SIGKILL, as a crash would. A cluster sends SIGTERM a second before.
-    ///
-    /// # Errors
-    ///
-    /// When the engine or cluster refuses.
-    pub async fn kill(&self) -> Result<(), RuntimeError> {
-        match &self.0 {
-            Server::Docker(server) => server.kill().await,
-            Server::Kubernetes(server) => Box::pin(server.kill()).await,
-            Server::Process(server) => server.kill().await,
-            Server::Elsewhere(_) => Ok(()),
-        }
-    }
-
-    /// Starts the server again, at the same address, with the same environment and files, and waits
-    /// until it listens. One that still runs is left running.
-    ///
-    /// # Errors
-    ///
-    /// When it can't be started, ends, or when the network has been stopped; when it does not listen
-    /// within the runtime's own bound, or, a static program, within 20 s if that is shorter.
-    pub async fn start(&self) -> Result<(), RuntimeError> {
-        match &self.0 {
-            Server::Docker(server) => server.start().await,
-            Server::Kubernetes(server) => Box::pin(server.start()).await,
-            Server::Process(server) => server.start().await,
-            Server::Elsewhere(server) => server.answers().await,
-        }
-    }
-
-    /// [`RunningChaincode::stop`], then [`RunningChaincode::start`].
-    ///
-    /// # Errors
-    ///
-    /// As these two.
-    pub async fn restart(&self) -> Result<(), RuntimeError> {
-        self.stop().await?;
-        self.start().await
-    }
-
-    /// The last lines of its log; empty when there is none.
-    pub async fn log_tail(&self) -> String {
-        match &self.0 {
-            Server::Docker(server) => server.log_tail().await,
-            Server::Kubernetes(server) => Box::pin(server.log_tail()).await,
-            Server::Process(server) => server.log_tail(),
-            Server::Elsewhere(_) => String::new(),
-        }
-    }
-
-    /// The whole log, of one that is started here.
-    pub(super) async fn log(&self) -> Option<String> {
-        match &self.0 {
-            Server::Docker(server) => Some(server.log().await),
-            Server::Kubernetes(server) => Some(Box::pin(server.log()).await),
-            Server::Process(server) => Some(log::whole(server.child().log_path())),
-            Server::Elsewhere(_) => None,
-        }
-    }
-
-    /// How it has ended by itself, each time that it did.
-    pub(super) async fn deaths(&self) -> Vec<Death> {
-        match &self.0 {
-            Server::Docker(server) => server.deaths().await,
-            Server::Kubernetes(server) => Box::pin(server.deaths()).await,
-            Server::Process(server) => server.child().deaths().await,
-            Server::Elsewhere(_) => Vec::new(),
-        }
-    }
-}
-
 /// The whole logs of servers, by their names.
-pub(super) async fn logs(servers: &[RunningChaincode]) -> BTreeMap<String, String> {
+pub(super) async fn logs(servers: &[Box<dyn ChaincodeServer>]) -> BTreeMap<String, String> {
     let mut logs = BTreeMap::new();
     for server in servers {
         logs.extend(server.log().await.map(|log| (server.name().to_owned(), log)));
@@ -171,22 +61,34 @@ pub(super) async fn logs(servers: &[RunningChaincode]) -> BTreeMap<String, Strin
 }
 
 /// The last lines of the log of the server of this name, if there is one.
-pub(super) async fn log_tail(servers: &[RunningChaincode], name: &str) -> Option<String> {
+pub(super) async fn log_tail(servers: &[Box<dyn ChaincodeServer>], name: &str) -> Option<String> {
     let server = servers.iter().find(|server| server.name() == name)?;
     Some(server.log_tail().await)
 }
 
-/// How those of these servers ended that have ended by themselves.
-pub(super) async fn deaths(servers: &[RunningChaincode]) -> Vec<Death> {
-    let mut deaths = Vec::new();
+/// The unexpected exits of servers.
+pub(super) async fn exits(servers: &[Box<dyn ChaincodeServer>]) -> Vec<UnexpectedExit> {
+    let mut exits = Vec::new();
     for server in servers {
-        deaths.extend(server.deaths().await);
+        exits.extend(server.exits().await);
     }
-    deaths
+    exits
 }
 
-/// How long a server may take to listen. An interpreter or a compiler takes its time, and so does a
-/// person who starts it.
+/// Why peers in a cluster do not reach such a server, if they don't, and what to do.
+pub(crate) fn not_in_cluster(source: &ServerSource) -> Option<String> {
+    let what = match source {
+        ServerSource::Command { .. } => "a command of this machine",
+        ServerSource::Address { address, .. } if address.is_loopback() => "an address of this machine's loopback",
+        ServerSource::Program(_) | ServerSource::Image(_) | ServerSource::Address { .. } => return None,
+    };
+    Some(format!(
+        "{what}, which a cluster does not reach; give an `image`, a `program` (linked statically), which is uploaded, or \
+         an `address` that the cluster's pods reach"
+    ))
+}
+
+/// How long a server may take to listen: longer for one that an interpreter, a compiler or a person starts.
 pub(super) fn bound(options: &RuntimeOptions, source: &ServerSource) -> Duration {
     match source {
         ServerSource::Program(_) => options.timeout.min(BOUND),

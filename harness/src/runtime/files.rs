@@ -1,4 +1,4 @@
-//! Writes what a node or a chaincode server finds in its directory.
+//! Writes the files in the directory of a node or chaincode server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,17 +11,17 @@ use fabric_network::node::NodeSpec;
 
 use super::RuntimeError;
 
-/// The programs of an external builder. All of them are one, which looks at the name it is called by.
+/// The programs of an external builder: one program, which behaves by the name it is called by.
 pub(super) const BUILDER_PROGRAMS: [&str; 4] = ["detect", "build", "release", "run"];
 
-/// Writes a node's own tree of the bundle into `directory`.
+/// Writes the bundle's files of a node into `directory`.
 pub(super) fn write_node(bundle: &Bundle, spec: &NodeSpec, directory: &Path) -> Result<(), RuntimeError> {
     make_directory(directory)?;
     let below = bundle.files.iter().filter_map(|(path, file)| Some((path.strip_prefix(&spec.directory).ok()?, file)));
     write(below, directory)
 }
 
-/// Writes files under `directory`, each with its mode from the beginning. Nothing is overwritten.
+/// Writes files under `directory`, each created with its mode. Overwrites nothing.
 pub(super) fn write<'a>(
     files: impl Iterator<Item = (&'a Path, &'a File)>,
     directory: &Path,
@@ -29,7 +29,7 @@ pub(super) fn write<'a>(
     for (relative, file) in files {
         let path = directory.join(relative);
         if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "it leads out of its directory");
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not a path within its directory");
             return Err(RuntimeError::File { path, source });
         }
         if let Some(parent) = path.parent() {
@@ -45,7 +45,7 @@ pub(super) fn write<'a>(
     Ok(())
 }
 
-/// Makes a directory that only this user can enter, with its parents.
+/// Creates a directory that only this user can enter, with its parents.
 pub(super) fn make_directory(path: &Path) -> Result<(), RuntimeError> {
     let mut builder = fs::DirBuilder::new();
     builder
@@ -55,14 +55,14 @@ pub(super) fn make_directory(path: &Path) -> Result<(), RuntimeError> {
         .map_err(|source| RuntimeError::File { path: path.to_owned(), source })
 }
 
-/// Makes `directory/bin/{detect,build,release,run}`, links to the one builder program.
+/// Creates `directory/bin/{detect,build,release,run}`, links to the builder program.
 pub(super) fn link_builder(builder: &Path, directory: &Path) -> Result<(), RuntimeError> {
     let bin = directory.join("bin");
     make_directory(&bin)?;
     BUILDER_PROGRAMS.iter().try_for_each(|name| link_program(builder, &bin.join(name)))
 }
 
-/// Makes `link` a link to a program.
+/// Creates a link to a program.
 pub(super) fn link_program(program: &Path, link: &Path) -> Result<(), RuntimeError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -78,8 +78,9 @@ pub(super) fn write_chaincode(files: &BTreeMap<PathBuf, File>, directory: &Path)
     write(files.iter().map(|(path, file)| (path.as_path(), file)), directory)
 }
 
-/// As [`write_chaincode`], for a container whose user is not known: whoever is in it may read them.
-/// Here nobody can, since the run's directory is closed.
+/// [`write_chaincode`] for a container whose user is not known: every user may read the files. On this machine
+/// nobody else can, since only this user can enter the run's directory.
+#[cfg(feature = "docker")]
 pub(super) fn write_for_everybody(files: &BTreeMap<PathBuf, File>, directory: &Path) -> Result<(), RuntimeError> {
     write_chaincode(files, directory)?;
     let open = |path: &Path, mode: u32| {
@@ -90,8 +91,8 @@ pub(super) fn write_for_everybody(files: &BTreeMap<PathBuf, File>, directory: &P
     open(directory, 0o755)
 }
 
-/// Removes an earlier run's files of these names from a directory of the user's. Others of these names
-/// are the user's own, and an error.
+/// Removes an earlier run's files of these names from a directory of the user. Unless `is_ours`, they are the
+/// user's own files, which is an error.
 pub(super) fn clear<'a>(
     names: impl Iterator<Item = &'a Path>,
     directory: &Path,
@@ -102,7 +103,7 @@ pub(super) fn clear<'a>(
             Ok(_) if !is_ours => {
                 let source = io::Error::new(
                     io::ErrorKind::AlreadyExists,
-                    "there is such a file of your own; give a `directory` for the files of the chaincode server alone",
+                    "a file of your own already exists; give a `directory` that is only for the files of the chaincode server",
                 );
                 return Err(RuntimeError::File { path, source });
             }
@@ -113,7 +114,7 @@ pub(super) fn clear<'a>(
     Ok(())
 }
 
-/// Writes a file that anyone may read, and that is there as a whole or not at all.
+/// Writes, atomically, a file that anyone may read.
 pub(super) fn write_whole(path: &Path, text: &str) -> Result<(), RuntimeError> {
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;

@@ -1,5 +1,4 @@
-//! Logs in files: all of one, bounded, or its end, fit for an error message: few lines. Neither has
-//! colors.
+//! Logs in files: a whole log, up to a limit, or its last lines for an error message. Both without colors.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,28 +8,28 @@ use std::path::Path;
 /// How many lines an error shows.
 pub(super) const LINES: usize = 20;
 
-/// How much of a log is read for them.
+/// How many bytes of a log are read for them.
 const BYTES: u64 = 64 * 1024;
 
-/// How much of a log is read when all of it is wanted, in bytes.
+/// How many bytes of a whole log are read.
 pub(super) const LIMIT: usize = 64 * 1024 * 1024;
 
 const EXTENSION: &str = ".log";
 
-/// The longest line that is shown whole.
+/// The longest line that is not cut, in characters.
 const LINE_LENGTH: usize = 500;
 
-/// The last lines of a file; empty when it can't be read.
+/// The last lines of a file; empty if it cannot be read.
 pub(super) fn tail(path: &Path) -> String {
     read_end(path, BYTES).map(|(_, bytes)| last_lines(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
 }
 
-/// The name of the file for the log of a node or server.
+/// The name of the log file of a node or server.
 pub(super) fn file_name(name: &str) -> String {
     format!("{name}{EXTENSION}")
 }
 
-/// The logs in a directory, by node and server.
+/// The logs in a directory, by the names of nodes and servers.
 pub(super) fn all_in(directory: &Path) -> BTreeMap<String, String> {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
     let logs = entries.flatten().filter_map(|entry| {
@@ -40,8 +39,8 @@ pub(super) fn all_in(directory: &Path) -> BTreeMap<String, String> {
     logs.collect()
 }
 
-/// A log, or its end when it is longer than [`LIMIT`]; then the first line says so. One that can't be
-/// read holds the reason.
+/// A log; of one that is longer than [`LIMIT`], a first line that says so and the end. A log that cannot be read
+/// holds the reason.
 pub(super) fn whole(path: &Path) -> String {
     end_of(path, LIMIT as u64)
 }
@@ -51,13 +50,13 @@ fn end_of(path: &Path, limit: u64) -> String {
         Ok((0, bytes)) => without_escapes(&String::from_utf8_lossy(&bytes)),
         Ok((skipped, bytes)) => {
             let text = without_escapes(&String::from_utf8_lossy(&bytes));
-            format!("(the first {skipped} bytes of the log are left out)\n{text}")
+            format!("(the first {skipped} bytes of the log are omitted)\n{text}")
         }
-        Err(error) => format!("the log can't be read: {error}\n"),
+        Err(error) => format!("cannot read the log: {error}\n"),
     }
 }
 
-/// At most `limit` bytes of the end, and how many are before them.
+/// The last bytes, at most `limit`, and the number of bytes before them.
 fn read_end(path: &Path, limit: u64) -> io::Result<(u64, Vec<u8>)> {
     let mut file = File::open(path)?;
     let skipped = file.metadata()?.len().saturating_sub(limit);
@@ -67,8 +66,8 @@ fn read_end(path: &Path, limit: u64) -> io::Result<(u64, Vec<u8>)> {
     Ok((skipped, bytes))
 }
 
-/// The last lines of a text. The stack trace of a panic is cut: what stands before it says more than
-/// where it is. That of an error which the program survived is not, since what it died of comes after.
+/// The last lines of a text. The stack trace of a panic is cut, since the lines before it name the cause. A stack
+/// trace that the program survived is not cut, since the cause of the exit comes after it.
 pub(crate) fn last_lines(text: &str) -> String {
     let plain = without_escapes(text);
     let lines: Vec<&str> = plain.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -138,15 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn of_a_log_past_the_limit_the_end_is_kept_and_said_to_be_the_end() {
+    fn a_log_longer_than_the_limit_is_its_end_and_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(file_name("peer0.org1"));
         fs::write(&path, "one\ntwo\n").unwrap();
-        assert_eq!(end_of(&path, 4), "(the first 4 bytes of the log are left out)\ntwo\n");
+        assert_eq!(end_of(&path, 4), "(the first 4 bytes of the log are omitted)\ntwo\n");
         assert_eq!(end_of(&path, 8), "one\ntwo\n");
         fs::write(directory.path().join("stray"), "").unwrap();
         assert_eq!(all_in(directory.path()), [("peer0.org1".to_owned(), "one\ntwo\n".to_owned())].into());
-        assert!(whole(Path::new("/does/not/exist")).starts_with("the log can't be read: No such file"));
+        assert!(whole(Path::new("/does/not/exist")).starts_with("cannot read the log: No such file"));
     }
 
     #[test]

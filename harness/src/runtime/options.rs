@@ -1,4 +1,4 @@
-//! What every runtime needs to know, whichever it is.
+//! The options of a runtime: those that every runtime has, and where in a cluster.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,24 +10,36 @@ use futures::future::BoxFuture;
 use super::RunningNode;
 use crate::cleanup::Reaper;
 
-/// Asks a node once whether it answers. The text says what came instead.
+/// Asks a node once whether it answers. The error is what it did instead.
 pub type ReadinessCheck = Arc<dyn Fn(RunningNode) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// What every runtime needs to know.
+/// Where, in a Kubernetes cluster, a network runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterOptions {
+    /// The context of the kubeconfig. Default: its current one.
+    pub context: Option<String>,
+    /// The namespace, which must not exist. Default: named after the run.
+    pub namespace: Option<String>,
+    /// An image of the external builder that peers take, as an operator's do, instead of
+    /// [`RuntimeOptions::builder`].
+    pub builder_image: Option<String>,
+}
+
+/// The options that every runtime has.
 #[derive(Clone)]
 pub struct RuntimeOptions {
-    /// The `ccaas-builder` program, static, that peers use as their external builder.
+    /// The `ccaas-builder` program, linked statically, which peers use as their external builder.
     pub builder: PathBuf,
     /// Parent of the run's directory. Default: the system's directory for temporary files.
     pub parent: PathBuf,
-    /// What cleans up when this program is killed. Default: [`Reaper::Shell`].
+    /// What cleans up if this program is killed. Default: [`Reaper::Shell`].
     pub reaper: Reaper,
-    /// How long everything may take to be ready once it is started. Default: 60 s.
+    /// How long nodes and servers may take to be ready. Default: 60 s.
     pub timeout: Duration,
-    /// Whether what passes between peers and chaincode servers shall be seen, by a [`Tap`](crate::tap::Tap)
-    /// between them where there is no other way. Default: no.
+    /// Whether the messages between peers and chaincode servers are recorded, with a
+    /// [`Tap`](crate::tap::Tap) between them if there is no other way. Default: no.
     pub tap: bool,
-    /// How a node is asked. Default: a gRPC call over TLS.
+    /// How a node is asked whether it is ready. Default: a gRPC call over TLS.
     pub readiness: ReadinessCheck,
 }
 
@@ -58,7 +70,7 @@ impl fmt::Debug for RuntimeOptions {
     }
 }
 
-/// An open port is no answer: a container's port is open before anything listens behind it.
+/// An open port is no answer: an engine opens a container's port before the container listens.
 async fn answers_a_call(node: RunningNode) -> Result<(), String> {
     use crate::client::readiness::answers;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);

@@ -1,14 +1,14 @@
-//! The wait for a node that was started: until it answers, or has ended.
+//! The wait for a node that was started, until it answers or exits.
 
-use super::{Death, RunningNode, RuntimeError, RuntimeOptions};
+use super::{RunningNode, RuntimeError, RuntimeOptions, UnexpectedExit};
 use crate::wait::{Poll, WaitError, until_with_log};
 
-/// Waits until the node answers, or until `death`, which is its end. `log` is the end of its log, for
-/// the error of a node that does neither in time.
+/// Waits until the node answers. Fails with `exit` as soon as that is there, or after the timeout with the
+/// end of its `log`.
 pub(super) async fn ready<L: Future<Output = String>>(
     options: &RuntimeOptions,
     node: &RunningNode,
-    death: impl Future<Output = Death>,
+    exit: impl Future<Output = UnexpectedExit>,
     log: impl FnOnce() -> L,
 ) -> Result<(), RuntimeError> {
     let what = format!("{} answers at {}", node.name, node.grpc.uri);
@@ -24,12 +24,12 @@ pub(super) async fn ready<L: Future<Output = String>>(
         log,
     );
     tokio::select! {
-        death = death => Err(RuntimeError::Died(death)),
+        exit = exit => Err(RuntimeError::Exited(exit)),
         answer = answers => answer.map_err(wait_error),
     }
 }
 
-/// The error of a wait whose question can't fail.
+/// The error of a wait whose question cannot fail.
 pub(super) fn wait_error(error: WaitError<std::convert::Infallible>) -> RuntimeError {
     match error {
         WaitError::TimedOut(timed_out) => RuntimeError::Silent(timed_out),

@@ -20,7 +20,7 @@ const PEER: &str = "peer0.org1.example.com";
 async fn bundle() -> Bundle {
     let parent = tempfile::tempdir().unwrap();
     let options = RuntimeOptions { parent: parent.path().to_owned(), ..RuntimeOptions::new("/bin/true") };
-    let runtime = Runtime::Embedded(EmbeddedRuntime::new(options, Release::default()));
+    let runtime = EmbeddedRuntime::new(options, Release::default());
     let topology = Topology::solo();
     let placed = runtime.place(&topology, &[("cc", &crate::server::ServerSource::default())]).await.unwrap();
     let validity = Validity::starting(SystemTime::now(), Duration::from_hours(1));

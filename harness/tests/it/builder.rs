@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fabric_harness::client::{ClientError, Installation, Node, PeerClient, Signer};
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{Running, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{Running, RuntimeOptions};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::{NodeKind, Topology};
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ async fn start() -> Network {
     let builder = std::env::var("CCAAS_BUILDER").expect("CCAAS_BUILDER is set");
     let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
     let found = ProcessRuntime::find(RuntimeOptions::new(builder), directory.as_deref()).await;
-    let (placed, mut bundle) = place(&Runtime::Process(found.unwrap()), &Topology::solo()).await;
+    let (placed, mut bundle) = place(&found.unwrap(), &Topology::solo()).await;
     configure(&mut bundle);
     let running = placed.start(&bundle, &[]).await.unwrap();
     let admin = &bundle.identities.peer_organizations[0].admin;
@@ -327,6 +327,6 @@ async fn needs_fabric_a_build_outlives_its_peer() {
     let told = network.install(&package).await.unwrap_err();
     assert_eq!(told, format!("{id} is installed already"));
     assert_eq!(built().await, 1, "the builder was run again");
-    assert!(network.running.deaths().await.is_empty());
+    assert!(network.running.exits().await.is_empty());
     network.running.stop().await.unwrap();
 }

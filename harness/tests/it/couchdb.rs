@@ -145,7 +145,7 @@ async fn needs_couchdb_the_indexes_of_a_package_are_made_and_used() {
     let topology = Topology::solo();
     let options = RuntimeOptions::new(variable("CCAAS_BUILDER"));
     let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
-    let runtime = Runtime::Process(ProcessRuntime::find(options, directory.as_deref()).await.unwrap());
+    let runtime = ProcessRuntime::find(options, directory.as_deref()).await.unwrap();
     let databases = Databases::claim(std::slice::from_ref(&server.couchdb), &topology, TIMEOUT, |_| Ok(())).await;
     let databases = databases.unwrap();
 

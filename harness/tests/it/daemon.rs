@@ -235,7 +235,7 @@ async fn what_died_is_told_and_restarted_with_the_same_package() {
     let before = daemon.servers();
     assert_eq!(before.len(), 1, "the chaincode server");
     send(before[0], Signal::KILL);
-    soon("its death is told", || daemon.says(&["status"]).0 == Some(1));
+    soon("its exit is reported", || daemon.says(&["status"]).0 == Some(1));
     let (_, text) = daemon.says(&["status"]);
     assert!(text.contains("! asset-transfer") && text.contains("signal: 9"), "{text}");
 
@@ -248,7 +248,7 @@ async fn what_died_is_told_and_restarted_with_the_same_package() {
     assert!(daemon.exists(&client, "a1").await, "the ledger stays");
     let (code, text) = daemon.says(&["restart", "peer9"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("there is no node peer9; there are orderer.example.com, peer0"), "{text}");
+    assert!(text.contains("no node peer9; the nodes are orderer.example.com, peer0"), "{text}");
     daemon.done(&["down"]);
     daemon.assert_nothing_left();
 }

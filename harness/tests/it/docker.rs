@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions};
-use fabric_harness::cleanup::Custody;
-use fabric_harness::cleanup::containers::{Engine, RUN_LABEL};
-use fabric_harness::cleanup::{Reaper, sweep};
+use fabric_harness::cleanup::labels::RUN_LABEL;
+use fabric_harness::cleanup::{Custody, Reaper, Resources};
 use fabric_harness::runtime::docker::DockerRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::runtime::docker::engine::Engine;
+use fabric_harness::runtime::registry::sweep;
+use fabric_harness::runtime::{ChaincodeSpec, RuntimeOptions};
 use fabric_harness::server::ServerSource;
 use fabric_network::bundle::File;
 use fabric_network::topology::Topology;
@@ -37,8 +39,8 @@ impl Runs {
         self.scratch.path().canonicalize().unwrap()
     }
 
-    async fn runtime(&self, tag: &str) -> Runtime {
-        Runtime::Docker(DockerRuntime::find(self.options(), tag).await.unwrap())
+    async fn runtime(&self, tag: &str) -> DockerRuntime {
+        DockerRuntime::find(self.options(), tag).await.unwrap()
     }
 
     fn options(&self) -> RuntimeOptions {
@@ -135,7 +137,7 @@ async fn needs_docker_every_node_answers_and_nothing_is_left() {
         let in_a_container = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
         let loopback = running.nodes()[1].grpc.uri.starts_with("https://127.0.0.1:");
         assert!(loopback != in_a_container, "published on the loopback, which a container does not share");
-        assert!(running.deaths().await.is_empty());
+        assert!(running.exits().await.is_empty());
         assert_eq!(runs.containers().await.len(), 4, "two nodes, a server, and the shared network");
         let volumes = runs.volumes().await;
         assert_ne!(volumes, Vec::<String>::new(), "the images declare volumes");
@@ -168,9 +170,9 @@ async fn needs_docker_a_chaincode_server_is_stopped_killed_and_started_again() {
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
     server.kill().await.unwrap();
-    assert!(running.deaths().await.is_empty(), "what was killed on purpose did not die by itself");
+    assert!(running.exits().await.is_empty(), "what was killed on purpose did not die by itself");
     server.start().await.unwrap();
-    assert!(running.deaths().await.is_empty());
+    assert!(running.exits().await.is_empty());
     server.stop().await.unwrap();
     let up = "helloworld";
     assert_eq!(server.log_tail().await, format!("{up}\nbye\n{up}\n{up}\nbye"));
@@ -197,25 +199,25 @@ async fn needs_docker_a_chaincode_server_is_waited_for_until_it_listens() {
 
 #[tokio::test]
 #[ignore = "needs a Docker engine with Fabric's images"]
-async fn needs_docker_the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
+async fn needs_docker_an_exit_of_a_chaincode_server_is_reported_after_a_restart() {
     let runs = Runs::new().await;
     let (placed, bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
     let running = placed.start(&bundle, &[server(runs.listener(0.0))]).await.unwrap();
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
-    assert!(running.deaths().await.is_empty(), "it was told to end");
+    assert!(running.exits().await.is_empty(), "it was told to end");
     let name = runs.containers().await.into_iter().find(|name| name.ends_with("-basic")).unwrap();
     let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
     runs.docker.kill_container(name.trim_start_matches('/'), Some(options)).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while running.deaths().await.is_empty() {
+    while running.exits().await.is_empty() {
         assert!(Instant::now() < deadline, "it did not end within 10 s");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     server.restart().await.unwrap();
-    let deaths = running.deaths().await;
-    assert_eq!(deaths.len(), 1, "{deaths:?}");
-    assert_eq!(deaths[0].how, "exit status: 137");
+    let exits = running.exits().await;
+    assert_eq!(exits.len(), 1, "{exits:?}");
+    assert_eq!(exits[0].how, "exit status: 137");
     running.stop().await.unwrap();
 }
 
@@ -224,7 +226,7 @@ async fn needs_docker_the_death_of_a_chaincode_server_is_told_though_it_was_star
 async fn needs_docker_a_chaincode_server_that_never_listens_is_told() {
     let runs = Runs::new().await;
     let options = RuntimeOptions { timeout: Duration::from_secs(5), ..runs.options() };
-    let runtime = Runtime::Docker(DockerRuntime::find(options, TAG).await.unwrap());
+    let runtime = DockerRuntime::find(options, TAG).await.unwrap();
     let (placed, bundle) = place(&runtime, &Topology::solo()).await;
     let error = placed.start(&bundle, &[server(runs.program("echo up; exec sleep 1000"))]).await.unwrap_err();
     let text = error.to_string();
@@ -241,7 +243,7 @@ async fn needs_docker_what_dies_while_starting_is_told_with_its_log() {
     let path = bundle.files.keys().find(|path| path.ends_with("core.yaml")).unwrap().clone();
     bundle.files.insert(path, File::public("{"));
     let error = placed.start(&bundle, &[]).await.unwrap_err().to_string();
-    assert!(error.starts_with("peer0.org1.example.com ended: exit status: "), "{error}");
+    assert!(error.starts_with("peer0.org1.example.com exited: exit status: "), "{error}");
     assert!(error.contains("yaml"), "{error}");
     runs.assert_nothing_left().await;
 
@@ -251,7 +253,7 @@ async fn needs_docker_what_dies_while_starting_is_told_with_its_log() {
     assert_eq!(error.logs["basic"], "no such luck\n");
     let others = ["orderer.example.com", "peer0.org1.example.com"];
     assert!(error.logs.keys().all(|name| name == "basic" || others.contains(&name.as_str())), "{:?}", error.logs);
-    assert_eq!(error.to_string(), "basic ended: exit status: 3\n  last lines of its log:\n    no such luck");
+    assert_eq!(error.to_string(), "basic exited: exit status: 3\n  last lines of its log:\n    no such luck");
     runs.assert_nothing_left().await;
 }
 
@@ -296,15 +298,15 @@ async fn needs_docker_the_reaper_removes_everything_when_the_program_is_killed()
 #[ignore = "needs a Docker engine with Fabric's images"]
 async fn needs_docker_the_next_sweep_removes_what_the_reaper_could_not() {
     let runs = Runs::new().await;
-    let engine = Engine::from_environment();
-    let living = Custody::begin(&runs.parent(), &Reaper::Shell, Some(engine.clone())).unwrap();
+    let engine: Arc<dyn Resources> = Arc::new(Engine::from_environment());
+    let living = Custody::begin_with(&runs.parent(), &Reaper::Shell, |_| Arc::clone(&engine)).unwrap();
     let mut labels: HashMap<String, String> = living.labels().into_iter().collect();
     let of_living = create(&runs, &labels).await;
     // As of a process that has ended since, and whose directory is gone.
     labels.insert("fabric-harness.directory".into(), runs.parent().join("gone").display().to_string());
     labels.insert("fabric-harness.started".into(), "1".into());
     create(&runs, &labels).await;
-    let swept = sweep(&runs.parent(), Some(&engine)).await;
+    let swept = sweep(&runs.parent(), vec![engine]).await;
     assert!(swept.containers >= 1, "{swept:?}");
     assert_eq!(runs.containers().await, [format!("/{of_living}")]);
     living.end().unwrap();
@@ -315,14 +317,14 @@ async fn needs_docker_the_next_sweep_removes_what_the_reaper_could_not() {
 #[ignore = "needs a Docker engine with Fabric's images"]
 async fn needs_docker_a_sweep_asks_the_engine_that_the_dead_run_used() {
     let runs = Runs::new().await;
-    let dead = Custody::begin(&runs.parent(), &Reaper::Shell, Some(Engine::from_environment())).unwrap();
+    let dead = Custody::begin_with(&runs.parent(), &Reaper::Shell, |_| Arc::new(Engine::from_environment())).unwrap();
     create(&runs, &dead.labels().into_iter().collect()).await;
     // What a harness and a reaper leave that are both killed: a free lock, and no destructor.
     let directory = dead.workspace().directory().to_owned();
     std::mem::forget(dead);
     std::fs::remove_file(directory.join("lock")).unwrap();
     std::fs::write(directory.join("lock"), "").unwrap();
-    let swept = sweep(&runs.parent(), None).await;
+    let swept = sweep(&runs.parent(), Vec::new()).await;
     assert_eq!(swept.runs, 1, "{swept:?}");
     runs.assert_nothing_left().await;
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 
 use fabric_harness::network::Network;
-use fabric_harness::options::RuntimeChoice;
+use fabric_harness::runtime::embedded::EMBEDDED;
 
 use crate::conformance::{ON_ONE_PEER, TWO_CHANNELS, conformance};
 use crate::e2e::{E2e, UNTIL_THE_CASES};
@@ -76,7 +76,7 @@ fn a_seed_is_taken() {
 /// Where the nodes of a network of this seed are, and the hash of each block after some transactions.
 async fn blocks_of(seed: u64) -> (Vec<String>, Vec<Vec<u8>>) {
     let sample = std::env::var_os("CHAINCODE_SAMPLE").expect("CHAINCODE_SAMPLE is not set");
-    let network = Network::builder(sample).runtime(RuntimeChoice::Embedded).seed(seed).start().await.unwrap();
+    let network = Network::builder(sample).runtime(&EMBEDDED).seed(seed).start().await.unwrap();
     for arguments in [&["InitLedger"][..], &["CreateAsset", "a1", "blue", "5", "Tom", "300"]] {
         network.call(arguments).submit().await.unwrap();
     }

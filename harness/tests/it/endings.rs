@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use fabric_harness::cleanup::sweep;
+use fabric_harness::runtime::registry::sweep;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fake::{Fake, LIVE, marked, soon};
@@ -122,7 +122,7 @@ async fn the_next_sweep_ends_what_even_the_reaper_could_not() {
     send(harness.reaper(), Signal::KILL);
     harness.end(Signal::KILL);
     assert_eq!(harness.marked().len(), 3, "the nodes and the chaincode server live on");
-    let swept = sweep(&harness.fake.runs(), None).await;
+    let swept = sweep(&harness.fake.runs(), Vec::new()).await;
     assert_eq!(swept.runs, 1, "{swept:?}");
     assert_eq!(harness.marked(), Vec::<u32>::new());
     assert_eq!(harness.fake.left(), Vec::<PathBuf>::new());
@@ -140,7 +140,7 @@ async fn a_sweep_does_not_kill_a_process_that_got_a_dead_runs_number() {
     let of_stranger = record.replace(&format!("\"group\":{reaper}"), &format!("\"group\":{}", stranger.id()));
     assert_ne!(record, of_stranger);
     fs::write(run.join("run.json"), of_stranger).unwrap();
-    sweep(&harness.fake.runs(), None).await;
+    sweep(&harness.fake.runs(), Vec::new()).await;
     let lives = stranger.try_wait().unwrap().is_none();
     stranger.kill().unwrap();
     stranger.wait().unwrap();

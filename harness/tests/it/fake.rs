@@ -74,7 +74,7 @@ impl Fake {
     /// Places of a solo network and a chaincode server `basic`, with the rendered network.
     pub(crate) async fn place(&self, options: RuntimeOptions) -> (Placed, Bundle) {
         let runtime = ProcessRuntime::find(options, Some(&self.fabric())).await.unwrap();
-        place(&Runtime::Process(runtime), &Topology::solo()).await
+        place(&runtime, &Topology::solo()).await
     }
 
     /// The directories of runs that are there.
@@ -95,14 +95,14 @@ fn write_script(path: &Path, body: &str) {
 }
 
 /// Places of a network and a chaincode server `basic`, with the rendered network.
-pub(crate) async fn place(runtime: &Runtime, topology: &Topology) -> (Placed, Bundle) {
+pub(crate) async fn place(runtime: &dyn Runtime, topology: &Topology) -> (Placed, Bundle) {
     let placed = runtime.place(topology, &[("basic", &ServerSource::default())]).await.unwrap();
     let bundle = rendered(runtime, topology, &placed);
     (placed, bundle)
 }
 
 /// The network for its places.
-pub(crate) fn rendered(runtime: &Runtime, topology: &Topology, placed: &Placed) -> Bundle {
+pub(crate) fn rendered(runtime: &dyn Runtime, topology: &Topology, placed: &Placed) -> Bundle {
     let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
     let options = RenderOptions::new(runtime.release(), validity);
     render(topology, &placed.placement, &options).unwrap()

@@ -54,7 +54,7 @@ impl Interop {
         std::fs::create_dir(&runs).unwrap();
         let options = RuntimeOptions { parent: runs, ..RuntimeOptions::new(program("CCAAS_BUILDER")) };
         let topology = Topology::duo();
-        let runtime = Runtime::Embedded(EmbeddedRuntime::new(options, release));
+        let runtime = EmbeddedRuntime::new(options, release);
         let placed = runtime.place(&topology, &[(SERVER, &ServerSource::default())]).await.unwrap();
         let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
         let bundle = render(&topology, &placed.placement, &RenderOptions::new(runtime.release(), validity)).unwrap();

@@ -57,7 +57,7 @@ fn assert_shows_messages(mut e2e: E2e, seen_by: &str) {
 
 #[test]
 fn embedded_peers_tell_their_messages() {
-    assert_shows_messages(E2e::new(&["--runtime", "embedded"]), "told by the embedded peers");
+    assert_shows_messages(E2e::new(&["--runtime", "embedded"]), "reported by the embedded peers");
 }
 
 #[test]
@@ -76,14 +76,14 @@ fn every_message_is_shown_when_asked_for() {
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 fn needs_fabric_a_tap_shows_the_messages_of_processes() {
-    assert_shows_messages(E2e::process(&[]), "seen by a tap");
-    assert_shows_messages(E2e::process(&["--tls", "off"]), "seen by a tap");
+    assert_shows_messages(E2e::process(&[]), "recorded by a tap");
+    assert_shows_messages(E2e::process(&["--tls", "off"]), "recorded by a tap");
     E2e::process(&["--topology", "duo", "-vvv"]).assert_passes(20, 0);
 }
 
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
 fn needs_docker_a_tap_shows_the_messages_of_containers() {
-    assert_shows_messages(E2e::new(&["--runtime", "docker"]), "seen by a tap");
+    assert_shows_messages(E2e::new(&["--runtime", "docker"]), "recorded by a tap");
     E2e::new(&["--runtime", "docker", "--fabric", "2.5", "--topology", "duo", "-vvv"]).assert_passes(20, 0);
 }

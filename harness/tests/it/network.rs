@@ -1,13 +1,13 @@
 //! The library as a test author uses it: a network started, called, and gone.
 
 use fabric_harness::network::{CallError, Network, NetworkBuilder, NetworkError};
-use fabric_harness::options::RuntimeChoice;
+use fabric_harness::runtime::embedded::EMBEDDED;
 use std::env;
 use std::time::Duration;
 
 fn builder() -> NetworkBuilder {
     let sample = env::var_os("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE");
-    Network::builder(sample).runtime(RuntimeChoice::Embedded)
+    Network::builder(sample).runtime(&EMBEDDED)
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_network_that_can_not_be_says_why() {
     for mistake in ["--chaincode no-program", "--topology trio", "--builder /"] {
         assert!(text.contains(mistake), "{text}");
     }
-    let ends = Network::builder("/bin/false").runtime(RuntimeChoice::Embedded).start().await.unwrap_err();
+    let ends = Network::builder("/bin/false").runtime(&EMBEDDED).start().await.unwrap_err();
     assert!(matches!(&ends, NetworkError::Run { .. }), "{ends}");
     let cause = std::error::Error::source(&ends).unwrap().to_string();
     assert!(cause.contains("asset-transfer ended"), "{cause}");

@@ -200,7 +200,7 @@ fn a_server_at_an_address_that_nobody_starts_is_told() {
     let mut e2e = E2e::new(&["--runtime", "embedded", "--timeout", "1"]);
     e2e.chaincode = Some(format!("localhost:{}", free_port()));
     let text = e2e.said(2);
-    assert!(text.contains("which is yours to start, listens at localhost:"), "{text}");
+    assert!(text.contains("which you start, listens at localhost:"), "{text}");
 }
 
 #[test]

@@ -151,13 +151,13 @@ fn runtime_options() -> RuntimeOptions {
     RuntimeOptions::new(std::env::var_os("CCAAS_BUILDER").expect("CCAAS_BUILDER is not set"))
 }
 
-fn embedded() -> Runtime {
-    Runtime::Embedded(EmbeddedRuntime::new(runtime_options(), Release::default()))
+fn embedded() -> EmbeddedRuntime {
+    EmbeddedRuntime::new(runtime_options(), Release::default())
 }
 
-async fn fabric() -> Runtime {
+async fn fabric() -> ProcessRuntime {
     let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
-    Runtime::Process(ProcessRuntime::find(runtime_options(), directory.as_deref()).await.unwrap())
+    ProcessRuntime::find(runtime_options(), directory.as_deref()).await.unwrap()
 }
 
 /// A network whose chaincode is committed, with a server for each peer.
@@ -185,7 +185,7 @@ fn make_package() -> Package {
     Package { id: package_id(&label, &bytes), bytes, connection: String::new() }
 }
 
-async fn deploy(runtime: &Runtime, topology: Topology) -> Deployed {
+async fn deploy(runtime: &dyn Runtime, topology: Topology) -> Deployed {
     let placed = runtime.place(&topology, &[]).await.unwrap();
     let package = make_package();
     let mut listeners = BTreeMap::new();

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fabric_harness::cleanup::sweep;
-use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, ReadinessCheck, Runtime, RuntimeError, RuntimeOptions, Unavailable};
+use fabric_harness::runtime::process::{self, ProcessRuntime};
+use fabric_harness::runtime::registry::sweep;
+use fabric_harness::runtime::{ChaincodeSpec, ReadinessCheck, Runtime, RuntimeError, RuntimeOptions};
 use fabric_harness::server::ServerSource;
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::Topology;
@@ -39,7 +39,7 @@ async fn a_network_runs_until_it_is_stopped() {
         })
     });
     assert_eq!(running.logs().await["orderer.example.com"], "up\n");
-    assert!(running.deaths().await.is_empty());
+    assert!(running.exits().await.is_empty());
     running.stop().await.unwrap();
     assert_nothing_left(&fake);
 }
@@ -124,7 +124,7 @@ async fn a_node_that_dies_while_starting_is_told_with_status_and_log() {
     let error = placed.start(&bundle, &[]).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "peer0.org1.example.com ended: exit status: 7\n  last lines of its log:\n    no MSP here"
+        "peer0.org1.example.com exited: exit status: 7\n  last lines of its log:\n    no MSP here"
     );
     assert!(!error.source.is_port_in_use());
     assert_eq!(error.logs["peer0.org1.example.com"], "no MSP here\n");
@@ -175,12 +175,12 @@ async fn a_chaincode_server_that_dies_is_told_and_has_its_files_and_environment(
         ..ChaincodeSpec::default()
     };
     let error = placed.start(&bundle, &[server]).await.unwrap_err().to_string();
-    assert_eq!(error, "basic ended: exit status: 3\n  last lines of its log:\n    helloworld");
+    assert_eq!(error, "basic exited: exit status: 3\n  last lines of its log:\n    helloworld");
     assert_nothing_left(&fake);
 }
 
 #[tokio::test]
-async fn the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
+async fn an_exit_of_a_chaincode_server_is_reported_after_a_restart() {
     let fake = Fake::new(LIVE, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;
     let port = placed.chaincodes["basic"].listen.rsplit_once(':').unwrap().1.to_owned();
@@ -193,11 +193,11 @@ async fn the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
     let running = placed.start(&bundle, &[server]).await.unwrap();
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
-    assert!(running.deaths().await.is_empty(), "it was told to end");
+    assert!(running.exits().await.is_empty(), "it was told to end");
     for (again, restart) in [(1, true), (2, false)] {
         fs::write(&crash, "").unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while running.deaths().await.len() < again {
+        while running.exits().await.len() < again {
             assert!(Instant::now() < deadline, "it did not crash within 10 s");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -207,9 +207,9 @@ async fn the_death_of_a_chaincode_server_is_told_though_it_was_started_again() {
         } else {
             server.start().await.unwrap();
         }
-        let deaths = running.deaths().await;
-        assert_eq!(deaths.len(), again, "{deaths:?}");
-        assert!(deaths.iter().all(|death| death.how == "exit status: 9"), "{deaths:?}");
+        let exits = running.exits().await;
+        assert_eq!(exits.len(), again, "{exits:?}");
+        assert!(exits.iter().all(|exit| exit.how == "exit status: 9"), "{exits:?}");
     }
     running.stop().await.unwrap();
     assert_nothing_left(&fake);
@@ -241,10 +241,10 @@ async fn a_sweep_spares_a_run_that_lives() {
     let fake = Fake::new(LIVE, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;
     let running = placed.start(&bundle, &[]).await.unwrap();
-    let swept = sweep(&fake.runs(), None).await;
+    let swept = sweep(&fake.runs(), Vec::new()).await;
     assert_eq!(swept.runs, 0);
     assert_eq!(marked(&fake.runs()).len(), 3);
-    assert!(running.deaths().await.is_empty());
+    assert!(running.exits().await.is_empty());
     running.stop().await.unwrap();
 }
 
@@ -254,7 +254,7 @@ async fn a_missing_program_is_named_with_where_it_was_looked_for() {
     fs::remove_file(fake.fabric().join("bin/orderer")).unwrap();
     let error = ProcessRuntime::find(fake.options(), Some(&fake.fabric())).await.unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, Unavailable::Program { program: "orderer", .. }), "{text}");
+    assert!(matches!(error, process::Error::Program { program: "orderer", .. }), "{text}");
     assert!(text.contains(&fake.fabric().join("bin").display().to_string()), "{text}");
     assert!(text.contains("--fabric-bin"), "{text}");
 }
@@ -265,17 +265,17 @@ async fn a_peer_of_an_unsupported_version_or_none_is_refused() {
     let peer = fake.fabric().join("bin/peer");
     fs::write(&peer, "#!/bin/sh\necho ' Version: v1.4.12'\n").unwrap();
     let error = ProcessRuntime::find(fake.options(), Some(&fake.fabric())).await.unwrap_err();
-    assert!(matches!(error, Unavailable::Release(_)), "{error}");
+    assert!(matches!(error, process::Error::Release(_)), "{error}");
     fs::write(&peer, "#!/bin/sh\necho 'not for this machine' >&2; exit 1\n").unwrap();
     let error = ProcessRuntime::find(fake.options(), Some(&fake.fabric())).await.unwrap_err().to_string();
-    assert!(error.contains("exit status: 1, and it says: not for this machine"), "{error}");
+    assert!(error.contains("exit status: 1: not for this machine"), "{error}");
 }
 
 /// The programs of `FABRIC_BIN`, or of PATH.
-async fn fabric() -> Runtime {
+async fn fabric() -> ProcessRuntime {
     let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
     let options = RuntimeOptions::new("/bin/true");
-    Runtime::Process(ProcessRuntime::find(options, directory.as_deref()).await.unwrap())
+    ProcessRuntime::find(options, directory.as_deref()).await.unwrap()
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn needs_fabric_every_node_of_a_network_answers() {
         let running = placed.start(&bundle, &[]).await.unwrap();
         let directory = running.directory().to_owned();
         assert_eq!(running.nodes().len(), topology.nodes().count());
-        assert!(running.deaths().await.is_empty());
+        assert!(running.exits().await.is_empty());
         running.stop().await.unwrap();
         assert!(!directory.exists());
     }
@@ -303,7 +303,7 @@ async fn needs_fabric_a_node_that_dies_says_why() {
     let (placed, mut bundle) = place(&fabric().await, &Topology::solo()).await;
     spoil(&mut bundle, "core.yaml");
     let error = placed.start(&bundle, &[]).await.unwrap_err().to_string();
-    assert!(error.starts_with("peer0.org1.example.com ended: exit status: "), "{error}");
+    assert!(error.starts_with("peer0.org1.example.com exited: exit status: "), "{error}");
     assert!(error.contains("yaml"), "{error}");
 }
 

@@ -30,7 +30,7 @@ const ORDERER: &str = "orderer.example.com";
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn a_restart_ends_the_node_and_starts_it_again_and_is_no_death() {
+async fn a_restart_stops_and_starts_the_node_and_is_no_unexpected_exit() {
     let ends_on_request = "echo up $$; trap 'echo down; exit 3' TERM; while :; do sleep 0.01; done";
     let fake = Fake::new(ends_on_request, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;
@@ -44,7 +44,7 @@ async fn a_restart_ends_the_node_and_starts_it_again_and_is_no_death() {
     let words = words();
     assert_eq!([&words[0], &words[2], &words[3]], ["up", "down", "up"], "{words:?}");
     assert_ne!(words[1], words[4], "the same process");
-    assert_eq!(running.deaths().await, []);
+    assert_eq!(running.exits().await, []);
     running.stop().await.unwrap();
 }
 
@@ -57,22 +57,22 @@ async fn a_node_that_does_not_come_back_is_told_and_an_unknown_one_refused() {
     let up = running.directory().join("nodes").join(PEER).join("up");
     soon("it is up", || up.exists());
     let error = running.restart("peer9").await.unwrap_err();
-    assert_eq!(error.to_string(), format!("there is no node peer9; there are {ORDERER}, {PEER}"));
+    assert_eq!(error.to_string(), format!("no node peer9; the nodes are {ORDERER}, {PEER}"));
     // A stand-in is ready as soon as it lives, so the restart itself may be too quick to see its end.
-    let ended = |error: &RuntimeError| matches!(error, RuntimeError::Died(death) if death.how == "exit status: 7");
+    let ended = |error: &RuntimeError| matches!(error, RuntimeError::Exited(exit) if exit.how == "exit status: 7");
     if let Err(error) = running.restart(PEER).await {
         assert!(ended(&error), "{error}");
     }
     let begin = Instant::now();
-    let deaths = loop {
-        let deaths = running.deaths().await;
-        if !deaths.is_empty() || begin.elapsed() > TIMEOUT {
-            break deaths;
+    let exits = loop {
+        let exits = running.exits().await;
+        if !exits.is_empty() || begin.elapsed() > TIMEOUT {
+            break exits;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    assert_eq!(deaths.iter().map(|death| (&*death.name, &*death.how)).collect::<Vec<_>>(), [(PEER, "exit status: 7")]);
-    assert!(deaths[0].log.contains("no way back"), "{deaths:?}");
+    assert_eq!(exits.iter().map(|exit| (&*exit.name, &*exit.how)).collect::<Vec<_>>(), [(PEER, "exit status: 7")]);
+    assert!(exits[0].log.contains("no way back"), "{exits:?}");
     running.stop().await.unwrap();
 }
 
@@ -89,13 +89,13 @@ fn program(variable: &str) -> PathBuf {
 }
 
 /// The programs of `FABRIC_BIN`, or of PATH.
-async fn fabric() -> Runtime {
+async fn fabric() -> ProcessRuntime {
     let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
     let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
-    Runtime::Process(ProcessRuntime::find(options, directory.as_deref()).await.unwrap())
+    ProcessRuntime::find(options, directory.as_deref()).await.unwrap()
 }
 
-async fn deploy(runtime: &Runtime) -> Deployed {
+async fn deploy(runtime: &dyn Runtime) -> Deployed {
     let topology = Topology::solo();
     let (placed, bundle) = place(runtime, &topology).await;
     let address = &placed.chaincodes["basic"];
@@ -179,7 +179,7 @@ impl Deployed {
         self.submit(&["TransferAsset", "asset1", "at last"]).await;
         assert_eq!(self.owner_of("asset1").await, "at last");
         assert_eq!(self.builds().await, 1, "the builder was run again");
-        assert_eq!(self.running.deaths().await, []);
+        assert_eq!(self.running.exits().await, []);
         self.running.stop().await.unwrap();
     }
 }
@@ -187,7 +187,7 @@ impl Deployed {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chaincode_outlives_restarts_of_embedded_nodes() {
     let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
-    let runtime = Runtime::Embedded(EmbeddedRuntime::new(options, Release::default()));
+    let runtime = EmbeddedRuntime::new(options, Release::default());
     deploy(&runtime).await.outlives_restarts().await;
 }
 
@@ -233,7 +233,7 @@ async fn needs_fabric_a_lost_release_is_told_and_built_again_after_a_restart() {
 async fn needs_docker_a_chaincode_outlives_restarts_of_its_nodes() {
     for tag in ["2.5", "3.1"] {
         let found = DockerRuntime::find(RuntimeOptions::new(program("CCAAS_BUILDER")), tag).await.unwrap();
-        deploy(&Runtime::Docker(found)).await.outlives_restarts().await;
+        deploy(&found).await.outlives_restarts().await;
     }
 }
 
@@ -243,6 +243,6 @@ async fn needs_kubernetes_a_chaincode_outlives_restarts_of_its_nodes() {
     for tag in ["2.5", "3.1"] {
         let options = RuntimeOptions::new(program("CCAAS_BUILDER"));
         let found = KubernetesRuntime::find(options, kubernetes::options(), tag).await.unwrap();
-        deploy(&Runtime::Kubernetes(found)).await.outlives_restarts().await;
+        deploy(&found).await.outlives_restarts().await;
     }
 }

@@ -42,7 +42,7 @@ impl Network {
         fs::set_permissions(&builder, fs::Permissions::from_mode(0o755)).unwrap();
         let options = RuntimeOptions { parent: scratch.path().to_owned(), ..RuntimeOptions::new(builder) };
         let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
-        let runtime = Runtime::Process(ProcessRuntime::find(options, directory.as_deref()).await.unwrap());
+        let runtime = ProcessRuntime::find(options, directory.as_deref()).await.unwrap();
         let topology = Topology::solo();
         let placed = runtime.place(&topology, &[]).await.unwrap();
         let validity = Validity::starting(SystemTime::now(), Duration::from_hours(1));

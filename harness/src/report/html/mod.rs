@@ -89,7 +89,7 @@ fn facts(document: &Document) -> Markup {
 
 fn problems(document: &Document) -> Markup {
     html! {
-        @for text in document.error.iter().chain(&document.deaths).chain(&document.left) {
+        @for text in document.error.iter().chain(&document.exits).chain(&document.left) {
             pre.problem { (text) }
         }
         @if !document.findings.is_empty() {

@@ -1,7 +1,6 @@
-//! One container: made and started by testcontainers, watched and asked for its log by the engine's
-//! own interface.
+//! A container: created and started with testcontainers, watched and read with the engine's API.
 //!
-//! Removing it is not done here but for all of a run at once, by its labels.
+//! It is not removed here: all containers of a run are removed together, by their label.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,15 +22,15 @@ use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
 use super::DockerRuntime;
+use super::engine::{Engine, EngineError, find_run};
 use crate::cleanup::Custody;
-use crate::cleanup::containers::{Engine, EngineError, find_run};
 use crate::console::error_text;
-use crate::runtime::{Death, RuntimeError, log};
+use crate::runtime::{RuntimeError, UnexpectedExit, log};
 
-/// Between SIGTERM and SIGKILL, when it is ended for good.
+/// Between SIGTERM and SIGKILL of a container that is not started again.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the engine may take for a log.
+/// How long the engine may take to return a log.
 const LOG_BOUND: Duration = Duration::from_secs(10);
 
 /// An image.
@@ -42,29 +41,29 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Reads NAME, NAME:TAG or NAME@DIGEST. The parts are those that testcontainers joins by a colon.
+    /// Parses NAME, NAME:TAG or NAME@DIGEST into the two parts that testcontainers joins with a colon.
     pub(super) fn parse(reference: &str) -> Self {
-        // A colon before a slash is that of a registry's port.
+        // A colon before a slash belongs to a registry's port.
         let split = reference.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
         let (name, tag) = split.unwrap_or((reference, "latest"));
         Self { name: name.to_owned(), tag: tag.to_owned() }
     }
 }
 
-/// What a container shall be.
+/// A container to create.
 #[derive(Debug)]
 pub(super) struct Request {
     /// The node's or server's name.
     pub(super) name: String,
     pub(super) image: Image,
-    /// Program and arguments, or, of an image with an entry point, arguments; empty leaves the image's.
+    /// The program and its arguments, or only arguments if the image has an entry point. Default: the image's.
     pub(super) command: Vec<String>,
     pub(super) environment: BTreeMap<String, String>,
-    /// The directory of this machine that is copied to `directory`, all at once: a copy takes the
-    /// engine 65 ms, however small.
+    /// The directory of this machine that is copied to `directory`, in one request: each copy takes the engine
+    /// 65 ms, however small.
     pub(super) tree: PathBuf,
     pub(super) directory: String,
-    /// The working directory, if not the image's.
+    /// The working directory. Default: the image's.
     pub(super) working: Option<String>,
 }
 
@@ -75,10 +74,10 @@ pub(super) struct Container {
     id: String,
     engine: Engine,
     docker: Docker,
-    /// It was told to end, so its end is no death.
-    told_to_end: AtomicBool,
-    /// Its ends by itself before it was told to end or started again.
-    past: Mutex<Vec<Death>>,
+    /// It was asked to stop, so its exit is expected.
+    asked_to_stop: AtomicBool,
+    /// Its unexpected exits before it was stopped or started again.
+    past: Mutex<Vec<UnexpectedExit>>,
 }
 
 impl Container {
@@ -107,11 +106,18 @@ impl Container {
             .await
             .map_err(|error| RuntimeError::Container { name: request.name.clone(), reason: error_text(&error) })?;
         let id = started.id().to_owned();
-        // Its destructor would remove the container, and panic without an asynchronous runtime. The
-        // run's custody removes it instead.
+        // Its destructor would remove the container, and panic without an asynchronous runtime. It is removed
+        // with the run instead.
         std::mem::forget(started);
         let (engine, docker) = (runtime.engine.clone(), runtime.docker.clone());
-        Ok(Self { name: request.name, id, engine, docker, told_to_end: AtomicBool::new(false), past: Mutex::default() })
+        Ok(Self {
+            name: request.name,
+            id,
+            engine,
+            docker,
+            asked_to_stop: AtomicBool::new(false),
+            past: Mutex::default(),
+        })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -124,42 +130,42 @@ impl Container {
         Ok(found.state.unwrap_or_default())
     }
 
-    /// Waits until it has ended by itself.
-    pub(super) async fn death(&self) -> Death {
+    /// Waits for its unexpected exit.
+    pub(super) async fn exit(&self) -> UnexpectedExit {
         let mut end = self.docker.wait_container(&self.id, None::<WaitContainerOptions>);
-        // An exit status other than 0 is an error for the client; both mean that it has ended.
+        // The client returns an exit status other than 0 as an error; both mean that it has exited.
         let _ = end.next().await;
-        match self.has_died().await {
-            Some(death) => death,
-            // The engine ended the request, not the container.
+        match self.exited().await {
+            Some(exit) => exit,
+            // Only the request has ended.
             None => std::future::pending().await,
         }
     }
 
-    /// Whether, and how, it has ended by itself.
-    pub(super) async fn has_died(&self) -> Option<Death> {
-        match self.looked_at().await {
-            Ok(death) => death,
-            Err(error) => Some(Death::new(&self.name, error.to_string(), String::new())),
+    /// Its unexpected exit, if it is not running.
+    pub(super) async fn exited(&self) -> Option<UnexpectedExit> {
+        match self.unexpected_exit().await {
+            Ok(exit) => exit,
+            Err(error) => Some(UnexpectedExit::new(&self.name, error.to_string(), String::new())),
         }
     }
 
-    /// How it has ended by itself, each time that it did.
-    pub(super) async fn deaths(&self) -> Vec<Death> {
+    /// Every unexpected exit.
+    pub(super) async fn exits(&self) -> Vec<UnexpectedExit> {
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        past.into_iter().chain(self.has_died().await).collect()
+        past.into_iter().chain(self.exited().await).collect()
     }
 
-    /// Before its end is not its own any more, or forgotten.
+    /// Keeps its unexpected exit before it is stopped or started again.
     async fn remember(&self) -> Result<(), EngineError> {
-        let death = self.looked_at().await?;
-        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(death);
+        let exit = self.unexpected_exit().await?;
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(exit);
         Ok(())
     }
 
-    async fn looked_at(&self) -> Result<Option<Death>, EngineError> {
+    async fn unexpected_exit(&self) -> Result<Option<UnexpectedExit>, EngineError> {
         let state = self.state().await?;
-        if state.running.unwrap_or_default() || self.told_to_end.load(Ordering::Relaxed) {
+        if state.running.unwrap_or_default() || self.asked_to_stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let mut how = format!("exit status: {}", state.exit_code.unwrap_or_default());
@@ -169,22 +175,22 @@ impl Container {
         if let Some(error) = state.error.filter(|error| !error.is_empty()) {
             how = format!("{how} ({error})");
         }
-        Ok(Some(Death::new(&self.name, how, self.log_tail().await)))
+        Ok(Some(UnexpectedExit::new(&self.name, how, self.log_tail().await)))
     }
 
     pub(super) async fn log_tail(&self) -> String {
         log::last_lines(&self.log(Some(10 * log::LINES)).await)
     }
 
-    /// Both output streams, from the end, or all of it.
+    /// Both output streams: the last lines, or all.
     pub(super) async fn log(&self, lines: Option<usize>) -> String {
         read_log(&self.docker, &self.id, lines).await
     }
 
-    /// Ends it: by SIGTERM and, past this time, in whole seconds, SIGKILL.
+    /// Stops it: SIGTERM and, after the grace in whole seconds, SIGKILL.
     pub(super) async fn stop(&self, grace: Duration) -> Result<(), RuntimeError> {
         self.remember().await?;
-        self.told_to_end.store(true, Ordering::Relaxed);
+        self.asked_to_stop.store(true, Ordering::Relaxed);
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let stop = self.docker.stop_container(&self.id, Some(options));
@@ -193,11 +199,11 @@ impl Container {
 
     pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
         self.remember().await?;
-        self.told_to_end.store(true, Ordering::Relaxed);
+        self.asked_to_stop.store(true, Ordering::Relaxed);
         let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
         let kill = self.docker.kill_container(&self.id, Some(options));
         unless_ended(self.engine.ask("kill a container", kill).await)?;
-        // The signal is sent; the end comes a little later.
+        // It exits a little after the signal.
         let mut end = self.docker.wait_container(&self.id, None::<WaitContainerOptions>);
         let end = async { Ok(end.next().await) };
         self.engine.ask("wait for a container to end", end).await?;
@@ -206,24 +212,23 @@ impl Container {
 
     pub(super) async fn start_again(&self) -> Result<(), RuntimeError> {
         self.remember().await?;
-        self.told_to_end.store(false, Ordering::Relaxed);
+        self.asked_to_stop.store(false, Ordering::Relaxed);
         let start = self.docker.start_container(&self.id, None::<StartContainerOptions>);
         Ok(unless_ended(self.engine.ask("start a container", start).await)?)
     }
 }
 
-/// What the names of a run's containers begin with, before that of the node or server.
+/// The prefix of the names of a run's containers, before the name of the node or server.
 fn prefix(custody: &Custody) -> String {
     format!("fabric-harness-{}-", custody.workspace().id())
 }
 
-/// The whole logs of a run's containers, found by their label: while a network is being started,
-/// nobody else has all of them.
+/// The whole logs of a run's containers, found by their label: while a network starts, there is no list of them.
 pub(super) async fn logs_of(runtime: &DockerRuntime, custody: &Custody) -> BTreeMap<String, String> {
     let containers = match find_run(&runtime.engine, &runtime.docker, custody.workspace().id()).await {
         Ok(containers) => containers,
         Err(error) => {
-            tracing::warn!("the logs can't be read: {}", error_text(&error));
+            tracing::warn!("cannot read the logs: {}", error_text(&error));
             return BTreeMap::new();
         }
     };
@@ -244,20 +249,20 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
         while let Some(part) = stream.next().await {
             match part {
                 Ok(part) if bytes.len() < log::LIMIT => bytes.extend_from_slice(&part.into_bytes()),
-                Ok(_) => return "\n(the log is longer)\n".to_owned(),
-                Err(error) => return format!("\n(the log can't be read: {})\n", error_text(&error)),
+                Ok(_) => return "\n(the rest of the log is omitted)\n".to_owned(),
+                Err(error) => return format!("\n(cannot read the log: {})\n", error_text(&error)),
             }
         }
         String::new()
     };
     let end = tokio::time::timeout(LOG_BOUND, read).await;
-    let end = end.unwrap_or_else(|_| "\n(the engine takes too long for the rest)\n".to_owned());
+    let end = end.unwrap_or_else(|_| "\n(the engine timed out; the rest of the log is missing)\n".to_owned());
     format!("{}{end}", String::from_utf8_lossy(&bytes))
 }
 
 /// Joins the network of another container, and publishes nothing.
 ///
-/// testcontainers' own way to choose a network would first make one of that name.
+/// The setting of testcontainers would first create a network of that name.
 fn in_network_of(pod: &str) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     let mode = format!("container:{pod}");
     move |host| {
@@ -267,7 +272,7 @@ fn in_network_of(pod: &str) -> impl Fn(&mut HostConfig) + Send + Sync + 'static 
     }
 }
 
-/// 304 and 409: it is in that state already.
+/// 304 and 409: it is already in that state.
 fn unless_ended(answer: Result<(), EngineError>) -> Result<(), EngineError> {
     match answer {
         Err(EngineError::Refused {
@@ -283,7 +288,7 @@ mod tests {
     use super::Image;
 
     #[test]
-    fn a_reference_is_what_testcontainers_joins_again() {
+    fn a_reference_is_split_where_testcontainers_joins_it() {
         for (reference, name, tag) in [
             ("my/chaincode:1.0", "my/chaincode", "1.0"),
             ("my/chaincode", "my/chaincode", "latest"),

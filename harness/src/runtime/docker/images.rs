@@ -1,4 +1,4 @@
-//! The images, and the way from here to a published port of the engine.
+//! Images, and the addresses by which this machine and containers reach each other.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
@@ -11,49 +11,46 @@ use testcontainers::GenericImage;
 use testcontainers::runners::AsyncRunner as _;
 
 use super::container::Image;
-use super::{EVERYWHERE, LOOPBACK};
-use crate::cleanup::containers::{Engine, EngineError};
+use super::engine::{Engine, EngineError};
+use super::{EVERYWHERE, Error, LOOPBACK};
 use crate::console::error_text;
-use crate::runtime::{RuntimeError, Unavailable};
+use crate::runtime::{ORDERER_IMAGE, PEER_IMAGE};
 
 /// How long a pull may take. The images have about 170 MB together.
 const PULL_BOUND: Duration = Duration::from_mins(10);
 
-/// How long a registry may take to say whether it has an image.
+/// How long a registry may take to look for an image.
 const REGISTRY_BOUND: Duration = Duration::from_secs(3);
 
-/// Makes sure of an image: the engine's own is taken as it is, one that it has not is pulled.
-pub(super) async fn ensure(docker: &Docker, image: String) -> Result<(), Unavailable> {
+/// Pulls an image unless the engine has it.
+pub(super) async fn ensure(docker: &Docker, image: String) -> Result<(), Error> {
     if is_local(docker, &image).await? {
         return Ok(());
     }
-    // Minutes, in which nothing else is said.
+    // Takes minutes, in which nothing else is printed.
     eprintln!("pulling {image} …");
-    // By testcontainers, which knows the user's registry credentials.
+    // With testcontainers, which knows the user's registry credentials.
     let Image { name, tag } = Image::parse(&image);
     let pull = GenericImage::new(name, tag).pull_image();
     match tokio::time::timeout(PULL_BOUND, pull).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Unavailable::Image { image, reason: error_text(&error) }),
+        Ok(Err(error)) => Err(Error::Image { image, reason: error_text(&error) }),
         Err(_) => {
-            let reason = format!("the pull was not done within {} s", PULL_BOUND.as_secs());
-            Err(Unavailable::Image { image, reason })
+            let reason = format!("the pull timed out after {} s", PULL_BOUND.as_secs());
+            Err(Error::Image { image, reason })
         }
     }
 }
 
-/// As [`ensure`], of the image of a chaincode server.
-pub(super) async fn ensure_server(docker: &Docker, image: &str) -> Result<(), RuntimeError> {
-    ensure(docker, image.to_owned()).await.map_err(|error| {
-        let reason = match error {
-            Unavailable::Image { reason, .. } => reason,
-            other => error_text(&other),
-        };
-        RuntimeError::ServerImage { image: image.to_owned(), reason }
+/// [`ensure`] for the image of a chaincode server.
+pub(super) async fn ensure_server(docker: &Docker, image: &str) -> Result<(), Error> {
+    ensure(docker, image.to_owned()).await.map_err(|error| match error {
+        Error::Image { image, reason } => Error::ServerImage { image, reason },
+        other => other,
     })
 }
 
-async fn is_local(docker: &Docker, image: &str) -> Result<bool, Unavailable> {
+async fn is_local(docker: &Docker, image: &str) -> Result<bool, Error> {
     let engine = Engine::from_environment();
     let answer = engine.ask("look for an image", docker.inspect_image(image)).await;
     match answer {
@@ -65,17 +62,13 @@ async fn is_local(docker: &Docker, image: &str) -> Result<bool, Unavailable> {
     }
 }
 
-/// Whether [`DockerRuntime::find`](super::DockerRuntime::find) can be expected to succeed, without
-/// pulling anything: an engine answers, and has the images of this tag or knows that a registry has.
-///
-/// # Errors
-///
-/// What stands in the way.
-pub async fn is_obtainable(tag: &str) -> Result<String, Unavailable> {
+/// Whether [`DockerRuntime::find`](super::DockerRuntime::find) can be expected to succeed, without pulling
+/// anything: an engine answers, and it or its registry has the images of this tag.
+pub(super) async fn is_obtainable(tag: &str) -> Result<String, Error> {
     let engine = Engine::from_environment();
     let docker = engine.connect().await?;
     let mut absent = Vec::new();
-    for name in [super::PEER, super::ORDERER] {
+    for name in [PEER_IMAGE, ORDERER_IMAGE] {
         let image = format!("{name}:{tag}");
         if !is_local(&docker, &image).await? {
             is_in_registry(&docker, &image).await?;
@@ -88,34 +81,33 @@ pub async fn is_obtainable(tag: &str) -> Result<String, Unavailable> {
     Ok(format!("the engine at {} can pull {}", engine.uri(), absent.join(" and ")))
 }
 
-async fn is_in_registry(docker: &Docker, image: &str) -> Result<(), Unavailable> {
-    let failed = |reason: String| Unavailable::Image { image: image.to_owned(), reason };
+async fn is_in_registry(docker: &Docker, image: &str) -> Result<(), Error> {
+    let failed = |reason: String| Error::Image { image: image.to_owned(), reason };
     match tokio::time::timeout(REGISTRY_BOUND, docker.inspect_registry_image(image, None)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(failed(error_text(&error))),
-        Err(_) => Err(failed(format!("no answer of the registry within {} s", REGISTRY_BOUND.as_secs()))),
+        Err(_) => Err(failed(format!("the registry did not answer within {} s", REGISTRY_BOUND.as_secs()))),
     }
 }
 
-/// How a published port is reached from here.
+/// How this program reaches a published port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reach {
     /// The address of the engine's machine on which ports are published.
     pub(super) publish: &'static str,
-    /// The host under which they are found here.
+    /// The host that this program dials.
     pub(super) host: String,
 }
 
 impl Reach {
-    pub(super) async fn of(engine: &Engine, docker: &Docker) -> Result<Self, Unavailable> {
+    pub(super) async fn of(engine: &Engine, docker: &Docker) -> Result<Self, Error> {
         if let Some(host) = remote_host(engine.uri()) {
             return Ok(Self::by_name(host));
         }
         if !in_a_container() {
             return Ok(Self { publish: LOOPBACK, host: LOOPBACK.to_owned() });
         }
-        // The engine's socket was given to the container that this program runs in: the engine's
-        // machine is its gateway.
+        // This program runs in a container that has the engine's socket: the engine's machine is its gateway.
         let gateway = gateway(engine, docker).await?;
         Ok(Self { publish: EVERYWHERE, host: gateway.unwrap_or_else(|| LOOPBACK.to_owned()) })
     }
@@ -130,7 +122,7 @@ impl Reach {
     }
 }
 
-/// The address that containers know as their gateway.
+/// The address of the gateway of containers.
 async fn gateway(engine: &Engine, docker: &Docker) -> Result<Option<String>, EngineError> {
     let bridge = docker.inspect_network("bridge", None::<InspectNetworkOptions>);
     let bridge = engine.ask("inspect its bridge network", bridge).await?;
@@ -141,9 +133,9 @@ async fn gateway(engine: &Engine, docker: &Docker) -> Result<Option<String>, Eng
 /// How containers reach a server on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Machine {
-    /// Its address, for the containers' hosts file: `host-gateway` leaves that to the engine.
+    /// Its address, for the containers' hosts file: `host-gateway` has the engine choose.
     pub(super) address: String,
-    /// The host under which this program finds what containers can reach.
+    /// The host that this program dials for a server that containers reach.
     pub(super) seen: String,
 }
 
@@ -155,9 +147,9 @@ impl Machine {
         let own = remote.as_ref().or(gateway.as_ref()).and_then(|host| own_address(host));
         Ok(match own.map(|own| own.to_string()) {
             Some(own) if Some(&own) == gateway.as_ref() => Self { address: HOST_GATEWAY.to_owned(), seen: own },
-            // The engine's machine is another, or this program is in a container of its own.
+            // The engine is on another machine, or this program runs in a container.
             Some(own) if is_elsewhere => Self { address: own.clone(), seen: own },
-            // As in Docker Desktop, where the gateway is no address of this machine.
+            // As in Docker Desktop, where the gateway is not an address of this machine.
             _ => Self { address: HOST_GATEWAY.to_owned(), seen: LOOPBACK.to_owned() },
         })
     }
@@ -165,14 +157,14 @@ impl Machine {
 
 const HOST_GATEWAY: &str = "host-gateway";
 
-/// The address of this machine on the way to `host`. Nothing is sent.
+/// The address of this machine on the route to `host`. Sends nothing.
 fn own_address(host: &str) -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((host, 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
-/// The host of an address such as `tcp://host:2376`; nothing for a socket.
+/// The host of an address such as `tcp://host:2376`; `None` for a socket.
 fn remote_host(uri: &str) -> Option<&str> {
     let (scheme, rest) = uri.split_once("://")?;
     if !matches!(scheme, "tcp" | "http" | "https") {
@@ -209,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_open_to_others_only_when_they_must_be() {
+    fn ports_are_published_to_other_machines_only_if_necessary() {
         assert_eq!(Reach::by_name("localhost").publish, LOOPBACK);
         assert_eq!(Reach::by_name("docker").publish, EVERYWHERE);
     }

@@ -1,22 +1,28 @@
-//! Nodes as containers of the official images, by testcontainers, in any engine that answers.
+//! Nodes as containers of the official images, in any Docker engine, by testcontainers.
 //!
-//! All containers of a run share one network namespace, that of an idle container, as the containers
-//! of a Kubernetes pod do. To set up a network costs an engine 250 ms and can't be done for two
-//! containers at once; so it is done once, while the files are being rendered, and publishes all
-//! ports. Every node still has its own name, which the shared hosts file knows, and its own ports.
+//! All containers of a run share the network namespace of an idle container, as the containers of a
+//! Kubernetes pod do. An engine needs 250 ms to set up a network, and does it for one container at a time; so
+//! it is set up once, with all published ports, while the files are rendered. Every node still has its own
+//! name, in the shared hosts file, and its own ports.
 
 mod container;
+mod diagnosis;
+pub mod engine;
+mod error;
 mod images;
 mod listening;
 mod places;
 mod pod;
+mod server;
 mod taps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bollard::Docker;
 use fabric_network::bundle::Bundle;
 use fabric_network::node::{NodeKind, NodeSpec};
@@ -25,38 +31,52 @@ use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
-use super::loopback::{self, Ports as FreePorts, Surroundings};
+use super::loopback::{Ports as FreePorts, Surroundings};
+use super::node::no_such_node;
+use super::placed::{OwnedRun, Taps};
 use super::ready::ready;
 use super::{
-    Death, Ending, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Taps,
-    Unavailable, files, log, no_such_node, running_node,
+    Capabilities, ChaincodePlacement, ChaincodeServer, ChaincodeSpec, Descriptor, FindRequest, ORDERER_IMAGE,
+    PEER_IMAGE, Placed, Prepared, RESTART_GRACE, RunningNetwork, RunningNode, Runtime, RuntimeError, RuntimeOptions,
+    StartError, StartRequest, Unavailable, UnexpectedExit, chaincode, files, log,
 };
-use crate::cleanup::containers::Engine;
-use crate::cleanup::{Custody, sweep};
+use crate::cleanup::{Custody, Resources};
+use crate::console::error_text;
 use crate::server::ServerSource;
-use crate::wait::TimedOut;
 use container::{Container, Image, Request};
-use images::Reach;
-use listening::Listening;
+use engine::{CONTAINERS, Engine};
+use images::{Reach, is_obtainable};
 use places::{Servers, host_of};
 use pod::Pod;
+use server::Server;
 
-pub use images::is_obtainable;
+pub use error::Error;
 
-/// The image of a peer.
-pub(crate) const PEER: &str = "hyperledger/fabric-peer";
-/// The image of an orderer.
-pub(crate) const ORDERER: &str = "hyperledger/fabric-orderer";
-
-/// Where the run's directory has the logs of what runs on this machine.
+/// The directory, in that of the run, of the logs of what runs on this machine.
 const LOGS: &str = "logs";
 
 const LOOPBACK: &str = "127.0.0.1";
 const EVERYWHERE: &str = "0.0.0.0";
 
-/// What containers call this machine, as they do in Docker Desktop.
+/// The name of this machine in containers, the same as in Docker Desktop.
 const HERE: &str = "host.docker.internal";
+
+/// The official images, in a Docker engine.
+pub static DOCKER: Descriptor = Descriptor {
+    name: "docker",
+    summary: "The official images, by a Docker engine",
+    auto: true,
+    capabilities: Capabilities { takes_images: true, takes_programs: false, in_cluster: false, not_covered: None },
+    tests: Some("needs_docker"),
+    find: |request| Box::pin(find(request)),
+    probe: |request| Box::pin(async { is_obtainable(request.image_tag()).await.map_err(|error| error_text(&error)) }),
+    diagnose: |request| Box::pin(diagnosis::look(request.image_tag())),
+    resources: Some(&CONTAINERS),
+};
+
+async fn find(request: &FindRequest) -> Result<Box<dyn Runtime>, Unavailable> {
+    Ok(Box::new(DockerRuntime::find(request.options.clone(), request.image_tag()).await?))
+}
 
 /// A Docker engine that has the images.
 #[derive(Debug, Clone)]
@@ -70,44 +90,46 @@ pub struct DockerRuntime {
 }
 
 impl DockerRuntime {
-    /// Asks the engine of the environment (`DOCKER_HOST`, or the usual sockets) for both images with
-    /// this tag. An image that is not there is pulled.
+    /// Looks for both images of this tag in the engine of the environment (`DOCKER_HOST`, or the usual
+    /// sockets). Pulls a missing image.
     ///
     /// # Errors
     ///
-    /// An engine that does not answer within three seconds; an image that can't be had; a tag of no
+    /// An engine that does not answer within three seconds; an image that is unavailable; a tag of no
     /// supported version.
-    pub async fn find(options: RuntimeOptions, tag: &str) -> Result<Self, Unavailable> {
+    pub async fn find(options: RuntimeOptions, tag: &str) -> Result<Self, Error> {
         let release = tag.parse()?;
         let engine = Engine::from_environment();
         let docker = engine.connect().await?;
-        let images = [PEER, ORDERER].map(|name| images::ensure(&docker, format!("{name}:{tag}")));
+        let images = [PEER_IMAGE, ORDERER_IMAGE].map(|name| images::ensure(&docker, format!("{name}:{tag}")));
         let (reach, _) = tokio::try_join!(Reach::of(&engine, &docker), try_join_all(images))?;
         Ok(Self { options, engine, docker, reach, tag: tag.to_owned(), release })
     }
+}
 
-    /// The images' tag.
-    pub fn version(&self) -> &str {
+#[async_trait]
+impl Runtime for DockerRuntime {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DOCKER
+    }
+
+    fn version(&self) -> &str {
         &self.tag
     }
 
-    /// The release line of that version.
-    pub fn release(&self) -> Release {
+    fn release(&self) -> Release {
         self.release
     }
 
-    pub(super) async fn place(
-        &self,
-        topology: &Topology,
-        chaincodes: &[(&str, &ServerSource)],
-    ) -> Result<Placed, RuntimeError> {
-        let engine = Some(self.engine.clone());
-        let custody = Arc::new(Custody::begin(&self.options.parent, &self.options.reaper, engine)?);
-        let ending = Ending(Arc::clone(&custody));
-        let sweep = {
-            let (parent, engine) = (self.options.parent.clone(), self.engine.clone());
-            tokio::spawn(async move { sweep(&parent, Some(&engine)).await })
-        };
+    fn check_couchdb(&self, address: IpAddr) -> Result<(), RuntimeError> {
+        if address.is_loopback() { Err(Error::Loopback { address }.into()) } else { Ok(()) }
+    }
+
+    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
+        let engine: Arc<dyn Resources> = Arc::new(self.engine.clone());
+        let custody = Custody::begin_with(&self.options.parent, &self.options.reaper, |_| Arc::clone(&engine))?;
+        let run = OwnedRun::new(custody, &self.options, vec![engine]);
+        let custody = run.custody();
         let nodes = self.place_nodes(topology)?;
         let Servers { mut places, ports, hosts } =
             self.place_chaincodes(chaincodes, custody.workspace().directory()).await?;
@@ -117,7 +139,7 @@ impl DockerRuntime {
         let of_nodes = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
         let of_servers = places.values().filter(|place| self.options.tap && place.dial.is_none());
         let published = of_nodes.chain(of_servers.map(chaincode::port_of)).collect();
-        let mut pod = Pod::begin(self, &custody, names, published).await?;
+        let mut pod = Pod::begin(self, custody, names, published).await?;
         let taps = if self.options.tap {
             taps::place(self, &mut pod, &mut places, &mut chaincode_hosts).await?
         } else {
@@ -128,58 +150,49 @@ impl DockerRuntime {
             chaincodes: places,
             options: self.options.clone(),
             taps,
-            inner: PlacedIn::Docker(Box::new(Prepared { runtime: self.clone(), pod, ports })),
-            sweep,
-            ending,
+            prepared: Box::new(Reserved { runtime: self.clone(), pod, ports: Arc::new(ports) }),
+            run,
         })
     }
 }
 
-/// A network namespace that is coming up, ready for the nodes.
+/// A network namespace that is starting, for the nodes.
 #[derive(Debug)]
-pub(super) struct Prepared {
+struct Reserved {
     runtime: DockerRuntime,
     pod: Pod,
-    /// Those of this machine, for chaincode servers.
-    ports: FreePorts,
+    /// Ports of this machine, for chaincode servers.
+    ports: Arc<FreePorts>,
 }
 
 /// Containers that run.
 #[derive(Debug)]
-pub(super) struct Network {
+struct Network {
     nodes: Vec<RunningNode>,
     containers: Vec<Container>,
-    chaincodes: Vec<RunningChaincode>,
+    chaincodes: Vec<Box<dyn ChaincodeServer>>,
     options: RuntimeOptions,
     custody: Arc<Custody>,
 }
 
-impl Prepared {
-    pub(super) async fn start(
-        self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-    ) -> Result<Network, StartError> {
+#[async_trait]
+impl Prepared for Reserved {
+    async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
         let runtime = self.runtime.clone();
-        match self.bring_up(options, custody, bundle, chaincodes).await {
-            Ok(network) => Ok(network),
+        match self.start_all(request).await {
+            Ok(network) => Ok(Box::new(network)),
             Err(source) => {
-                let mut logs = container::logs_of(&runtime, custody).await;
-                logs.extend(log::all_in(&custody.workspace().directory().join(LOGS)));
+                let mut logs = container::logs_of(&runtime, request.custody).await;
+                logs.extend(log::all_in(&request.custody.workspace().directory().join(LOGS)));
                 Err(StartError { source: Box::new(source), logs })
             }
         }
     }
+}
 
-    async fn bring_up(
-        mut self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-    ) -> Result<Network, RuntimeError> {
+impl Reserved {
+    async fn start_all(mut self, request: StartRequest<'_>) -> Result<Network, RuntimeError> {
+        let StartRequest { options, custody, bundle, chaincodes } = request;
         let trees = custody.workspace().subdirectory("trees")?;
         let mut requests = Vec::new();
         for spec in &bundle.nodes {
@@ -187,7 +200,7 @@ impl Prepared {
         }
         let workspace = custody.workspace();
         let (logs, temporary) = (workspace.subdirectory(LOGS)?, workspace.subdirectory("tmp")?);
-        let surroundings = Surroundings { options, custody, logs: &logs, temporary: &temporary };
+        let surroundings = Surroundings { options, custody, ports: &self.ports, logs: &logs, temporary: &temporary };
         let mut servers = Vec::new();
         for (spec, place) in chaincodes {
             servers.push(match &spec.source {
@@ -196,7 +209,7 @@ impl Prepared {
                     Starting::Container(self.server_request(spec, place, &trees)?, chaincode::port_of(place), bound)
                 }
                 ServerSource::Command { .. } | ServerSource::Address { .. } => {
-                    Starting::Here(RunningChaincode(surroundings.prepare_one(spec, place)?))
+                    Starting::Here(surroundings.prepare_one(spec, place)?)
                 }
             });
         }
@@ -207,17 +220,17 @@ impl Prepared {
             let node = self.reached(spec, &published);
             async move {
                 let container = started.await?;
-                ready(options, &node, container.death(), || container.log_tail()).await?;
+                ready(options, &node, container.exit(), || container.log_tail()).await?;
                 Ok::<_, RuntimeError>((node, container))
             }
         });
         let servers = servers.into_iter().map(|server| async {
             match server {
-                Starting::Container(request, port, bound) => self.start_server(custody, request, port, bound).await,
-                Starting::Here(server) => {
-                    loopback::start(std::slice::from_ref(&server), &self.ports).await?;
-                    Ok(server)
+                Starting::Container(request, port, bound) => {
+                    let started = Server::start_new(&self.runtime, custody, self.pod.id(), request, port, bound);
+                    Ok(Box::new(started.await?) as Box<dyn ChaincodeServer>)
                 }
+                Starting::Here(server) => server.start().await.map(|()| server),
             }
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
@@ -229,7 +242,7 @@ impl Prepared {
         let address =
             |port: u16| format!("{}:{}", self.runtime.reach.host, published.get(&port).copied().unwrap_or_default());
         let Ports { grpc, admin, .. } = spec.placement.ports;
-        running_node(spec, &address(grpc), admin.map(address).as_deref())
+        RunningNode::new(spec, &address(grpc), admin.map(address).as_deref())
     }
 
     fn node_request(
@@ -258,7 +271,7 @@ impl Prepared {
         })
     }
 
-    /// A program in an image of its own, or a static one in the peer's.
+    /// A program in its own image, or a static program in the peer's.
     fn server_request(
         &self,
         spec: &ChaincodeSpec,
@@ -278,7 +291,7 @@ impl Prepared {
                 if let ServerSource::Program(program) = source {
                     files::link_program(program, &tree.join(PROGRAM))?;
                 }
-                let image = Image { name: PEER.to_owned(), tag: self.runtime.tag.clone() };
+                let image = Image { name: PEER_IMAGE.to_owned(), tag: self.runtime.tag.clone() };
                 let program = place.directory.join(PROGRAM).display().to_string();
                 (image, Some(program), Some(directory.clone()))
             }
@@ -293,43 +306,28 @@ impl Prepared {
             working,
         })
     }
-
-    async fn start_server(
-        &self,
-        custody: &Arc<Custody>,
-        request: Request,
-        port: u16,
-        bound: Duration,
-    ) -> Result<RunningChaincode, RuntimeError> {
-        let pod = self.pod.id();
-        let listening = Listening::begin(&self.runtime, pod, port);
-        let container = Container::start(&self.runtime, custody, pod, request).await?;
-        let (runtime, pod, custody) = (self.runtime.clone(), pod.to_owned(), Arc::clone(custody));
-        let server = Server { runtime, pod, port, bound, container, custody };
-        server.listens(listening).await?;
-        Ok(RunningChaincode(chaincode::Server::Docker(Box::new(server))))
-    }
 }
 
 /// A chaincode server that is about to be started.
 enum Starting {
     /// In the pod: its port there, and how long it may take to listen.
     Container(Request, u16, Duration),
-    /// On this machine, or elsewhere.
-    Here(RunningChaincode),
+    /// On this machine, or started by its user.
+    Here(Box<dyn ChaincodeServer>),
 }
 
-impl Network {
-    pub(super) fn nodes(&self) -> &[RunningNode] {
+#[async_trait]
+impl RunningNetwork for Network {
+    fn nodes(&self) -> &[RunningNode] {
         &self.nodes
     }
 
-    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+    fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>] {
         &self.chaincodes
     }
 
-    /// Ends the node and starts it again: the container stays, and with it its volumes.
-    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+    /// The container stays, and with it its volumes.
+    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
         let mut nodes = self.nodes.iter().zip(&self.containers);
         let (node, container) =
             nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
@@ -338,15 +336,15 @@ impl Network {
             return Err(RuntimeError::Ended);
         }
         container.start_again().await?;
-        ready(&self.options, node, container.death(), || container.log_tail()).await
+        ready(&self.options, node, container.exit(), || container.log_tail()).await
     }
 
-    pub(super) async fn deaths(&self) -> Vec<Death> {
-        let nodes = join_all(self.containers.iter().map(Container::deaths)).await;
-        nodes.into_iter().flatten().chain(chaincode::deaths(&self.chaincodes).await).collect()
+    async fn exits(&self) -> Vec<UnexpectedExit> {
+        let nodes = join_all(self.containers.iter().map(Container::exits)).await;
+        nodes.into_iter().flatten().chain(chaincode::exits(&self.chaincodes).await).collect()
     }
 
-    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
+    async fn logs(&self) -> BTreeMap<String, String> {
         let nodes = join_all(self.containers.iter().map(|container| async {
             let text = container.log(None).await;
             (container.name().to_owned(), log::without_escapes(&text))
@@ -354,74 +352,10 @@ impl Network {
         nodes.await.into_iter().chain(chaincode::logs(&self.chaincodes).await).collect()
     }
 
-    pub(super) async fn log_tail(&self, name: &str) -> String {
+    async fn log_tail(&self, name: &str) -> String {
         match self.containers.iter().find(|container| container.name() == name) {
             Some(container) => container.log_tail().await,
             None => chaincode::log_tail(&self.chaincodes, name).await.unwrap_or_default(),
         }
-    }
-}
-
-/// A chaincode server as a container.
-#[derive(Debug)]
-pub(super) struct Server {
-    runtime: DockerRuntime,
-    pod: String,
-    port: u16,
-    bound: Duration,
-    container: Container,
-    custody: Arc<Custody>,
-}
-
-impl Server {
-    pub(super) fn name(&self) -> &str {
-        self.container.name()
-    }
-
-    pub(super) async fn stop(&self) -> Result<(), RuntimeError> {
-        self.container.stop(container::GRACE).await
-    }
-
-    pub(super) async fn kill(&self) -> Result<(), RuntimeError> {
-        self.container.kill().await
-    }
-
-    pub(super) async fn start(&self) -> Result<(), RuntimeError> {
-        if self.custody.has_ended() {
-            return Err(RuntimeError::Ended);
-        }
-        let listening = Listening::begin(&self.runtime, &self.pod, self.port);
-        self.container.start_again().await?;
-        self.listens(listening).await
-    }
-
-    /// Waits until it listens, or has ended.
-    async fn listens(&self, mut listening: Listening) -> Result<(), RuntimeError> {
-        let name = self.name().to_owned();
-        tokio::select! {
-            death = self.container.death() => Err(RuntimeError::Died(death)),
-            seen = tokio::time::timeout(self.bound, listening.seen()) => match seen {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(reason)) => Err(RuntimeError::Container { name, reason }),
-                Err(_) => Err(RuntimeError::Silent(TimedOut {
-                    what: format!("{name} listens on port {}", self.port),
-                    after: self.bound,
-                    last: "nothing listens there".to_owned(),
-                    log: self.log_tail().await,
-                })),
-            },
-        }
-    }
-
-    pub(super) async fn log_tail(&self) -> String {
-        self.container.log_tail().await
-    }
-
-    pub(super) async fn log(&self) -> String {
-        log::without_escapes(&self.container.log(None).await)
-    }
-
-    pub(super) async fn deaths(&self) -> Vec<Death> {
-        self.container.deaths().await
     }
 }

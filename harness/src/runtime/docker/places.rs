@@ -1,4 +1,4 @@
-//! Where nodes and chaincode servers are: names, ports, directories, decided before anything is made.
+//! The places of nodes and chaincode servers: names, ports and directories, chosen before anything is created.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,30 +9,29 @@ use fabric_network::placement::{NodePlacement, Ports};
 use fabric_network::topology::Topology;
 
 use super::images::{self, Machine};
-use super::{ChaincodePlacement, DockerRuntime, EVERYWHERE, FreePorts, HERE, LOOPBACK, RuntimeError};
+use super::{ChaincodePlacement, DockerRuntime, EVERYWHERE, Error, FreePorts, HERE, LOOPBACK, RuntimeError};
 use crate::server::ServerSource;
 
-/// A node's ports follow from its number among the nodes of its kind: the first of each has those
-/// that Fabric's documentation uses, the others this much more each.
+/// The first peer and the first orderer have the ports of Fabric's documentation; each further one has ports
+/// that are this much higher.
 const STEP: u16 = 100;
 const MOST_NODES: usize = 100;
 
-/// Chaincode servers listen above all nodes.
+/// The first port of chaincode servers, above those of all nodes.
 const CHAINCODE_PORT: u16 = 20_000;
 
-/// Where the images have a node's data. Below, because the images declare it a volume.
+/// The directory of a node's data in the images, which declare its parent a volume.
 const DATA: &str = "/var/hyperledger/production";
 
-/// Where a node's configuration is. Not in the images' own `/etc/hyperledger/fabric`: the 2.5 images
-/// have a sample MSP there, whose administrator would become one of ours.
+/// The directory of a node's configuration. Not the images' own `/etc/hyperledger/fabric`: the 2.5 images have
+/// a sample MSP there, whose administrator would be added to ours.
 const CONFIG: &str = "/etc/hyperledger/node";
 
-/// Where a chaincode server in a container finds its files.
+/// The directory of a chaincode server's files in its container.
 const CHAINCODE: &str = "/opt/chaincode";
 
 impl DockerRuntime {
-    /// Servers in the pod have ports there; those on this machine, ports of this machine on which
-    /// containers reach it.
+    /// Places servers in the pod, or on this machine, at a port where containers reach it.
     pub(super) async fn place_chaincodes(
         &self,
         chaincodes: &[(&str, &ServerSource)],
@@ -84,10 +83,10 @@ impl DockerRuntime {
         Ok(Servers { places, ports, hosts })
     }
 
-    pub(super) fn place_nodes(&self, topology: &Topology) -> Result<BTreeMap<String, NodePlacement>, RuntimeError> {
+    pub(super) fn place_nodes(&self, topology: &Topology) -> Result<BTreeMap<String, NodePlacement>, Error> {
         let count = topology.nodes().count();
         if count > MOST_NODES {
-            return Err(RuntimeError::TooManyNodes { count, most: MOST_NODES });
+            return Err(Error::TooManyNodes { count, most: MOST_NODES });
         }
         let (mut peers, mut orderers) = (0, 0);
         let nodes = topology.nodes().map(|node| {
@@ -128,8 +127,8 @@ fn orderer_ports(index: u16) -> Ports {
     Ports { grpc: 7050 + above, operations: 7055 + above, admin: Some(7053 + above), chaincode: None }
 }
 
-/// Places of chaincode servers, the ports of this machine among them, and the addresses of the hosts
-/// that peers dial.
+/// The places of chaincode servers, the reserved ports of this machine, and the addresses of the hosts that
+/// peers dial.
 pub(super) struct Servers {
     pub(super) places: BTreeMap<String, ChaincodePlacement>,
     pub(super) ports: FreePorts,
@@ -142,12 +141,12 @@ pub(super) fn host_of(place: &ChaincodePlacement) -> Option<String> {
     Some(host.trim_matches(['[', ']']).to_owned())
 }
 
-/// A server on this machine, found there at `host`.
+/// A server on this machine, which this program finds at `host`.
 fn place_here(port: u16, host: &str, directory: PathBuf) -> ChaincodePlacement {
     ChaincodePlacement {
         address: format!("{HERE}:{port}"),
         dial: Some(format!("{host}:{port}")),
-        // Containers come by another interface than the loopback; which, is the engine's matter.
+        // Containers come in through an interface that only the engine knows.
         listen: format!("{EVERYWHERE}:{port}"),
         directory,
     }
@@ -163,7 +162,7 @@ fn place_chaincode(name: &str, port: u16) -> ChaincodePlacement {
     }
 }
 
-/// A DNS label made of the chaincode's name, which may have `_` and upper-case letters.
+/// A DNS label from the chaincode's name, which may have `_` and upper-case letters.
 fn chaincode_host(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let label: String = name.chars().map(plain).take(50).collect();
@@ -182,7 +181,7 @@ mod tests {
             for ports in [peer_ports(index), orderer_ports(index)] {
                 let Ports { grpc, operations, admin, chaincode } = ports;
                 for port in [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten() {
-                    assert!(seen.insert(port), "{port} is there twice");
+                    assert!(seen.insert(port), "duplicate port {port}");
                     assert!(port < CHAINCODE_PORT);
                 }
             }

@@ -1,4 +1,4 @@
-//! The idle container whose network namespace the others join, and through which they are reached.
+//! The idle container whose network namespace the others join. It publishes their ports.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,28 +7,28 @@ use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions};
 use tokio::task::JoinHandle;
 
-use super::{DockerRuntime, PEER};
+use super::DockerRuntime;
+use super::engine::EngineError;
 use crate::cleanup::Custody;
-use crate::cleanup::containers::EngineError;
-use crate::runtime::RuntimeError;
+use crate::runtime::{PEER_IMAGE, RuntimeError};
 
-/// The pod's name in errors.
+/// Its name in errors.
 const NAME: &str = "the shared network";
 
 type Published = BTreeMap<u16, u16>;
 
-/// A container that is being started.
+/// A container that is starting.
 #[derive(Debug)]
 pub(super) struct Pod {
     id: String,
     starting: JoinHandle<Result<Published, RuntimeError>>,
-    /// Once it runs.
+    /// The published ports, once it runs.
     published: Option<Published>,
 }
 
 impl Pod {
-    /// Creates the container, and begins to start it. In it, each of `names` has an address, and the
-    /// ports `published` are the engine's choice of ports outside.
+    /// Creates the container, and starts it in the background. Its hosts file has an address for each of
+    /// `names`; the engine chooses an outside port for each of `published`.
     pub(super) async fn begin(
         runtime: &DockerRuntime,
         custody: &Arc<Custody>,
@@ -44,7 +44,7 @@ impl Pod {
         &self.id
     }
 
-    /// Waits until it runs: the port outside of each published port.
+    /// Waits until it runs. Returns the outside port of each published port.
     pub(super) async fn ready(&mut self) -> Result<Published, RuntimeError> {
         if let Some(published) = &self.published {
             return Ok(published.clone());
@@ -74,9 +74,9 @@ async fn create(
     let bindings: HashMap<_, _> =
         published.iter().map(|port| (format!("{port}/tcp"), Some(vec![binding.clone()]))).collect();
     let body = ContainerCreateBody {
-        image: Some(format!("{PEER}:{}", runtime.tag)),
+        image: Some(format!("{PEER_IMAGE}:{}", runtime.tag)),
         entrypoint: Some(Vec::new()),
-        // It needs no signal handler: it is only ever removed by force.
+        // Needs no signal handler, since it is removed by force.
         cmd: Some(vec!["sleep".to_owned(), "2147483647".to_owned()]),
         labels: Some(custody.labels().into_iter().collect()),
         exposed_ports: Some(bindings.keys().cloned().collect()),

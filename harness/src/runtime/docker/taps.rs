@@ -1,5 +1,5 @@
-//! Taps of a network in containers: they listen here, at the address that the containers know as their
-//! gateway, which is this machine's when the engine runs on it.
+//! Taps of a network in containers. They listen in this process, at the gateway of the containers, which is an
+//! address of this machine if the engine runs on it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,16 +9,16 @@ use bollard::exec::{CreateExecOptions, StartExecOptions};
 use bollard::query_parameters::InspectNetworkOptions;
 use tokio::net::TcpListener;
 
+use super::engine::EngineError;
 use super::pod::Pod;
 use super::{ChaincodePlacement, DockerRuntime, RuntimeError, Taps, chaincode};
-use crate::cleanup::containers::EngineError;
 use crate::console::error_text;
 use crate::tap;
 
-/// How long a connection from a container to here may take. A firewall in between drops it silently.
+/// How long a connection from a container to this process may take. A firewall may drop it silently.
 const BOUND: Duration = Duration::from_secs(5);
 
-/// Takes a place for a tap of each chaincode server, when containers can be shown to reach this program.
+/// Places a tap for each chaincode server, if a test shows that containers reach this process.
 pub(super) async fn place(
     runtime: &DockerRuntime,
     pod: &mut Pod,
@@ -29,7 +29,7 @@ pub(super) async fn place(
     let mut places = Vec::new();
     match listen(runtime, pod.id(), chaincodes.len()).await {
         Err(reason) => {
-            let reason = format!("a tap for them would have to be here, and {reason}");
+            let reason = format!("a tap would listen on this machine, but {reason}");
             return Ok(Taps::Impossible(reason));
         }
         Ok((gateway, listeners)) => {
@@ -38,9 +38,9 @@ pub(super) async fn place(
                     let port = published.get(&chaincode::port_of(place)).copied()?;
                     runtime.reach.host.parse().ok().map(|host: IpAddr| SocketAddr::new(host, port))
                 };
-                let server = if place.dial.is_some() { place.found_at() } else { of_container() };
+                let server = if place.dial.is_some() { place.socket_address() } else { of_container() };
                 let (Some(server), Ok(own)) = (server, listener.local_addr()) else {
-                    return Ok(Taps::Impossible("this machine's own address is not known".to_owned()));
+                    return Ok(Taps::Impossible("the address of this machine is unknown".to_owned()));
                 };
                 place.address = own.to_string();
                 places.push(tap::Place { chaincode: name.clone(), listener, server });
@@ -51,7 +51,7 @@ pub(super) async fn place(
     Ok(Taps::Placed(places))
 }
 
-/// Listens at the gateway, and has a container connect to it. `Err` says why that does not work.
+/// Listens at the gateway, and has a container connect to it. The error is why that fails.
 async fn listen(
     runtime: &DockerRuntime,
     pod: &str,
@@ -66,7 +66,9 @@ async fn listen(
     let mut listeners = Vec::new();
     for _ in 0..count {
         let listener = TcpListener::bind((gateway, 0)).await;
-        listeners.push(listener.map_err(|error| format!("{gateway}, the containers' gateway, is not here: {error}"))?);
+        listeners.push(listener.map_err(|error| {
+            format!("{gateway}, the gateway of the containers, is not an address of this machine: {error}")
+        })?);
     }
     if let Some(first) = listeners.first() {
         let address = first.local_addr().map_err(|error| error.to_string())?;
@@ -76,14 +78,16 @@ async fn listen(
         };
         match tokio::time::timeout(BOUND, connected).await {
             Ok(connected) => drop(connected?),
-            Err(_) => return Err(format!("no container reaches {address} here; a firewall may be in between")),
+            Err(_) => {
+                return Err(format!("no container reaches {address} on this machine; a firewall may be in between"));
+            }
         }
     }
     let listeners = listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>();
     Ok((gateway, listeners.map_err(|error| error.to_string())?))
 }
 
-/// Has the shell of a container connect to an address, once.
+/// Has the shell of a container connect to an address once.
 async fn connect_from(runtime: &DockerRuntime, pod: &str, address: SocketAddr) -> Result<(), EngineError> {
     let script = format!("exec 3<>/dev/tcp/{}/{}", address.ip(), address.port());
     let options = CreateExecOptions {

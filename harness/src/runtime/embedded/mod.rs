@@ -1,8 +1,8 @@
-//! Nodes in this very process: a development peer and orderer, on the loopback. No Fabric is needed.
+//! Nodes in this process: a development peer and orderer, on the loopback. Needs no Fabric.
 //!
-//! Builders and chaincode servers are processes, as they are with the peers and orderers of the
-//! process runtime.
+//! Builders and chaincode servers are processes, as on the process runtime.
 
+mod error;
 mod record;
 
 use std::collections::BTreeMap;
@@ -10,27 +10,61 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use embedded_peer::clock::Clock;
 use embedded_peer::network::{Network as Nodes, Options};
 use embedded_peer::trace::Tracer;
-use fabric_network::bundle::Bundle;
 use fabric_network::identity::Validity;
 use fabric_network::node::NodeKind;
-use fabric_network::release::Release;
+use fabric_network::release::{Release, ReleaseError};
 use fabric_network::topology::Topology;
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::loopback::{self, Ports, Surroundings, reached};
-use super::{Death, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, StartError, files, log, no_such_node};
-use crate::cleanup::Custody;
+use super::node::no_such_node;
+use super::{
+    Capabilities, ChaincodeServer, Descriptor, FindRequest, Placed, Prepared, RunningNetwork, RunningNode, Runtime,
+    RuntimeError, RuntimeOptions, StartError, StartRequest, Unavailable, UnexpectedExit, chaincode, files, log,
+};
+use crate::console::error_text;
 use crate::journal::{Journal, Message};
 use crate::server::ServerSource;
 use record::Record;
 
+pub use error::Error;
+
 /// What a pass on this runtime does not prove.
 pub const NOT_COVERED: &str = "Fabric itself; peers and orderers are this program's own";
 
-/// A peer and an orderer of our own.
+/// Our own peer and orderer, in this process.
+pub static EMBEDDED: Descriptor = Descriptor {
+    name: "embedded",
+    summary: "A development peer and orderer of our own, in this process. Possible everywhere; not Fabric",
+    auto: true,
+    capabilities: Capabilities {
+        takes_images: false,
+        takes_programs: false,
+        in_cluster: false,
+        not_covered: Some(NOT_COVERED),
+    },
+    tests: None,
+    find: |request| Box::pin(async move { Ok(Box::new(find(request)?) as Box<dyn Runtime>) }),
+    probe: |request| {
+        Box::pin(async {
+            let found = find(request).map_err(|error| error_text(&error))?;
+            Ok(format!("as Fabric {}", found.version()))
+        })
+    },
+    diagnose: |_| Box::pin(async { Vec::new() }),
+    resources: None,
+};
+
+fn find(request: &FindRequest) -> Result<EmbeddedRuntime, Unavailable> {
+    let release = request.fabric.as_ref().map_or_else(|| Ok(Release::default()), |version| version.parse());
+    let release = release.map_err(|error: ReleaseError| Unavailable::new(error))?;
+    Ok(EmbeddedRuntime::new(request.options.clone(), release).with_seed(request.seed))
+}
+
+/// Our own peer and orderer.
 #[derive(Debug, Clone)]
 pub struct EmbeddedRuntime {
     options: RuntimeOptions,
@@ -40,13 +74,13 @@ pub struct EmbeddedRuntime {
 }
 
 impl EmbeddedRuntime {
-    /// Nodes that behave as those of this release line. It is possible everywhere.
+    /// Nodes that behave as those of this release line. Available everywhere.
     pub fn new(options: RuntimeOptions, release: Release) -> Self {
         Self { options, release, version: release.to_string(), seed: None }
     }
 
-    /// Makes what the nodes draw by lot the same in each run, and their ports as far as they are free.
-    /// The same blocks need keys of a seed as well: [`RenderOptions::seed`] and [`Validity::fixed`].
+    /// Makes the nodes' random values the same in each run, and their ports as far as they are free.
+    /// Identical blocks need keys of a seed as well: [`RenderOptions::seed`] and [`Validity::fixed`].
     ///
     /// [`RenderOptions::seed`]: fabric_network::render::RenderOptions::seed
     /// [`Validity::fixed`]: fabric_network::identity::Validity::fixed
@@ -55,36 +89,40 @@ impl EmbeddedRuntime {
         self.seed = seed;
         self
     }
+}
 
-    /// What the nodes' nonces, signatures and ports come from, if they are the same in each run.
-    pub fn seed(&self) -> Option<u64> {
-        self.seed
+#[async_trait]
+impl Runtime for EmbeddedRuntime {
+    fn descriptor(&self) -> &'static Descriptor {
+        &EMBEDDED
     }
 
-    /// The release line that the nodes behave as, such as `3.1`.
-    pub fn version(&self) -> &str {
+    fn version(&self) -> &str {
         &self.version
     }
 
-    /// The same.
-    pub fn release(&self) -> Release {
+    fn release(&self) -> Release {
         self.release
     }
 
-    pub(super) fn place(
-        &self,
-        topology: &Topology,
-        chaincodes: &[(&str, &ServerSource)],
-    ) -> Result<Placed, RuntimeError> {
+    fn seed(&self) -> Option<u64> {
+        self.seed
+    }
+
+    fn check_couchdb(&self, _address: std::net::IpAddr) -> Result<(), RuntimeError> {
+        Err(Error::InMemory.into())
+    }
+
+    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
         loopback::place(&self.options, topology, chaincodes, false, self.seed, |ports| {
-            PlacedIn::Embedded(Prepared { release: self.release, seed: self.seed, ports })
+            Box::new(Reserved { release: self.release, seed: self.seed, ports })
         })
     }
 }
 
-/// Ports that are ready for the nodes.
+/// Ports for the nodes.
 #[derive(Debug)]
-pub(super) struct Prepared {
+struct Reserved {
     release: Release,
     seed: Option<u64>,
     ports: Arc<Ports>,
@@ -92,46 +130,40 @@ pub(super) struct Prepared {
 
 /// Nodes in this process, and chaincode servers that run.
 #[derive(Debug)]
-pub(super) struct Network {
+struct Network {
     running: Nodes,
     record: Record,
     nodes: Vec<RunningNode>,
-    chaincodes: Vec<RunningChaincode>,
+    chaincodes: Vec<Box<dyn ChaincodeServer>>,
 }
 
-impl Prepared {
-    pub(super) async fn start(
-        self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-    ) -> Result<Network, StartError> {
-        let logs = custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
-        let workspace = custody.workspace();
-        let bring_up = async {
-            let temporary = workspace.subdirectory("tmp")?;
-            let surroundings = Surroundings { options, custody, logs: &logs, temporary: &temporary };
-            let chaincodes = surroundings.prepare(chaincodes)?;
-            let serving = loopback::start(&chaincodes, &self.ports);
-            let tracer = Tracer::new();
-            let record = Record::begin(&tracer);
-            // The processes start while the nodes are made.
-            let nodes = async { self.nodes(options, custody, bundle, &temporary, tracer) };
-            let ((), network) = tokio::try_join!(serving, nodes)?;
-            Ok(Network { running: network, record, nodes: bundle.nodes.iter().map(reached).collect(), chaincodes })
-        };
-        bring_up.await.map_err(|source| StartError { source: Box::new(source), logs: log::all_in(&logs) })
+#[async_trait]
+impl Prepared for Reserved {
+    async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
+        let logs = request.custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
+        match self.start_all(request, &logs).await {
+            Ok(network) => Ok(Box::new(network)),
+            Err(source) => Err(StartError { source: Box::new(source), logs: log::all_in(&logs) }),
+        }
+    }
+}
+
+impl Reserved {
+    async fn start_all(&self, request: StartRequest<'_>, logs: &Path) -> Result<Network, RuntimeError> {
+        let StartRequest { options, custody, bundle, .. } = request;
+        let temporary = custody.workspace().subdirectory("tmp")?;
+        let surroundings = Surroundings { options, custody, ports: &self.ports, logs, temporary: &temporary };
+        let chaincodes = surroundings.prepare(&request)?;
+        let tracer = Tracer::new();
+        let record = Record::begin(&tracer);
+        // The processes start while the nodes are made.
+        let nodes = async { self.nodes(request, &temporary, tracer) };
+        let ((), running) = tokio::try_join!(loopback::start(&chaincodes), nodes)?;
+        Ok(Network { running, record, nodes: bundle.nodes.iter().map(reached).collect(), chaincodes })
     }
 
-    fn nodes(
-        &self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        temporary: &Path,
-        tracer: Tracer,
-    ) -> Result<Nodes, RuntimeError> {
+    fn nodes(&self, request: StartRequest<'_>, temporary: &Path, tracer: Tracer) -> Result<Nodes, RuntimeError> {
+        let StartRequest { options, custody, bundle, .. } = request;
         let workspace = custody.workspace();
         files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
         let mut listeners = Vec::new();
@@ -144,59 +176,60 @@ impl Prepared {
             files::write_node(bundle, spec, directory)?;
             let ports = spec.placement.ports;
             let own: Vec<u16> = [Some(ports.grpc), Some(ports.operations), ports.admin].into_iter().flatten().collect();
-            listeners.extend(self.ports.hand_over(&own));
+            listeners.extend(self.ports.listeners(&own));
         }
         let (release, seed, temporary) = (self.release, self.seed, Some(temporary.to_owned()));
-        // Configuration blocks tell the time. Certificates of a seed were valid then.
+        // Configuration blocks contain the time. Certificates of a seed were valid then.
         let noon = Validity::fixed().not_before + Duration::from_hours(12);
         let clock = bundle.identities.seed.map_or_else(Clock::default, |_| Clock::stopped(noon));
         let nodes = Options { release, seed, clock, tracer, temporary, listeners, ..Options::default() };
-        Nodes::start(bundle, nodes).map_err(RuntimeError::Embedded)
+        Nodes::start(bundle, nodes).map_err(|error| Error::Start(error).into())
     }
 }
 
-impl Network {
-    pub(super) fn powers(&self) -> &Nodes {
-        &self.running
-    }
-
-    pub(super) fn nodes(&self) -> &[RunningNode] {
+#[async_trait]
+impl RunningNetwork for Network {
+    fn nodes(&self) -> &[RunningNode] {
         &self.nodes
     }
 
-    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+    fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>] {
         &self.chaincodes
     }
 
-    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
         if !self.nodes.iter().any(|node| node.name == name) {
             return Err(no_such_node(name, &self.nodes));
         }
-        self.running.restart(name).await.map_err(RuntimeError::Embedded)
+        self.running.restart(name).await.map_err(|error| Error::Start(error).into())
     }
 
-    /// Of the chaincode servers: a node ends with this program only.
-    pub(super) async fn deaths(&self) -> Vec<Death> {
-        chaincode::deaths(&self.chaincodes).await
+    /// Only those of the chaincode servers: a node exits with this process.
+    async fn exits(&self) -> Vec<UnexpectedExit> {
+        chaincode::exits(&self.chaincodes).await
     }
 
-    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
+    async fn logs(&self) -> BTreeMap<String, String> {
         let mut logs = self.record.logs(self.nodes.iter().map(|node| &*node.name)).await;
         logs.extend(chaincode::logs(&self.chaincodes).await);
         logs
     }
 
-    /// What passed between the nodes, their builders and the chaincode servers.
-    pub(super) async fn messages(&self, journal: &Journal) -> Vec<Message> {
-        let orderers = self.nodes.iter().filter(|node| node.kind == NodeKind::Orderer).map(|node| node.name.as_str());
-        self.record.messages(orderers, journal).await
-    }
-
-    pub(super) async fn log_tail(&self, name: &str) -> String {
+    async fn log_tail(&self, name: &str) -> String {
         if let Some(tail) = chaincode::log_tail(&self.chaincodes, name).await {
             return tail;
         }
         let logs = self.record.logs(std::iter::once(name)).await;
         logs.get(name).map(|log| log::last_lines(log)).unwrap_or_default()
+    }
+
+    /// Those between the nodes, their builders and the chaincode servers.
+    async fn messages(&self, _: &BTreeMap<String, String>, journal: &Journal) -> Vec<Message> {
+        let orderers = self.nodes.iter().filter(|node| node.kind == NodeKind::Orderer).map(|node| node.name.as_str());
+        self.record.messages(orderers, journal).await
+    }
+
+    fn embedded(&self) -> Option<&Nodes> {
+        Some(&self.running)
     }
 }

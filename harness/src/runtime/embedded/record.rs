@@ -1,5 +1,4 @@
-//! What passed on the nodes of this process: their logs, and their messages for the report, as long as
-//! somebody may want to read them.
+//! Records the events of embedded nodes: their logs, and the messages for the report.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -11,18 +10,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::journal::{Content, Journal, Message, Party, Role, decode, timestamp};
 
-/// How many events are kept, the newest. Those of a transaction hold what the chaincode was sent: some
+/// How many events are kept, the newest ones. Each event of a transaction holds a chaincode message of some
 /// kilobytes.
 const LIMIT: usize = 10_000;
 
-/// How long events gather before they are kept: waking a task for each costs as much as the rest.
+/// How long events are collected before they are kept: waking the task for each one costs as much as the rest.
 const GATHERING: Duration = Duration::from_millis(5);
 
-/// Events of all nodes, in order, each told in words only when it is asked for.
+/// The events of all nodes, in order. Each is formatted only when it is read.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     kept: Arc<Mutex<Kept>>,
-    /// Asks for whatever was told before to be kept.
+    /// Requests that everything traced before is kept.
     settle: mpsc::UnboundedSender<oneshot::Sender<()>>,
 }
 
@@ -30,7 +29,7 @@ pub(super) struct Record {
 struct Kept {
     events: VecDeque<Event>,
     forgotten: usize,
-    /// When the nodes' time began, by both clocks.
+    /// The start of the nodes' time, by both clocks.
     began: (Instant, SystemTime),
 }
 
@@ -41,7 +40,7 @@ impl Default for Kept {
 }
 
 impl Record {
-    /// Keeps what the nodes tell from now on. The tracer's own time begins now as well.
+    /// Keeps what the nodes trace from now on. The tracer's own time starts now as well.
     pub(super) fn begin(tracer: &Tracer) -> Self {
         let (settle, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
         let record = Self { kept: Arc::default(), settle };
@@ -63,7 +62,7 @@ impl Record {
                         None => return,
                     }
                 }
-                // Until somebody asks, or it is time.
+                // Until a request comes, or it is time.
                 let more = tokio::time::timeout(GATHERING, asked.recv()).await;
                 events.drain().into_iter().for_each(|event| keep(&kept, event));
                 match more {
@@ -78,13 +77,13 @@ impl Record {
         record
     }
 
-    /// The events by node, a line each; nodes without an event have an empty log.
+    /// The events by node, one per line; nodes without an event have an empty log.
     pub(super) async fn logs<'a>(&self, nodes: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
         self.settled().await;
         logs(&self.kept.lock().unwrap_or_else(PoisonError::into_inner), nodes)
     }
 
-    /// The events that are messages, except those of clients, who tell of them by themselves.
+    /// The events that are messages, except those of clients, which record their own.
     pub(super) async fn messages<'a>(
         &self,
         orderers: impl Iterator<Item = &'a str>,
@@ -95,13 +94,13 @@ impl Record {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let began = journal.since(kept.began.0);
         let mut streams = HashMap::new();
-        let told = kept.events.iter().filter_map(|event| {
-            let told = message(event, &orderers, &mut streams)?;
-            let (from, to, Content { kind, text, transaction, failed }) = told;
+        let messages = kept.events.iter().filter_map(|event| {
+            let (from, to, content) = message(event, &orderers, &mut streams)?;
+            let Content { kind, text, transaction, failed } = content;
             let (at, text) = (began + event.at, decode::presentable(&text));
             Some(Message { at, from, to, kind, text, transaction, failed })
         });
-        told.collect()
+        messages.collect()
     }
 
     async fn settled(&self) {
@@ -112,7 +111,7 @@ impl Record {
     }
 }
 
-/// An event as a message. `streams` holds what each stream's chaincode is called.
+/// An event as a message. `streams` holds the name of each stream's chaincode.
 fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>) -> Option<(Party, Party, Content)> {
     let node = || Party::peer(&*event.node);
     let content = |kind: &str, text: String, failed| {
@@ -149,8 +148,8 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
             }
         }
         EventKind::ChaincodeMessage { stream, direction, message, .. } => {
-            let (chaincode, said) = (chaincode(stream, None), decode::chaincode(message, *direction));
-            if *direction == Direction::ChaincodeToPeer { (chaincode, node(), said) } else { (node(), chaincode, said) }
+            let (chaincode, sent) = (chaincode(stream, None), decode::chaincode(message, *direction));
+            if *direction == Direction::ChaincodeToPeer { (chaincode, node(), sent) } else { (node(), chaincode, sent) }
         }
         EventKind::ClientCall { method, detail, .. } if orderers.contains(&&*event.node) => {
             let method = method.rsplit('/').next().unwrap_or(method);
@@ -158,18 +157,18 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
             (caller, Party::new(Role::Orderer, &*event.node), content(method, detail.clone(), failed))
         }
         EventKind::Block { channel, number, detail } if !orderers.contains(&&*event.node) => {
-            let told = content("block", format!("{channel}: block {number} {detail}"), false);
-            // It is told of after the client has heard of it, so its time does not say whose it is.
+            let block = content("block", format!("{channel}: block {number} {detail}"), false);
+            // It is traced after the client has heard of it, so its time does not tell which case it belongs to.
             let only = detail.strip_prefix("committed: ").filter(|ids| !ids.contains(','));
             let transaction = only.and_then(|one| one.split(' ').next()).unwrap_or_default().to_owned();
-            (Party::orderers(), node(), Content { transaction, ..told })
+            (Party::orderers(), node(), Content { transaction, ..block })
         }
         _ => return None,
     })
 }
 
 fn keep(kept: &Mutex<Kept>, event: Event) {
-    // Clients tell of their calls by themselves.
+    // Clients log their own calls.
     if !matches!(event.kind, EventKind::ClientCall { .. }) {
         tracing::trace!("{event:#}");
     }
@@ -190,7 +189,7 @@ fn logs<'a>(kept: &Kept, nodes: impl Iterator<Item = &'a str>) -> BTreeMap<Strin
     let mut logs: BTreeMap<String, String> = nodes.map(|name| (name.to_owned(), String::new())).collect();
     if kept.forgotten > 0 {
         for log in logs.values_mut() {
-            let _ = writeln!(log, "(of all nodes, the first {} events are left out)", kept.forgotten);
+            let _ = writeln!(log, "(the first {} events of all nodes are omitted)", kept.forgotten);
         }
     }
     for event in &kept.events {
@@ -207,7 +206,7 @@ mod tests {
     use embedded_peer::trace::EventKind;
 
     #[tokio::test]
-    async fn what_was_told_before_is_in_the_logs() {
+    async fn everything_traced_before_is_in_the_logs() {
         let tracer = Tracer::new();
         let record = Record::begin(&tracer);
         for number in 0..100 {
@@ -230,14 +229,14 @@ mod tests {
         }
         let logs = logs(&kept, ["a", "c"].into_iter());
         let lines: Vec<&str> = logs["a"].lines().collect();
-        assert_eq!(lines[0], "(of all nodes, the first 1 events are left out)");
+        assert_eq!(lines[0], "(the first 1 events of all nodes are omitted)");
         assert!(lines[1].ends_with(" UTC note 2"), "{}", lines[1]);
         assert_eq!(lines.len(), 1 + LIMIT / 2);
         assert_eq!(logs["c"].lines().count(), 1);
     }
 
     #[tokio::test]
-    async fn events_are_messages_between_those_who_sent_them() {
+    async fn events_become_messages_with_sender_and_receiver() {
         let tracer = Tracer::new();
         let record = Record::begin(&tracer);
         let journal = Journal::begin();
@@ -252,8 +251,8 @@ mod tests {
         tracer.emit(&orderer, || EventKind::ClientCall { direction, method: "o/Broadcast", detail: detail.clone() });
         let detail = "committed: t1 VALID".to_owned();
         tracer.emit(&peer, || EventKind::Block { channel: "c".into(), number: 4, detail });
-        let told = record.messages(["orderer"].into_iter(), &journal).await;
-        let told: Vec<String> = told
+        let messages = record.messages(["orderer"].into_iter(), &journal).await;
+        let messages: Vec<String> = messages
             .iter()
             .map(|m| format!("{}>{} {} {} {}", m.from.name, m.to.name, m.kind, m.text, m.transaction))
             .collect();
@@ -264,6 +263,6 @@ mod tests {
             ">orderer Broadcast 9 bytes: SUCCESS ",
             "orderers>peer0 block c: block 4 committed: t1 VALID t1",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(messages, expected);
     }
 }

@@ -1,19 +1,19 @@
-//! Whether the user may do in the cluster what a run does, asked before anything is done.
+//! Checks the user's rights in the cluster, before anything is created.
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::cleanup::cluster::{Cluster, ClusterError};
+use super::cluster::{Cluster, ClusterError};
 
-/// Group, resource and subresource, and what is done with it.
+/// Group, resource, subresource and verbs.
 type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// What a run does in the whole cluster.
+/// The rights that a run needs in the whole cluster.
 const EVERYWHERE: [Need; 1] = [("", "namespaces", "", &["get", "create", "delete"])];
 
-/// What it does in its namespace.
+/// The rights that it needs in its namespace.
 const INSIDE: [Need; 10] = [
     ("", "configmaps", "", &["create"]),
     ("", "secrets", "", &["create"]),
@@ -22,14 +22,13 @@ const INSIDE: [Need; 10] = [
     ("apps", "deployments", "", &["create", "patch"]),
     ("", "pods", "", &["list", "watch", "delete", "deletecollection"]),
     ("", "pods", "log", &["get"]),
-    // Servers before 1.35 ask for the former alone.
+    // Servers before 1.35 check only `get`.
     ("", "pods", "exec", &["get", "create"]),
     ("", "pods", "portforward", &["get", "create"]),
     ("", "events", "", &["list", "watch"]),
 ];
 
-/// What of it this user may not do, such as `create secrets`. A namespace that does not exist yet is
-/// asked for as any.
+/// The missing rights, such as `create secrets`. Without a namespace, those in any namespace.
 pub(super) async fn denied(
     cluster: &Cluster,
     client: &Client,
@@ -39,14 +38,14 @@ pub(super) async fn denied(
     let everywhere = EVERYWHERE.iter().map(|need| (need, None));
     let inside = INSIDE.iter().map(|need| (need, Some(namespace.unwrap_or_default())));
     let questions = everywhere.chain(inside).flat_map(|(need, namespace)| {
-        need.3.iter().map(move |verb| (question(need, verb, namespace), told(need, verb)))
+        need.3.iter().map(move |verb| (question(need, verb, namespace), describe(need, verb)))
     });
-    let answers = questions.map(|(question, told)| {
+    let answers = questions.map(|(question, right)| {
         let reviews = reviews.clone();
         async move {
-            let review = cluster.ask("tell what you may do", reviews.create(&PostParams::default(), &question)).await?;
+            let review = cluster.ask("review your rights", reviews.create(&PostParams::default(), &question)).await?;
             let allowed = review.status.is_some_and(|status| status.allowed);
-            Ok((!allowed).then_some(told))
+            Ok((!allowed).then_some(right))
         }
     });
     Ok(try_join_all(answers).await?.into_iter().flatten().collect())
@@ -70,7 +69,7 @@ fn question((group, resource, sub, _): &Need, verb: &str, namespace: Option<&str
     }
 }
 
-fn told((group, resource, sub, _): &Need, verb: &str) -> String {
+fn describe((group, resource, sub, _): &Need, verb: &str) -> String {
     let group = if group.is_empty() { String::new() } else { format!(".{group}") };
     let sub = if sub.is_empty() { String::new() } else { format!("/{sub}") };
     format!("{verb} {resource}{group}{sub}")

@@ -1,5 +1,5 @@
-//! From a port of this machine's loopback to a port of a pod, through the cluster's API server: it works
-//! with every cluster that `kubectl` works with.
+//! Forwards a port of this machine's loopback to a port of a pod, through the cluster's API server, as
+//! `kubectl port-forward` does.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,14 +15,14 @@ use tokio::time::sleep;
 use super::space::Space;
 use crate::console::error_text;
 
-/// Before a connection ends that led nowhere: whoever wants in asks again and again, and the server
-/// has much to do for each.
+/// The pause before a failed connection is closed: clients try again immediately, and each attempt is expensive
+/// for the server.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A port of this machine. Dropping it ends it, with every connection.
+/// A forwarded port of this machine. Dropping it closes it and its connections.
 #[derive(Debug)]
 pub(super) struct Forward {
-    /// Where it is.
+    /// Its address.
     pub(super) address: SocketAddr,
     cut: watch::Sender<()>,
     task: JoinHandle<()>,
@@ -35,7 +35,7 @@ impl Drop for Forward {
 }
 
 impl Forward {
-    /// Listens, on a free port, for connections to a port of this pod.
+    /// Listens on a free port, and forwards connections to a port of this pod.
     pub(super) async fn begin(space: &Space, pod: &str, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -44,8 +44,8 @@ impl Forward {
         Ok(Self { address, cut, task })
     }
 
-    /// Ends its connections; new ones can be made. The end of what they led to comes through the cluster
-    /// some time later, and until then they swallow what is sent.
+    /// Closes its connections; new ones can be made. The cluster reports only later that the other side is gone,
+    /// and until then data that is sent is lost.
     pub(super) fn cut(&self) {
         self.cut.send_replace(());
     }
@@ -57,7 +57,7 @@ async fn serve(listener: TcpListener, mut cuts: watch::Receiver<()>, space: Spac
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((connection, _)) => drop(connections.spawn(relay(connection, space.clone(), pod.clone(), port))),
-                // No file handle is left, for example.
+                // Too many open files, for example.
                 Err(_) => sleep(PAUSE).await,
             },
             Ok(()) = cuts.changed() => connections.abort_all(),

@@ -1,4 +1,4 @@
-//! The pod of a node or chaincode server: waited for, watched, and asked for its log.
+//! The pod of a node or chaincode server: waits for it, its exits, and its log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,48 +10,47 @@ use kube::api::{AttachParams, LogParams};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 
+use super::cluster::ClusterError;
 use super::space::Space;
 use super::state;
 use super::watch::{Seen, Watched};
-use crate::cleanup::cluster::ClusterError;
 use crate::console::error_text;
-use crate::runtime::{Death, RuntimeError, log};
+use crate::runtime::{RuntimeError, UnexpectedExit, log};
 use crate::wait::TimedOut;
 
-/// How long the cluster may take to pull an image, on top of everything else.
+/// How long the cluster may take to pull an image, in addition to the timeout.
 const PULL: Duration = Duration::from_mins(10);
 
-/// How long a pod may be without a place on any of the cluster's nodes: another run's may just be about
-/// to be free.
-const UNPLACED: Duration = Duration::from_secs(10);
+/// How long a pod may be unschedulable: another run may be about to free what it needs.
+const UNSCHEDULABLE: Duration = Duration::from_secs(10);
 
 /// A node or chaincode server in the cluster.
 #[derive(Debug)]
 pub(super) struct Member {
     /// Its name.
     pub(super) name: String,
-    /// That of its objects.
+    /// The name of its objects.
     pub(super) instance: String,
-    /// The container that is it.
+    /// The container that is the node or server.
     pub(super) container: &'static str,
     pub(super) space: Space,
     pub(super) watched: Arc<Watched>,
-    /// The logs of its containers that the cluster has forgotten, or is about to.
+    /// The logs of its former containers, which the cluster does not keep.
     past: Mutex<String>,
 }
 
-/// What a look at a pod has shown.
+/// The state of a pod that is waited for.
 enum Look<T> {
     Found(T),
-    /// It can't come up.
+    /// It will not start, and why.
     Refused(String),
-    Died,
+    Exited,
     NotYet {
         last: String,
-        /// The cluster is at something that takes its time, and will come to an end.
+        /// The cluster pulls an image or adds a node, which takes long.
         is_at_work: bool,
-        /// Why no node of the cluster takes it.
-        unplaced: Option<String>,
+        /// Why it is unschedulable.
+        unschedulable: Option<String>,
     },
 }
 
@@ -67,48 +66,47 @@ impl Member {
         Self { name: name.to_owned(), instance, container, space, watched, past: Mutex::default() }
     }
 
-    /// How often it has ended by itself until now.
-    pub(super) fn count_of_ends(&self) -> usize {
-        self.watched.now().ends_of(&self.instance).count()
+    /// The number of its unexpected exits.
+    pub(super) fn exit_count(&self) -> usize {
+        self.watched.now().exits_of(&self.instance).count()
     }
 
-    /// Its pod, unless that is about to go.
+    /// Its pod, unless that is being deleted.
     pub(super) fn pod(&self) -> Option<Pod> {
         let seen = self.watched.now();
         seen.pods_of(&self.instance).find(|pod| pod.metadata.deletion_timestamp.is_none()).cloned()
     }
 
-    /// Waits until its pod is so, and fails as soon as it can't become so; or when it ends more often
-    /// than `ends`. An image that is being pulled has time of its own, and so has a node that the cluster
-    /// adds to itself.
+    /// Waits until `is_so` returns something for its pod. Fails as soon as that has become impossible, or when it
+    /// has exited more than `exits` times. Pulling an image, or adding a node to the cluster, extends the time.
     pub(super) async fn wait<T>(
         &self,
         what: &str,
         bound: Duration,
-        ends: usize,
+        exits: usize,
         is_so: impl Fn(&Pod) -> Option<T>,
     ) -> Result<T, RuntimeError> {
         let begin = Instant::now();
         let mut changes = self.watched.subscribe();
-        let (mut deadline, mut unplaced_since) = (begin + bound, None);
+        let (mut deadline, mut unschedulable_since) = (begin + bound, None);
         loop {
-            let look = self.look(&changes.borrow_and_update(), ends, &is_so);
-            let (last, is_at_work, unplaced) = match look {
+            let look = self.look(&changes.borrow_and_update(), exits, &is_so);
+            let (last, is_at_work, unschedulable) = match look {
                 Look::Found(found) => return Ok(found),
                 Look::Refused(reason) => return Err(self.refused(reason)),
-                Look::Died => return Err(RuntimeError::Died(self.last_death().await)),
-                Look::NotYet { last, is_at_work, unplaced } => (last, is_at_work, unplaced),
+                Look::Exited => return Err(RuntimeError::Exited(self.last_exit().await)),
+                Look::NotYet { last, is_at_work, unschedulable } => (last, is_at_work, unschedulable),
             };
             let now = Instant::now();
-            unplaced_since = unplaced.as_ref().map(|_| unplaced_since.unwrap_or(now));
-            let patience = unplaced_since.map_or(deadline, |since| since + UNPLACED);
+            unschedulable_since = unschedulable.as_ref().map(|_| unschedulable_since.unwrap_or(now));
+            let patience = unschedulable_since.map_or(deadline, |since| since + UNSCHEDULABLE);
             let latest = begin + bound + PULL;
             let until = if is_at_work { latest } else { deadline.min(patience) };
             let woken = timeout_at(until, changes.changed()).await;
             if is_at_work {
                 deadline = latest.min(Instant::now() + bound);
             }
-            match (woken, unplaced) {
+            match (woken, unschedulable) {
                 (Ok(Ok(())), _) => {}
                 (Ok(Err(_)), _) => return Err(RuntimeError::Ended),
                 (Err(_), Some(reason)) => return Err(self.refused(reason)),
@@ -125,7 +123,7 @@ impl Member {
         RuntimeError::Container { name: self.name.clone(), reason }
     }
 
-    fn look<T>(&self, seen: &Seen, ends: usize, is_so: impl Fn(&Pod) -> Option<T>) -> Look<T> {
+    fn look<T>(&self, seen: &Seen, exits: usize, is_so: impl Fn(&Pod) -> Option<T>) -> Look<T> {
         let pod = seen.pods_of(&self.instance).find(|pod| pod.metadata.deletion_timestamp.is_none());
         if let Some(found) = pod.and_then(is_so) {
             return Look::Found(found);
@@ -135,20 +133,20 @@ impl Member {
         if let Some(reason) = refused.or_else(|| pod.and_then(state::trouble)) {
             return Look::Refused(reason);
         }
-        if seen.ends_of(&self.instance).count() > ends {
-            return Look::Died;
+        if seen.exits_of(&self.instance).count() > exits {
+            return Look::Exited;
         }
-        let last = pod.map_or_else(|| "it has no pod yet".to_owned(), state::seen);
-        let last = seen.error.as_ref().map_or(last, |error| format!("the cluster does not tell: {error}"));
-        let unplaced = pod.and_then(state::unplaced);
-        let is_at_work = match unplaced {
-            Some(_) => seen.events().any(|event| state::is_about(event, &self.instance) && state::makes_room(event)),
+        let last = pod.map_or_else(|| "it has no pod yet".to_owned(), state::summary);
+        let last = seen.error.as_ref().map_or(last, |error| format!("the cluster cannot be watched: {error}"));
+        let unschedulable = pod.and_then(state::unschedulable);
+        let is_at_work = match unschedulable {
+            Some(_) => seen.events().any(|event| state::is_about(event, &self.instance) && state::adds_node(event)),
             None => self.is_pulling(seen),
         };
-        Look::NotYet { last, is_at_work, unplaced }
+        Look::NotYet { last, is_at_work, unschedulable }
     }
 
-    /// Whether the last that is known of its images is that one is being pulled.
+    /// Whether the last event of its images is that one is being pulled.
     fn is_pulling(&self, seen: &Seen) -> bool {
         let of_images = seen.events().filter(|event| state::is_about(event, &self.instance)).filter(|event| {
             matches!(event.reason.as_deref(), Some("Pulling" | "Pulled" | "Failed" | "Created" | "Started"))
@@ -157,48 +155,48 @@ impl Member {
         last.is_some_and(|event| event.reason.as_deref() == Some("Pulling"))
     }
 
-    /// Waits until it has ended more often than that by itself.
-    pub(super) async fn death(&self, ends: usize) -> Death {
+    /// Waits until it has exited unexpectedly more than `exits` times.
+    pub(super) async fn exit(&self, exits: usize) -> UnexpectedExit {
         let mut changes = self.watched.subscribe();
-        let ended = changes.wait_for(|seen| seen.ends_of(&self.instance).count() > ends).await.is_ok();
+        let ended = changes.wait_for(|seen| seen.exits_of(&self.instance).count() > exits).await.is_ok();
         if !ended {
-            // Nobody watches any more.
+            // The watch has ended.
             return std::future::pending().await;
         }
-        self.last_death().await
+        self.last_exit().await
     }
 
-    async fn last_death(&self) -> Death {
-        let last = self.watched.now().ends_of(&self.instance).last().map(|end| end.how.clone());
-        Death::new(&self.name, last.unwrap_or_default(), self.log_tail().await)
+    async fn last_exit(&self) -> UnexpectedExit {
+        let last = self.watched.now().exits_of(&self.instance).last().map(|exit| exit.how.clone());
+        UnexpectedExit::new(&self.name, last.unwrap_or_default(), self.log_tail().await)
     }
 
-    /// How it has ended by itself, each time that it did.
-    pub(super) async fn deaths(&self) -> Vec<Death> {
-        let ends: Vec<String> = self.watched.now().ends_of(&self.instance).map(|end| end.how.clone()).collect();
-        if ends.is_empty() {
+    /// Every unexpected exit.
+    pub(super) async fn exits(&self) -> Vec<UnexpectedExit> {
+        let exits: Vec<String> = self.watched.now().exits_of(&self.instance).map(|exit| exit.how.clone()).collect();
+        if exits.is_empty() {
             return Vec::new();
         }
         let log = self.log_tail().await;
-        ends.into_iter().map(|how| Death::new(&self.name, how, log.clone())).collect()
+        exits.into_iter().map(|how| UnexpectedExit::new(&self.name, how, log.clone())).collect()
     }
 
-    /// Says that what runs now is told to end; its identifier.
-    pub(super) fn tell_to_end(&self) -> Option<String> {
+    /// Marks the exit of the running container as expected. Returns its ID.
+    pub(super) fn expect_exit(&self) -> Option<String> {
         let id = state::id_of(&self.pod()?, self.container)?;
-        self.watched.tell_to_end(id.clone());
+        self.watched.expect(id.clone());
         Some(id)
     }
 
-    /// Runs a command in its container. `Err` has what it says.
+    /// Runs a command in its container. The error is what it prints to stderr.
     pub(super) async fn execute(&self, pod: &str, command: &[&str]) -> Result<(), String> {
         let streams = AttachParams::default().container(self.container).stdout(false).stderr(true);
         let pods = self.space.all::<Pod>();
         let started = self.space.ask("run a command in a pod", pods.exec(pod, command.to_vec(), &streams)).await;
         let mut process = started.map_err(|error| error_text(&error))?;
-        let mut said = String::new();
-        if let Some(complaints) = process.stderr() {
-            let _ = complaints.take(4096).read_to_string(&mut said).await;
+        let mut printed = String::new();
+        if let Some(errors) = process.stderr() {
+            let _ = errors.take(4096).read_to_string(&mut printed).await;
         }
         let status = match process.take_status() {
             Some(status) => status.await,
@@ -206,18 +204,20 @@ impl Member {
         };
         match status {
             Some(status) if status.status.as_deref() == Some("Success") => Ok(()),
-            status => Err(format!("{} {}", said.trim(), status.and_then(|status| status.message).unwrap_or_default())),
+            status => {
+                Err(format!("{} {}", printed.trim(), status.and_then(|status| status.message).unwrap_or_default()))
+            }
         }
     }
 
-    /// Keeps the log of what runs, which goes with its pod.
+    /// Keeps the log of the running container, which is removed with its pod.
     pub(super) async fn keep_log(&self) {
         let Some(pod) = self.pod() else { return };
         let log = self.of_pod(&pod, None).await;
         self.add_to_past(&log);
     }
 
-    /// Keeps the log of the container that was before the one that runs.
+    /// Keeps the log of the container before the running one.
     pub(super) async fn keep_former_log(&self) {
         let Some(pod) = self.pod() else { return };
         let log = self.read(&pod.name_any(), true, None).await.unwrap_or_default();
@@ -231,7 +231,7 @@ impl Member {
         }
     }
 
-    /// The whole log, of all its containers that are known of.
+    /// The whole log of all its containers.
     pub(super) async fn log(&self) -> String {
         let mut whole = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(pod) = self.pod() {
@@ -252,19 +252,20 @@ impl Member {
         log::last_lines(&now)
     }
 
-    /// The log of a pod's container, and before it that of the one which ended by itself, if one did.
+    /// The log of a pod's container, after that of the one before, if it exited unexpectedly.
     async fn of_pod(&self, pod: &Pod, lines: Option<i64>) -> String {
         let Some(status) = state::container(pod, self.container) else { return String::new() };
         let former = status.last_state.as_ref().and_then(|last| last.terminated.as_ref()?.container_id.clone());
-        let by_itself = former.is_some_and(|id| self.watched.now().ends_of(&self.instance).any(|end| end.id == id));
+        let was_unexpected =
+            former.is_some_and(|id| self.watched.now().exits_of(&self.instance).any(|exit| exit.id == id));
         let name = pod.name_any();
-        let parts = [by_itself.then_some(true), Some(false)].into_iter().flatten();
+        let parts = [was_unexpected.then_some(true), Some(false)].into_iter().flatten();
         let read = join_all(parts.map(|previous| self.read(&name, previous, lines))).await;
         let text = |part: Result<String, ClusterError>| match part {
             Ok(text) => text,
-            // There is none yet.
+            // There is no log yet.
             Err(error) if error.status().is_some_and(|status| matches!(status.code, 400 | 404)) => String::new(),
-            Err(error) => format!("\n(the log can't be read: {})\n", error_text(&error)),
+            Err(error) => format!("\n(cannot read the log: {})\n", error_text(&error)),
         };
         read.into_iter().map(text).collect()
     }
@@ -277,6 +278,6 @@ impl Member {
             limit_bytes: i64::try_from(log::LIMIT).ok(),
             ..LogParams::default()
         };
-        self.space.ask("show a log", self.space.all::<Pod>().logs(pod, &parameters)).await
+        self.space.ask("return a log", self.space.all::<Pod>().logs(pod, &parameters)).await
     }
 }

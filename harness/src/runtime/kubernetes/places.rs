@@ -1,24 +1,24 @@
-//! Where chaincode servers are, and what their objects are called.
+//! The places of chaincode servers, and the names of their objects.
 
 use std::path::Path;
 
 use fabric_network::render::operator::kubernetes::objects::CHAINCODE_DIRECTORY;
 
-use crate::runtime::chaincode::ChaincodePlacement;
-use crate::runtime::error::RuntimeError;
+use super::Error;
+use crate::runtime::ChaincodePlacement;
+use crate::runtime::chaincode::not_in_cluster;
 use crate::server::ServerSource;
 
-/// Where each chaincode server listens, in a pod of its own.
+/// The port of each chaincode server, in a pod of its own.
 pub(super) const CHAINCODE_PORT: u16 = 9999;
 
-/// A server in the cluster, or one that the cluster reaches.
+/// Places a server in the cluster, or one that the cluster reaches.
 pub(super) fn place_chaincode(
     name: &str,
     number: usize,
     source: &ServerSource,
     run: &Path,
-) -> Result<ChaincodePlacement, RuntimeError> {
-    let refused = |what: &'static str| Err(RuntimeError::OutOfReach { name: name.to_owned(), what });
+) -> Result<ChaincodePlacement, Error> {
     match source {
         ServerSource::Program(_) | ServerSource::Image(_) => Ok(ChaincodePlacement {
             address: format!("{}:{CHAINCODE_PORT}", instance_of(name, number)),
@@ -26,21 +26,20 @@ pub(super) fn place_chaincode(
             dial: None,
             directory: CHAINCODE_DIRECTORY.into(),
         }),
-        ServerSource::Command { .. } => refused("is a command of this machine"),
-        ServerSource::Address { address, .. } if address.is_loopback() => {
-            refused("is at an address of this machine's loopback")
-        }
-        ServerSource::Address { address, directory } => Ok(ChaincodePlacement {
+        ServerSource::Address { address, directory } if !address.is_loopback() => Ok(ChaincodePlacement {
             address: address.to_string(),
             dial: Some(address.to_string()),
             listen: address.at("0.0.0.0").to_string(),
             directory: directory.clone().unwrap_or_else(|| run.join(name)),
         }),
+        ServerSource::Command { .. } | ServerSource::Address { .. } => {
+            Err(Error::OutOfReach { name: name.to_owned(), reason: not_in_cluster(source).unwrap_or_default() })
+        }
     }
 }
 
-/// A DNS label made of the chaincode's name, which may have `_` and upper-case letters. No node's objects
-/// have such a name, since these begin as the node's full name does.
+/// A DNS label from the chaincode's name, which may have `_` and upper-case letters. It differs from the names
+/// of nodes' objects, which begin like the node's full name.
 pub(super) fn instance_of(name: &str, number: usize) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let label: String = name.chars().map(plain).take(30).collect();

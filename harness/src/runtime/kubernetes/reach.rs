@@ -1,5 +1,5 @@
-//! Whether peers reach others by their Services: a pod that is ready says nothing of it, since a cluster's
-//! nodes learn of a Service's pods a little later.
+//! Waits until peers reach other pods by their Services: a cluster's nodes learn of a Service's pods a little after
+//! a pod is ready.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use super::member::Member;
 use crate::runtime::RuntimeError;
 
-/// What the command may take longer than the time that it is given.
+/// How much longer the command may take than its own timeout.
 const MORE: Duration = Duration::from_secs(10);
 
-/// `$0` is how many seconds it may take, the others are HOST:PORT.
+/// `$0` is the timeout in seconds, the others are HOST:PORT.
 const SCRIPT: &str = r#"
 for target; do
     until timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "${target%:*}" "${target##*:}" 2>/dev/null; do
@@ -24,7 +24,7 @@ done
 "#;
 
 /// Waits until each of these peers can connect to each target, `HOST:PORT`.
-pub(super) async fn reached(
+pub(super) async fn wait_until_reached(
     peers: impl Iterator<Item = &Member>,
     targets: &[String],
     bound: Duration,
@@ -39,14 +39,14 @@ pub(super) async fn reached(
         let command = &command;
         async move {
             let failed = |reason: String| {
-                let reason = format!("it does not reach the others: {reason}");
+                let reason = format!("it does not reach the other pods: {reason}");
                 Err(RuntimeError::Container { name: peer.name.clone(), reason })
             };
             let Some(pod) = peer.pod() else { return failed("its pod is gone".to_owned()) };
             match timeout(bound + MORE, peer.execute(&pod.name_any(), command)).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(reason)) => failed(reason),
-                Err(_) => failed(format!("no answer within {} s", bound.as_secs())),
+                Err(_) => failed(format!("timed out after {} s", bound.as_secs())),
             }
         }
     });

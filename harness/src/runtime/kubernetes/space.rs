@@ -1,4 +1,4 @@
-//! A run's namespace: what is asked of it goes through here, bounded in time.
+//! A run's namespace: requests to it, with a timeout.
 
 use std::fmt;
 
@@ -11,11 +11,12 @@ use kube::{Api, Client, Error as KubeError, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Error;
+use super::cluster::{Cluster, ClusterError, mark};
 use crate::cleanup::Custody;
-use crate::cleanup::cluster::{Cluster, ClusterError};
 use crate::runtime::RuntimeError;
 
-/// A namespace of a cluster, with a client of the latter.
+/// A namespace of a cluster, and a client of the cluster.
 #[derive(Clone)]
 pub(super) struct Space {
     pub(super) cluster: Cluster,
@@ -33,7 +34,7 @@ impl fmt::Debug for Space {
     }
 }
 
-/// The objects of a node or chaincode server that nothing waits for, and the one whose pod uses them.
+/// The objects of a node or chaincode server: those that its pod uses, and the workload that makes the pod.
 pub(super) struct Applied<W> {
     pub(super) configuration: Vec<ConfigMap>,
     pub(super) secrets: Vec<Secret>,
@@ -42,7 +43,7 @@ pub(super) struct Applied<W> {
 }
 
 impl Space {
-    /// What is of this kind in the namespace.
+    /// The API of a kind in the namespace.
     pub(super) fn all<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -58,16 +59,16 @@ impl Space {
         self.cluster.ask(action, answer).await
     }
 
-    /// Makes the namespace itself.
+    /// Creates the namespace itself.
     pub(super) async fn create(&self, custody: &Custody, mut namespace: Namespace) -> Result<(), RuntimeError> {
-        custody.mark(&mut namespace);
+        mark(&mut namespace, custody);
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let plainly = PostParams::default();
-        let create = namespaces.create(&plainly, &namespace);
+        let parameters = PostParams::default();
+        let create = namespaces.create(&parameters, &namespace);
         match self.ask("create the namespace", create).await {
             Ok(_) => Ok(()),
             Err(error) if error.status().is_some_and(Status::is_already_exists) => {
-                Err(RuntimeError::NamespaceInUse { namespace: self.name.clone() })
+                Err(Error::NamespaceInUse { namespace: self.name.clone() }.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -100,12 +101,12 @@ impl Space {
         self.add(&objects.workload).await
     }
 
-    /// Makes the objects of a node: its pod's the last, which needs the others.
+    /// Creates the objects of a node, the workload last, since its pod needs the others.
     pub(super) async fn add_node(&self, objects: &Applied<StatefulSet>) -> Result<(), ClusterError> {
         self.add_all(objects).await
     }
 
-    /// As [`Space::add_node`], of a chaincode server.
+    /// [`Space::add_node`] for a chaincode server.
     pub(super) async fn add_server(&self, objects: &Applied<Deployment>) -> Result<(), ClusterError> {
         self.add_all(objects).await
     }

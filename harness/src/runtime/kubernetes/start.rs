@@ -1,10 +1,9 @@
-//! How the pods of a run come up: what is put into the namespace for each node and chaincode server, and
-//! what is waited for. What runs is others' matter.
+//! Starts the pods of a run: the objects in the namespace for each node and chaincode server, and the waits.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fabric_network::bundle::Bundle;
+use async_trait::async_trait;
 use fabric_network::node::{NodeKind, NodeSpec};
 use fabric_network::render::operator::kubernetes::objects::{
     self, CHAINCODE_CONTAINER, NODE_CONTAINER, Objects, Origin, Program,
@@ -17,7 +16,7 @@ use kube::ResourceExt as _;
 use super::forward::Forward;
 use super::member::Member;
 use super::places::instance_of;
-use super::reach::reached;
+use super::reach::wait_until_reached;
 use super::server::{self, Server};
 use super::space::{Applied, Space};
 use super::state;
@@ -25,39 +24,37 @@ use super::upload::Archive;
 use super::watch::Watched;
 use super::{KubernetesRuntime, Network, logs};
 use crate::cleanup::Custody;
-use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
-use crate::runtime::elsewhere::Elsewhere;
+use crate::runtime::external_server::ExternalServer;
 use crate::runtime::ready::ready;
-use crate::runtime::{RunningNode, RuntimeError, RuntimeOptions, StartError, running_node};
+use crate::runtime::{
+    ChaincodePlacement, ChaincodeServer, ChaincodeSpec, Prepared, RunningNetwork, RunningNode, RuntimeError,
+    RuntimeOptions, StartError, StartRequest, chaincode,
+};
 use crate::server::ServerSource;
 
-/// A namespace, ready for the nodes.
+/// A namespace for the nodes.
 #[derive(Debug)]
-pub(in crate::runtime) struct Prepared {
+pub(super) struct Reserved {
     pub(super) runtime: KubernetesRuntime,
     pub(super) topology: Topology,
     pub(super) space: Space,
 }
 
-/// What one start is made with.
+/// A start that is under way.
 struct Start<'a> {
-    prepared: &'a Prepared,
+    reserved: &'a Reserved,
     options: &'a RuntimeOptions,
     custody: &'a Arc<Custody>,
     objects: Objects<'a>,
     watched: Arc<Watched>,
-    /// The external builder, unless an image has it.
+    /// The external builder, unless it is in an image.
     builder: Option<Archive>,
 }
 
-impl Prepared {
-    pub(in crate::runtime) async fn start(
-        self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-    ) -> Result<Network, StartError> {
+#[async_trait]
+impl Prepared for Reserved {
+    async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
+        let StartRequest { options, custody, bundle, chaincodes } = request;
         let settings = self.runtime.settings(&self.space);
         let builder = (settings.builder == Origin::Uploaded).then(|| Archive::of_builder(&options.builder));
         let builder = builder.transpose().map_err(unreadable(&options.builder))?;
@@ -67,7 +64,7 @@ impl Prepared {
         }
         let objects = Objects::new(&self.topology, &files, settings);
         let watched = Arc::new(Watched::begin(&self.space));
-        let start = Start { prepared: &self, options, custody, objects, watched, builder };
+        let start = Start { reserved: &self, options, custody, objects, watched, builder };
         let members: Vec<_> = bundle.nodes.iter().map(|spec| start.member(spec)).collect();
         let peers: Vec<_> = bundle.nodes.iter().zip(&members).filter(|(spec, _)| spec.kind == NodeKind::Peer).collect();
         let peers: Vec<_> = peers.into_iter().map(|(_, member)| Arc::clone(member)).collect();
@@ -76,30 +73,30 @@ impl Prepared {
         let servers = servers.collect::<Result<Vec<_>, RuntimeError>>()?;
         let nodes = bundle.nodes.iter().zip(&members).map(|(spec, member)| start.node(spec, member));
         let started = async {
-            let servers = servers.iter().map(Starting::begin);
+            let servers = servers.iter().map(Starting::start);
             let (nodes, targets) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
             let orderers = bundle.nodes.iter().filter(|spec| spec.kind == NodeKind::Orderer);
             let orderers = orderers.map(|spec| spec.placement.endpoint(spec.placement.ports.grpc));
             let targets: Vec<_> = orderers.chain(targets.into_iter().flatten()).collect();
-            reached(peers.iter().map(Arc::as_ref), &targets, options.timeout).await?;
+            wait_until_reached(peers.iter().map(Arc::as_ref), &targets, options.timeout).await?;
             Ok(nodes)
         };
         let started: Result<Vec<_>, RuntimeError> = started.await;
         match started {
             Ok(nodes) => {
                 let (nodes, forwards): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
-                Ok(Network {
+                Ok(Box::new(Network {
                     nodes,
                     members,
-                    chaincodes: servers.into_iter().map(|starting| starting.server).collect(),
+                    chaincodes: servers.into_iter().map(Starting::into_server).collect(),
                     watched: start.watched,
                     options: options.clone(),
                     custody: Arc::clone(custody),
                     forwards,
-                })
+                }))
             }
             Err(source) => {
-                let servers: Vec<_> = servers.into_iter().map(|starting| starting.server).collect();
+                let servers: Vec<_> = servers.into_iter().map(Starting::into_server).collect();
                 let logs = logs(&members, &servers, &start.watched).await;
                 Err(StartError { source: Box::new(source), logs })
             }
@@ -112,27 +109,36 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> RuntimeError {
     move |source| RuntimeError::File { path: path.clone(), source }
 }
 
-/// Where the files of a chaincode server are among those of the network.
+/// The directory of a chaincode server's files among those of the network.
 fn files_of(name: &str) -> PathBuf {
     Path::new("chaincode-server").join(name)
 }
 
-/// A chaincode server, and the objects that make it.
-struct Starting {
-    server: RunningChaincode,
-    objects: Option<Applied<Deployment>>,
+/// A chaincode server that is about to be started.
+enum Starting {
+    /// In the cluster, with its objects.
+    InCluster(Server, Box<Applied<Deployment>>),
+    /// Its user starts it.
+    External(ExternalServer),
 }
 
 impl Starting {
-    /// Starts it: what its peers must reach.
-    async fn begin(&self) -> Result<Option<String>, RuntimeError> {
-        match (&self.server.0, &self.objects) {
-            (chaincode::Server::Kubernetes(server), Some(objects)) => {
+    /// Starts it. Returns the address that the peers must reach.
+    async fn start(&self) -> Result<Option<String>, RuntimeError> {
+        match self {
+            Self::InCluster(server, objects) => {
                 server.member.space.add_server(objects).await?;
-                server.comes_up(0).await?;
+                server.wait_until_ready(0).await?;
                 Ok(Some(server.target()))
             }
-            _ => self.server.start().await.map(|()| None),
+            Self::External(server) => server.start().await.map(|()| None),
+        }
+    }
+
+    fn into_server(self) -> Box<dyn ChaincodeServer> {
+        match self {
+            Self::InCluster(server, _) => Box::new(server),
+            Self::External(server) => Box::new(server),
         }
     }
 }
@@ -140,7 +146,7 @@ impl Starting {
 impl Start<'_> {
     fn member(&self, spec: &NodeSpec) -> Arc<Member> {
         let instance = self.objects.name_of(spec);
-        Arc::new(Member::new(&spec.name, instance, NODE_CONTAINER, &self.prepared.space, &self.watched))
+        Arc::new(Member::new(&spec.name, instance, NODE_CONTAINER, &self.reserved.space, &self.watched))
     }
 
     /// Starts a node, and waits until it answers.
@@ -152,10 +158,10 @@ impl Start<'_> {
             service: objects.service,
             workload: objects.stateful_set,
         };
-        self.prepared.space.add_node(&applied).await?;
+        self.reserved.space.add_node(&applied).await?;
         let bound = self.options.timeout;
         if let (Some(archive), Some(to)) = (&self.builder, objects.upload) {
-            server::receive(member, bound, 0, archive, to).await?;
+            server::upload(member, bound, 0, archive, to).await?;
         }
         let what = format!("{} runs in its pod", spec.name);
         let runs = |pod: &_| state::runs(pod, NODE_CONTAINER).then(|| pod.name_any());
@@ -163,13 +169,13 @@ impl Start<'_> {
         let mut forwards = Vec::new();
         let ports = spec.placement.ports;
         for port in [Some(ports.grpc), ports.admin].into_iter().flatten() {
-            let begun = Forward::begin(&self.prepared.space, &pod, port).await;
+            let begun = Forward::begin(&self.reserved.space, &pod, port).await;
             forwards.push(begun.map_err(|source| RuntimeError::Ports { count: 1, source })?);
         }
         let mut addresses = forwards.iter().map(|forward| forward.address.to_string());
         let (grpc, admin) = (addresses.next().unwrap_or_default(), addresses.next());
-        let node = running_node(spec, &grpc, admin.as_deref());
-        ready(self.options, &node, member.death(0), || member.log_tail()).await?;
+        let node = RunningNode::new(spec, &grpc, admin.as_deref());
+        ready(self.options, &node, member.exit(0), || member.log_tail()).await?;
         Ok((node, forwards))
     }
 
@@ -188,8 +194,7 @@ impl Start<'_> {
             }
             ServerSource::Command { .. } | ServerSource::Address { .. } => {
                 let bound = chaincode::bound(self.options, &spec.source);
-                let server = RunningChaincode(chaincode::Server::Elsewhere(Elsewhere::new(spec, place, bound)));
-                return Ok(Starting { server, objects: None });
+                return Ok(Starting::External(ExternalServer::new(spec, place, bound)));
             }
         };
         let name = instance_of(&spec.name, number);
@@ -202,7 +207,7 @@ impl Start<'_> {
             port: chaincode::port_of(place),
             directory: files_of(&spec.name),
         });
-        let member = Member::new(&spec.name, name, CHAINCODE_CONTAINER, &self.prepared.space, &self.watched);
+        let member = Member::new(&spec.name, name, CHAINCODE_CONTAINER, &self.reserved.space, &self.watched);
         let server = Server {
             member: Arc::new(member),
             bound: self.options.timeout,
@@ -216,7 +221,6 @@ impl Start<'_> {
             service: objects.service,
             workload: objects.deployment,
         };
-        let server = RunningChaincode(chaincode::Server::Kubernetes(Box::new(server)));
-        Ok(Starting { server, objects: Some(applied) })
+        Ok(Starting::InCluster(server, Box::new(applied)))
     }
 }

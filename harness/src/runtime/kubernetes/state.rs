@@ -1,27 +1,27 @@
-//! What the state of a pod means: whether it can still come up, how its container has ended.
+//! Interprets the state of a pod: whether it can still start, and how its container has exited.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Event, Pod};
 
-/// The label by which a pod is known as that of a node or chaincode server.
+/// The label with the name of a node's or chaincode server's objects.
 const INSTANCE: &str = "app.kubernetes.io/instance";
 
-/// What a container waits for that it will not get without somebody's doing, and what to do.
-const HOPELESS: [(&str, &str); 8] = [
+/// Reasons of a container to wait that do not go away by themselves, and what to do.
+const FATAL: [(&str, &str); 8] = [
     ("ErrImagePull", IMAGE),
     ("ImagePullBackOff", IMAGE),
     ("ErrImageNeverPull", IMAGE),
-    ("InvalidImageName", "the name of the image is wrong"),
+    ("InvalidImageName", "invalid name of an image"),
     ("ImageInspectError", "the image is damaged; remove it from the cluster's node"),
     ("CreateContainerConfigError", CONFIGURATION),
     ("CreateContainerError", CONFIGURATION),
     ("RunContainerError", CONFIGURATION),
 ];
 
-const IMAGE: &str = "put the image where the cluster's nodes can pull it from, or load it into them; another one is \
-                     chosen by --fabric, by --builder-image, or in the chaincode file";
-const CONFIGURATION: &str = "the cluster can't run such a container";
+const IMAGE: &str = "put the image where the cluster's nodes can pull it from, or load it into them; choose \
+                     another image with --fabric, --builder-image, or in the chaincode file";
+const CONFIGURATION: &str = "the cluster cannot run such a container";
 
-/// The name of the objects that a pod belongs to.
+/// The name of a pod's node or server.
 pub(super) fn instance(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get(INSTANCE).map(String::as_str)
 }
@@ -45,80 +45,79 @@ pub(super) fn runs(pod: &Pod, name: &str) -> bool {
     state.is_some_and(|state| state.running.is_some())
 }
 
-/// Whether the pod is ready, which of a chaincode server means that it listens.
+/// Whether the pod is ready. A chaincode server then listens.
 pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// Why a pod will not come up, if that is certain.
+/// Why a pod will certainly not start.
 pub(super) fn trouble(pod: &Pod) -> Option<String> {
-    waits_in_vain(pod).or_else(|| is_not_made_ready(pod))
+    fatal_wait(pod).or_else(|| failed_init(pod))
 }
 
-/// Of an init container, which the cluster would run again and again, to the same end.
-fn is_not_made_ready(pod: &Pod) -> Option<String> {
+/// The exit of an init container. The cluster would run it again and again.
+fn failed_init(pod: &Pod) -> Option<String> {
     let inits = pod.status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
     inits.flat_map(|status| [(status, &status.state), (status, &status.last_state)]).find_map(|(status, state)| {
         let end = state.as_ref()?.terminated.as_ref().filter(|end| end.exit_code != 0)?;
-        Some(format!("its init container {}, image {}, ended: {}", status.name, status.image, how(end)))
+        Some(format!("its init container {}, image {}, exited: {}", status.name, status.image, how(end)))
     })
 }
 
-fn waits_in_vain(pod: &Pod) -> Option<String> {
+fn fatal_wait(pod: &Pod) -> Option<String> {
     statuses(pod).find_map(|status| {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref()?;
-        let (_, advice) = HOPELESS.iter().find(|(sign, _)| *sign == reason)?;
-        let said = waiting.message.as_deref().map(|message| format!(": {}", message.trim())).unwrap_or_default();
-        Some(format!("{reason}, image {}{said}; {advice}", status.image))
+        let (_, advice) = FATAL.iter().find(|(sign, _)| *sign == reason)?;
+        let message = waiting.message.as_deref().map(|message| format!(": {}", message.trim())).unwrap_or_default();
+        Some(format!("{reason}, image {}{message}; {advice}", status.image))
     })
 }
 
-/// Why none of the cluster's nodes takes a pod.
-pub(super) fn unplaced(pod: &Pod) -> Option<String> {
+/// Why a pod is unschedulable.
+pub(super) fn unschedulable(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    // Others are sent away to make room for it.
+    // Other pods are evicted for it.
     if status.nominated_node_name.as_ref().is_some_and(|node| !node.is_empty()) {
         return None;
     }
     let condition = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
-    let is_unplaced = condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable");
-    let said = condition.message.as_deref().unwrap_or_default().trim().trim_end_matches('.');
-    is_unplaced.then(|| {
-        format!(
-            "no node of the cluster takes its pod: {said}; free what it needs, add a node, or take a smaller --topology"
-        )
+    let is_unschedulable = condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable");
+    let message = condition.message.as_deref().unwrap_or_default().trim().trim_end_matches('.');
+    is_unschedulable.then(|| {
+        format!("its pod is unschedulable: {message}; free what it needs, add a node, or use a smaller --topology")
     })
 }
 
-/// Whether an event tells that the cluster adds a node to itself, for the pod that it is about: those of
-/// the cluster autoscaler and of Karpenter.
-pub(super) fn makes_room(event: &Event) -> bool {
+/// Whether an event says that the cluster adds a node for the pod: those of the cluster autoscaler and of
+/// Karpenter.
+pub(super) fn adds_node(event: &Event) -> bool {
     matches!(event.reason.as_deref(), Some("TriggeredScaleUp" | "Nominated"))
 }
 
-/// What a pod waits for, in a few words.
-pub(super) fn seen(pod: &Pod) -> String {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("not known");
-    let mut seen = format!("its pod is {phase}");
+/// What a pod waits for.
+pub(super) fn summary(pod: &Pod) -> String {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("unknown");
+    let mut summary = format!("its pod is {phase}");
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     for condition in conditions.into_iter().flatten() {
         if condition.type_ == "PodScheduled" && condition.status == "False" {
-            let said = condition.message.as_deref().unwrap_or_default();
-            seen = format!("{seen}, {}: {said}", condition.reason.as_deref().unwrap_or("not scheduled"));
+            let message = condition.message.as_deref().unwrap_or_default();
+            summary = format!("{summary}, {}: {message}", condition.reason.as_deref().unwrap_or("not scheduled"));
         }
     }
     let waiting = statuses(pod).filter_map(|status| Some((&status.name, status.state.as_ref()?.waiting.as_ref()?)));
     for (name, waiting) in waiting {
-        let said = waiting.message.as_deref().map(|message| format!(" ({message})")).unwrap_or_default();
-        seen = format!("{seen}, its container {name} is {}{said}", waiting.reason.as_deref().unwrap_or("waiting"));
+        let message = waiting.message.as_deref().map(|message| format!(" ({message})")).unwrap_or_default();
+        summary =
+            format!("{summary}, its container {name} is {}{message}", waiting.reason.as_deref().unwrap_or("waiting"));
     }
-    seen
+    summary
 }
 
-/// An end of one of a pod's containers, and the container's identifier.
-pub(super) fn ends(pod: &Pod) -> impl Iterator<Item = (String, String)> + '_ {
+/// The exits of a pod's containers: the ID and the status of each.
+pub(super) fn exits(pod: &Pod) -> impl Iterator<Item = (String, String)> + '_ {
     let of_containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
     of_containers
         .flat_map(|status| [status.last_state.as_ref(), status.state.as_ref()])
@@ -126,7 +125,7 @@ pub(super) fn ends(pod: &Pod) -> impl Iterator<Item = (String, String)> + '_ {
         .filter_map(|end| Some((end.container_id.clone()?, how(end))))
 }
 
-/// The identifier of the container of this name, as of [`ends`].
+/// The ID of the container of this name, as of [`exits`].
 pub(super) fn id_of(pod: &Pod, name: &str) -> Option<String> {
     let status = container(pod, name)?;
     status.container_id.clone().filter(|id| !id.is_empty())
@@ -145,19 +144,19 @@ fn how(end: &ContainerStateTerminated) -> String {
     how
 }
 
-/// Whether an event is about objects of this name: the `StatefulSet` or pod, or what a Deployment makes.
+/// Whether an event is about objects of this name: the `StatefulSet`, its pod, or what a Deployment makes.
 pub(super) fn is_about(event: &Event, instance: &str) -> bool {
     let object = event.involved_object.name.as_deref().unwrap_or_default();
     object.strip_prefix(instance).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// Why the cluster refuses to make a pod at all: a quota, or the security of pods.
+/// Why the cluster refuses to create a pod: a quota, or the pod security.
 pub(super) fn rejection(event: &Event) -> Option<String> {
     let message = event.message.as_deref()?;
-    // The account that every namespace has may come a little later than the namespace, and so may the
-    // count of what is used of a quota.
-    let is_soon_over = ["serviceaccount", "status unknown for quota"].iter().any(|sign| message.contains(sign));
-    let is_final = message.contains("forbidden") && !is_soon_over;
+    // The default account of a namespace may be created a little after the namespace, and so may the usage of a
+    // quota.
+    let is_temporary = ["serviceaccount", "status unknown for quota"].iter().any(|sign| message.contains(sign));
+    let is_final = message.contains("forbidden") && !is_temporary;
     (event.reason.as_deref() == Some("FailedCreate") && is_final)
         .then(|| format!("the cluster refuses its pod: {message}"))
 }
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_final_unless_what_it_names_is_still_to_come() {
+    fn a_refusal_is_final_unless_what_is_missing_will_be_created() {
         let refused = |message: &str| rejection(&event("FailedCreate", message));
         let quota = "create Pod peer0-0 in StatefulSet peer0 failed error: pods \"peer0-0\" is forbidden: ";
         let told = refused(&format!("{quota}exceeded quota: small, requested: pods=1, used: pods=1")).unwrap();
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_without_a_place_says_why_unless_others_make_room_for_it() {
+    fn an_unschedulable_pod_has_a_reason_unless_others_are_evicted_for_it() {
         let condition = PodCondition {
             type_: "PodScheduled".to_owned(),
             status: "False".to_owned(),
@@ -211,17 +210,17 @@ mod tests {
         };
         let status = PodStatus { conditions: Some(vec![condition.clone()]), ..PodStatus::default() };
         let pod = |status: PodStatus| Pod { status: Some(status), ..Pod::default() };
-        let told = unplaced(&pod(status.clone())).unwrap();
-        assert!(told.contains("takes its pod: 0/1 nodes are available: 1 Insufficient cpu; free"), "{told}");
+        let told = unschedulable(&pod(status.clone())).unwrap();
+        assert!(told.contains("its pod is unschedulable: 0/1 nodes are available: 1 Insufficient cpu; free"), "{told}");
         let nominated = PodStatus { nominated_node_name: Some("node1".to_owned()), ..status.clone() };
-        assert_eq!(unplaced(&pod(nominated)), None);
+        assert_eq!(unschedulable(&pod(nominated)), None);
         let waits = PodCondition { reason: Some("SchedulingGated".to_owned()), ..condition };
-        assert_eq!(unplaced(&pod(PodStatus { conditions: Some(vec![waits]), ..status })), None);
-        assert!(makes_room(&event("TriggeredScaleUp", "")) && !makes_room(&event("NotTriggerScaleUp", "")));
+        assert_eq!(unschedulable(&pod(PodStatus { conditions: Some(vec![waits]), ..status })), None);
+        assert!(adds_node(&event("TriggeredScaleUp", "")) && !adds_node(&event("NotTriggerScaleUp", "")));
     }
 
     #[test]
-    fn an_init_container_that_fails_is_told_with_its_last_words() {
+    fn the_failure_of_an_init_container_has_its_message() {
         let ended = |exit_code| ContainerState {
             terminated: Some(ContainerStateTerminated {
                 exit_code,
@@ -242,7 +241,7 @@ mod tests {
         };
         assert_eq!(
             told(ended(2)).as_deref(),
-            Some("its init container install-builder, image a:1, ended: exit status: 2: no such directory")
+            Some("its init container install-builder, image a:1, exited: exit status: 2: no such directory")
         );
         assert_eq!(told(ended(0)), None);
     }

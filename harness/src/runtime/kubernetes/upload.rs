@@ -1,5 +1,4 @@
-//! Programs of this machine, put into a pod that waits for them: those just built, and not whatever an
-//! image has.
+//! Uploads programs of this machine into a pod that waits for them, so that no image needs to be built.
 
 use std::io;
 use std::path::Path;
@@ -18,22 +17,21 @@ use crate::runtime::files::BUILDER_PROGRAMS;
 /// How long one upload may take: some megabytes, perhaps to the other end of the world.
 const BOUND: Duration = Duration::from_mins(2);
 
-/// How much of an upload is on its way at once.
+/// How many bytes of an upload are buffered.
 const BUFFER: usize = 256 * 1024;
 
-/// How much of a complaint is read.
-const COMPLAINT: u64 = 4096;
+/// How many bytes of an error are read.
+const ERROR: u64 = 4096;
 
-/// `$0` is the archive's size, which is needed since not every cluster can tell a program that its input
-/// has ended; `$1` is the directory.
+/// `$0` is the archive's size, since not every cluster closes the input of a program; `$1` is the directory.
 const SCRIPT: &str = r#"head -c "$0" | tar -x -f - -C "$1""#;
 
-/// What is uploaded, as a `tar` archive whose last file ends the wait.
+/// A `tar` archive to upload. The receiver waits for its last file.
 #[derive(Debug, Clone)]
 pub(super) struct Archive(Vec<u8>);
 
 impl Archive {
-    /// `bin/{detect,build,release,run}`: one program under four names.
+    /// `bin/{detect,build,release,run}`: one program with four names.
     pub(super) fn of_builder(program: &Path) -> io::Result<Self> {
         let [first, others @ ..] = BUILDER_PROGRAMS;
         let first = format!("bin/{first}");
@@ -73,9 +71,9 @@ impl Archive {
         archive.into_inner().map(Self)
     }
 
-    /// Puts it into a pod whose receiver runs. `Err` says why that did not work, or was not seen to.
+    /// Uploads it into a pod whose receiver runs. The error is why that failed, or was not confirmed.
     pub(super) async fn upload(&self, space: &Space, pod: &str, to: Upload) -> Result<(), String> {
-        let late = || Err(format!("it was not done within {} s", BOUND.as_secs()));
+        let late = || Err(format!("timed out after {} s", BOUND.as_secs()));
         timeout(BOUND, self.send(space, pod, to)).await.unwrap_or_else(|_| late())
     }
 
@@ -87,24 +85,23 @@ impl Archive {
         let pods = space.all::<Pod>();
         let started = space.ask("run a command in a pod", pods.exec(pod, command, &streams)).await;
         let mut process = started.map_err(|error| error_text(&error))?;
-        let (Some(mut input), Some(complaints), Some(status)) =
-            (process.stdin(), process.stderr(), process.take_status())
+        let (Some(mut input), Some(errors), Some(status)) = (process.stdin(), process.stderr(), process.take_status())
         else {
-            return Err("the cluster gives no access to the command's input".to_owned());
+            return Err("the cluster does not open the command's input".to_owned());
         };
         let send = async {
             input.write_all(&self.0).await?;
             input.shutdown().await
         };
-        let mut said = String::new();
-        let mut complaints = complaints.take(COMPLAINT);
-        let (all_of_it, _, status) = tokio::join!(send, complaints.read_to_string(&mut said), status);
+        let mut printed = String::new();
+        let mut errors = errors.take(ERROR);
+        let (all_of_it, _, status) = tokio::join!(send, errors.read_to_string(&mut printed), status);
         match status {
             Some(status) if status.status.as_deref() == Some("Success") => Ok(()),
             status => {
                 let end = status.and_then(|status| status.message).unwrap_or_default();
                 let cut = all_of_it.err().map(|error| error.to_string()).unwrap_or_default();
-                Err([said.trim(), &end, &cut]
+                Err([printed.trim(), &end, &cut]
                     .map(str::to_owned)
                     .into_iter()
                     .filter(|text| !text.is_empty())
@@ -120,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_file_of_an_archive_is_the_one_that_is_waited_for() {
+    fn the_last_file_of_an_archive_is_the_one_that_the_receiver_waits_for() {
         let scratch = tempfile::tempdir().unwrap();
         let program = scratch.path().join("program");
         std::fs::write(&program, "content").unwrap();

@@ -1,8 +1,7 @@
-//! What happens in the namespace: its pods and events, as the cluster tells of them.
+//! Watches the namespace's pods and events.
 //!
-//! Two tasks follow them for as long as the network lives; whoever waits for something is woken by a
-//! change and asks nobody. Each end of a container is remembered, since the cluster itself remembers
-//! the last one only.
+//! Two tasks watch them as long as the network runs, and wake whoever waits for a change. They keep every exit of
+//! a container, since the cluster keeps only the last one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -22,61 +21,61 @@ use super::space::Space;
 use super::state;
 use crate::console::error_text;
 
-/// Before the cluster is asked again that did not answer.
+/// The pause before a failed watch is started again.
 const AGAIN: Duration = Duration::from_millis(300);
 
-/// The server ends a watch before that.
+/// Longer than the server's own limit of a watch.
 const WATCH: Duration = Duration::from_mins(5);
 
-/// An end of a container.
+/// An exit of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
-    /// The name of its objects.
+pub(super) struct Exit {
+    /// The name of its node's or server's objects.
     pub(super) instance: String,
-    /// The container's identifier.
+    /// The container's ID.
     pub(super) id: String,
     pub(super) how: String,
 }
 
-/// What has been seen.
+/// The state of the namespace, as last seen.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// By name.
     pods: BTreeMap<String, Pod>,
-    /// By their own identifiers.
+    /// By their IDs.
     events: BTreeMap<String, Event>,
-    ends: Vec<End>,
-    /// Identifiers of containers that were told to end.
-    told: BTreeSet<String>,
-    /// Why nothing is seen.
+    exits: Vec<Exit>,
+    /// The IDs of containers whose exit is expected.
+    expected: BTreeSet<String>,
+    /// Why the watch failed.
     pub(super) error: Option<String>,
 }
 
 impl Seen {
-    /// The pods of a node or server; mostly one.
+    /// The pods of a node or server, usually one.
     pub(super) fn pods_of<'a>(&'a self, instance: &'a str) -> impl Iterator<Item = &'a Pod> {
         self.pods.values().filter(move |pod| state::instance(pod) == Some(instance))
     }
 
-    /// Ends of its containers that nobody had told to end.
-    pub(super) fn ends_of<'a>(&'a self, instance: &'a str) -> impl Iterator<Item = &'a End> {
-        self.ends.iter().filter(move |end| end.instance == instance && !self.told.contains(&end.id))
+    /// The unexpected exits of its containers.
+    pub(super) fn exits_of<'a>(&'a self, instance: &'a str) -> impl Iterator<Item = &'a Exit> {
+        self.exits.iter().filter(move |exit| exit.instance == instance && !self.expected.contains(&exit.id))
     }
 
     pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.values()
     }
 
-    /// Whether the container of this identifier has ended.
+    /// Whether the container of this ID has exited.
     pub(super) fn has_ended(&self, id: &str) -> bool {
-        self.ends.iter().any(|end| end.id == id)
+        self.exits.iter().any(|exit| exit.id == id)
     }
 
     fn remember(&mut self, pod: &Pod) {
         let Some(instance) = state::instance(pod) else { return };
-        for (id, how) in state::ends(pod) {
+        for (id, how) in state::exits(pod) {
             if !self.has_ended(&id) {
-                self.ends.push(End { instance: instance.to_owned(), id, how });
+                self.exits.push(Exit { instance: instance.to_owned(), id, how });
             }
         }
     }
@@ -87,13 +86,13 @@ impl Seen {
         let ids = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
         for id in ids.filter_map(|status| status.container_id.clone()) {
             if !self.has_ended(&id) {
-                self.ends.push(End { instance: instance.clone(), id, how: "its pod was deleted".to_owned() });
+                self.exits.push(Exit { instance: instance.clone(), id, how: "its pod was deleted".to_owned() });
             }
         }
     }
 }
 
-/// A kind that is followed.
+/// A kind that is watched.
 trait Followed: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug {
     fn all(seen: &mut Seen, all: Vec<Self>);
     fn one(seen: &mut Seen, one: Self);
@@ -135,11 +134,11 @@ impl Followed for Event {
         seen.events.insert(one.uid().unwrap_or_else(|| one.name_any()), one);
     }
 
-    // The cluster forgets them after a while; we don't.
+    // The cluster drops events after a while; they are kept here.
     fn gone(_: &mut Seen, _: Self) {}
 }
 
-/// The tasks that watch. Dropping it ends them.
+/// The tasks that watch. Dropping it stops them.
 #[derive(Debug)]
 pub(super) struct Watched {
     seen: watch::Sender<Seen>,
@@ -166,25 +165,25 @@ impl Watched {
         self.seen.subscribe()
     }
 
-    /// What has been seen until now.
+    /// The state as last seen.
     pub(super) fn now(&self) -> watch::Ref<'_, Seen> {
         self.seen.borrow()
     }
 
-    /// Takes all ends of a node or server but the first so many as told: its pods were removed meanwhile,
-    /// whatever containers they had by then.
-    pub(super) fn told_since(&self, instance: &str, ends: usize) {
+    /// Marks all exits of a node or server after the first so many as expected: its pods were removed meanwhile,
+    /// with whatever containers they had by then.
+    pub(super) fn expect_since(&self, instance: &str, exits: usize) {
         self.seen.send_if_modified(|seen| {
-            let later: Vec<String> = seen.ends_of(instance).skip(ends).map(|end| end.id.clone()).collect();
-            seen.told.extend(later);
+            let later: Vec<String> = seen.exits_of(instance).skip(exits).map(|exit| exit.id.clone()).collect();
+            seen.expected.extend(later);
             false
         });
     }
 
-    /// Says that the container of this identifier is told to end.
-    pub(super) fn tell_to_end(&self, id: String) {
+    /// Marks the exit of the container of this ID as expected.
+    pub(super) fn expect(&self, id: String) {
         self.seen.send_if_modified(|seen| {
-            seen.told.insert(id);
+            seen.expected.insert(id);
             false
         });
     }
@@ -193,14 +192,14 @@ impl Watched {
 async fn follow<K: Followed>(space: Space, seen: watch::Sender<Seen>) {
     loop {
         if let Err(reason) = follow_once::<K>(&space, &seen).await {
-            tracing::debug!("the {} of {} can't be watched: {reason}", K::plural(&()), space.name);
+            tracing::debug!("cannot watch the {} of {}: {reason}", K::plural(&()), space.name);
             seen.send_modify(|seen| seen.error = Some(reason));
             sleep(AGAIN).await;
         }
     }
 }
 
-/// Until the server ends the watch.
+/// Watches until the server ends the watch.
 async fn follow_once<K: Followed>(space: &Space, seen: &watch::Sender<Seen>) -> Result<(), String> {
     let all = space.all::<K>();
     let action = format!("list {}", K::plural(&()));
@@ -210,7 +209,7 @@ async fn follow_once<K: Followed>(space: &Space, seen: &watch::Sender<Seen>) -> 
         seen.error = None;
         K::all(seen, list.items);
     });
-    let watch = space.ask("be watched", all.watch(&WatchParams::default(), &version)).await;
+    let watch = space.ask("start a watch", all.watch(&WatchParams::default(), &version)).await;
     let watch = watch.map_err(|error| error_text(&error))?;
     let mut changes = std::pin::pin!(watch);
     while let Ok(change) = timeout(WATCH, changes.try_next()).await {

@@ -1,4 +1,4 @@
-//! One child process with a log: started into the run's group, watched, signalled.
+//! A child process with a log: it is started in the run's process group, watched and signalled.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,19 +12,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Mutex;
 
 use crate::cleanup::Custody;
-use crate::runtime::{Death, RuntimeError, log};
+use crate::runtime::{RuntimeError, UnexpectedExit, log};
 
-/// Between SIGTERM and SIGKILL, when it is ended for good.
+/// Between SIGTERM and SIGKILL of a process that is not started again.
 pub(in crate::runtime) const GRACE: Duration = Duration::from_secs(2);
 
 /// Between SIGKILL and giving up.
 const KILL_BOUND: Duration = Duration::from_secs(3);
 
-/// Variables that would override what is rendered, by the beginning of their names. `FABRIC_` is that
-/// of Fabric's own and of the harness.
-const FOREIGN: [&str; 5] = ["CORE_", "ORDERER_", "CHAINCODE_", "FABRIC_", "GRPC_"];
+/// Prefixes of variables that a child does not inherit, since they would override its configuration.
+const OVERRIDING: [&str; 5] = ["CORE_", "ORDERER_", "CHAINCODE_", "FABRIC_", "GRPC_"];
 
-/// A program to start, and how.
+/// A program, and how to start it.
 #[derive(Debug, Clone)]
 pub(in crate::runtime) struct Program {
     pub(in crate::runtime) name: String,
@@ -32,19 +31,19 @@ pub(in crate::runtime) struct Program {
     pub(in crate::runtime) arguments: Vec<String>,
     pub(in crate::runtime) environment: BTreeMap<String, String>,
     pub(in crate::runtime) directory: PathBuf,
-    /// Both of its output streams are added to this file.
+    /// Both output streams are appended to this file.
     pub(in crate::runtime) log: PathBuf,
     /// Directory for its temporary files.
     pub(in crate::runtime) temporary: PathBuf,
 }
 
-/// The child, if it has been started and not been waited for.
+/// A child process, which can be started again.
 #[derive(Debug)]
 pub(in crate::runtime) struct Child {
     program: Program,
     process: Mutex<Option<tokio::process::Child>>,
-    /// Of those that had ended by themselves before they were ended or started again.
-    past: std::sync::Mutex<Vec<Death>>,
+    /// The unexpected exits of its former processes.
+    past: std::sync::Mutex<Vec<UnexpectedExit>>,
 }
 
 impl Child {
@@ -64,7 +63,7 @@ impl Child {
         log::tail(&self.program.log)
     }
 
-    /// Starts it, unless it runs.
+    /// Starts it, unless it is running.
     pub(in crate::runtime) async fn start(&self, custody: &Custody) -> Result<(), RuntimeError> {
         let mut process = self.process.lock().await;
         if let Some(child) = process.as_mut()
@@ -85,7 +84,7 @@ impl Child {
         let log_failed = |source| RuntimeError::File { path: program.log.clone(), source };
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&program.log).map_err(log_failed)?;
         let mut command = custody.command(&program.path, &program.directory);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_foreign(name)) {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_overriding(name)) {
             command.env_remove(name);
         }
         command
@@ -102,34 +101,34 @@ impl Child {
         })
     }
 
-    /// Waits until it has ended by itself. Never returns for one that was not started.
-    pub(in crate::runtime) async fn death(&self) -> Death {
+    /// Waits for its unexpected exit. Never returns if it was not started.
+    pub(in crate::runtime) async fn exit(&self) -> UnexpectedExit {
         let mut process = self.process.lock().await;
         let how = match process.as_mut() {
             Some(child) => child.wait().await.map_or_else(|e| e.to_string(), |s| s.to_string()),
             None => std::future::pending().await,
         };
-        Death::new(&self.program.name, how, self.log_tail())
+        UnexpectedExit::new(&self.program.name, how, self.log_tail())
     }
 
-    /// How it has ended by itself, each time that it did.
-    pub(in crate::runtime) async fn deaths(&self) -> Vec<Death> {
+    /// Every unexpected exit.
+    pub(in crate::runtime) async fn exits(&self) -> Vec<UnexpectedExit> {
         let mut process = self.process.lock().await;
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        past.into_iter().chain(self.death_of(process.as_mut())).collect()
+        past.into_iter().chain(self.exit_of(process.as_mut())).collect()
     }
 
-    fn death_of(&self, process: Option<&mut tokio::process::Child>) -> Option<Death> {
+    fn exit_of(&self, process: Option<&mut tokio::process::Child>) -> Option<UnexpectedExit> {
         let status = process?.try_wait().ok()??;
-        Some(Death::new(&self.program.name, status.to_string(), self.log_tail()))
+        Some(UnexpectedExit::new(&self.program.name, status.to_string(), self.log_tail()))
     }
 
-    /// Before a process is forgotten: that it had ended by itself is not.
+    /// Keeps the exit of a process that is about to be dropped, if it was unexpected.
     fn remember(&self, process: Option<&mut tokio::process::Child>) {
-        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(self.death_of(process));
+        self.past.lock().unwrap_or_else(PoisonError::into_inner).extend(self.exit_of(process));
     }
 
-    /// Ends it: by SIGTERM and, past this time, SIGKILL; or by SIGKILL at once.
+    /// Stops it: SIGTERM and, after the grace, SIGKILL; without a grace, SIGKILL.
     pub(in crate::runtime) async fn end(&self, grace: Option<Duration>) {
         let mut process = self.process.lock().await;
         self.remember(process.as_mut());
@@ -145,12 +144,12 @@ impl Child {
     }
 }
 
-/// Nothing for a child that has been waited for: its number may be another's by now.
+/// Sends nothing to a child that has been waited for, since its ID may be reused.
 fn signal(child: &tokio::process::Child, signal: Signal) -> bool {
-    let number = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    number.is_some_and(|number| kill_process(number, signal).is_ok())
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    id.is_some_and(|id| kill_process(id, signal).is_ok())
 }
 
-fn is_foreign(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| FOREIGN.iter().any(|prefix| name.starts_with(prefix)))
+fn is_overriding(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| OVERRIDING.iter().any(|prefix| name.starts_with(prefix)))
 }

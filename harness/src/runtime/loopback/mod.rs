@@ -1,4 +1,4 @@
-//! Places on the loopback, and processes there: what the runtimes without containers share.
+//! Places and processes on the loopback of this machine, for the runtimes without containers.
 
 mod child;
 mod ports;
@@ -13,56 +13,49 @@ use fabric_network::node::{NodeKind, NodeSpec};
 use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
 use fabric_network::topology::Topology;
 
-use super::{
-    ChaincodePlacement, Ending, Placed, PlacedIn, RunningNode, RuntimeError, RuntimeOptions, Taps, running_node,
-};
-use crate::cleanup::{Custody, sweep};
-use crate::server::Address;
-use crate::server::ServerSource;
+use super::placed::{OwnedRun, Taps};
+use super::{ChaincodePlacement, Placed, Prepared, RunningNode, RuntimeError, RuntimeOptions};
+use crate::cleanup::Custody;
+use crate::server::{Address, ServerSource};
 use crate::tap;
 
 pub(super) use child::{Child, Program};
 pub(super) use ports::Ports;
-pub(super) use server::{Server, Surroundings, start};
+pub(super) use server::{Surroundings, start};
 
 const HOST: &str = "127.0.0.1";
 const PORTS_PER_NODE: usize = 3;
 
-/// Takes a place for every node and chaincode server: ports, and directories below the run's own. A
-/// seed repeats the ports.
+/// Reserves ports for every node and chaincode server, and directories in that of the run. The same seed
+/// reserves the same ports.
 pub(super) fn place(
     options: &RuntimeOptions,
     topology: &Topology,
     chaincodes: &[(&str, &ServerSource)],
     can_tap: bool,
     seed: Option<u64>,
-    inner: impl FnOnce(Arc<Ports>) -> PlacedIn,
+    prepare: impl FnOnce(Arc<Ports>) -> Box<dyn Prepared>,
 ) -> Result<Placed, RuntimeError> {
-    let custody = Arc::new(Custody::begin(&options.parent, &options.reaper, None)?);
-    let ending = Ending(Arc::clone(&custody));
-    let sweep = {
-        let parent = options.parent.clone();
-        tokio::spawn(async move { sweep(&parent, None).await })
-    };
-    let run = custody.workspace().directory().to_owned();
+    let run = OwnedRun::new(Custody::begin(&options.parent, &options.reaper)?, options, Vec::new());
+    let directory = run.custody().workspace().directory().to_owned();
     let tapped = if options.tap && can_tap { chaincodes.len() } else { 0 };
     let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len() + tapped;
     let (ports, mut free) = Ports::take(count, seed).map_err(|source| RuntimeError::Ports { count, source })?;
     let nodes = topology
         .nodes()
         .map(|node| {
-            let place = place_node(&run, &node.name, node.kind, &mut free);
+            let place = place_node(&directory, &node.name, node.kind, &mut free);
             (node.name, place)
         })
         .collect();
     let mut chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
     let mut places = BTreeMap::new();
     for (name, source) in chaincodes {
-        let directory = run.join("chaincode").join(name);
+        let directory = directory.join("chaincode").join(name);
         let place = match source {
             ServerSource::Address { address, directory: own } => {
                 chaincode_hosts.push(address.host.clone());
-                place_elsewhere(address, own.clone().unwrap_or(directory))
+                place_external(address, own.clone().unwrap_or(directory))
             }
             _ => place_chaincode(directory, &mut free),
         };
@@ -74,7 +67,9 @@ pub(super) fn place(
         (_, false) => Taps::Needless,
         (false, true) => Taps::Unwanted,
         (true, true) => match place_taps(&mut places, &ports, &mut free) {
-            none if none.is_empty() => Taps::Impossible("the chaincode server's address can't be looked up".to_owned()),
+            none if none.is_empty() => {
+                Taps::Impossible("cannot resolve the address of the chaincode server".to_owned())
+            }
             taps => Taps::Placed(taps),
         },
     };
@@ -83,9 +78,8 @@ pub(super) fn place(
         chaincodes: places,
         options: options.clone(),
         taps,
-        inner: inner(Arc::new(ports)),
-        sweep,
-        ending,
+        prepared: prepare(Arc::new(ports)),
+        run,
     })
 }
 
@@ -112,9 +106,9 @@ fn place_chaincode(directory: PathBuf, free: &mut VecDeque<u16>) -> ChaincodePla
     ChaincodePlacement { listen: address.clone(), dial: Some(address.clone()), address, directory }
 }
 
-/// Peers and this program find it at the same address. On another machine, its user knows best on
-/// which of its addresses it listens.
-fn place_elsewhere(address: &Address, directory: PathBuf) -> ChaincodePlacement {
+/// Peers and this program dial the same address. A server on another machine listens on all of its addresses,
+/// unless its user chooses one.
+fn place_external(address: &Address, directory: PathBuf) -> ChaincodePlacement {
     let listen = match address.host.as_str() {
         "localhost" => address.at(HOST),
         _ if address.is_loopback() => address.clone(),
@@ -124,7 +118,7 @@ fn place_elsewhere(address: &Address, directory: PathBuf) -> ChaincodePlacement 
     ChaincodePlacement { dial: Some(address.clone()), address, listen, directory }
 }
 
-/// A tap for each chaincode server, which the peers dial in its place.
+/// A tap for each chaincode server, which the peers dial instead.
 fn place_taps(
     chaincodes: &mut BTreeMap<String, ChaincodePlacement>,
     ports: &Ports,
@@ -132,17 +126,17 @@ fn place_taps(
 ) -> Vec<tap::Place> {
     let place = |(name, chaincode): (&String, &mut ChaincodePlacement)| {
         let port = free.pop_front()?;
-        let listener = ports.hand_over(&[port]).pop()?;
-        let server = chaincode.found_at()?;
+        let listener = ports.listeners(&[port]).pop()?;
+        let server = chaincode.socket_address()?;
         chaincode.address = format!("{HOST}:{port}");
         Some(tap::Place { chaincode: name.clone(), listener, server })
     };
     chaincodes.iter_mut().filter_map(place).collect()
 }
 
-/// A node as it is reached, which is where it was placed.
+/// A node, which clients reach at its place.
 pub(super) fn reached(spec: &NodeSpec) -> RunningNode {
     let place = &spec.placement;
     let admin = place.ports.admin.map(|port| place.endpoint(port));
-    running_node(spec, &place.endpoint(place.ports.grpc), admin.as_deref())
+    RunningNode::new(spec, &place.endpoint(place.ports.grpc), admin.as_deref())
 }

@@ -1,8 +1,8 @@
-//! Free ports of this machine, mostly of its loopback, held until the program that shall have them is started.
+//! Free ports of this machine, mostly of its loopback, reserved until their program starts.
 //!
-//! They are not the kernel's choice (port 0), which would come from the range that it also takes for
-//! outgoing connections: whoever asks whether a node answers yet would now and then be given the
-//! node's own port to ask from, be connected with itself, and keep the node from listening.
+//! They are not chosen by the kernel (port 0), which takes them from the range of outgoing connections.
+//! A client that polls such a port can be given the same port as its own, be connected to itself, and keep
+//! the node from listening.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -11,29 +11,30 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Below are the ports that services are usually given.
+/// Services usually have lower ports.
 const LOWEST: u16 = 10_240;
 
-/// Where the kernel's range begins when it does not say.
+/// The start of the kernel's range if that is not known.
 const EPHEMERAL: u16 = 32_768;
 
-/// Ports that are taken, and held by listening on them.
+/// Ports that are reserved by listening on them.
 ///
-/// All are taken before the first is given back, so they are all different, and what another program
-/// can do meanwhile is limited to the moment between [`Ports::release`] and the node's own listening.
+/// All are reserved before the first is released, so they are all different. Another program can take one only
+/// between [`Ports::release`] and the moment when the node listens.
 #[derive(Debug)]
 pub(in crate::runtime) struct Ports {
     held: Mutex<Vec<(u16, TcpListener)>>,
 }
 
 impl Ports {
-    /// Takes `count` free ports; they are handed out in `free`. With a seed they are the same each time,
-    /// as far as they are free.
+    /// Reserves `count` free ports, and returns them. The same seed gives the same ports, as far as they are
+    /// free.
     pub(in crate::runtime) fn take(count: usize, seed: Option<u64>) -> io::Result<(Self, VecDeque<u16>)> {
         Self::of(Ipv4Addr::LOCALHOST, count, seed)
     }
 
-    /// Takes `count` free ports of another address.
+    /// Reserves `count` free ports of another address.
+    #[cfg(feature = "docker")]
     pub(in crate::runtime) fn take_on(address: Ipv4Addr, count: usize) -> io::Result<(Self, VecDeque<u16>)> {
         Self::of(address, count, None)
     }
@@ -45,7 +46,7 @@ impl Ports {
             .take(count)
             .collect::<Vec<_>>();
         if held.len() < count {
-            // The system's own words on why there is no more.
+            // For the system's error.
             kernels_choice()?;
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
@@ -53,14 +54,14 @@ impl Ports {
         Ok((Self { held: Mutex::new(held) }, free))
     }
 
-    /// Lets go of these ports; of those that are not held, nothing.
+    /// Releases these ports, as far as they are reserved.
     pub(in crate::runtime) fn release(&self, ports: &[u16]) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|(port, _)| !ports.contains(port));
     }
 
-    /// Gives these ports away as they are, listening.
-    pub(in crate::runtime) fn hand_over(&self, ports: &[u16]) -> Vec<TcpListener> {
+    /// Takes the listeners of these ports.
+    pub(in crate::runtime) fn listeners(&self, ports: &[u16]) -> Vec<TcpListener> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.extract_if(.., |(port, _)| ports.contains(port)).map(|(_, listener)| listener).collect()
     }
@@ -71,14 +72,14 @@ fn kernels_choice(address: Ipv4Addr) -> io::Result<(u16, TcpListener)> {
     Ok((listener.local_addr()?.port(), listener))
 }
 
-/// Up to where the kernel's range for outgoing connections begins.
+/// The ports below the kernel's range for outgoing connections.
 fn range() -> Range<u16> {
     let limits = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     let first = limits.ok().and_then(|text| text.split_whitespace().next()?.parse().ok());
     LOWEST..first.unwrap_or(EPHEMERAL)
 }
 
-/// The free ones among a thousand ports, beginning anywhere, so that runs side by side seldom meet.
+/// The free ports among a thousand, from a random start, so that concurrent runs seldom collide.
 fn free_in(
     address: Ipv4Addr,
     range: &Range<u16>,
@@ -86,7 +87,7 @@ fn free_in(
 ) -> impl Iterator<Item = (u16, TcpListener)> + use<> {
     let Range { start, end } = *range;
     let length = u64::from(end.saturating_sub(start));
-    // Seeds that follow each other are to lie apart.
+    // Consecutive seeds should be far apart.
     let of_seed = |seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
     let offset = seed.map_or_else(|| RandomState::new().hash_one(std::process::id()), of_seed);
     (0..length.min(1000)).filter_map(move |step| {
@@ -101,7 +102,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn ports_are_different_and_taken_until_they_are_released() {
+    fn ports_are_different_and_reserved_until_they_are_released() {
         let (ports, free) = Ports::take(20, None).unwrap();
         assert_eq!(free.iter().collect::<BTreeSet<_>>().len(), 20);
         let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));

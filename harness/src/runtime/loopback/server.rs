@@ -4,33 +4,39 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::try_join_all;
 
 use super::child::{self, Child, Program};
 use super::{HOST, Ports};
 use crate::cleanup::Custody;
 use crate::cleanup::processes::{SERVER_VARIABLE, end_server};
-use crate::runtime::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
-use crate::runtime::elsewhere::Elsewhere;
+use crate::runtime::external_server::ExternalServer;
 use crate::runtime::ready::wait_error;
-use crate::runtime::{RuntimeError, RuntimeOptions, files, log};
+use crate::runtime::{
+    ChaincodePlacement, ChaincodeServer, ChaincodeSpec, RuntimeError, RuntimeOptions, StartRequest, UnexpectedExit,
+    chaincode, files, log,
+};
 use crate::server::ServerSource;
 use crate::wait::{Poll, until_with_log};
 
 /// A chaincode server as a process.
 #[derive(Debug)]
-pub(in crate::runtime) struct Server {
+struct Server {
     child: Child,
     port: u16,
+    ports: Arc<Ports>,
     bound: Duration,
     custody: Arc<Custody>,
 }
 
-/// Where servers of a run have what they share.
+/// What the servers of a run share.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::runtime) struct Surroundings<'a> {
     pub(in crate::runtime) options: &'a RuntimeOptions,
     pub(in crate::runtime) custody: &'a Arc<Custody>,
+    /// The ports of the servers' places, taken until each server starts.
+    pub(in crate::runtime) ports: &'a Arc<Ports>,
     /// The directory of the logs.
     pub(in crate::runtime) logs: &'a Path,
     /// The directory for temporary files.
@@ -38,19 +44,20 @@ pub(in crate::runtime) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// Writes the files of each server that will be a process, and starts nothing.
+    /// Writes the files of each server that will be a process. Starts nothing.
     pub(in crate::runtime) fn prepare(
         &self,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-    ) -> Result<Vec<RunningChaincode>, RuntimeError> {
-        chaincodes.iter().map(|(spec, place)| self.prepare_one(spec, place).map(RunningChaincode)).collect()
+        request: &StartRequest<'_>,
+    ) -> Result<Vec<Box<dyn ChaincodeServer>>, RuntimeError> {
+        request.chaincodes.iter().map(|(spec, place)| self.prepare_one(spec, place)).collect()
     }
 
+    /// [`Surroundings::prepare`] for one server.
     pub(in crate::runtime) fn prepare_one(
         &self,
         spec: &ChaincodeSpec,
         place: &ChaincodePlacement,
-    ) -> Result<chaincode::Server, RuntimeError> {
+    ) -> Result<Box<dyn ChaincodeServer>, RuntimeError> {
         let bound = chaincode::bound(self.options, &spec.source);
         let (path, directory) = match &spec.source {
             ServerSource::Program(program) => {
@@ -59,9 +66,7 @@ impl Surroundings<'_> {
                 (path, place.directory.clone())
             }
             ServerSource::Command { program, directory } => (program.clone(), directory.clone()),
-            ServerSource::Address { .. } => {
-                return Ok(chaincode::Server::Elsewhere(Elsewhere::new(spec, place, bound)));
-            }
+            ServerSource::Address { .. } => return Ok(Box::new(ExternalServer::new(spec, place, bound))),
             ServerSource::Image(image) => {
                 return Err(RuntimeError::NoContainers { name: spec.name.clone(), image: image.clone() });
             }
@@ -78,44 +83,18 @@ impl Surroundings<'_> {
             log: self.logs.join(log::file_name(&spec.name)),
             temporary: self.temporary.to_owned(),
         });
-        let (port, custody) = (chaincode::port_of(place), Arc::clone(self.custody));
-        Ok(chaincode::Server::Process(Box::new(Server { child, port, bound, custody })))
+        let (port, ports, custody) = (chaincode::port_of(place), Arc::clone(self.ports), Arc::clone(self.custody));
+        Ok(Box::new(Server { child, port, ports, bound, custody }))
     }
 }
 
-/// Starts servers, and waits until each listens; gives their ports free just before.
-pub(in crate::runtime) async fn start(servers: &[RunningChaincode], ports: &Ports) -> Result<(), RuntimeError> {
-    let starting = servers.iter().map(|server| {
-        if let chaincode::Server::Process(server) = &server.0 {
-            ports.release(&[server.port]);
-        }
-        server.start()
-    });
-    try_join_all(starting).await.map(drop)
+/// Starts servers concurrently, and waits until each listens.
+pub(in crate::runtime) async fn start(servers: &[Box<dyn ChaincodeServer>]) -> Result<(), RuntimeError> {
+    try_join_all(servers.iter().map(|server| server.start())).await.map(drop)
 }
 
 impl Server {
-    pub(in crate::runtime) fn child(&self) -> &Child {
-        &self.child
-    }
-
-    pub(in crate::runtime) fn name(&self) -> &str {
-        self.child.name()
-    }
-
-    pub(in crate::runtime) fn log_tail(&self) -> String {
-        self.child.log_tail()
-    }
-
-    pub(in crate::runtime) async fn stop(&self) -> Result<(), RuntimeError> {
-        self.end(Some(child::GRACE)).await
-    }
-
-    pub(in crate::runtime) async fn kill(&self) -> Result<(), RuntimeError> {
-        self.end(None).await
-    }
-
-    /// A shell, or npm, may end before what it has started, which still holds the port.
+    /// A shell, or npm, may exit before what it has started, which still holds the port.
     async fn end(&self, grace: Option<Duration>) -> Result<(), RuntimeError> {
         self.child.end(grace).await;
         let (run, name) = (self.custody.workspace().directory().to_owned(), self.name().to_owned());
@@ -125,11 +104,19 @@ impl Server {
             Ok(Ok(_)) | Err(_) => Ok(()),
         }
     }
+}
 
-    /// Listening is enough: what it says is for the peers to find out.
-    pub(in crate::runtime) async fn start(&self) -> Result<(), RuntimeError> {
+#[async_trait]
+impl ChaincodeServer for Server {
+    fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    /// Listening is enough: the peers find out what it serves.
+    async fn start(&self) -> Result<(), RuntimeError> {
+        self.ports.release(&[self.port]);
         self.child.start(&self.custody).await?;
-        let what = format!("{} listens on {HOST}:{}, as CHAINCODE_SERVER_ADDRESS says", self.name(), self.port);
+        let what = format!("{} listens on {HOST}:{}, its CHAINCODE_SERVER_ADDRESS", self.name(), self.port);
         let listens = until_with_log(
             &what,
             self.bound,
@@ -139,11 +126,31 @@ impl Server {
                     Err(error) => Ok(Poll::NotYet(error.to_string())),
                 }
             },
-            || async { self.log_tail() },
+            || self.log_tail(),
         );
         tokio::select! {
-            death = self.child.death() => Err(RuntimeError::Died(death)),
+            exit = self.child.exit() => Err(RuntimeError::Exited(exit)),
             listens = listens => listens.map_err(wait_error),
         }
+    }
+
+    async fn stop(&self) -> Result<(), RuntimeError> {
+        self.end(Some(child::GRACE)).await
+    }
+
+    async fn kill(&self) -> Result<(), RuntimeError> {
+        self.end(None).await
+    }
+
+    async fn log(&self) -> Option<String> {
+        Some(log::whole(self.child.log_path()))
+    }
+
+    async fn log_tail(&self) -> String {
+        self.child.log_tail()
+    }
+
+    async fn exits(&self) -> Vec<UnexpectedExit> {
+        self.child.exits().await
     }
 }

@@ -1,30 +1,73 @@
 //! Nodes as processes of this machine, on its loopback. No engine, no root, a fraction of a second.
 
 mod binaries;
+mod diagnosis;
+mod error;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use fabric_network::bundle::Bundle;
+use async_trait::async_trait;
 use fabric_network::node::{NodeKind, NodeSpec};
 use fabric_network::placement::Ports as NodePorts;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
 use futures::future::{join_all, try_join_all};
 
-use super::chaincode::{self, ChaincodePlacement, ChaincodeSpec, RunningChaincode};
 use super::loopback::{self, Child, Ports, Program, Surroundings, reached};
+use super::node::no_such_node;
 use super::ready::ready;
 use super::{
-    Death, Placed, PlacedIn, RESTART_GRACE, RunningNode, RuntimeError, RuntimeOptions, StartError, Unavailable, files,
-    log, no_such_node,
+    Capabilities, ChaincodeServer, Descriptor, FindRequest, Placed, Prepared, RESTART_GRACE, RunningNetwork,
+    RunningNode, Runtime, RuntimeError, RuntimeOptions, StartError, StartRequest, UnexpectedExit, chaincode, files,
+    log,
 };
 use crate::cleanup::Custody;
+use crate::console::error_text;
 use crate::server::ServerSource;
 use binaries::Binaries;
 
-pub(crate) use binaries::version_of;
+pub use error::Error;
+
+/// Fabric's programs, as processes of this machine.
+pub static PROCESS: Descriptor = Descriptor {
+    name: "process",
+    summary: "The `peer` and `orderer` programs of this machine",
+    auto: true,
+    capabilities: Capabilities { takes_images: false, takes_programs: true, in_cluster: false, not_covered: None },
+    tests: Some("needs_fabric"),
+    find: |request| Box::pin(async move { Ok(Box::new(find(request).await?) as Box<dyn Runtime>) }),
+    probe: |request| {
+        Box::pin(async {
+            let found = find(request).await.map_err(|error| error_text(&error))?;
+            Ok(format!("Fabric {}", found.version()))
+        })
+    },
+    diagnose: |request| Box::pin(diagnosis::look(request.fabric_bin.as_deref())),
+    resources: None,
+};
+
+/// The programs, if they are of the required version.
+async fn find(request: &FindRequest) -> Result<ProcessRuntime, Error> {
+    let runtime = ProcessRuntime::find(request.options.clone(), request.fabric_bin.as_deref()).await?;
+    let version = runtime.version();
+    match &request.fabric {
+        Some(asked) if !is_version(version, asked) => Err(Error::OtherVersion {
+            asked: asked.clone(),
+            peer: runtime.peer().to_owned(),
+            version: version.to_owned(),
+        }),
+        _ => Ok(runtime),
+    }
+}
+
+/// Whether `version` (`3.1.5`) is the required one (`3.1`, `3.1.5`, `v3.1.5`).
+fn is_version(version: &str, asked: &str) -> bool {
+    let plain = |text: &str| text.trim_start_matches('v').to_owned();
+    let (version, asked) = (plain(version), plain(asked));
+    version == asked || version.starts_with(&format!("{asked}."))
+}
 
 /// Fabric's programs on this machine.
 #[derive(Debug, Clone)]
@@ -41,18 +84,8 @@ impl ProcessRuntime {
     ///
     /// Which program is missing and where it was looked for; a peer that does not run; a version that
     /// is not supported.
-    pub async fn find(options: RuntimeOptions, directory: Option<&Path>) -> Result<Self, Unavailable> {
+    pub async fn find(options: RuntimeOptions, directory: Option<&Path>) -> Result<Self, Error> {
         Ok(Self { binaries: Binaries::find(directory).await?, options })
-    }
-
-    /// What `peer version` says, such as `3.1.5`.
-    pub fn version(&self) -> &str {
-        &self.binaries.version
-    }
-
-    /// The release line of that version.
-    pub fn release(&self) -> Release {
-        self.binaries.release
     }
 
     /// Where the peer was found.
@@ -64,58 +97,60 @@ impl ProcessRuntime {
     pub fn orderer(&self) -> &Path {
         &self.binaries.orderer
     }
+}
 
-    pub(super) fn place(
-        &self,
-        topology: &Topology,
-        chaincodes: &[(&str, &ServerSource)],
-    ) -> Result<Placed, RuntimeError> {
+#[async_trait]
+impl Runtime for ProcessRuntime {
+    fn descriptor(&self) -> &'static Descriptor {
+        &PROCESS
+    }
+
+    fn version(&self) -> &str {
+        &self.binaries.version
+    }
+
+    fn release(&self) -> Release {
+        self.binaries.release
+    }
+
+    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
         loopback::place(&self.options, topology, chaincodes, true, None, |ports| {
-            PlacedIn::Process(Prepared { binaries: self.binaries.clone(), ports })
+            Box::new(Reserved { binaries: self.binaries.clone(), ports })
         })
     }
 }
 
-/// Programs and ports, ready for the nodes.
+/// Programs, and ports for the nodes.
 #[derive(Debug)]
-pub(super) struct Prepared {
+struct Reserved {
     binaries: Binaries,
     ports: Arc<Ports>,
 }
 
 /// Nodes and chaincode servers that run.
 #[derive(Debug)]
-pub(super) struct Network {
+struct Network {
     nodes: Vec<RunningNode>,
     children: Vec<Child>,
-    chaincodes: Vec<RunningChaincode>,
+    chaincodes: Vec<Box<dyn ChaincodeServer>>,
     options: RuntimeOptions,
     custody: Arc<Custody>,
 }
 
-impl Prepared {
-    pub(super) async fn start(
-        self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-    ) -> Result<Network, StartError> {
-        let logs = custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
-        match self.bring_up(options, custody, bundle, chaincodes, &logs).await {
-            Ok(network) => Ok(network),
+#[async_trait]
+impl Prepared for Reserved {
+    async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
+        let logs = request.custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
+        match self.start_all(request, &logs).await {
+            Ok(network) => Ok(Box::new(network)),
             Err(source) => Err(StartError { source: Box::new(source), logs: log::all_in(&logs) }),
         }
     }
+}
 
-    async fn bring_up(
-        self,
-        options: &RuntimeOptions,
-        custody: &Arc<Custody>,
-        bundle: &Bundle,
-        chaincodes: &[(&ChaincodeSpec, &ChaincodePlacement)],
-        logs: &Path,
-    ) -> Result<Network, RuntimeError> {
+impl Reserved {
+    async fn start_all(&self, request: StartRequest<'_>, logs: &Path) -> Result<Network, RuntimeError> {
+        let StartRequest { options, custody, bundle, .. } = request;
         let workspace = custody.workspace();
         let temporary = workspace.subdirectory("tmp")?;
         files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
@@ -129,10 +164,10 @@ impl Prepared {
             files::write_node(bundle, spec, directory)?;
             children.push(Child::new(self.program(spec, logs, &temporary)));
         }
-        let surroundings = Surroundings { options, custody, logs, temporary: &temporary };
-        let chaincodes = surroundings.prepare(chaincodes)?;
+        let surroundings = Surroundings { options, custody, ports: &self.ports, logs, temporary: &temporary };
+        let chaincodes = surroundings.prepare(&request)?;
 
-        // Whatever can be done before has been done: from here on the processes share the machine.
+        // Everything that can be done before has been done: from here on the processes share the machine.
         for (spec, child) in bundle.nodes.iter().zip(&children) {
             let NodePorts { grpc, operations, admin, chaincode } = spec.placement.ports;
             let own: Vec<u16> = [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten().collect();
@@ -143,8 +178,8 @@ impl Prepared {
         let ready = nodes
             .iter()
             .zip(&children)
-            .map(|(node, child)| ready(options, node, child.death(), || async { child.log_tail() }));
-        tokio::try_join!(try_join_all(ready), loopback::start(&chaincodes, &self.ports))?;
+            .map(|(node, child)| ready(options, node, child.exit(), || async { child.log_tail() }));
+        tokio::try_join!(try_join_all(ready), loopback::start(&chaincodes))?;
         Ok(Network { nodes, children, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
     }
 
@@ -168,39 +203,54 @@ impl Prepared {
     }
 }
 
-impl Network {
-    pub(super) fn nodes(&self) -> &[RunningNode] {
+#[async_trait]
+impl RunningNetwork for Network {
+    fn nodes(&self) -> &[RunningNode] {
         &self.nodes
     }
 
-    pub(super) fn chaincodes(&self) -> &[RunningChaincode] {
+    fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>] {
         &self.chaincodes
     }
 
-    /// Ends the node and starts it again. What it was asked to keep is in its files by then.
-    pub(super) async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+    /// A peer or orderer writes everything to its files before it exits.
+    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
         let mut nodes = self.nodes.iter().zip(&self.children);
         let (node, child) = nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
         child.end(Some(RESTART_GRACE)).await;
         child.start(&self.custody).await?;
-        ready(&self.options, node, child.death(), || async { child.log_tail() }).await
+        ready(&self.options, node, child.exit(), || async { child.log_tail() }).await
     }
 
-    pub(super) async fn deaths(&self) -> Vec<Death> {
-        let nodes = join_all(self.children.iter().map(Child::deaths)).await;
-        nodes.into_iter().flatten().chain(chaincode::deaths(&self.chaincodes).await).collect()
+    async fn exits(&self) -> Vec<UnexpectedExit> {
+        let nodes = join_all(self.children.iter().map(Child::exits)).await;
+        nodes.into_iter().flatten().chain(chaincode::exits(&self.chaincodes).await).collect()
     }
 
-    pub(super) async fn logs(&self) -> BTreeMap<String, String> {
+    async fn logs(&self) -> BTreeMap<String, String> {
         let mut logs = chaincode::logs(&self.chaincodes).await;
         logs.extend(self.children.iter().map(|child| (child.name().to_owned(), log::whole(child.log_path()))));
         logs
     }
 
-    pub(super) async fn log_tail(&self, name: &str) -> String {
+    async fn log_tail(&self, name: &str) -> String {
         match self.children.iter().find(|child| child.name() == name) {
             Some(child) => child.log_tail(),
             None => chaincode::log_tail(&self.chaincodes, name).await.unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_version;
+
+    #[test]
+    fn a_release_line_is_every_version_of_it_and_no_other() {
+        assert!(is_version("3.1.5", "3.1"));
+        assert!(is_version("v3.1.5", "3.1.5"));
+        assert!(!is_version("3.1.5", "3.1.4"));
+        assert!(!is_version("3.10.0", "3.1"));
+        assert!(!is_version("2.5.16", "3.1"));
     }
 }

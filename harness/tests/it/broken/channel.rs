@@ -74,7 +74,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(runtime: &Runtime) -> Self {
+    async fn set(runtime: &dyn Runtime) -> Self {
         let stage = Stage::start(runtime, &three(), |_| {}).await.unwrap();
         let address = free();
         let connection = plain(address);
@@ -187,7 +187,7 @@ impl Scene {
     }
 }
 
-async fn breaks(runtime: &Runtime) {
+async fn breaks(runtime: &dyn Runtime) {
     let scene = Scene::set(runtime).await;
     let mut verdict = Verdict::default();
     // What a network says that comes up is no failure.

@@ -123,7 +123,7 @@ struct Authorities {
 }
 
 impl Authorities {
-    async fn of(stage: &Stage, runtime: &Runtime) -> Self {
+    async fn of(stage: &Stage, runtime: &dyn Runtime) -> Self {
         let topology = Topology::solo();
         let placed = runtime.place(&topology, &[]).await.unwrap();
         let former = rendered(runtime, &topology, &placed);
@@ -204,7 +204,7 @@ impl Dial {
 }
 
 /// Those whose server or connection has TLS, or the others.
-async fn dials(runtime: &Runtime, with_tls: bool) {
+async fn dials(runtime: &dyn Runtime, with_tls: bool) {
     // Five seconds is the shortest that a peer takes.
     let timeouts = [("CORE_CHAINCODE_STARTUPTIMEOUT", "5s"), ("CORE_CHAINCODE_EXECUTETIMEOUT", "1s")];
     let stage = Stage::start(runtime, &Topology::solo(), |bundle| set(bundle, &timeouts)).await.unwrap();

@@ -58,7 +58,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static str> {
 
 const DEBUG: (&str, &str) = ("FABRIC_LOGGING_SPEC", "info:grpc=error:chaincode.externalbuilder=debug");
 
-async fn installs(runtime: &Runtime) {
+async fn installs(runtime: &dyn Runtime) {
     let timeouts = [("CORE_CHAINCODE_INSTALLTIMEOUT", "1s"), ("CORE_CHAINCODE_EXECUTETIMEOUT", "1s"), DEBUG];
     let stage = Stage::start(runtime, &Topology::solo(), |bundle| set(bundle, &timeouts)).await.unwrap();
     let builder = Builder::of(&stage);
@@ -80,7 +80,7 @@ async fn installs(runtime: &Runtime) {
 }
 
 /// What is seen at the default level of logs. Fabric's says nothing of detect then.
-async fn installs_without_a_word(runtime: &Runtime) {
+async fn installs_without_a_word(runtime: &dyn Runtime) {
     let stage = Stage::start(runtime, &Topology::solo(), |_| {}).await.unwrap();
     let builder = Builder::of(&stage);
     let mut verdict = Verdict::default();
@@ -118,7 +118,7 @@ async fn installs_without_a_word(runtime: &Runtime) {
     verdict.assert();
 }
 
-async fn no_builder(runtime: &Runtime) {
+async fn no_builder(runtime: &dyn Runtime) {
     let without = |bundle: &mut Bundle| rewrite(bundle, "externalBuilders:", "formerBuilders:");
     let error = Stage::start(runtime, &Topology::solo(), without).await.err().expect("the peer starts");
     let mut verdict = Verdict::default();
@@ -127,7 +127,7 @@ async fn no_builder(runtime: &Runtime) {
 }
 
 /// A peer with Docker and without a builder. An engine that knows no image is enough.
-async fn no_builder_but_docker(runtime: &Runtime) {
+async fn no_builder_but_docker(runtime: &dyn Runtime) {
     let engine = servers::Engine::begin().await;
     let endpoint = format!("tcp://{}", engine.address);
     let change = |bundle: &mut Bundle| {

@@ -38,18 +38,18 @@ fn options() -> RuntimeOptions {
     RuntimeOptions::new(std::env::var_os("CCAAS_BUILDER").expect("CCAAS_BUILDER is not set"))
 }
 
-pub(super) fn embedded() -> Runtime {
-    Runtime::Embedded(EmbeddedRuntime::new(options(), Release::default()))
+pub(super) fn embedded() -> EmbeddedRuntime {
+    EmbeddedRuntime::new(options(), Release::default())
 }
 
-pub(super) async fn fabric() -> Runtime {
+pub(super) async fn fabric() -> ProcessRuntime {
     let directory = std::env::var_os("FABRIC_BIN").map(PathBuf::from);
-    Runtime::Process(ProcessRuntime::find(options(), directory.as_deref()).await.unwrap())
+    ProcessRuntime::find(options(), directory.as_deref()).await.unwrap()
 }
 
 /// Whether a failure can be seen on this runtime.
-pub(super) fn shows(runtime: &Runtime, on: On) -> bool {
-    on == On::Both || !matches!(runtime, Runtime::Embedded(_))
+pub(super) fn shows(runtime: &dyn Runtime, on: On) -> bool {
+    on == On::Both || runtime.capabilities().not_covered.is_none()
 }
 
 /// Everything on one line that an error says.
@@ -122,7 +122,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Of a bundle that is changed before it is started.
     pub(super) async fn start(
-        runtime: &Runtime,
+        runtime: &dyn Runtime,
         topology: &Topology,
         change: impl FnOnce(&mut Bundle),
     ) -> Result<Self, StartError> {

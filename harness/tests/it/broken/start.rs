@@ -52,7 +52,7 @@ fn break_for(entry: &str, bundle: &mut Bundle, taken: SocketAddr) {
     }
 }
 
-async fn starts(runtime: &Runtime) {
+async fn starts(runtime: &dyn Runtime) {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let mut verdict = Verdict::default();
@@ -80,7 +80,7 @@ fn kill(number: u32) {
 }
 
 /// All but `left` of three orderers are gone.
-async fn too_few_orderers(runtime: &Runtime, entry: &str, left: usize, verdict: &mut Verdict) {
+async fn too_few_orderers(runtime: &dyn Runtime, entry: &str, left: usize, verdict: &mut Verdict) {
     let names = ["orderer1", "orderer2", "orderer3"];
     let nodes = names.map(|name| Node { name: name.to_owned() }).into();
     let solo = Topology::solo();

@@ -5,6 +5,7 @@
 
 pub mod compose;
 pub mod description;
+#[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod processes;
 mod readme;
@@ -45,6 +46,7 @@ pub enum Format {
     /// A Compose file.
     Compose,
     /// A kustomize base with overlays.
+    #[cfg(feature = "kubernetes")]
     Kubernetes,
     /// Environment files and systemd units for programs on one machine.
     Files,
@@ -114,6 +116,10 @@ pub struct Rendered {
 
 /// The input of every format.
 struct Source<'a> {
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "only the names of Kubernetes' objects need it")
+    )]
     topology: &'a Topology,
     options: &'a OperatorOptions,
     bundle: &'a Bundle,
@@ -137,6 +143,7 @@ pub fn render_for_operator(topology: &Topology, options: &OperatorOptions) -> Re
     let source = Source { topology, options, bundle: &bundle };
     let mut files = match options.format {
         Format::Compose => compose::files(&source),
+        #[cfg(feature = "kubernetes")]
         Format::Kubernetes => kubernetes::files(&source),
         Format::Files => processes::files(&source),
     };
@@ -159,6 +166,7 @@ fn place(topology: &Topology, options: &OperatorOptions) -> (Placement, BTreeMap
         };
         let (place, server) = match options.format {
             Format::Compose => compose::place(&node, *counter),
+            #[cfg(feature = "kubernetes")]
             Format::Kubernetes => kubernetes::place(topology, &node, &options.namespace),
             Format::Files => processes::place(&node, *counter, &options.directory),
         };

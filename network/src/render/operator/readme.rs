@@ -6,6 +6,7 @@ use super::{Format, Source, processes};
 use crate::render::template::fill;
 
 const COMPOSE: &str = include_str!("templates/README-compose.md");
+#[cfg(feature = "kubernetes")]
 const KUBERNETES: &str = include_str!("templates/README-kubernetes.md");
 const FILES: &str = include_str!("templates/README-files.md");
 const COMMON: &str = include_str!("templates/README-common.md");
@@ -14,6 +15,7 @@ pub(super) fn readme(source: &Source<'_>) -> String {
     let options = source.options;
     let template = match options.format {
         Format::Compose => COMPOSE,
+        #[cfg(feature = "kubernetes")]
         Format::Kubernetes => KUBERNETES,
         Format::Files => FILES,
     };

@@ -1,16 +1,16 @@
-//! The Docker engine, its clock, and Fabric's images in it.
+//! The Docker engine, its clock, and Fabric's images in it, for `doctor`.
 
 use std::time::SystemTime;
 
 use bollard::Docker;
 use fabric_network::identity::Validity;
 
-use super::Finding;
-use crate::cleanup::containers::Engine;
+use super::engine::Engine;
+use super::images::is_obtainable;
 use crate::console::error_text;
-use crate::runtime::docker::{ORDERER, PEER, is_obtainable};
+use crate::runtime::{Finding, ORDERER_IMAGE, PEER_IMAGE};
 
-pub(super) async fn look(tag: String) -> Vec<Finding> {
+pub(super) async fn look(tag: &str) -> Vec<Finding> {
     let engine = Engine::from_environment();
     let docker = match engine.connect().await {
         Ok(docker) => docker,
@@ -19,14 +19,14 @@ pub(super) async fn look(tag: String) -> Vec<Finding> {
             return vec![Finding::warning("engine", text)];
         }
     };
-    let (mut findings, images) = tokio::join!(of_engine(&engine, &docker), images(&engine, &docker, &tag));
+    let (mut findings, images) = tokio::join!(of_engine(&engine, &docker), images(&engine, &docker, tag));
     findings.extend(images);
     findings
 }
 
 async fn of_engine(engine: &Engine, docker: &Docker) -> Vec<Finding> {
     let asked =
-        tokio::join!(engine.ask("tell its version", docker.version()), engine.ask("tell about itself", docker.info()));
+        tokio::join!(engine.ask("show its version", docker.version()), engine.ask("show its state", docker.info()));
     let (version, info) = match asked {
         (Ok(version), Ok(info)) => (version, info),
         (Err(error), _) | (_, Err(error)) => return vec![Finding::warning("engine", error_text(&error))],
@@ -42,20 +42,22 @@ async fn of_engine(engine: &Engine, docker: &Docker) -> Vec<Finding> {
     findings
 }
 
-/// Certificates are made by our clock, and looked at by the engine's.
+/// Certificates are issued by the clock of this machine, and verified by that of the engine.
 fn clock(its: SystemTime, ours: SystemTime) -> Finding {
     let apart = its.duration_since(ours).unwrap_or_else(|error| error.duration());
     let seconds = apart.as_secs();
     if apart > Validity::BACK_DATING {
-        let text = format!("the engine's is {seconds} s apart from ours: certificates will not be valid; set one");
+        let text = format!(
+            "the engine's differs from this machine's by {seconds} s: certificates will not be valid; set one of the two"
+        );
         return Finding::problem("clock", text);
     }
-    Finding::ok("clock", format!("the engine's is {seconds} s apart from ours"))
+    Finding::ok("clock", format!("the engine's differs from this machine's by {seconds} s"))
 }
 
 async fn images(engine: &Engine, docker: &Docker, tag: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for name in [PEER, ORDERER] {
+    for name in [PEER_IMAGE, ORDERER_IMAGE] {
         let image = format!("{name}:{tag}");
         let Ok(found) = engine.ask("look for an image", docker.inspect_image(&image)).await else {
             continue;
@@ -69,8 +71,8 @@ async fn images(engine: &Engine, docker: &Docker, tag: &str) -> Vec<Finding> {
             Finding::ok("image", text)
         } else {
             let machine = std::env::consts::ARCH;
-            let cure = "pull the image for this one, or builder and chaincode will not run in it";
-            Finding::warning("image", format!("{text}, and this machine is {machine}; {cure}"))
+            let fix = "pull the image for this architecture, or builder and chaincode will not run in it";
+            Finding::warning("image", format!("{text}, and this machine is {machine}; {fix}"))
         };
         findings.push(finding);
     }
@@ -83,7 +85,7 @@ async fn images(engine: &Engine, docker: &Docker, tag: &str) -> Vec<Finding> {
     findings
 }
 
-/// Whether the engine's word for an architecture is that of this program.
+/// Whether the engine's name of an architecture means that of this program.
 fn is_ours(architecture: &str) -> bool {
     let ours = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -96,11 +98,11 @@ fn is_ours(architecture: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::runtime::finding::Level;
     use std::time::Duration;
 
     #[test]
-    fn clocks_may_be_apart_by_what_certificates_are_dated_back() {
+    fn clocks_may_differ_by_as_much_as_certificates_are_dated_back() {
         let now = SystemTime::now();
         for (apart, level) in [(0, Level::Ok), (299, Level::Ok), (301, Level::Problem)] {
             let apart = Duration::from_secs(apart);

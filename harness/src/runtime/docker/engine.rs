@@ -1,27 +1,23 @@
-//! The containers of runs: how they are labelled, and how they are removed.
+//! A Docker engine, and the removal of the containers of runs from it.
 //!
-//! A client of the engine is made for each removal, because removal also happens where the client of
-//! the run is of no use any more: while an asynchronous runtime ends, or in another process. What
-//! containers are for is not known here.
+//! Each removal creates its own client of the engine, since it also happens where the client of the run is of
+//! no use: while an asynchronous runtime shuts down, or in another process. What containers are for is not known
+//! here.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use futures::future::join_all;
 
-use super::workspace::{self, Owner, Workspace};
+use crate::cleanup::labels::{RUN_LABEL, is_dead, run_label};
+use crate::cleanup::{Leftover, ResourceKind, Resources, ShellRemoval};
 use crate::console::error_text;
-
-/// Label with the run's name, on everything that a run makes in an engine.
-pub const RUN_LABEL: &str = "fabric-harness.run";
-const DIRECTORY_LABEL: &str = "fabric-harness.directory";
-const PLACE_LABEL: &str = "fabric-harness.place";
-const PROCESS_LABEL: &str = "fabric-harness.process";
-const STARTED_LABEL: &str = "fabric-harness.started";
 
 /// How long an engine may take to answer at all.
 pub const ANSWER: Duration = Duration::from_secs(3);
@@ -29,23 +25,23 @@ pub const ANSWER: Duration = Duration::from_secs(3);
 /// How long an engine may take to do one thing, such as removing a container.
 const ACTION: Duration = Duration::from_secs(30);
 
-/// How long after the harness's death the engine may still carry out its last request.
+/// How long after the harness has exited the engine may still carry out its last request.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
-/// Before looking whether a removal, which another process may have begun, is done.
+/// Before checking again whether a removal, which another process may have started, is done.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Where an engine is. Nothing is connected.
+/// The address of an engine. Not a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     uri: String,
 }
 
-/// What an engine, or the way to it, said.
+/// A request to an engine that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// No client can be made for the address.
-    #[error("cannot use the Docker engine at {uri}; DOCKER_HOST chooses another")]
+    /// No client for the address.
+    #[error("cannot use the Docker engine at {uri}; choose another with DOCKER_HOST")]
     Client {
         /// The engine.
         uri: String,
@@ -58,7 +54,7 @@ pub enum EngineError {
     NoAnswer {
         /// The engine.
         uri: String,
-        /// What came instead.
+        /// What happened instead.
         reason: String,
     },
     /// It refused.
@@ -66,22 +62,22 @@ pub enum EngineError {
     Refused {
         /// The engine.
         uri: String,
-        /// What was asked of it.
+        /// The request.
         action: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: DockerError,
     },
     /// It took too long.
-    #[error("the Docker engine at {uri} did not {action} within {} s", ACTION.as_secs())]
+    #[error("timed out after {} s waiting for the Docker engine at {uri} to {action}", ACTION.as_secs())]
     Late {
         /// The engine.
         uri: String,
-        /// What was asked of it.
+        /// The request.
         action: String,
     },
-    /// The thread that asked it panicked.
-    #[error("the clean-up of containers panicked")]
+    /// The thread of the request panicked.
+    #[error("the removal of containers panicked")]
     Panicked,
 }
 
@@ -91,8 +87,7 @@ impl Engine {
         Self { uri: uri.to_owned() }
     }
 
-    /// The engine that testcontainers uses: `DOCKER_HOST`, or the first socket that is there of
-    /// Docker's usual ones.
+    /// The engine that testcontainers uses: `DOCKER_HOST`, or the first of Docker's usual sockets that exists.
     pub fn from_environment() -> Self {
         if let Ok(uri) = std::env::var("DOCKER_HOST")
             && !uri.is_empty()
@@ -119,12 +114,7 @@ impl Engine {
         &self.uri
     }
 
-    /// Whether it is reached by a socket of this machine, and so tells at once when it is not there.
-    pub(crate) fn is_local(&self) -> bool {
-        self.uri.starts_with("unix://")
-    }
-
-    /// A client of the engine, which is asked for an answer.
+    /// A client of the engine, after one request that shows that it answers.
     ///
     /// # Errors
     ///
@@ -153,7 +143,7 @@ impl Engine {
             "unix" => Docker::connect_with_unix(&self.uri, bound, version),
             "https" | "tcp" | "http" if verify || scheme == "https" => {
                 let Some(keys) = std::env::var_os("DOCKER_CERT_PATH") else {
-                    let reason = "it shall be asked over TLS, but DOCKER_CERT_PATH does not say where the keys are";
+                    let reason = "TLS is required, but DOCKER_CERT_PATH, the directory of the keys, is not set";
                     return Err(EngineError::NoAnswer { uri: self.uri.clone(), reason: reason.to_owned() });
                 };
                 let file = |name: &str| Path::new(&keys).join(name);
@@ -166,7 +156,7 @@ impl Engine {
         .map_err(|source| EngineError::Client { uri: self.uri.clone(), source })
     }
 
-    /// Asks the engine for something, for a bounded time.
+    /// Sends a request to the engine, with a timeout.
     pub(crate) async fn ask<T>(
         &self,
         action: &str,
@@ -183,33 +173,70 @@ impl Engine {
 
 fn advice(reason: &str) -> &'static str {
     if reason.to_lowercase().contains("permission denied") {
-        "this user may not use it: join the group of its socket, usually `docker`"
+        "permission denied: join the group of its socket, usually `docker`"
     } else {
-        "start it, or choose another by DOCKER_HOST"
+        "start it, or choose another with DOCKER_HOST"
     }
 }
 
-/// The label of a run's containers, `NAME=VALUE`.
-pub(crate) fn run_label(id: &str) -> String {
-    format!("{RUN_LABEL}={id}")
+/// The kind of a run's containers, for the clean-up.
+pub(super) static CONTAINERS: ResourceKind = ResourceKind {
+    key: "engine",
+    read: |record| Some(Arc::new(Engine::at(record.as_str()?))),
+    current: || Some(Arc::new(Engine::from_environment())),
+};
+
+#[async_trait]
+impl Resources for Engine {
+    fn kind(&self) -> &'static ResourceKind {
+        &CONTAINERS
+    }
+
+    fn to_record(&self) -> serde_json::Value {
+        self.uri.as_str().into()
+    }
+
+    /// Whether it is reached by a socket of this machine.
+    fn is_local(&self) -> bool {
+        self.uri.starts_with("unix://")
+    }
+
+    fn remove(&self, id: &str, aftermath: bool) -> Result<(), Leftover> {
+        remove_run_blocking(self, id, aftermath).map_err(|error| leftover(&run_label(id), error))
+    }
+
+    fn shell_removal(&self, id: &str) -> ShellRemoval {
+        const SCRIPT: &str = r#"
+containers=$(docker ps -aq --filter "label=$1") || exit 1
+[ -z "$containers" ] || docker rm -f -v $containers
+"#;
+        ShellRemoval { script: SCRIPT, arguments: vec![run_label(id)], environment: Vec::new() }
+    }
+
+    async fn count_dead(&self) -> Option<usize> {
+        let docker = self.connect().await.ok()?;
+        dead(self, &docker).await.ok().map(|dead| dead.len())
+    }
+
+    async fn remove_dead(&self) -> Result<usize, Leftover> {
+        // An engine that does not answer is reported by whoever needs it.
+        let Ok(docker) = self.connect().await else { return Ok(0) };
+        remove_dead(self, &docker).await.map_err(|error| leftover(RUN_LABEL, error))
+    }
 }
 
-pub(crate) fn labels(workspace: &Workspace, owner: &Owner) -> Vec<(String, String)> {
-    [
-        (RUN_LABEL, workspace.id().to_owned()),
-        (DIRECTORY_LABEL, workspace.directory().display().to_string()),
-        (PLACE_LABEL, owner.place.clone()),
-        (PROCESS_LABEL, owner.process.to_string()),
-        (STARTED_LABEL, owner.started.to_string()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .to_vec()
+fn leftover(label: &str, source: EngineError) -> Leftover {
+    let text = format!(
+        "containers with the label {label} are left; remove them with `docker rm -f -v $(docker ps -aq --filter \
+         label={label})`"
+    );
+    Leftover::Resources { text, source: Box::new(source) }
 }
 
-/// Removes the containers of a run, with their volumes. It blocks; it may be called anywhere.
+/// Removes the containers of a run, with their volumes. Blocks; may be called anywhere.
 ///
-/// With `aftermath`, it looks again a little later: the engine finishes what was last asked of it even
-/// when nobody waits for the answer.
+/// With `aftermath` it looks again a little later: the engine carries out the last request even if nobody waits
+/// for the answer.
 pub(crate) fn remove_run_blocking(engine: &Engine, id: &str, aftermath: bool) -> Result<(), EngineError> {
     let engine = engine.clone();
     let label = run_label(id);
@@ -228,7 +255,7 @@ pub(crate) fn remove_run_blocking(engine: &Engine, id: &str, aftermath: bool) ->
             Ok(())
         })
     };
-    // A thread of its own, because within an asynchronous runtime no other one can be waited on.
+    // In another thread, since an asynchronous runtime cannot block on another one.
     std::thread::spawn(task).join().unwrap_or(Err(EngineError::Panicked))
 }
 
@@ -256,7 +283,7 @@ pub(crate) async fn find_run(engine: &Engine, docker: &Docker, id: &str) -> Resu
 
 struct Found {
     id: String,
-    /// Without the `/` that the engine puts before it.
+    /// Without the leading `/` of the engine.
     name: String,
     labels: HashMap<String, String>,
 }
@@ -279,7 +306,7 @@ async fn remove(engine: &Engine, docker: &Docker, ids: impl Iterator<Item = Stri
     let removals = ids.map(|id| async move {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match engine.ask("remove a container", docker.remove_container(&id, Some(options))).await {
-            // 404: gone. 409: another removal of it is under way.
+            // 404: removed. 409: being removed.
             Err(EngineError::Refused {
                 source: DockerError::DockerResponseServerError { status_code: 404 | 409, .. },
                 ..
@@ -290,10 +317,10 @@ async fn remove(engine: &Engine, docker: &Docker, ids: impl Iterator<Item = Stri
     join_all(removals).await.into_iter().collect()
 }
 
-/// Removes the containers of runs whose harness is known to have ended. Returns how many.
+/// Removes the containers of runs whose harness is known to have exited. Returns how many.
 ///
-/// A container of a harness on another machine, or in another process namespace, is spared: nothing
-/// can be known about it from here.
+/// Keeps a container of a harness on another machine, or in another process namespace, of which nothing is known
+/// here.
 pub(crate) async fn remove_dead(engine: &Engine, docker: &Docker) -> Result<usize, EngineError> {
     let dead = dead(engine, docker).await?;
     let count = dead.len();
@@ -301,29 +328,18 @@ pub(crate) async fn remove_dead(engine: &Engine, docker: &Docker) -> Result<usiz
     Ok(count)
 }
 
-/// The containers whose harness is known to have ended.
+/// The containers whose harness is known to have exited.
 pub(crate) async fn dead(engine: &Engine, docker: &Docker) -> Result<Vec<String>, EngineError> {
     let containers = list(engine, docker, RUN_LABEL).await?.into_iter();
     Ok(containers.filter(|container| is_dead(&container.labels)).map(|container| container.id).collect())
 }
 
-fn is_dead(labels: &HashMap<String, String>) -> bool {
-    let label = |name: &str| labels.get(name).map(String::as_str).unwrap_or_default();
-    let owner = Owner {
-        place: label(PLACE_LABEL).to_owned(),
-        process: label(PROCESS_LABEL).parse().unwrap_or_default(),
-        started: label(STARTED_LABEL).parse().unwrap_or_default(),
-    };
-    owner.is_known_dead() && !workspace::lives(Path::new(label(DIRECTORY_LABEL)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cleanup::workspace::made_in;
 
     #[tokio::test]
-    async fn an_engine_that_says_nothing_is_given_up_in_time() {
+    async fn an_engine_that_does_not_answer_times_out() {
         let scratch = tempfile::tempdir().unwrap();
         let socket = scratch.path().join("socket");
         let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -335,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_that_is_not_there_is_told_with_its_address() {
+    async fn the_error_of_a_missing_engine_has_its_address() {
         for uri in ["unix:///does/not/exist.sock", "tcp://127.0.0.1:1"] {
             let error = Engine::at(uri).connect().await.unwrap_err();
             assert!(matches!(error, EngineError::NoAnswer { .. }), "{error}");
@@ -346,25 +362,30 @@ mod tests {
     }
 
     #[test]
-    fn what_to_do_depends_on_why_the_engine_does_not_answer() {
+    fn the_advice_depends_on_why_the_engine_does_not_answer() {
         let text = |reason: &str| EngineError::NoAnswer { uri: "u".into(), reason: reason.into() }.to_string();
         assert!(text("Permission denied (os error 13)").ends_with("join the group of its socket, usually `docker`"));
-        assert!(text("Connection refused").ends_with("start it, or choose another by DOCKER_HOST"));
+        assert!(text("Connection refused").ends_with("start it, or choose another with DOCKER_HOST"));
     }
 
-    #[test]
-    fn a_container_of_another_place_or_a_living_harness_is_not_dead() {
+    #[tokio::test]
+    #[ignore = "needs a Docker engine with Fabric's images, and the docker command"]
+    async fn needs_docker_the_shell_script_removes_containers() {
+        use crate::cleanup::reaper::{Reaper, Running};
+        use std::process::Command;
+
         let parent = tempfile::tempdir().unwrap();
-        let workspace = made_in(parent.path());
-        let this = Owner::this();
-        let dead = Owner { started: this.started + 1, ..this.clone() };
-        let elsewhere = Owner { place: "elsewhere".to_owned(), ..dead.clone() };
-        let [this, dead, elsewhere] =
-            [this, dead, elsewhere].map(|owner| labels(&workspace, &owner).into_iter().collect::<HashMap<_, _>>());
-        assert!(!is_dead(&dead), "the lock of its directory is held");
-        drop(workspace);
-        assert!(is_dead(&dead));
-        assert!(!is_dead(&this), "the process lives");
-        assert!(!is_dead(&elsewhere));
+        let workspace = crate::cleanup::made_in(parent.path());
+        let removal = Engine::from_environment().shell_removal("test-of-the-shell-script");
+        let label = run_label("test-of-the-shell-script");
+        let reaper = Running::start(&Reaper::Shell, workspace.directory(), Some(&removal)).unwrap();
+        let create = ["create", "--label", &label, "hyperledger/fabric-peer:3.1"];
+        let made = Command::new("docker").args(create).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        reaper.leave_the_rest();
+        let list = ["ps", "-aq", "--filter", &format!("label={label}")].map(str::to_owned);
+        let left = Command::new("docker").args(list).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+        assert!(!workspace.directory().exists());
     }
 }

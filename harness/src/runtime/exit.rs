@@ -1,32 +1,32 @@
-//! A node that ended by itself: how, why as far as its log tells, and what to do.
+//! The unexpected exit of a node: its status, the likely cause from its log, and what to do.
 
 use std::fmt;
 
 use crate::wait::log_lines;
 
-/// A node or chaincode server that ended by itself.
+/// A node or chaincode server that exited although nobody stopped it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
+pub struct UnexpectedExit {
     /// Its name.
     pub name: String,
-    /// How it ended, such as `exit status: 1`.
+    /// Its status, such as `exit status: 1`.
     pub how: String,
-    /// What its log lets one conclude.
+    /// The likely cause, from the log.
     pub cause: Option<Cause>,
     /// The last lines of its log.
     pub log: String,
 }
 
-impl Death {
-    /// Looks for the cause in the log's last lines.
+impl UnexpectedExit {
+    /// Looks for the likely cause in the last lines of the log.
     pub(super) fn new(name: &str, how: String, log: String) -> Self {
         Self { name: name.to_owned(), cause: Cause::read(&how, &log), how, log }
     }
 }
 
-impl fmt::Display for Death {
+impl fmt::Display for UnexpectedExit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} ended: {}", self.name, self.how)?;
+        write!(formatter, "{} exited: {}", self.name, self.how)?;
         if let Some(cause) = self.cause {
             write!(formatter, "\n  likely cause: {cause}")?;
         }
@@ -37,29 +37,29 @@ impl fmt::Display for Death {
     }
 }
 
-impl std::error::Error for Death {}
+impl std::error::Error for UnexpectedExit {}
 
-/// Why a node ends.
+/// Why a node exits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// Another program listens on a port that was free when it was chosen.
     PortInUse,
     /// The disk, or the quota, is full.
     DiskFull,
-    /// The kernel, or a container's limit, ended it for its memory.
+    /// The kernel killed it: memory ran out, or a container's limit was reached.
     OutOfMemory,
-    /// A file that it may not read or execute.
+    /// It lacks the permission for a file.
     PermissionDenied,
-    /// The peer insists on an address of this machine besides the loopback.
+    /// The machine has no IPv4 address besides the loopback, which a peer demands.
     NoNetwork,
-    /// A certificate that is not valid now.
+    /// A certificate is not valid now.
     Clock,
     /// Too many open files.
     FileLimit,
 }
 
 impl Cause {
-    /// In the order in which they are looked for.
+    /// Texts of a log and their causes, in the order in which they are looked for.
     const SIGNS: [(&'static str, Self); 10] = [
         ("address already in use", Self::PortInUse),
         ("no space left on device", Self::DiskFull),
@@ -83,13 +83,13 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::PortInUse => "another program took one of its ports meanwhile; run again, other ports are chosen then",
-            Self::DiskFull => "no space is left (an orderer needs 128 MB for each channel); free some, or set TMPDIR to a larger disk",
-            Self::OutOfMemory => "it was killed, as the kernel does when memory runs out; free some, or use a smaller topology",
-            Self::PermissionDenied => "it may not read or execute a file that its log names",
-            Self::NoNetwork => "a peer needs an IPv4 address besides 127.0.0.1; connect the machine to a network, or add an address to a dummy interface",
+            Self::PortInUse => "another program took one of its ports; run again, which takes other ports",
+            Self::DiskFull => "the disk is full (an orderer needs 128 MB for each channel); free space, or set TMPDIR to a larger disk",
+            Self::OutOfMemory => "it was killed, as when memory runs out; free memory, or use a smaller topology",
+            Self::PermissionDenied => "permission denied for a file that its log names",
+            Self::NoNetwork => "a peer needs an IPv4 address besides 127.0.0.1; connect the machine to a network, or add a dummy interface with an address",
             Self::Clock => "a certificate is not valid now; compare the clocks of this machine and of the Docker engine",
-            Self::FileLimit => "the limit of open files is reached; raise it with `ulimit -n`",
+            Self::FileLimit => "too many open files; raise the limit with `ulimit -n`",
         })
     }
 }
@@ -99,20 +99,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_has_how_why_and_the_log() {
+    fn the_text_has_status_cause_and_log() {
         let log = "one\nlisten tcp 127.0.0.1:7051: bind: address already in use";
-        let death = Death::new("peer0.org1.example.com", "exit status: 1".into(), log.into());
+        let exit = UnexpectedExit::new("peer0.org1.example.com", "exit status: 1".into(), log.into());
         assert_eq!(
-            death.to_string(),
-            "peer0.org1.example.com ended: exit status: 1\n  \
-             likely cause: another program took one of its ports meanwhile; run again, other ports are chosen then\n  \
+            exit.to_string(),
+            "peer0.org1.example.com exited: exit status: 1\n  \
+             likely cause: another program took one of its ports; run again, which takes other ports\n  \
              last lines of its log:\n    one\n    listen tcp 127.0.0.1:7051: bind: address already in use"
         );
     }
 
     #[test]
     fn an_unknown_cause_is_not_guessed() {
-        let death = Death::new("x", "exit status: 2".into(), String::new());
-        assert_eq!(death.to_string(), "x ended: exit status: 2\n  its log is empty");
+        let exit = UnexpectedExit::new("x", "exit status: 2".into(), String::new());
+        assert_eq!(exit.to_string(), "x exited: exit status: 2\n  its log is empty");
     }
 }

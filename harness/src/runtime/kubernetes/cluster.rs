@@ -1,10 +1,10 @@
-//! The namespaces of runs in Kubernetes clusters: where they are, how a client of the cluster is made,
-//! and how a namespace is removed, with all that is in it.
+//! A Kubernetes cluster, and the removal of the namespaces of runs from it.
 //!
-//! As with containers, a client is made for each removal, since removal also happens where that of the
-//! run is of no use any more. What is put into a namespace is not known here.
+//! Each removal creates its own client of the cluster, since it also happens where the client of the run is of no
+//! use: while an asynchronous runtime shuts down, or in another process. What is in a namespace is not known here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -14,8 +14,8 @@ use kube::{Api, Client, Config, Error as KubeError};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::containers::RUN_LABEL;
-use super::workspace::{Owner, Workspace};
+use crate::cleanup::labels::{RUN_LABEL, run_label};
+use crate::cleanup::{Custody, DIRECTORY_PREFIX, Leftover, ResourceKind, Resources, ShellRemoval};
 use crate::console::error_text;
 
 /// How long a cluster may take to answer at all.
@@ -27,22 +27,22 @@ const ACTION: Duration = Duration::from_secs(30);
 /// How long the removal of a namespace may take.
 const REMOVAL: Duration = Duration::from_secs(90);
 
-/// After this long, its removal is told of.
+/// After this long, a warning says that the removal takes long.
 const LONG: Duration = Duration::from_secs(10);
 
-/// Before looking whether a namespace is gone.
+/// Before checking again whether a namespace is gone.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// How long after the harness's death the cluster may still carry out its last request.
+/// How long after the harness has exited the cluster may still carry out its last request.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
-/// Between SIGTERM and SIGKILL of what is in a namespace that goes, in seconds.
+/// Between SIGTERM and SIGKILL of the pods in a namespace that is removed, in seconds.
 const GRACE: u32 = 1;
 
-/// A cluster, by a context of the user's kubeconfig. Nothing is connected.
+/// A cluster, by a context of the user's kubeconfig. Not a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
-    /// The files of the kubeconfig, the first of which wins.
+    /// The files of the kubeconfig. The first has precedence.
     pub kubeconfig: Vec<PathBuf>,
     /// The context's name.
     pub context: String,
@@ -57,20 +57,17 @@ pub struct Place {
     pub namespace: String,
 }
 
-/// What a cluster, or the way to it, said.
+/// A request to a cluster that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no kubeconfig.
-    #[error(
-        "there is no kubeconfig: {} does not exist; set KUBECONFIG, or make one by your cluster's own means",
-        list(looked)
-    )]
+    #[error("no kubeconfig: {} does not exist; set KUBECONFIG, or create one with your cluster's tools", list(looked))]
     NoKubeconfig {
         /// Where it was looked for.
         looked: Vec<PathBuf>,
     },
-    /// It can't be used.
-    #[error("the kubeconfig {} can't be used", list(files))]
+    /// The kubeconfig is invalid.
+    #[error("invalid kubeconfig {}", list(files))]
     Kubeconfig {
         /// Its files.
         files: Vec<PathBuf>,
@@ -79,25 +76,25 @@ pub enum ClusterError {
         source: Box<KubeconfigError>,
     },
     /// It has no current context.
-    #[error("the kubeconfig has no current context; choose one by --kube-context: {}", names(known))]
+    #[error("the kubeconfig has no current context; choose one with --kube-context: {}", names(known))]
     NoContext {
-        /// The contexts that there are.
+        /// The contexts of the kubeconfig.
         known: Vec<String>,
     },
     /// It has no such context.
-    #[error("--kube-context {context}: the kubeconfig has no such context; it has {}", names(known))]
+    #[error("--kube-context {context}: unknown context; the kubeconfig has {}", names(known))]
     UnknownContext {
-        /// The one that was asked for.
+        /// The context that was given.
         context: String,
-        /// The contexts that there are.
+        /// The contexts of the kubeconfig.
         known: Vec<String>,
     },
     /// It does not answer.
-    #[error("the cluster of context {context} does not answer: {reason}; choose another by --kube-context")]
+    #[error("the cluster of context {context} does not answer: {reason}; choose another with --kube-context")]
     NoAnswer {
         /// The context.
         context: String,
-        /// What came instead.
+        /// What happened instead.
         reason: String,
     },
     /// It refused.
@@ -105,29 +102,29 @@ pub enum ClusterError {
     Refused {
         /// The context.
         context: String,
-        /// What was asked of it.
+        /// The request.
         action: String,
-        /// What it said.
+        /// Its error.
         #[source]
         source: Box<KubeError>,
     },
     /// It took too long.
-    #[error("the cluster of context {context} did not {action} within {} s", bound.as_secs())]
+    #[error("timed out after {} s waiting for the cluster of context {context} to {action}", bound.as_secs())]
     Late {
         /// The context.
         context: String,
-        /// What was asked of it.
+        /// The request.
         action: String,
         /// How long it had.
         bound: Duration,
     },
-    /// The thread that asked it panicked.
-    #[error("the clean-up of a namespace panicked")]
+    /// The thread of the request panicked.
+    #[error("the removal of a namespace panicked")]
     Panicked,
 }
 
 impl ClusterError {
-    /// The API server's own answer, if it gave one.
+    /// The API server's answer, if there is one.
     pub(crate) fn status(&self) -> Option<&kube::core::Status> {
         match self {
             Self::Refused { source, .. } => match source.as_ref() {
@@ -147,7 +144,7 @@ fn names(known: &[String]) -> String {
     if known.is_empty() { "none".to_owned() } else { known.join(", ") }
 }
 
-/// The files of the kubeconfig that `kubectl` takes.
+/// The files of the kubeconfig that `kubectl` reads.
 fn files() -> Vec<PathBuf> {
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
@@ -183,7 +180,7 @@ impl Cluster {
         Ok(Self { kubeconfig, context })
     }
 
-    /// A client of the cluster, and the version of its server, which is asked for an answer.
+    /// A client of the cluster, and the version of its server, which shows that it answers.
     ///
     /// # Errors
     ///
@@ -194,7 +191,7 @@ impl Cluster {
             let options = KubeConfigOptions { context: Some(self.context.clone()), ..KubeConfigOptions::default() };
             let config = Config::from_custom_kubeconfig(read(&self.kubeconfig)?, &options).await;
             let config = config.map_err(|source| self.unusable(source))?;
-            // A program of the user's may have to be asked for credentials, which blocks.
+            // May run a program of the user for credentials, which blocks.
             let made = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
             let client = made.map_err(|error| no_answer(error.to_string()))?;
             let client = client.map_err(|error| no_answer(error_text(&error)))?;
@@ -209,7 +206,7 @@ impl Cluster {
         ClusterError::Kubeconfig { files: self.kubeconfig.clone(), source: Box::new(source) }
     }
 
-    /// Asks the cluster for something, for a bounded time.
+    /// Sends a request to the cluster, with a timeout.
     pub(crate) async fn ask<T>(
         &self,
         action: &str,
@@ -232,25 +229,71 @@ fn read(files: &[PathBuf]) -> Result<Kubeconfig, ClusterError> {
         .map_err(unusable)
 }
 
-/// The name of a run's namespace that nobody has chosen.
-pub(crate) fn namespace_of(id: &str) -> String {
-    format!("{}{}", super::workspace::PREFIX, id.to_lowercase())
+/// The default name of a run's namespace.
+pub(super) fn namespace_of(id: &str) -> String {
+    format!("{DIRECTORY_PREFIX}{}", id.to_lowercase())
 }
 
 /// Marks a namespace as a run's.
-pub(crate) fn mark(namespace: &mut Namespace, workspace: &Workspace, owner: &Owner) {
-    let labels = super::containers::labels(workspace, owner);
-    // The others are no values that a label can have.
-    let (label, annotations): (Vec<_>, Vec<_>) = labels.into_iter().partition(|(name, _)| name == RUN_LABEL);
+pub(super) fn mark(namespace: &mut Namespace, custody: &Custody) {
+    // The values of the others are not valid in a label.
+    let (label, annotations): (Vec<_>, Vec<_>) = custody.labels().into_iter().partition(|(name, _)| name == RUN_LABEL);
     namespace.metadata.labels.get_or_insert_default().extend(label);
     namespace.metadata.annotations.get_or_insert_default().extend(annotations);
 }
 
-/// Removes the namespace of a run, with all that is in it, and waits until it is gone. One that is not
-/// this run's is left alone. It blocks; it may be called anywhere.
+/// The kind of a run's namespace, for the clean-up. It is found only by the record of its run.
+pub(super) static NAMESPACE: ResourceKind =
+    ResourceKind { key: "cluster", read: |record| Some(Arc::new(Place::deserialize(record).ok()?)), current: || None };
+
+impl Resources for Place {
+    fn kind(&self) -> &'static ResourceKind {
+        &NAMESPACE
+    }
+
+    fn to_record(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// A record names the files of the kubeconfig, which are of this machine.
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn remove(&self, id: &str, aftermath: bool) -> Result<(), Leftover> {
+        remove_run_blocking(self, id, aftermath).map_err(|source| {
+            let Self { cluster: Cluster { context, .. }, namespace } = self;
+            let text = format!(
+                "the namespace {namespace} is left; remove it with `kubectl --context {context} delete namespace \
+                 {namespace}`"
+            );
+            Leftover::Resources { text, source: Box::new(source) }
+        })
+    }
+
+    /// Asks the cluster twice, since it carries out the last request even if nobody waits for the answer.
+    fn shell_removal(&self, id: &str) -> ShellRemoval {
+        const SCRIPT: &str = r#"
+for pause in 0.3 0; do
+    kubectl --context "$2" --request-timeout=30s delete namespaces -l "$1" --wait=false || exit 1
+    sleep "$pause"
+done
+"#;
+        // The shell works in another directory, where a relative path leads elsewhere.
+        let files = std::env::join_paths(&self.cluster.kubeconfig).ok();
+        ShellRemoval {
+            script: SCRIPT,
+            arguments: vec![run_label(id), self.cluster.context.clone()],
+            environment: files.map(|files| ("KUBECONFIG", files)).into_iter().collect(),
+        }
+    }
+}
+
+/// Removes the namespace of a run, with everything in it, and waits until it is gone. Keeps a namespace of another
+/// run. Blocks; may be called anywhere.
 ///
-/// With `aftermath`, it looks again a little later: the cluster finishes what was last asked of it even
-/// when nobody waits for the answer.
+/// With `aftermath` it looks again a little later: the cluster carries out the last request even if nobody waits for
+/// the answer.
 pub(crate) fn remove_run_blocking(place: &Place, id: &str, aftermath: bool) -> Result<(), ClusterError> {
     let (place, id) = (place.clone(), id.to_owned());
     let task = move || {
@@ -263,11 +306,11 @@ pub(crate) fn remove_run_blocking(place: &Place, id: &str, aftermath: bool) -> R
             let (client, _) = place.cluster.connect().await?;
             remove(&place, client, &id, aftermath).await
         });
-        // A program that is asked for credentials, and never answers, is not waited for.
+        // Does not wait for a program that is asked for credentials and never answers.
         runtime.shutdown_background();
         removed
     };
-    // A thread of its own, because within an asynchronous runtime no other one can be waited on.
+    // In another thread, since an asynchronous runtime cannot block on another one.
     std::thread::spawn(task).join().unwrap_or(Err(ClusterError::Panicked))
 }
 
@@ -276,7 +319,7 @@ async fn remove(place: &Place, client: Client, id: &str, aftermath: bool) -> Res
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let pods: Api<Pod> = Api::namespaced(client, name);
     let begin = Instant::now();
-    let (mut looks, mut told) = (u32::from(aftermath), false);
+    let (mut looks, mut has_warned) = (u32::from(aftermath), false);
     loop {
         let found = cluster.ask("look for a namespace", namespaces.get_opt(name)).await?;
         let ours = found.filter(|found| {
@@ -297,7 +340,7 @@ async fn remove(place: &Place, client: Client, id: &str, aftermath: bool) -> Res
             let delete = namespaces.delete(name, &only_this);
             gone_is_fine(cluster.ask("delete a namespace", delete).await.map(drop))?;
         }
-        // Those of a namespace that goes would have their own, longer time to end.
+        // The pods would have a longer grace of their own.
         let now = DeleteParams::default().grace_period(GRACE);
         let all = ListParams::default();
         let delete = pods.delete_collection(&now, &all);
@@ -306,19 +349,59 @@ async fn remove(place: &Place, client: Client, id: &str, aftermath: bool) -> Res
             let action = format!("remove the namespace {name}");
             return Err(ClusterError::Late { context: cluster.context.clone(), action, bound: REMOVAL });
         }
-        if begin.elapsed() > LONG && !told {
-            told = true;
+        if begin.elapsed() > LONG && !has_warned {
+            has_warned = true;
             let bound = REMOVAL.as_secs();
-            tracing::warn!("the cluster still removes the namespace {name}; it is waited for, up to {bound} s");
+            tracing::warn!("waiting up to {bound} s for the cluster to remove the namespace {name}");
         }
         sleep(AGAIN).await;
     }
 }
 
-/// 404: gone. 409: another one of this name by now, or another removal of it is under way.
+/// 404: removed. 409: being removed, or another namespace of this name.
 fn gone_is_fine(answer: Result<(), ClusterError>) -> Result<(), ClusterError> {
     match answer {
         Err(error) if error.status().is_some_and(|status| matches!(status.code, 404 | 409)) => Ok(()),
         answer => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cleanup::reaper::{Reaper, Running};
+    use kube::api::PostParams;
+
+    /// With the files of the kubeconfig as paths relative to the killed program.
+    #[tokio::test]
+    #[ignore = "needs a Kubernetes cluster, and the kubectl command: FABRIC_HARNESS_KUBE_CONTEXT"]
+    async fn needs_kubernetes_the_shell_script_removes_a_namespace() {
+        let context = std::env::var("FABRIC_HARNESS_KUBE_CONTEXT").unwrap();
+        let found = Cluster::find(Some(&context)).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let workspace = crate::cleanup::made_in(parent.path());
+        let files = parent.path().join("kubeconfig");
+        let mut config = Kubeconfig::read_from(&found.kubeconfig[0]).unwrap();
+        let only_here = "context-of-this-test";
+        config
+            .contexts
+            .iter_mut()
+            .filter(|named| named.name == context)
+            .for_each(|named| named.name = only_here.into());
+        std::fs::write(&files, serde_json::to_vec(&config).unwrap()).unwrap();
+        let cluster = Cluster { kubeconfig: vec![files], context: only_here.to_owned() };
+        let (client, _) = cluster.connect().await.unwrap();
+        let place = Place { cluster, namespace: namespace_of(workspace.id()) };
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(place.namespace.clone());
+        namespace.metadata.labels = Some([(RUN_LABEL.to_owned(), workspace.id().to_owned())].into());
+        let namespaces: Api<Namespace> = Api::all(client);
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        let removal = place.shell_removal(workspace.id());
+        Running::start(&Reaper::Shell, workspace.directory(), Some(&removal)).unwrap().leave_the_rest();
+        let label = run_label(workspace.id());
+        let left = namespaces.list(&ListParams::default().labels(&label)).await.unwrap();
+        assert!(left.items.iter().all(|namespace| namespace.metadata.deletion_timestamp.is_some()), "{left:?}");
+        assert!(!workspace.directory().exists());
     }
 }

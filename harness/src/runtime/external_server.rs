@@ -1,43 +1,47 @@
-//! A chaincode server that somebody else starts, such as a debugger: told what it needs to know, and
-//! waited for. Starts and ends nothing.
+//! A chaincode server that its user starts, for example in a debugger. Its files and variables are written
+//! for the user, and its address is waited for. Starts and stops nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::chaincode::{ChaincodePlacement, ChaincodeSpec};
+use async_trait::async_trait;
+
 use super::ready::wait_error;
-use super::{RuntimeError, files};
+use super::{ChaincodePlacement, ChaincodeServer, ChaincodeSpec, RuntimeError, UnexpectedExit, files};
 use crate::server::ServerSource;
 use crate::wait::{Poll, until};
 
-/// The file of the variables, a line each.
+/// The file of the environment variables, one per line.
 pub const VARIABLES_FILE: &str = "chaincode.env";
 
-/// What its first line is, by which the file is known to be ours.
+/// Its first line, which tells it from a file of the user.
 const HEAD: &str = "# Written by fabric-harness for the chaincode server. Replaced by the next run.";
 
-/// A server that is not ours.
+/// A server that its user starts.
 #[derive(Debug)]
-pub(in crate::runtime) struct Elsewhere {
+pub(super) struct ExternalServer {
     name: String,
-    /// Where it is found from here.
+    /// `HOST:PORT` where this program finds it.
     dial: String,
     bound: Duration,
 }
 
-impl Elsewhere {
+impl ExternalServer {
     pub(super) fn new(spec: &ChaincodeSpec, place: &ChaincodePlacement, bound: Duration) -> Self {
         Self { name: spec.name.clone(), dial: place.dial.clone().unwrap_or_else(|| place.address.clone()), bound }
     }
+}
 
-    pub(super) fn name(&self) -> &str {
+#[async_trait]
+impl ChaincodeServer for ExternalServer {
+    fn name(&self) -> &str {
         &self.name
     }
 
     /// Waits until something listens at the address.
-    pub(super) async fn answers(&self) -> Result<(), RuntimeError> {
-        let what = format!("the chaincode server {}, which is yours to start, listens at {}", self.name, self.dial);
+    async fn start(&self) -> Result<(), RuntimeError> {
+        let what = format!("the chaincode server {}, which you start, listens at {}", self.name, self.dial);
         let listens = until(&what, self.bound, || async {
             match tokio::net::TcpStream::connect(&self.dial).await {
                 Ok(_) => Ok(Poll::Ready(())),
@@ -46,10 +50,30 @@ impl Elsewhere {
         });
         listens.await.map_err(wait_error)
     }
+
+    async fn stop(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn kill(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn log(&self) -> Option<String> {
+        None
+    }
+
+    async fn log_tail(&self) -> String {
+        String::new()
+    }
+
+    async fn exits(&self) -> Vec<UnexpectedExit> {
+        Vec::new()
+    }
 }
 
-/// Writes what such a server needs into its directory.
-pub(super) fn hand_over(spec: &ChaincodeSpec, place: &ChaincodePlacement) -> Result<(), RuntimeError> {
+/// Writes the files and variables of such a server into its directory; nothing of any other server.
+pub(super) fn write_files(spec: &ChaincodeSpec, place: &ChaincodePlacement) -> Result<(), RuntimeError> {
     let ServerSource::Address { directory, .. } = &spec.source else { return Ok(()) };
     let file = place.directory.join(VARIABLES_FILE);
     if directory.is_some() {
@@ -58,11 +82,11 @@ pub(super) fn hand_over(spec: &ChaincodeSpec, place: &ChaincodePlacement) -> Res
         files::clear(names, &place.directory, is_ours)?;
     }
     files::write_chaincode(&spec.files, &place.directory)?;
-    // The last, and whole at once: whoever waits for it starts a server that reads the others.
+    // Written last, and atomically: whoever waits for it starts a server that reads the others.
     files::write_whole(&file, &variables(&spec.environment))
 }
 
-/// As shells, systemd, Docker and development environments read it.
+/// In a form that shells, systemd, Docker and development environments read.
 fn variables(environment: &BTreeMap<String, String>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:+,@%".contains(c);
     let line = |(name, value): (&String, &String)| {

@@ -1,8 +1,8 @@
 //! The Kubernetes cluster of the kubeconfig's current context, which is only asked for its version.
 
-use super::Finding;
-use crate::cleanup::cluster::{Cluster, ClusterError};
+use super::cluster::{Cluster, ClusterError};
 use crate::console::error_text;
+use crate::runtime::Finding;
 
 pub(super) async fn look() -> Vec<Finding> {
     let without = "without it there is no kubernetes runtime";

@@ -1,0 +1,94 @@
+//! A network that runs, whichever runtime runs it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::placed::OwnedRun;
+use super::{ChaincodeServer, RunningNetwork, RunningNode, RuntimeError, UnexpectedExit};
+use crate::cleanup::{Leftover, Swept};
+use crate::console::error_text;
+use crate::journal::Journal;
+use crate::tap::Tap;
+
+/// A network that runs. Dropping it stops it as [`Running::stop`] does, but blocks meanwhile.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) network: Box<dyn RunningNetwork>,
+    pub(super) taps: Vec<Tap>,
+    /// How the messages between peers and chaincode are seen.
+    pub(super) message_source: String,
+    // Dropped after everything else.
+    pub(super) run: OwnedRun,
+}
+
+impl Running {
+    /// Every node, orderers first.
+    pub fn nodes(&self) -> &[RunningNode] {
+        self.network.nodes()
+    }
+
+    /// The chaincode servers, in the order in which they were given.
+    pub fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>] {
+        self.network.chaincodes()
+    }
+
+    /// The run's directory, which is removed with the run.
+    pub fn directory(&self) -> &Path {
+        self.run.custody().workspace().directory()
+    }
+
+    /// Restarts one node, as [`RunningNetwork::restart`] says. That is no unexpected exit. Connections to
+    /// the node come back by themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunningNetwork::restart`].
+    pub async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        self.network.restart(name).await
+    }
+
+    /// Every exit of a node or chaincode server that nobody asked for, as [`RunningNetwork::exits`] says.
+    pub async fn exits(&self) -> Vec<UnexpectedExit> {
+        self.network.exits().await
+    }
+
+    /// The whole logs by node and chaincode server, and the events of a cluster. A log that cannot be read
+    /// holds the reason.
+    pub async fn logs(&self) -> BTreeMap<String, String> {
+        self.network.logs().await
+    }
+
+    /// The last lines of the log of one node or chaincode server; empty if there is none.
+    pub async fn log_tail(&self, name: &str) -> String {
+        self.network.log_tail(name).await
+    }
+
+    /// Adds the messages that nodes report and taps have seen to a journal. `logs` are those of this
+    /// network.
+    pub async fn record_messages(&self, logs: &BTreeMap<String, String>, journal: &Journal) {
+        journal.extend(self.network.messages(logs, journal).await);
+        self.taps.iter().for_each(|tap| journal.append(tap.journal()));
+        journal.chaincode_is(&self.message_source);
+    }
+
+    /// The controls of embedded nodes: snapshots, the clock, faults. `None` on every other runtime.
+    pub fn embedded(&self) -> Option<&embedded_peer::network::Network> {
+        self.network.embedded()
+    }
+
+    /// Stops everything and removes all of it. Returns what the sweep removed of dead runs, if it is done
+    /// within a second; what it could not remove is a warning.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub async fn stop(mut self) -> Result<Swept, Vec<Leftover>> {
+        self.run.custody().settle();
+        let left = self.run.end().await;
+        let swept = self.run.swept().await;
+        for left in &swept.left {
+            tracing::warn!("of a dead run, {}", error_text(left));
+        }
+        if left.is_empty() { Ok(swept) } else { Err(left) }
+    }
+}
