@@ -1,4 +1,4 @@
-//! A network, a transaction, a query, and nothing left.
+//! Starts a network, submits a transaction, evaluates a query, and stops the network.
 //!
 //! ```console
 //! $ CCAAS_BUILDER=BUILDER cargo run --package fabric-harness --example round_trip -- CHAINCODE
@@ -7,7 +7,7 @@
 //! `cargo xtask dist` builds both programs and prints where they are; CHAINCODE is any server with the
 //! functions of the asset-transfer sample.
 
-use fabric_harness::network::Network;
+use fabric_harness::Network;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,6 +21,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let asset = network.call(["ReadAsset", "a1"]).identity("Admin@Org1").evaluate().await?;
     println!("{}", String::from_utf8_lossy(&asset));
 
-    network.stop().await.map_err(|left| left.join(", "))?;
+    network.stop().await?;
     Ok(())
 }

@@ -56,7 +56,7 @@ pub struct InspectOptions {
 }
 
 /// Writes a package, and prints its ID.
-pub fn package(options: &PackageOptions) -> ExitCode {
+pub(crate) fn package(options: &PackageOptions) -> ExitCode {
     let given = [
         ("--from", &options.from),
         ("--label", &options.label),
@@ -75,7 +75,7 @@ pub fn package(options: &PackageOptions) -> ExitCode {
 }
 
 /// Prints what is in a package.
-pub fn inspect(options: &InspectOptions) -> ExitCode {
+pub(crate) fn inspect(options: &InspectOptions) -> ExitCode {
     ended(commands::inspect(&options.package, &mut report()))
 }
 

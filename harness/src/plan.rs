@@ -51,7 +51,7 @@ pub struct NetworkPlan {
 
 /// What the user asked `e2e` for, resolved and validated.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The network, and the chaincode on it.
     pub network: NetworkPlan,
     /// The cases that are checked; at least one.
@@ -189,8 +189,12 @@ impl NetworkPlan {
     /// # Errors
     ///
     /// Every mistake that was found, each with its option's name.
-    pub fn resolve(options: &NetworkOptions, chaincode: ChaincodeSection) -> Result<Self, OptionErrors> {
-        Self::resolve_with(options, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
+    pub fn resolve(
+        options: &NetworkOptions,
+        topology: Option<Topology>,
+        chaincode: ChaincodeSection,
+    ) -> Result<Self, OptionErrors> {
+        Self::resolve_with(options, topology, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
     }
 
     /// The name of each chaincode server, which is that of its definition.
@@ -201,6 +205,7 @@ impl NetworkPlan {
     /// With the chaincode file, which also has cases.
     fn resolve_with(
         options: &NetworkOptions,
+        topology: Option<Topology>,
         file: Result<CaseFile, OptionError>,
     ) -> Result<(Self, CaseFile), OptionErrors> {
         let mut mistakes = Vec::new();
@@ -209,7 +214,9 @@ impl NetworkPlan {
         let fabric = resolve_fabric(&options.fabric).map_err(&mut keep).ok();
         let _ = check_fabric_bin(options).map_err(&mut keep);
         let cluster = resolve_cluster(options).map_err(|found| found.into_iter().for_each(&mut keep)).ok();
-        let topology = resolve_topology(&options.topology).map_err(&mut keep).ok();
+        let topology_name = if topology.is_some() { "a value".to_owned() } else { options.topology.clone() };
+        let topology = topology.map_or_else(|| resolve_topology(&options.topology), check_topology);
+        let topology = topology.map_err(&mut keep).ok();
         let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
             .map_err(|found| found.into_iter().for_each(&mut keep))
             .ok();
@@ -239,7 +246,7 @@ impl NetworkPlan {
                     fabric_bin: options.fabric.fabric_bin.clone(),
                     cluster,
                     topology,
-                    topology_name: options.topology.clone(),
+                    topology_name,
                     couchdb,
                     tls: options.tls.or(file.tls).unwrap_or_default(),
                     timeout: Duration::from_secs(options.timeout),
@@ -262,7 +269,7 @@ impl Plan {
     /// # Errors
     ///
     /// Every mistake that was found, each with its option's name.
-    pub fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
+    pub(crate) fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
         let own = &options.network.chaincode;
         let (file, cases, mistake) = if is_chaincode_file(own) {
             let cases = options.cases.as_ref().map(|path| CaseFile::read(path)).transpose();
@@ -275,7 +282,7 @@ impl Plan {
             let (cases, mistake) = cases.map_or_else(|error| (CaseFile::default(), Some(error)), |cases| (cases, None));
             (resolve_chaincode(own, cases.chaincode.clone()), Some(cases), mistake)
         };
-        let network = NetworkPlan::resolve_with(&options.network, file);
+        let network = NetworkPlan::resolve_with(&options.network, None, file);
         let mut mistakes: Vec<OptionError> = mistake.map(OptionError::Cases).into_iter().collect();
         match network {
             Ok((network, file)) => {
@@ -309,10 +316,16 @@ impl Plan {
 /// # Errors
 ///
 /// When the version is of no supported release line.
-pub fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, OptionError> {
+pub(crate) fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, OptionError> {
     let Some(value) = &options.fabric else { return Ok(None) };
     let release = value.parse::<Release>().map_err(|_| OptionError::Fabric { value: value.clone() })?;
     Ok(Some(FabricTag { tag: value.clone(), release }))
+}
+
+/// A topology that a library's user made.
+fn check_topology(topology: Topology) -> Result<Topology, OptionError> {
+    let mistake = |error| OptionError::Topology { value: "a value".to_owned(), reason: format!("\n{error}") };
+    topology.validate().map_err(mistake).map(|()| topology)
 }
 
 pub(crate) fn resolve_topology(value: &str) -> Result<Topology, OptionError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The results of a run.
 #[derive(Debug, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// The case results, in the order of the cases.
     pub cases: Vec<CaseReport>,
     /// Nodes and servers that exited unexpectedly.
@@ -27,7 +27,7 @@ pub struct Report {
 impl Report {
     /// [`ExitCode::Failed`] if a case failed, no case passed, a node exited unexpectedly, or there are
     /// leftovers.
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
         if passed && !failed && self.exits.is_empty() && self.left.is_empty() {
@@ -40,7 +40,7 @@ impl Report {
 
 /// A finished run.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// The results.
     pub report: Report,
     /// The time from the first step to the answer of the first query.
@@ -53,7 +53,7 @@ pub struct Finished {
 /// # Errors
 ///
 /// Why the run could not be finished. Everything that was started is removed by then.
-pub async fn run(
+pub(crate) async fn run(
     plan: &Plan,
     runtime: &dyn Runtime,
     timeline: &Timeline,

@@ -14,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The result of one poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Poll<T> {
+pub(crate) enum Poll<T> {
     /// The condition holds, with this result.
     Ready(T),
     /// The condition does not hold yet. The text is the observed state.
@@ -23,7 +23,7 @@ pub enum Poll<T> {
 
 /// Why a wait failed.
 #[derive(Debug, thiserror::Error)]
-pub enum WaitError<E> {
+pub(crate) enum WaitError<E> {
     /// The timeout was reached.
     #[error("{0}")]
     TimedOut(TimedOut),
@@ -63,7 +63,7 @@ pub(crate) fn log_lines(log: &str) -> String {
 /// # Errors
 ///
 /// [`WaitError::TimedOut`] with the last observed state; [`WaitError::Failed`] if the poll failed.
-pub async fn until<T, E, F>(what: &str, bound: Duration, poll: impl FnMut() -> F) -> Result<T, WaitError<E>>
+pub(crate) async fn until<T, E, F>(what: &str, bound: Duration, poll: impl FnMut() -> F) -> Result<T, WaitError<E>>
 where
     F: Future<Output = Result<Poll<T>, E>>,
 {
@@ -75,7 +75,7 @@ where
 /// # Errors
 ///
 /// As [`until`].
-pub async fn until_with_log<T, E, F, L>(
+pub(crate) async fn until_with_log<T, E, F, L>(
     what: &str,
     bound: Duration,
     mut poll: impl FnMut() -> F,

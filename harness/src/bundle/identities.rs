@@ -19,7 +19,7 @@ const TREES: [&str; 2] = ["ordererOrganizations", "peerOrganizations"];
 
 /// The identities can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentitiesError {
+pub(crate) enum IdentitiesError {
     /// Not the layout.
     #[error(
         "--identities {}: neither organizations/ nor peerOrganizations/ is there; give a former bundle, or a directory \

@@ -22,11 +22,11 @@ use fabric_network::render::operator::{Format, Images, OperatorOptions, PackageF
 use fabric_network::render::{RenderError, RenderOptions};
 use fabric_network::topology::Consensus;
 
-pub use deploy::DeployOptions;
-pub use identities::IdentitiesError;
-pub use install::InstallOptions;
-pub use output::OutputError;
-pub use ready::ReadyOptions;
+pub(crate) use deploy::DeployOptions;
+pub(crate) use identities::IdentitiesError;
+pub(crate) use install::InstallOptions;
+pub(crate) use output::OutputError;
+pub(crate) use ready::ReadyOptions;
 
 use crate::console::{ExitCode, error_text, print};
 use crate::options::FabricOptions;
@@ -93,7 +93,7 @@ pub enum FormatChoice {
 
 /// There is no bundle.
 #[derive(Debug, thiserror::Error)]
-pub enum BundleError {
+pub(crate) enum BundleError {
     /// A mistake in an option.
     #[error(transparent)]
     Option(#[from] OptionError),
@@ -135,7 +135,7 @@ fn namespace(text: &str) -> Result<String, String> {
 }
 
 /// Does what the command line says, to its exit code.
-pub fn bundle(options: &BundleOptions) -> ExitCode {
+pub(crate) fn bundle(options: &BundleOptions) -> ExitCode {
     match write_bundle(options) {
         Ok(rendered) => {
             let (nodes, files) = (rendered.bundle.nodes.len(), rendered.files.len());
@@ -151,7 +151,7 @@ pub fn bundle(options: &BundleOptions) -> ExitCode {
 }
 
 /// `deploy`.
-pub async fn deploy(options: &DeployOptions) -> ExitCode {
+pub(crate) async fn deploy(options: &DeployOptions) -> ExitCode {
     match deploy::deploy(options).await {
         Ok(()) => ExitCode::Passed,
         Err(error) => failed(&error),
@@ -159,7 +159,7 @@ pub async fn deploy(options: &DeployOptions) -> ExitCode {
 }
 
 /// `ready`: 0 when it is, 1 when it is not.
-pub async fn ready(options: &ReadyOptions) -> ExitCode {
+pub(crate) async fn ready(options: &ReadyOptions) -> ExitCode {
     match ready::ready(options).await {
         Ok(()) => ExitCode::Passed,
         Err(error) => {
@@ -170,7 +170,7 @@ pub async fn ready(options: &ReadyOptions) -> ExitCode {
 }
 
 /// `install`.
-pub fn install(options: &InstallOptions) -> ExitCode {
+pub(crate) fn install(options: &InstallOptions) -> ExitCode {
     match install::install(options) {
         Ok(path) => {
             print(format_args!("install: {}", path.display()));
@@ -190,7 +190,7 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 /// # Errors
 ///
 /// [`BundleError`]; then nothing was written or replaced.
-pub fn write_bundle(options: &BundleOptions) -> Result<Rendered, BundleError> {
+pub(crate) fn write_bundle(options: &BundleOptions) -> Result<Rendered, BundleError> {
     let target = output::Target::check(&options.out, options.force)?;
     let rendered = render(options, target.path())?;
     target.write(&rendered.files)?;

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// The directory can't be written.
 #[derive(Debug, thiserror::Error)]
-pub enum OutputError {
+pub(crate) enum OutputError {
     /// Something is in it.
     #[error("--out {} is not empty: give a new directory, or replace the bundle that is there by --force", path.display())]
     NotEmpty {

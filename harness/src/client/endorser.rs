@@ -1,8 +1,6 @@
-//! A peer as one identity sees it, and its endorser service: a proposal goes in, a checked response
-//! comes out.
+//! A peer client with one identity, and the endorser service.
 //!
-//! What the proposals ask for is the matter of `channel` and `lifecycle`; going through the gateway
-//! instead is the matter of `gateway`.
+//! `channel` and `lifecycle` build proposals for system chaincodes; `gateway` uses the gateway service.
 
 use std::sync::Arc;
 
@@ -18,7 +16,7 @@ use super::signer::Signer;
 use super::transport::Node;
 use crate::journal::{Content, Journal, Party, decode};
 
-/// A connected peer and the identity that asks. Cheap to clone.
+/// A connected peer and the identity of the client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PeerClient {
     pub(super) node: Node,
@@ -27,12 +25,12 @@ pub struct PeerClient {
 }
 
 impl PeerClient {
-    /// Asks `node` as `signer`. No journal is kept of it.
+    /// Calls `node` as `signer`, without a journal.
     pub fn new(node: Node, signer: Arc<Signer>) -> Self {
         Self { node, signer, journal: Journal::off() }
     }
 
-    /// The same, with each message to and from the peer noted in this journal.
+    /// Records each message to and from the peer in this journal.
     #[must_use]
     pub fn noting(mut self, journal: &Journal) -> Self {
         self.journal = journal.clone();
@@ -44,23 +42,23 @@ impl PeerClient {
         self.node.name()
     }
 
-    /// The peer, whoever asks.
+    /// The peer's connection.
     pub(crate) fn node(&self) -> &Node {
         &self.node
     }
 
-    /// The identity that asks.
+    /// The identity of the client.
     pub fn signer(&self) -> &Arc<Signer> {
         &self.signer
     }
 
-    /// The same peer, asked by somebody else.
+    /// The same peer with another identity.
     #[must_use]
     pub fn with_signer(&self, signer: Arc<Signer>) -> Self {
         Self { node: self.node.clone(), signer, journal: self.journal.clone() }
     }
 
-    /// Asks this peer, and it alone, to run and endorse a proposal.
+    /// Lets this peer simulate and endorse a proposal.
     ///
     /// # Errors
     /// [`ClientError::Rejected`] with the status and message of a response outside of 200 to 399;
@@ -76,10 +74,10 @@ impl PeerClient {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let call = client.process_proposal(proposal.signed.clone());
         let call = self.node.call(operation, deadline, call);
-        let told =
+        let describe =
             |answer: &ProposalResponse| decode::response(answer.response.as_ref().unwrap_or(&Response::default()));
         let answer = self
-            .noted("ProcessProposal", &proposal.transaction_id, || decode::proposal(&proposal.signed), call, told)
+            .noted("ProcessProposal", &proposal.transaction_id, || decode::proposal(&proposal.signed), call, describe)
             .await?;
         match &answer.response {
             None => Err(ClientError::malformed(operation, self.name(), "no response in it")),
@@ -93,7 +91,7 @@ impl PeerClient {
         }
     }
 
-    /// Makes a call, and notes it and its answer.
+    /// Makes a call, and records it and its answer in the journal.
     pub(super) async fn noted<T>(
         &self,
         kind: &'static str,
@@ -117,12 +115,12 @@ impl PeerClient {
         answer
     }
 
-    /// Notes what the peer has sent.
+    /// Records a message of the peer.
     pub(super) fn note_answer(&self, what: impl FnOnce() -> Content) {
         self.journal.note(&Party::peer(self.name()), &Party::client(), what);
     }
 
-    /// Runs a function on this peer and returns its answer; nothing is ordered.
+    /// Evaluates a function on this peer and returns the payload.
     pub(super) async fn query(
         &self,
         operation: &'static str,
@@ -135,11 +133,11 @@ impl PeerClient {
     }
 }
 
-/// Has each of `peers` endorse the same proposal, side by side, and makes the transaction of it.
-/// The first peer's identity signs.
+/// Lets `peers` endorse the same proposal in parallel, and makes the transaction. The first client's
+/// identity signs.
 ///
 /// # Errors
-/// The first that fails; [`ClientError::Disagreement`] when their results differ.
+/// The first failure; [`ClientError::Disagreement`] when the results differ.
 pub async fn endorse(
     operation: &'static str,
     peers: &[PeerClient],

@@ -1,8 +1,8 @@
-//! What can go wrong between a client and a node, with what the node itself said about it.
+//! Errors of calls to a node, with the node's own message.
 //!
-//! tonic and hyper wrap the cause of a failed connection in errors that say `transport error`; here
-//! the whole chain is read and the telling parts kept. Fabric's gateway hides a chaincode's own
-//! message in the details of a gRPC status; here they are decoded.
+//! tonic and hyper hide the cause of a failed connection in a chain of errors such as `transport error`;
+//! the useful parts of that chain are kept. Fabric's gateway puts a chaincode's own message into the
+//! details of a gRPC status, which are decoded.
 
 use std::error::Error;
 use std::fmt;
@@ -14,27 +14,27 @@ use prost::Message as _;
 
 use super::signer::SignerError;
 
-/// Why a call did not give a result. The text names the node and says why.
+/// Why a call failed. The text names the node and the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No connection: TCP, TLS, or the material for it.
+    /// Connecting failed: TCP, TLS, or the certificates given for it.
     #[error("cannot connect to {uri} (expecting a certificate for {server_name}): {cause}")]
     Connect {
         /// The address that was dialled.
         uri: String,
         /// The name that its certificate must carry.
         server_name: String,
-        /// The telling parts of the chain of errors below.
+        /// The useful parts of the error chain.
         cause: String,
     },
-    /// The connection broke, or was refused, within a call.
+    /// The connection broke, or was refused, during a call.
     #[error("{operation}: the connection to {node} failed: {cause}")]
     Transport {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Of whom.
+        /// The node.
         node: String,
-        /// The telling parts of the chain of errors below.
+        /// The useful parts of the error chain.
         cause: String,
     },
     /// The deadline passed.
@@ -43,11 +43,11 @@ pub enum ClientError {
         last.as_ref().map(|seen| format!("; last seen: {seen}")).unwrap_or_default()
     )]
     TimedOut {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Of whom.
+        /// The node.
         node: String,
-        /// How long it was waited for.
+        /// How long the client waited.
         waited: Duration,
         /// The last answer before the deadline, if there was one.
         last: Option<String>,
@@ -55,24 +55,24 @@ pub enum ClientError {
     /// The node answered with a gRPC status other than OK.
     #[error("{operation}: {node} answered {code:?}: {message}{}", Details(details))]
     Status {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Of whom.
+        /// The node.
         node: String,
         /// The gRPC status.
         code: tonic::Code,
         /// Its message.
         message: String,
-        /// What other nodes answered to the gateway, one entry for each.
+        /// The answers of other nodes to the gateway, one entry each.
         details: Vec<NodeFailure>,
     },
     /// A peer did not endorse: the chaincode, or the peer itself, answered with a status outside of
     /// 200 to 399.
     #[error("{operation}: {node} answered with status {status}: {message}")]
     Rejected {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Of whom.
+        /// The node.
         node: String,
         /// `Response.status` of the proposal response.
         status: i32,
@@ -82,9 +82,9 @@ pub enum ClientError {
     /// An HTTP endpoint answered with a status other than 2xx.
     #[error("{operation}: {node} answered with HTTP status {status}: {message}")]
     Http {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Of whom.
+        /// The node.
         node: String,
         /// The HTTP status.
         status: u16,
@@ -97,11 +97,11 @@ pub enum ClientError {
          the chaincode is not deterministic or their ledgers differ"
     )]
     Disagreement {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// The one peer.
+        /// One peer.
         first: String,
-        /// The other.
+        /// The other peer.
         second: String,
     },
     /// The transaction is on the ledger, but invalid.
@@ -114,20 +114,20 @@ pub enum ClientError {
         /// `TxValidationCode` by its name, such as `MVCC_READ_CONFLICT`.
         code: String,
     },
-    /// An answer that is not what the protocol promises.
+    /// An answer that violates the protocol.
     #[error("{operation}: the answer of {node} is malformed: {cause}")]
     Malformed {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Of whom.
+        /// The node.
         node: String,
-        /// What is wrong with it.
+        /// What is wrong.
         cause: String,
     },
-    /// No peer was given to ask.
-    #[error("{operation}: there is no peer to ask; give at least one")]
+    /// No peer to call.
+    #[error("{operation}: no peer given; give at least one")]
     NoPeer {
-        /// What was to be asked.
+        /// The operation.
         operation: &'static str,
     },
     /// The request could not be signed.
@@ -136,11 +136,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// A gRPC status, taken apart: a broken transport, or an answer with the gateway's details.
+    /// From a gRPC status: a broken transport, or an answer with the gateway's details.
     pub(super) fn from_status(operation: &'static str, node: &str, status: &tonic::Status) -> Self {
         let node = node.to_owned();
         match status.source() {
-            // tonic attaches a source only to statuses that it made up itself.
+            // tonic attaches a source only to statuses that it creates itself.
             Some(source) => Self::Transport { operation, node, cause: cause(source) },
             None => Self::Status {
                 operation,
@@ -156,8 +156,8 @@ impl ClientError {
         Self::Malformed { operation, node: node.to_owned(), cause: cause.to_string() }
     }
 
-    /// The chaincode's own error, when that is what the call ended with: status and message as the
-    /// chaincode returned them.
+    /// The chaincode's own error, if it is the reason: the status and message that the chaincode
+    /// returned.
     pub fn chaincode_error(&self) -> Option<(i32, &str)> {
         match self {
             Self::Status { details, message, .. } => details
@@ -170,7 +170,7 @@ impl ClientError {
         }
     }
 
-    /// What the node said, without the question and who it was.
+    /// The node's message, without the operation and the node's name.
     pub(super) fn answer(&self) -> String {
         match self {
             Self::Status { code, message, details, .. } => format!("{code:?}: {message}{}", Details(details)),
@@ -181,7 +181,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the node was reached and answered, with whatever.
+    /// Whether the node was reached and answered, with success or an error.
     pub fn is_answer(&self) -> bool {
         !matches!(
             self,
@@ -194,20 +194,20 @@ impl ClientError {
     }
 }
 
-/// What one node answered to the gateway (`gateway.ErrorDetail`).
+/// One node's answer to the gateway (`gateway.ErrorDetail`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFailure {
     /// Address under which the gateway knows the node.
     pub address: String,
     /// The node's MSP.
     pub msp_id: String,
-    /// What it said. A chaincode's error reads `chaincode response 500, <its message>`.
+    /// Its message. A chaincode's error reads `chaincode response 500, <its message>`.
     pub message: String,
 }
 
 impl NodeFailure {
-    /// The failures in a status's `grpc-status-details-bin`. Bytes that are something else, and
-    /// details of other types, are left out: they only ever add to a message that is there anyway.
+    /// The failures in a status's `grpc-status-details-bin`. Other bytes and other types of details are
+    /// ignored, because the status has a message as well.
     fn decode_all(bytes: &[u8]) -> Vec<Self> {
         Status::decode(bytes)
             .unwrap_or_default()
@@ -234,25 +234,25 @@ impl fmt::Display for Details<'_> {
     }
 }
 
-/// Takes apart what the gateway makes of a chaincode's error (`internal/pkg/gateway/apiutils.go`).
+/// Parses the gateway's form of a chaincode's error (`internal/pkg/gateway/apiutils.go`).
 fn chaincode_response(message: &str) -> Option<(i32, &str)> {
     let (_, response) = message.split_once("chaincode response ")?;
     let (status, text) = response.split_once(", ")?;
     Some((status.parse().ok()?, text))
 }
 
-/// Links of an error chain that tonic and hyper put around the telling one.
+/// Texts that tonic and hyper add to an error chain and that carry no information.
 const OPAQUE: [&str; 5] =
     ["", "transport error", "client error (Connect)", "operation was canceled", "connection error"];
 
-/// The chain of sources on one line, without the links that say nothing or repeat the one before.
+/// The chain of sources on one line, without opaque and repeated texts.
 pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut link = Some(error);
     while let Some(error) = link {
         let text = error.to_string();
-        let says_nothing = OPAQUE.contains(&text.as_str());
-        if !says_nothing && !parts.last().is_some_and(|previous| previous.contains(&text)) {
+        let opaque = OPAQUE.contains(&text.as_str());
+        if !opaque && !parts.last().is_some_and(|previous| previous.contains(&text)) {
             parts.push(text);
         }
         link = error.source();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chaincodes_own_message_is_found_in_the_details() {
+    fn finds_the_chaincodes_message_in_the_details() {
         let error = status(details("type.googleapis.com/gateway.ErrorDetail"));
         assert_eq!(error.chaincode_error(), Some((500, "the asset asset9 does not exist, or never did")));
         let expected = format!(
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn details_that_are_something_else_are_left_out() {
+    fn ignores_other_details() {
         for bytes in [b"\xff\x01garbage".to_vec(), Vec::new(), details("type.googleapis.com/another.Message")] {
             let error = status(bytes);
             assert_eq!(error.to_string(), "endorse: peer0 answered Aborted: failed to endorse");
@@ -303,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peers_own_failure_is_not_the_chaincodes() {
+    fn a_peers_own_failure_is_not_a_chaincode_error() {
         for message in ["no answer", "chaincode response", "chaincode response x, y", "chaincode response 5"] {
             assert_eq!(chaincode_response(message), None, "{message}");
         }
     }
 
     #[test]
-    fn the_cause_is_what_the_chain_says_without_its_wrappers() {
+    fn the_cause_leaves_opaque_errors_out() {
         #[derive(Debug, thiserror::Error)]
         #[error("{text}")]
         struct Link {

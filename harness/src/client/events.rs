@@ -1,7 +1,7 @@
 //! The stream of a chaincode's events, from the gateway service.
 //!
-//! Blocks without events of the chaincode are not reported. The stream ends when it is dropped; to go
-//! on where one ended is the caller's, with [`EventStart::AfterTransaction`].
+//! Blocks without events of the chaincode are not reported. Dropping the stream ends it; to resume, start
+//! a new one with [`EventStart::AfterTransaction`].
 
 use std::collections::VecDeque;
 
@@ -22,15 +22,15 @@ const OPERATION: &str = "read chaincode events";
 /// Blocks that may wait to be read; the peer waits beyond that.
 const WAITING_BLOCKS: usize = 16;
 
-/// Where a stream of events begins.
+/// Where a stream of events starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventStart {
-    /// With the next block that the peer commits. As the peer does not say when it has begun to
-    /// watch, an event of a transaction submitted right after may be missed; a block number may not.
+    /// At the next block that the peer commits. The peer does not report when it starts to watch, so an
+    /// event of a transaction submitted right afterwards may be missed; give a block number instead.
     NextCommit,
-    /// With the block of this number, even if it is still to come.
+    /// At the block of this number, which may not exist yet.
     Block(u64),
-    /// Behind this transaction, in its block.
+    /// After this transaction, in its block.
     AfterTransaction(String),
 }
 
@@ -61,7 +61,7 @@ impl Events {
     /// The next event, waited for until the deadline.
     ///
     /// # Errors
-    /// [`ClientError::TimedOut`] when there is none until then; the stream's own failure otherwise.
+    /// [`ClientError::TimedOut`] when none arrives; the stream's own failure otherwise.
     pub async fn next(&mut self, deadline: Instant) -> Result<Event, ClientError> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -86,11 +86,11 @@ impl Events {
 }
 
 impl PeerClient {
-    /// Starts to read a chaincode's events. The request is on its way when this returns; a refusal
-    /// shows with the first [`Events::next`].
+    /// Starts to read a chaincode's events. The request has been sent when this returns; the first
+    /// [`Events::next`] reports a refusal.
     ///
     /// # Errors
-    /// [`ClientError::Signer`] alone.
+    /// [`ClientError::Signer`] only.
     pub fn chaincode_events(&self, channel: &str, chaincode: &str, start: &EventStart) -> Result<Events, ClientError> {
         let request = ChaincodeEventsRequest {
             channel_id: channel.to_owned(),
@@ -120,8 +120,8 @@ impl EventStart {
     }
 }
 
-/// Passes blocks on until the stream fails or nobody reads. A task of its own, because a Go server
-/// sends its first headers with the first block only, and the request should not wait for a reader.
+/// Forwards blocks until the stream fails or nobody reads. A separate task, because a Go server sends its
+/// headers only with the first block, and the request should not wait for a reader.
 async fn forward(
     peer: PeerClient,
     request: SignedChaincodeEventsRequest,
@@ -148,7 +148,7 @@ async fn forward(
         () = sender.closed() => {}
         ended = reading => if let Err(status) = ended {
             let failed = ClientError::from_status(OPERATION, Node::name(&peer.node), &status);
-            // Nobody reads any more: then nobody wants the reason either.
+            // Fails only when nobody reads any more.
             let _ = sender.send(Err(failed)).await;
         }
     }

@@ -1,7 +1,7 @@
 //! Fabric's gateway service: evaluate, endorse, submit, wait for the commit, chaincode events.
 //!
-//! The gateway chooses the peers that endorse and the orderers; the client signs each step. The
-//! steps are `internal/pkg/gateway` of Fabric's peer.
+//! The gateway chooses endorsing peers and orderers; the client signs each step. Source: Fabric's
+//! `internal/pkg/gateway`.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ use super::transport::timed_out;
 use crate::journal::decode;
 use crate::wait::{self, Poll};
 
-/// When a submitted transaction that is not committed is submitted again, for the first time.
+/// How long a submitted transaction may stay uncommitted before it is submitted again.
 const RESUBMIT_AFTER: Duration = Duration::from_secs(5);
 
 /// A transaction on the ledger, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Its id.
+    /// Its ID.
     pub transaction_id: String,
     /// The block that holds it.
     pub block_number: u64,
@@ -50,7 +50,7 @@ impl PeerClient {
     /// Runs a function on a peer that the gateway chooses, and returns the payload of its response;
     /// nothing is ordered.
     ///
-    /// `organizations` are MSP ids of which one must run it; none leaves it to the gateway.
+    /// `organizations` are MSP IDs of which one must run it; if empty, the gateway chooses.
     ///
     /// # Errors
     /// [`ClientError::Status`], in which [`ClientError::chaincode_error`] finds the chaincode's own;
@@ -85,15 +85,15 @@ impl PeerClient {
         };
         let mut gateway = self.gateway();
         let call = self.node.call(operation, deadline, gateway.evaluate(request));
-        let told = |answer: &EvaluateResponse| result(&signed, answer.result.as_ref());
-        let answer = self.noted("Evaluate", &transaction_id, || decode::proposal(&signed), call, told).await?;
+        let describe = |answer: &EvaluateResponse| result(&signed, answer.result.as_ref());
+        let answer = self.noted("Evaluate", &transaction_id, || decode::proposal(&signed), call, describe).await?;
         answer.result.ok_or_else(|| ClientError::malformed(operation, self.name(), "no result in it"))
     }
 
-    /// Has the gateway collect endorsements for a proposal, and signs the transaction of them.
+    /// Lets the gateway collect endorsements for a proposal, and signs the resulting transaction.
     ///
-    /// `organizations` are the MSP ids whose peers must endorse; none leaves it to the gateway,
-    /// which then satisfies the chaincode's policy.
+    /// `organizations` are the MSP IDs whose peers must endorse; if empty, the gateway chooses
+    /// peers that satisfy the chaincode's policy.
     ///
     /// # Errors
     /// [`ClientError::Status`] with what each peer answered; and as any call.
@@ -113,12 +113,12 @@ impl PeerClient {
         let mut gateway = self.gateway();
         let call = self.node.call(operation, deadline, gateway.endorse(request));
         let asked = || decode::proposal(&proposal.signed);
-        let told = |answer: &EndorseResponse| {
+        let describe = |answer: &EndorseResponse| {
             let prepared = answer.prepared_transaction.clone();
             let prepared = prepared.and_then(|envelope| proposal.prepared(envelope, &self.signer).ok());
             result(&proposal.signed, prepared.and_then(|transaction| transaction.response().ok()).as_ref())
         };
-        let answer = self.noted("Endorse", &proposal.transaction_id, asked, call, told).await?;
+        let answer = self.noted("Endorse", &proposal.transaction_id, asked, call, describe).await?;
         let envelope = answer
             .prepared_transaction
             .ok_or_else(|| ClientError::malformed(operation, self.name(), "no prepared transaction in it"))?;
@@ -127,11 +127,10 @@ impl PeerClient {
 
     /// Waits until the gateway knows peers of these organizations that have the chaincode.
     ///
-    /// It learns of peers of other organizations, and of what they have, by gossip: up to seconds
-    /// after the definition was committed on them all. Until then [`endorse`](Self::endorse) fails
-    /// with `failed to find any endorsing peers` or `no combination of peers can be derived`, at
-    /// once. `invocation` is endorsed, and that thrown away; what the chaincode answers is the same
-    /// here, so a function that changes nothing is enough.
+    /// A gateway learns by gossip of other organizations' peers and their chaincodes, which can take
+    /// seconds after the commit of the definition. Until then [`endorse`](Self::endorse) fails
+    /// immediately with `failed to find any endorsing peers` or `no combination of peers can be derived`.
+    /// `invocation` is endorsed and never submitted; any answer of the chaincode will do.
     ///
     /// # Errors
     /// [`ClientError::TimedOut`] with the gateway's last answer; and as any call.
@@ -145,7 +144,7 @@ impl PeerClient {
         let bound = deadline.saturating_duration_since(Instant::now());
         let known = wait::until(operation, bound, async || {
             let proposal = invocation.propose(&self.signer)?;
-            // The bound of this wait holds, not one for each attempt, which would lose what was last seen.
+            // The whole wait is bounded, not each attempt: that would lose the last status.
             let ample = deadline + Duration::from_secs(1);
             match self.endorse(&proposal, organizations, ample).await {
                 Err(ClientError::Status { code: Code::Unavailable | Code::FailedPrecondition, message, .. }) => {
@@ -158,11 +157,10 @@ impl PeerClient {
         known.await.map_err(|ended| timed_out(operation, self.name(), ended))
     }
 
-    /// Hands a signed transaction to the ordering service.
+    /// Sends a signed transaction to the ordering service.
     ///
-    /// An ordering service without a leader, as it is in the first moments of a channel, answers
-    /// UNAVAILABLE; then the same transaction is submitted again until the deadline. Should two of
-    /// them be ordered, the ledger takes the first.
+    /// An ordering service without a leader answers UNAVAILABLE; the same transaction is then submitted
+    /// again until the deadline. If it is ordered twice, only the first one is valid.
     ///
     /// # Errors
     /// [`ClientError::TimedOut`] with the last answer; and as any call.
@@ -181,8 +179,8 @@ impl PeerClient {
                 answer.map_err(|status| ClientError::from_status(operation, self.name(), &status))
             };
             let asked = || format!("{}: {} bytes", transaction.channel, transaction.envelope.payload.len());
-            let told = |_: &_| "accepted by the ordering service".to_owned();
-            match self.noted("Submit", &transaction.transaction_id, asked, call, told).await {
+            let describe = |_: &_| "accepted by the ordering service".to_owned();
+            match self.noted("Submit", &transaction.transaction_id, asked, call, describe).await {
                 Ok(_) => Ok(Poll::Ready(())),
                 Err(failed @ ClientError::Status { code: Code::Unavailable, .. }) => {
                     Ok(Poll::NotYet(failed.to_string()))
@@ -226,8 +224,8 @@ impl PeerClient {
                 code: code.map_or_else(|_| answer.result.to_string(), |code| code.as_str_name().to_owned()),
             })
         };
-        let told = |committed: &Committed| format!("VALID, block {}", committed.block_number);
-        self.noted("CommitStatus", transaction_id, || channel.to_owned(), call, told).await
+        let describe = |committed: &Committed| format!("VALID, block {}", committed.block_number);
+        self.noted("CommitStatus", transaction_id, || channel.to_owned(), call, describe).await
     }
 
     /// Endorses, signs, submits, and waits until this peer has committed: one transaction.
@@ -266,10 +264,10 @@ impl PeerClient {
 
     /// Submits a signed transaction and waits until each of `peers` has committed it.
     ///
-    /// A raft leader that steps down drops what it has accepted but not yet agreed upon, and tells
-    /// nobody. So a transaction that is not committed after five seconds, then ten and so on, is
-    /// submitted again. Should it be ordered twice, the ledger takes the first and the second is
-    /// invalid; the commit status is of the first.
+    /// A raft leader that steps down silently drops transactions that are accepted but not yet
+    /// replicated. So a transaction that is not committed after five seconds, then ten and so on, is
+    /// submitted again. If it is ordered twice, the second is invalid, and the commit status is that of
+    /// the first.
     ///
     /// # Errors
     /// As [`submit`](Self::submit) and [`commit_status`](Self::commit_status).
@@ -279,12 +277,12 @@ impl PeerClient {
         peers: &[PeerClient],
         deadline: Instant,
     ) -> Result<Committed, ClientError> {
-        let mut patience = RESUBMIT_AFTER;
+        let mut interval = RESUBMIT_AFTER;
         loop {
             self.submit(transaction, deadline).await?;
-            let until = deadline.min(Instant::now() + patience);
+            let until = deadline.min(Instant::now() + interval);
             match await_commit(peers, &transaction.channel, &transaction.transaction_id, until).await {
-                Err(ClientError::TimedOut { .. }) if until < deadline => patience *= 2,
+                Err(ClientError::TimedOut { .. }) if until < deadline => interval *= 2,
                 result => return result,
             }
         }
@@ -297,7 +295,7 @@ impl PeerClient {
     }
 }
 
-/// What a gateway's answer is in a journal. What a chaincode makes of transient data is not in it.
+/// A gateway's answer as the journal shows it. Responses to transient data are shown by size only.
 fn result(proposal: &SignedProposal, answer: Option<&Response>) -> String {
     match answer {
         None => "no result".to_owned(),
@@ -311,7 +309,7 @@ fn result(proposal: &SignedProposal, answer: Option<&Response>) -> String {
 /// Waits until each of `peers` has committed a transaction.
 ///
 /// # Errors
-/// As [`PeerClient::commit_status`], of the first that fails.
+/// The first error of [`PeerClient::commit_status`].
 pub async fn await_commit(
     peers: &[PeerClient],
     channel: &str,

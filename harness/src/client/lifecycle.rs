@@ -1,8 +1,7 @@
 //! The chaincode lifecycle: install, approve, check readiness, commit, and their queries.
 //!
 //! Functions of the system chaincode `_lifecycle` (`core/chaincode/lifecycle/scc.go`). Approve and
-//! commit are transactions: endorsed by the peers given, ordered through the first one's gateway
-//! service. Making the package is the builder crate's matter.
+//! commit are transactions, endorsed by the given peers and submitted through the first peer's gateway.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +30,7 @@ pub enum EndorsementPolicy {
     /// A policy of the channel's configuration, by its path, such as
     /// `/Channel/Application/Endorsement`.
     ChannelConfig(String),
-    /// A policy of its own.
+    /// A signature policy.
     Signature(SignaturePolicyEnvelope),
 }
 
@@ -40,11 +39,11 @@ pub enum EndorsementPolicy {
 pub struct Definition {
     /// Name under which it is called.
     pub name: String,
-    /// Any text.
+    /// The version; Fabric does not interpret it.
     pub version: String,
     /// 1 for the first definition of this name in a channel, then one more for each.
     pub sequence: i64,
-    /// Nothing for the channel's own default, `/Channel/Application/Endorsement`.
+    /// `None` for the channel's default, `/Channel/Application/Endorsement`.
     pub endorsement_policy: Option<EndorsementPolicy>,
     /// Whether the chaincode's first call must be an initialization.
     pub init_required: bool,
@@ -79,10 +78,10 @@ impl Definition {
     }
 }
 
-/// How an install ended.
+/// The result of an install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Installation {
-    /// The peer took the package and its builder built it.
+    /// The peer installed and built the package.
     Installed {
         /// Label, colon, SHA-256 of the package.
         package_id: String,

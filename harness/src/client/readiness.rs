@@ -1,8 +1,7 @@
 //! Whether a node's gRPC port answers a real call.
 //!
-//! An open TCP port is not it (a container's port accepts before anything listens behind it), and
-//! neither is `/healthz`, which turns 200 earlier. That the process still lives is the runtime's to
-//! watch, side by side with this, and so is asking again.
+//! An open TCP port is not enough (a container's port accepts connections before the node listens), and
+//! neither is `/healthz`, which turns 200 earlier. The runtime watches the process and repeats the call.
 
 use tokio::time::Instant;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -15,10 +14,10 @@ use std::time::Duration;
 
 const OPERATION: &str = "wait until it answers";
 
-/// The standard health check. Fabric 3.1 serves it; 2.5 says that it does not, which is an answer too.
+/// The standard health check. Fabric 3.1 serves it; 2.5 answers UNIMPLEMENTED, which is an answer too.
 const HEALTH_CHECK: PathAndQuery = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
 
-/// Makes one call. Any gRPC status of the node's own, good or bad, is an answer.
+/// Makes one call. Any gRPC status of the node is an answer.
 ///
 /// # Errors
 /// [`ClientError::Transport`] or [`ClientError::TimedOut`].
@@ -26,11 +25,11 @@ pub async fn answers(node: &Node, deadline: Instant) -> Result<(), ClientError> 
     until(OPERATION, node.name(), deadline, health_check(node)).await?
 }
 
-/// Waits until a node that was restarted answers on a connection from before. The first call that meets
-/// the end of the old one fails by it; those after it get a new one.
+/// Waits until a restarted node answers on an existing connection. The first call may fail because the old
+/// connection has ended; later calls get a new one.
 ///
 /// # Errors
-/// [`ClientError::TimedOut`] with what the last call failed by.
+/// [`ClientError::TimedOut`] with the last failure.
 pub async fn answers_again(node: &Node, deadline: Instant) -> Result<(), ClientError> {
     let bound = deadline.saturating_duration_since(Instant::now());
     let ample = deadline + Duration::from_secs(1);

@@ -28,8 +28,8 @@ pub enum SignerError {
         #[source]
         source: KeyError,
     },
-    /// The text given as certificate is none.
-    #[error("the certificate of {msp_id} is not PEM: there is no `BEGIN CERTIFICATE` in it")]
+    /// The certificate is not PEM.
+    #[error("the certificate of {msp_id} is not PEM: no `BEGIN CERTIFICATE` found")]
     Certificate {
         /// MSP of the identity.
         msp_id: String,

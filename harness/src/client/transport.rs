@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use super::error::{ClientError, cause};
 use crate::wait::{TimedOut, WaitError};
 
-/// How long TCP and TLS together may take.
+/// The longest time for TCP and TLS together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rendered nodes accept a ping every 5 s, but Fabric's own default is a minute
@@ -40,7 +40,7 @@ pub struct Endpoint {
     pub tls_ca_pem: String,
 }
 
-/// A node that can be called, under the name that errors call it.
+/// A connection to a node, with the name that errors show.
 #[derive(Debug, Clone)]
 pub struct Node {
     name: Arc<str>,
@@ -48,7 +48,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A channel that is already there.
+    /// From an existing channel.
     pub fn new(name: &str, channel: Channel) -> Self {
         Self { name: name.into(), channel }
     }
@@ -90,8 +90,8 @@ impl Node {
 /// `client_tls` is the certificate that the client shows; without it, it shows none.
 ///
 /// # Errors
-/// [`ClientError::Connect`] with the endpoint and what TCP or TLS said. With TLS 1.3 a server's
-/// refusal of the client's certificate arrives with the first call instead.
+/// [`ClientError::Connect`] with the endpoint and the error of TCP or TLS. With TLS 1.3, a server's
+/// refusal of the client certificate arrives with the first call instead.
 pub async fn connect(endpoint: &Endpoint, client_tls: Option<&TlsPair>) -> Result<Channel, ClientError> {
     let roots = root_certificates(&endpoint.tls_ca_pem);
     roots.map_err(|unusable| connect_error(endpoint, unusable))?;
@@ -123,8 +123,8 @@ fn channel_to(
         .tls_config(tls)
 }
 
-/// The root certificates in a PEM text, at least one. tonic takes a text without any, and then finds
-/// every server's issuer unknown.
+/// The root certificates in a PEM text, at least one. tonic accepts a text without any, and then every
+/// server's issuer is unknown.
 pub(super) fn root_certificates(pem: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -132,7 +132,7 @@ pub(super) fn root_certificates(pem: &str) -> Result<RootCertStore, String> {
         roots.add(certificate).map_err(|bad| format!("root certificate: {bad}"))?;
     }
     if roots.is_empty() {
-        return Err("root certificate: there is no `BEGIN CERTIFICATE` in it".to_owned());
+        return Err("root certificate: no `BEGIN CERTIFICATE` found".to_owned());
     }
     Ok(roots)
 }
@@ -141,7 +141,7 @@ pub(super) fn connect_error(endpoint: &Endpoint, cause: String) -> ClientError {
     ClientError::Connect { uri: endpoint.uri.clone(), server_name: endpoint.server_name.clone(), cause }
 }
 
-/// A wait that ended without its result, as this room's error.
+/// The error of a wait that timed out or failed.
 pub(super) fn timed_out(operation: &'static str, node: &str, ended: WaitError<ClientError>) -> ClientError {
     match ended {
         WaitError::Failed(failed) => failed,
@@ -151,7 +151,7 @@ pub(super) fn timed_out(operation: &'static str, node: &str, ended: WaitError<Cl
     }
 }
 
-/// Waits for a future until the deadline, and says on whom it was waited.
+/// Waits for a future until the deadline; the error names operation and node.
 pub(super) async fn until<T>(
     operation: &'static str,
     node: &str,

@@ -2,16 +2,19 @@
 //!
 //! Contains nothing about networks or chaincode.
 
+#[cfg(feature = "cli")]
+mod log;
+#[cfg_attr(not(feature = "cli"), path = "no_progress.rs")]
 pub mod progress;
 pub mod timeline;
+
+#[cfg(feature = "cli")]
+pub use log::log;
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
-
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The program's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,26 +82,6 @@ impl Paint {
 fn wants_colors() -> bool {
     let is_plain = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     !is_plain && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Enables the program's log on stderr: warnings; with `-vv` also what is done to the nodes; with
-/// `-vvvv` also every message.
-pub fn log(verbosity: u8) {
-    use tracing_subscriber::filter::LevelFilter;
-    let level = match verbosity {
-        0 | 1 => LevelFilter::WARN,
-        2 | 3 => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    let colors = io::stderr().is_terminal() && wants_colors();
-    let own = tracing_subscriber::filter::Targets::new().with_target("fabric_harness", level);
-    let format = tracing_subscriber::fmt::layer()
-        .without_time()
-        .with_target(false)
-        .with_ansi(colors)
-        .with_writer(|| progress::Stderr);
-    // A second call, as in a test, fails; the first subscriber remains.
-    let _ = tracing_subscriber::registry().with(own).with(format).try_init();
 }
 
 /// An error with its causes, without repetitions.

@@ -84,13 +84,11 @@ pub enum Unfit {
         databases: Names,
     },
     /// Another run has it.
-    #[error(
-        "is in use by another run, of {by}. Wait for its end; if it has ended and could not say so, delete {document}"
-    )]
+    #[error("is in use by another run, of {by}; wait for its end, or delete {document} if that run has crashed")]
     InUse {
         /// Host and process of the other run.
         by: String,
-        /// The URL of the document that says so.
+        /// The URL of that run's claim.
         document: String,
     },
     /// The nodes don't reach it.
@@ -143,7 +141,7 @@ impl Databases {
         for (couchdb, claimed) in couchdbs.iter().zip(join_all(couchdbs.iter().map(claim)).await) {
             match claimed {
                 Ok(claim) => claims.push(claim),
-                Err(source) => mistake = mistake.or_else(|| Some(told(couchdb, source))),
+                Err(source) => mistake = mistake.or_else(|| Some(with_couchdb(couchdb, source))),
             }
         }
         let claimed = Self { claims };
@@ -151,7 +149,7 @@ impl Databases {
             None => Ok(claimed),
             Some(mistake) => {
                 for left in claimed.release().await.err().unwrap_or_default() {
-                    tracing::warn!("left behind: {left}");
+                    tracing::warn!("not removed: {left}");
                 }
                 Err(mistake)
             }
@@ -167,7 +165,7 @@ impl Databases {
     pub async fn release(self) -> Result<(), Vec<CouchDbError>> {
         let released = self.claims.iter().map(async |claim| {
             let released = claim.release().await;
-            released.map_err(|source| told(claim.couchdb(), source))
+            released.map_err(|source| with_couchdb(claim.couchdb(), source))
         });
         let left: Vec<CouchDbError> = join_all(released).await.into_iter().filter_map(Result::err).collect();
         if left.is_empty() { Ok(()) } else { Err(left) }
@@ -180,9 +178,9 @@ impl Databases {
 ///
 /// Why a run could not use it.
 pub async fn version(couchdb: &CouchDb, timeout: Duration) -> Result<String, CouchDbError> {
-    claim::version(couchdb, timeout.min(LONGEST_REQUEST)).await.map_err(|source| told(couchdb, source))
+    claim::version(couchdb, timeout.min(LONGEST_REQUEST)).await.map_err(|source| with_couchdb(couchdb, source))
 }
 
-fn told(couchdb: &CouchDb, source: Unfit) -> CouchDbError {
+fn with_couchdb(couchdb: &CouchDb, source: Unfit) -> CouchDbError {
     CouchDbError { url: couchdb.to_string(), source: Box::new(source) }
 }

@@ -211,7 +211,7 @@ async fn a_claim_that_can_not_be_taken_over_is_left() {
     fake.add_claim(&Owner { place: "elsewhere boot pid".to_owned(), ..dead() }, &["mychannel"]);
     let refusal = fake.refusal().await;
     assert!(
-        refusal.contains("is in use by another run, of process ") && refusal.contains(" of elsewhere."),
+        refusal.contains("is in use by another run, of process ") && refusal.contains(" of elsewhere;"),
         "{refusal}"
     );
     assert_eq!(fake.databases().len(), OWN.len() + 1);

@@ -22,7 +22,7 @@ const END_BOUND: Duration = Duration::from_mins(1);
 const KILL_BOUND: Duration = Duration::from_secs(10);
 
 /// Ends the network and removes all of it. That there is none is said, and is no failure.
-pub async fn down(options: &StateOptions) -> ExitCode {
+pub(crate) async fn down(options: &StateOptions) -> ExitCode {
     let state = options.state.as_path();
     if !lives(state) {
         return match remove_dead(state) {
@@ -74,7 +74,7 @@ fn passed(text: &str) -> ExitCode {
 }
 
 /// Tells how the network is.
-pub async fn status(options: &StatusOptions) -> ExitCode {
+pub(crate) async fn status(options: &StatusOptions) -> ExitCode {
     let state = options.state.state.as_path();
     let asked = async { first(state, &Request::Status).await };
     let status = match asked.await {
@@ -130,7 +130,7 @@ fn told(status: &Status) -> String {
 }
 
 /// Prints logs.
-pub async fn logs(options: &LogsOptions) -> ExitCode {
+pub(crate) async fn logs(options: &LogsOptions) -> ExitCode {
     let state = options.state.state.as_path();
     let request = Request::Logs { names: options.names.clone(), follow: options.follow };
     let mut answers = match connect(state, &request).await {
@@ -166,17 +166,17 @@ fn last_lines(text: &str, count: usize) -> &str {
 }
 
 /// Restarts the chaincode server, or a node.
-pub async fn restart(options: &RestartOptions) -> ExitCode {
+pub(crate) async fn restart(options: &RestartOptions) -> ExitCode {
     done(&options.state.state, &Request::Restart { name: options.name.clone() }).await
 }
 
 /// Remembers the network as it is.
-pub async fn snapshot(options: &SnapshotOptions) -> ExitCode {
+pub(crate) async fn snapshot(options: &SnapshotOptions) -> ExitCode {
     done(&options.state.state, &Request::Snapshot { name: options.name.clone() }).await
 }
 
 /// Makes the network what it was.
-pub async fn restore(options: &SnapshotOptions) -> ExitCode {
+pub(crate) async fn restore(options: &SnapshotOptions) -> ExitCode {
     done(&options.state.state, &Request::Restore { name: options.name.clone() }).await
 }
 

@@ -12,11 +12,11 @@ mod description;
 mod directory;
 mod files;
 mod managed_network;
-pub mod options;
+pub(crate) mod options;
 mod process;
 mod up;
 
-pub use commands::{down, logs, restart, restore, snapshot, status};
+pub(crate) use commands::{down, logs, restart, restore, snapshot, status};
 pub(crate) use directory::{is_dead, remove_dead};
-pub use process::run;
-pub use up::up;
+pub(crate) use process::run;
+pub(crate) use up::up;

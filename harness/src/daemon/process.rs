@@ -44,7 +44,7 @@ const LOG: &str = "network.log";
 const MOST_CLIENTS: usize = 100;
 
 /// Brings the network up and keeps it until it is told to end.
-pub async fn run(options: &UpOptions) -> ExitCode {
+pub(crate) async fn run(options: &UpOptions) -> ExitCode {
     // Ctrl-C is for the command in front, which tells us; and the terminal may close. A leader of a
     // group can't, and has been started by hand.
     let _ = rustix::process::setsid();
@@ -53,7 +53,8 @@ pub async fn run(options: &UpOptions) -> ExitCode {
         Ok(waiting) => waiting,
         Err(error) => return could_not_run(&format!("this is started by `up`: {error}")),
     };
-    let plan = match NetworkPlan::resolve(&options.network, crate::check::definition::ChaincodeSection::default()) {
+    let plan = match NetworkPlan::resolve(&options.network, None, crate::check::definition::ChaincodeSection::default())
+    {
         Ok(plan) => plan,
         Err(mistakes) => return could_not_run(&mistakes.to_string()),
     };
@@ -230,7 +231,7 @@ async fn answer(network: Arc<ManagedNetwork>, mut stream: UnixStream, end: mpsc:
 
 /// Ends everything; what could not be removed.
 async fn stop(network: ManagedNetwork) -> Vec<String> {
-    let left = network.network.stop().await.err().unwrap_or_default();
+    let left = network.network.stop().await.err().map(|error| error.leftovers).unwrap_or_default();
     crate::network::error::warn_of(&left);
     left
 }

@@ -24,7 +24,7 @@ const END_BOUND: Duration = Duration::from_mins(2);
 pub(super) const DAEMON: &str = "daemon";
 
 /// Brings a network up that stays.
-pub async fn up(options: &UpOptions) -> ExitCode {
+pub(crate) async fn up(options: &UpOptions) -> ExitCode {
     let interrupt = match Interrupt::listen() {
         Ok(interrupt) => interrupt,
         Err(error) => return could_not_run(&format!("signals can't be awaited: {error}")),

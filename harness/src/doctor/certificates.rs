@@ -8,7 +8,7 @@ use ccaas_builder::tls::{Certificate, Validity, certificates};
 
 use super::Finding;
 
-/// Who ends within this time is told of.
+/// Certificates that expire within this time are reported.
 const SOON: Duration = Duration::from_hours(30 * 24);
 
 /// The most files that are looked at.

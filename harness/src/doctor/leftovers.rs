@@ -1,4 +1,4 @@
-//! What dead runs left behind, and its removal.
+//! Leftovers of dead runs, and their removal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::runtime::can_take_ports;
 /// More than the largest preset needs.
 const PORTS: usize = 64;
 
-/// A clock this far behind what was written by it before is wrong.
+/// A clock this far behind the build time of the program is wrong.
 const BEHIND: Duration = Duration::from_hours(24);
 
 pub(super) fn look(runs: &Path) -> Vec<Finding> {
@@ -39,10 +39,10 @@ fn clock(now: SystemTime, built: Option<SystemTime>) -> Finding {
 
 fn ports() -> Finding {
     match can_take_ports(PORTS) {
-        Ok(()) => Finding::ok("ports", format!("{PORTS} of 127.0.0.1 can be had at once")),
+        Ok(()) => Finding::ok("ports", format!("{PORTS} of 127.0.0.1 are free at the same time")),
         Err(error) => Finding::problem(
             "ports",
-            format!("{PORTS} of 127.0.0.1 can't be had at once: {error}; end what holds them (`ss -ltn`)"),
+            format!("{PORTS} of 127.0.0.1 are not free at the same time: {error}; end what holds them (`ss -ltn`)"),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! `doctor`: what of this machine helps or hinders, a line for each finding, and what to do about it.
+//! The `doctor` command: checks this machine, one line per finding, with the fix.
 //!
 //! It starts no network and changes nothing, unless `--clean` asks for the leftovers of dead runs to be
 //! removed. Each check is bounded in time, and they run side by side.
@@ -40,11 +40,11 @@ pub struct DoctorOptions {
     /// A chaincode server program, to be looked at as well.
     #[arg(long, value_name = "FILE")]
     pub chaincode: Option<PathBuf>,
-    /// Directory whose certificates are looked at, at any depth. Default: the state directory, if it is
+    /// Directory whose certificates are checked, at any depth. Default: the state directory, if it is
     /// there.
     #[arg(long, value_name = "DIR")]
     pub certificates: Option<PathBuf>,
-    /// Remove what dead runs left behind.
+    /// Remove leftovers of dead runs.
     #[arg(long)]
     pub clean: bool,
     /// Where the state of a network is.
@@ -54,7 +54,7 @@ pub struct DoctorOptions {
 
 /// Looks at everything. Ends with [`ExitCode::Passed`], with [`ExitCode::Failed`] when there is a
 /// problem, and [`ExitCode::CouldNotRun`] when the options are wrong.
-pub async fn doctor(options: &DoctorOptions) -> ExitCode {
+pub(crate) async fn doctor(options: &DoctorOptions) -> ExitCode {
     let fabric = match resolve_fabric(&options.fabric) {
         Ok(fabric) => fabric,
         Err(error) => return could_not_run(&error.to_string()),

@@ -47,7 +47,7 @@ fn travels(what: &'static str, path: &Path) -> Finding {
     if let Err(error) = read {
         return Finding::problem(what, format!("{place}: {error}"));
     }
-    let dynamic = "it runs on this machine, and not in a peer's container, whose libraries are others";
+    let dynamic = "it runs on this machine, but not in a peer's container, which has other libraries";
     match linkage(&head) {
         Linkage::Static => Finding::ok(what, format!("{place}: executable, linked statically")),
         Linkage::Dynamic(loader) => Finding::problem(
@@ -59,7 +59,7 @@ fn travels(what: &'static str, path: &Path) -> Finding {
             format!("{place}: a program for another machine than {}; build it for this one", std::env::consts::ARCH),
         ),
         Linkage::Script => Finding::warning(what, format!("{place}: a script, whose interpreter must be in the image")),
-        Linkage::Unknown => Finding::problem(what, format!("{place}: no program of Linux; build it for Linux")),
+        Linkage::Unknown => Finding::problem(what, format!("{place}: not a Linux program; build it for Linux")),
     }
 }
 

@@ -3,8 +3,10 @@
 //! They are data, in `catalogue.toml`; this room reads texts and says which of them it found. It
 //! runs nothing and asks no node.
 
+#[cfg(feature = "cli")]
 mod command;
 
+#[cfg(feature = "cli")]
 pub use command::{ExplainOptions, explain};
 
 use regex::{Captures, Regex};
@@ -53,7 +55,8 @@ impl TryFrom<String> for Expression {
 }
 
 /// A known failure that was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What it is called, such as `unknown-authority`.
     pub name: String,

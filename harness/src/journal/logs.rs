@@ -37,7 +37,7 @@ pub(crate) fn timestamp(time: SystemTime) -> String {
 }
 
 /// The messages in the logs of these nodes. Logs in other formats contain none.
-pub fn from_logs(logs: &BTreeMap<String, String>, journal: &Journal) -> Vec<Message> {
+pub(crate) fn from_logs(logs: &BTreeMap<String, String>, journal: &Journal) -> Vec<Message> {
     let lines = logs.iter().flat_map(|(node, text)| text.lines().map(move |line| (node, line)));
     lines.filter_map(|(node, line)| message(node, line, journal)).collect()
 }

@@ -8,10 +8,9 @@
 pub(crate) mod decode;
 mod logs;
 
-pub use logs::from_logs;
+pub(crate) use logs::from_logs;
 pub(crate) use logs::{time_of, timestamp};
 
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,10 +19,11 @@ use std::time::{Duration, Instant, SystemTime};
 const LIMIT: usize = 20_000;
 
 /// Maximum number of messages of one case. Later ones are dropped.
-pub const CASE_LIMIT: usize = 300;
+pub(crate) const CASE_LIMIT: usize = 300;
 
 /// The role of a sender or receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The caller: this program.
@@ -39,7 +39,8 @@ pub enum Role {
 }
 
 /// The sender or receiver of a message.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Party {
     /// Its role.
     pub role: Role,
@@ -240,7 +241,7 @@ pub struct Content {
 
 /// The messages of a run, grouped by case.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sorted {
+pub(crate) struct Sorted {
     /// Messages before the first case, or all messages if there are no cases.
     pub before: Vec<Message>,
     /// Messages of each case.
@@ -251,7 +252,7 @@ pub struct Sorted {
 ///
 /// A message of a transaction belongs to the case that made the transaction; any other message belongs
 /// to the case during which it was seen.
-pub fn by_case(messages: &[Message], cases: &[(Duration, Duration)]) -> Sorted {
+pub(crate) fn by_case(messages: &[Message], cases: &[(Duration, Duration)]) -> Sorted {
     let within = |message: &Message| cases.iter().position(|(begin, end)| (*begin..=*end).contains(&message.at));
     let mut owners = std::collections::HashMap::new();
     let of_client = |message: &&Message| message.from.role == Role::Client && !message.transaction.is_empty();

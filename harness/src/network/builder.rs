@@ -1,7 +1,7 @@
 //! The options of a network that a test starts.
 
 use super::choice::choose;
-use super::{Network, NetworkError, start_error};
+use super::{Network, NetworkError, TopologySource, start_error};
 use crate::check::definition::ChaincodeSection;
 use crate::cleanup::Reaper;
 use crate::console::timeline::Timeline;
@@ -11,6 +11,8 @@ use crate::options::NetworkOptions;
 use crate::plan::{NetworkPlan, builder_on_this_machine};
 use crate::runtime::RuntimeChoice;
 use crate::server::TlsMode;
+use fabric_network::couchdb::Secret;
+use fabric_network::topology::Topology;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,12 +21,13 @@ use std::time::Duration;
 #[must_use = "nothing is started before `start`"]
 pub struct NetworkBuilder {
     options: NetworkOptions,
+    topology: Option<Topology>,
     chaincode: ChaincodeSection,
 }
 
 impl NetworkBuilder {
     pub(super) fn new(chaincode: PathBuf) -> Self {
-        Self { options: NetworkOptions::new(chaincode), chaincode: ChaincodeSection::default() }
+        Self { options: NetworkOptions::new(chaincode), topology: None, chaincode: ChaincodeSection::default() }
     }
 
     /// The runtime, such as [`EMBEDDED`](crate::runtime::embedded::EMBEDDED). Default: the first available
@@ -34,9 +37,19 @@ impl NetworkBuilder {
         self
     }
 
-    /// `solo`, `duo`, `bft`, or the path of a topology's YAML file. Default: `solo`.
-    pub fn topology(mut self, topology: &str) -> Self {
-        topology.clone_into(&mut self.options.topology);
+    /// `solo`, `duo`, `bft`, the path of a topology's YAML file, or a [`Topology`]. Default: `solo`.
+    pub fn topology(mut self, topology: impl Into<TopologySource>) -> Self {
+        match topology.into() {
+            TopologySource::Name(name) => (self.options.topology, self.topology) = (name, None),
+            TopologySource::Value(topology) => self.topology = Some(*topology),
+        }
+        self
+    }
+
+    /// The CouchDB of the next peer, in the order of the topology's peers: `http://USER:PASSWORD@HOST:PORT`.
+    /// Call it once per peer. Default: peers keep their world state in their own directories.
+    pub fn couchdb(mut self, url: impl Into<String>) -> Self {
+        self.options.couchdb.push(Secret::new(url));
         self
     }
 
@@ -92,7 +105,7 @@ impl NetworkBuilder {
     pub async fn start(mut self) -> Result<Network, NetworkError> {
         self.options.builder =
             Some(self.options.builder.or_else(builder_on_this_machine).ok_or(NetworkError::NoBuilder)?);
-        let plan = NetworkPlan::resolve(&self.options, self.chaincode)?;
+        let plan = NetworkPlan::resolve(&self.options, self.topology, self.chaincode)?;
         let choice = choose(&plan, Reaper::default()).await?;
         let (timeline, mut evidence) = (Timeline::begin(true), Evidence::default());
         let never = Interrupt::never();

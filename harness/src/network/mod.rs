@@ -17,7 +17,9 @@ use crate::interrupt::Interrupt;
 use crate::plan::{NetworkPlan, OptionErrors};
 use crate::runtime::Runtime;
 use choice::ChoiceError;
+use embedded_peer::network::Network as EmbeddedNodes;
 use error::{RunError, warn_of};
+use fabric_network::topology::Topology;
 use nodes::{Ended, Nodes};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use std::path::PathBuf;
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use fabric_harness::network::Network;
+/// use fabric_harness::Network;
 ///
 /// let network = Network::builder("target/release/my-chaincode").start().await?;
 /// network.call(["CreateAsset", "a1", "blue"]).submit().await?;
@@ -41,12 +43,68 @@ use std::path::PathBuf;
 /// ```
 #[derive(Debug)]
 pub struct Network {
+    runtime: &'static str,
     nodes: Nodes,
     target: Target,
 }
 
+/// The topology of [`NetworkBuilder::topology`]: a preset's name, a file's path, or a value.
+///
+/// ```
+/// use fabric_harness::{Topology, TopologySource};
+///
+/// let name: TopologySource = "duo".into();
+/// let value: TopologySource = Topology::preset("solo").expect("a preset").into();
+/// # let _ = (name, value);
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TopologySource {
+    /// `solo`, `duo`, `bft`, or the path of a YAML file.
+    Name(String),
+    /// A topology.
+    Value(Box<Topology>),
+}
+
+impl From<&str> for TopologySource {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<String> for TopologySource {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<Topology> for TopologySource {
+    fn from(topology: Topology) -> Self {
+        Self::Value(Box::new(topology))
+    }
+}
+
+/// Leftovers that [`Network::stop`] could not remove.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot remove everything: {}", leftovers.join("; "))]
+#[non_exhaustive]
+pub struct StopError {
+    /// Each leftover, with what to do.
+    pub leftovers: Vec<String>,
+}
+
+/// The network has no embedded nodes, and so no snapshots, clock or faults.
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime {runtime} has no embedded nodes; start the network with the runtime embedded")]
+#[non_exhaustive]
+pub struct NotEmbedded {
+    /// The network's runtime.
+    pub runtime: &'static str,
+}
+
 /// A network that cannot be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NetworkError {
     /// Invalid options.
     #[error(transparent)]
@@ -95,7 +153,7 @@ impl Network {
         let probe = Case::probe(&plan.chaincode);
         let deploy = Box::pin(nodes.deploy(&probe, timeline));
         match error::unless(interrupt, deploy).await.and_then(|deployed| deployed) {
-            Ok(target) => Ok(Self { nodes, target }),
+            Ok(target) => Ok(Self { runtime: runtime.name(), nodes, target }),
             Err(error) => {
                 let Ended { exits, logs, left } = nodes.stop(timeline).await;
                 evidence.add_logs(logs);
@@ -133,14 +191,33 @@ impl Network {
         }
     }
 
+    /// The embedded nodes: snapshots, the clock, faults.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let network = fabric_harness::Network::builder("my-chaincode").start().await?;
+    /// let snapshot = network.embedded()?.snapshot().await;
+    /// network.call(["DeleteAsset", "a1"]).submit().await?;
+    /// network.embedded()?.restore(&snapshot).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotEmbedded`] on every other runtime.
+    pub fn embedded(&self) -> Result<&EmbeddedNodes, NotEmbedded> {
+        self.nodes.running.embedded().ok_or(NotEmbedded { runtime: self.runtime })
+    }
+
     /// Stops everything and removes it.
     ///
     /// # Errors
     ///
-    /// What could not be removed.
-    pub async fn stop(self) -> Result<(), Vec<String>> {
-        let left = self.nodes.stop(&Timeline::begin(true)).await.left;
-        if left.is_empty() { Ok(()) } else { Err(left) }
+    /// [`StopError`] with what could not be removed.
+    pub async fn stop(self) -> Result<(), StopError> {
+        let leftovers = self.nodes.stop(&Timeline::begin(true)).await.left;
+        if leftovers.is_empty() { Ok(()) } else { Err(StopError { leftovers }) }
     }
 }
 
@@ -159,6 +236,7 @@ pub struct Call<'a> {
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CallError {
     /// An unknown channel, identity or organization.
     #[error(transparent)]

@@ -20,14 +20,14 @@ use std::time::{Duration, SystemTime};
 use time::format_description::well_known::Rfc3339;
 
 /// The version of the document's schema.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 /// What of a log is of a case, from before it began and after it ended.
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// A run and what came of it. Times are in milliseconds.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Document {
+pub(crate) struct Document {
     /// [`SCHEMA`].
     pub schema: u32,
     /// When the run ended, in UTC, such as `2026-01-31T12:00:00Z`.
@@ -77,7 +77,7 @@ pub struct Document {
 
 /// An organization of the network.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Organization {
+pub(crate) struct Organization {
     /// Its MSP ID.
     pub msp_id: String,
     /// What its nodes are: `peer` or `orderer`.
@@ -89,7 +89,7 @@ pub struct Organization {
 
 /// A channel of the network.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ChannelRecord {
+pub(crate) struct ChannelRecord {
     /// Its name.
     pub name: String,
     /// The MSP IDs of its organizations.
@@ -98,7 +98,7 @@ pub struct ChannelRecord {
 
 /// A step of the run.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct StepRecord {
+pub(crate) struct StepRecord {
     /// What was done.
     pub name: &'static str,
     /// When it began, since the run began.
@@ -111,7 +111,7 @@ pub struct StepRecord {
 
 /// A case and what came of it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct CaseRecord {
+pub(crate) struct CaseRecord {
     /// Its name.
     pub name: String,
     /// `passed`, `failed` or `not run`.
@@ -133,7 +133,7 @@ pub struct CaseRecord {
 
 /// A message.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct MessageRecord {
+pub(crate) struct MessageRecord {
     /// When it was seen, since the run began, in milliseconds with three decimals.
     pub at: f64,
     /// Who sent it.
@@ -152,7 +152,7 @@ pub struct MessageRecord {
 
 impl Document {
     /// Records a run. `evidence` holds the logs, in which causes are looked for when it did not pass.
-    pub fn new(
+    pub(crate) fn new(
         plan: &Plan,
         runtime: &dyn Runtime,
         timeline: &Timeline,
@@ -250,7 +250,7 @@ impl Document {
     }
 
     /// The document as JSON, indented.
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         // Its types have no maps with other keys than strings, and nothing else that can fail.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
@@ -304,7 +304,8 @@ fn case(case: &crate::check::CaseReport, begin: Duration, messages: Vec<Message>
 }
 
 /// The JSON Schema of `report.json`.
-pub fn schema() -> String {
+#[cfg(test)]
+pub(crate) fn schema() -> String {
     let schema = schemars::schema_for!(Document);
     // As the document.
     serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"

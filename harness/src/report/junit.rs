@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The cases as one test suite. What kept them from being run, and what ended or was left behind
 /// meanwhile, are cases of their own, since a CI service shows nothing else.
-pub fn to_xml(document: &Document) -> String {
+pub(crate) fn to_xml(document: &Document) -> String {
     let name = format!("{} on {}, Fabric {}", document.topology, document.runtime, document.fabric);
     let mut suite = TestSuite::new(name);
     suite.extra.insert("timestamp".into(), document.ended.trim_end_matches('Z').into());

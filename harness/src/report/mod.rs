@@ -3,7 +3,7 @@
 //!
 //! Only presents results: outcomes come from [`crate::check`], the exit code from [`crate::run::Report`].
 
-pub mod document;
-pub mod html;
-pub mod junit;
-pub mod text;
+pub(crate) mod document;
+pub(crate) mod html;
+pub(crate) mod junit;
+pub(crate) mod text;

@@ -12,7 +12,7 @@ use std::path::Path;
 const SINCE: &str = "what passed, in ms since the run began, with the transaction";
 
 /// A line for each case, and from [`MESSAGES_OF_ALL`] on its messages.
-pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
+pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     if verbosity >= MESSAGES_OF_ALL {
         write_messages(&mut text, "before the cases", &document.before);
@@ -39,14 +39,14 @@ pub fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
 }
 
 /// How many cases passed, failed, and were not run.
-pub fn counts(document: &Document) -> String {
+pub(crate) fn counts(document: &Document) -> String {
     let count = |outcome| document.cases.iter().filter(|case| case.outcome == outcome).count();
     format!("{} passed, {} failed, {} not run", count("passed"), count("failed"), count("not run"))
 }
 
 /// What ended by itself or was left behind; each failed case: what was expected, what was seen, and from
 /// [`MESSAGES_OF_FAILURES`] on its messages; then the likely causes.
-pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
+pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     for exit in &document.exits {
         let _ = writeln!(text, "\n{exit}");
@@ -80,7 +80,7 @@ pub fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
 }
 
 /// Where the evidence is. `all` when more lies there than the report.
-pub fn places(directory: &Path, all: bool) -> String {
+pub(crate) fn places(directory: &Path, all: bool) -> String {
     let report = format!("report: {}", directory.join("report.html").display());
     if all { format!("evidence: {}\n{report}", directory.display()) } else { report }
 }

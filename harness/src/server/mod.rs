@@ -9,7 +9,6 @@ pub use address::Address;
 pub(crate) use section::ServerSection;
 pub use template::Template;
 
-use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -102,7 +101,8 @@ impl fmt::Display for ServerSource {
 }
 
 /// TLS between a peer and the chaincode server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum TlsMode {
     /// No TLS.

@@ -32,11 +32,11 @@ pub(super) enum Seen {
     Message(Vec<u8>),
     /// A message that is too long, or compressed, and its size in bytes.
     Opaque(usize),
-    /// This side has no more to say on the stream.
+    /// This side has ended the stream.
     End,
     /// The stream was broken off, with this error code.
     Reset(u32),
-    /// The connection is to end, with this error code.
+    /// The connection will end, with this error code.
     GoAway(u32),
     /// This is not HTTP/2; nothing more will be seen.
     Lost,
@@ -53,7 +53,7 @@ pub(super) struct Watcher {
 enum State {
     /// So much of the preface has been seen.
     Preface(usize),
-    /// A frame's header, as far as it is there.
+    /// The bytes of a frame's header received so far.
     Header(Vec<u8>),
     Frame(Frame),
     Lost,
@@ -75,7 +75,7 @@ struct Frame {
 /// The message that is being read from a stream.
 #[derive(Debug, Default)]
 struct Stream {
-    /// Whether it is compressed and how long it is, as far as that is there.
+    /// The bytes of the message prefix received so far: compression flag and length.
     prefix: Vec<u8>,
     body: Vec<u8>,
     /// Bytes of the body that are still to come.
@@ -93,15 +93,15 @@ impl Watcher {
         Self { state: State::Header(Vec::new()), streams: HashMap::new() }
     }
 
-    /// Reads on, and tells what is there.
-    pub(super) fn read(&mut self, mut bytes: &[u8], tell: &mut impl FnMut(Seen)) {
+    /// Reads the next bytes, and reports each event.
+    pub(super) fn read(&mut self, mut bytes: &[u8], report: &mut impl FnMut(Seen)) {
         while !bytes.is_empty() {
-            bytes = self.step(bytes, tell);
+            bytes = self.step(bytes, report);
         }
     }
 
     /// Takes some bytes, at least one, and returns the rest.
-    fn step<'a>(&mut self, bytes: &'a [u8], tell: &mut impl FnMut(Seen)) -> &'a [u8] {
+    fn step<'a>(&mut self, bytes: &'a [u8], report: &mut impl FnMut(Seen)) -> &'a [u8] {
         match &mut self.state {
             State::Lost => &[],
             State::Preface(seen) => {
@@ -109,7 +109,7 @@ impl Watcher {
                 let length = expected.len().min(bytes.len());
                 if bytes[..length] != expected[..length] {
                     self.state = State::Lost;
-                    tell(Seen::Lost);
+                    report(Seen::Lost);
                     return &[];
                 }
                 *seen += length;
@@ -126,7 +126,7 @@ impl Watcher {
                     let padding = if kind == DATA && flags & PADDED != 0 { None } else { Some(0) };
                     let small = Vec::new();
                     self.state = State::Frame(Frame { kind, flags, stream, left, padding, small });
-                    self.end_of_frame(tell);
+                    self.end_of_frame(report);
                 }
                 rest
             }
@@ -137,17 +137,17 @@ impl Watcher {
                     let stream = frame.stream;
                     let known = self.streams.len() < STREAM_LIMIT || self.streams.contains_key(&stream);
                     if known {
-                        self.streams.entry(stream).or_default().read(data, tell);
+                        self.streams.entry(stream).or_default().read(data, report);
                     }
                 }
-                self.end_of_frame(tell);
+                self.end_of_frame(report);
                 rest
             }
         }
     }
 
-    /// When all of a frame is there: what it means, and the next one.
-    fn end_of_frame(&mut self, tell: &mut impl FnMut(Seen)) {
+    /// Handles a complete frame, and prepares for the next one.
+    fn end_of_frame(&mut self, report: &mut impl FnMut(Seen)) {
         let State::Frame(frame) = &self.state else { return };
         if frame.left > 0 {
             return;
@@ -159,13 +159,13 @@ impl Watcher {
         match frame.kind {
             DATA | HEADERS if frame.flags & END_STREAM != 0 => {
                 self.streams.remove(&frame.stream);
-                tell(Seen::End);
+                report(Seen::End);
             }
             RST_STREAM => {
                 self.streams.remove(&frame.stream);
-                tell(Seen::Reset(code(0)));
+                report(Seen::Reset(code(0)));
             }
-            GOAWAY => tell(Seen::GoAway(code(4))),
+            GOAWAY => report(Seen::GoAway(code(4))),
             _ => {}
         }
         self.state = State::Header(Vec::new());
@@ -193,7 +193,7 @@ impl Frame {
 }
 
 impl Stream {
-    fn read(&mut self, mut bytes: &[u8], tell: &mut impl FnMut(Seen)) {
+    fn read(&mut self, mut bytes: &[u8], report: &mut impl FnMut(Seen)) {
         while !bytes.is_empty() {
             if self.prefix.len() < 5 {
                 bytes = fill(&mut self.prefix, 5, bytes);
@@ -210,7 +210,7 @@ impl Stream {
             self.left -= now.len();
             if self.left == 0 {
                 let is_plain = self.prefix.first() == Some(&0) && size <= MESSAGE_LIMIT;
-                tell(if is_plain { Seen::Message(std::mem::take(&mut self.body)) } else { Seen::Opaque(size) });
+                report(if is_plain { Seen::Message(std::mem::take(&mut self.body)) } else { Seen::Opaque(size) });
                 self.prefix.clear();
             }
         }

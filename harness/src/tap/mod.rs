@@ -2,7 +2,7 @@
 //!
 //! It ends the peer's TLS with the chaincode server's own certificate, verifies the client certificate
 //! if the peer shows one, and dials the real server with that same peer's certificate. All bytes within
-//! TLS are passed on as they are, both ways; the messages in them are decoded beside, into a
+//! TLS are passed on as they are, both ways; the messages in them are decoded on the side, into a
 //! [`Journal`]. It is there only when it was asked for, since with it a pass does not prove that peer
 //! and chaincode agree on TLS.
 //!
@@ -34,16 +34,16 @@ const ALPN: &[u8] = b"h2";
 /// How many connections may be open at a time. A peer has one to each chaincode.
 const CONNECTION_LIMIT: usize = 256;
 
-/// A tap that stands in a way. Dropping it ends its connections.
+/// A running tap. Dropping it ends its connections.
 #[derive(Debug)]
-pub struct Tap {
+pub(crate) struct Tap {
     journal: Journal,
     task: AbortHandle,
 }
 
 /// A place that is taken, but not yet a tap.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The name of the chaincode server that it is for.
     pub chaincode: String,
     /// Listens where the peers dial.
@@ -80,7 +80,7 @@ impl Tap {
     /// # Errors
     ///
     /// When the network's keys or the listener can't be used.
-    pub fn begin(place: Place, bundle: &Bundle) -> Result<Self, TapError> {
+    pub(crate) fn begin(place: Place, bundle: &Bundle) -> Result<Self, TapError> {
         let Place { chaincode, listener, server } = place;
         let keys =
             Keys::of(bundle).map_err(|reason| TapError::Certificates { chaincode: chaincode.clone(), reason })?;
@@ -97,7 +97,7 @@ impl Tap {
     }
 
     /// What has passed.
-    pub fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Journal {
         &self.journal
     }
 }

@@ -71,7 +71,7 @@ impl Relay {
             None => (unknown, &self.keys.anonymous, "no client certificate".to_owned()),
             Some(certificate) => {
                 let Some((peer, client)) = self.keys.clients.get(&certificate) else {
-                    let error = io::Error::other("its client certificate is of no peer of this network");
+                    let error = io::Error::other("the client certificate is not of a peer of this network");
                     return Err(failed(unknown, "the peer", error));
                 };
                 (peer, client, format!("client certificate of {}", peer.name))
@@ -106,7 +106,7 @@ impl Relay {
             Seen::Opaque(size) => {
                 self.note(from, to, "message", format!("{size} bytes, too long or compressed, and not decoded"), false);
             }
-            // The peer says so with the last of its messages; the chaincode only when it ends the stream.
+            // The peer ends its stream with its last message; the chaincode only when it closes the stream.
             Seen::End => self.note(from, to, "stream ended", String::new(), !to_chaincode),
             // After its end, which has been noted.
             Seen::Reset(0) => {}
@@ -136,7 +136,7 @@ async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut watcher: Watcher,
-    mut tell: impl FnMut(Seen),
+    mut report: impl FnMut(Seen),
 ) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
@@ -149,7 +149,7 @@ async fn pump(
             return to.shutdown().await;
         }
         // Before it is on its way, so that a question is noted before its answer.
-        watcher.read(&piece[..length], &mut tell);
+        watcher.read(&piece[..length], &mut report);
         to.write_all(&piece[..length]).await?;
         to.flush().await?;
     }

@@ -404,7 +404,7 @@ fn an_up_that_can_not_be_says_why_and_leaves_nothing() {
     let programs = ["--runtime", "embedded", "--builder", &builder, "--chaincode", "/bin/false"];
     let (code, text) = up(&programs);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("asset-transfer ended"), "{text}");
+    assert!(text.contains("asset-transfer exited"), "{text}");
     daemon.assert_nothing_left();
     let (code, text) = up(&["--builder", "no-builder", "--chaincode", "/", "--topology", "trio"]);
     assert_eq!(code, Some(2), "{text}");

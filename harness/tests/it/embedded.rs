@@ -157,7 +157,7 @@ fn a_chaincode_that_ends_is_told_with_its_log() {
     e2e.chaincode = Some(ends);
     let (output, text) = e2e.output();
     assert_ne!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains("asset-transfer ended") && text.contains("out of ideas"), "{text}");
+    assert!(text.contains("asset-transfer exited") && text.contains("out of ideas"), "{text}");
     e2e.assert_nothing_left();
 }
 

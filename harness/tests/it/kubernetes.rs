@@ -440,7 +440,7 @@ fn a_kubeconfig_that_leads_nowhere_is_told_in_time() {
     assert!(text.contains("the cluster of context here does not answer"), "{text}");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let text = said(&e2e.file("silent", &cluster(&format!("https://{}", silent.local_addr().unwrap()))));
-    assert!(text.contains("does not answer: nothing within 5 s; choose another by --kube-context"), "{text}");
+    assert!(text.contains("does not answer: nothing within 5 s; choose another with --kube-context"), "{text}");
     let text = said(&e2e.file("none", "apiVersion: v1\nkind: Config\n"));
-    assert!(text.contains("no current context; choose one by --kube-context: none"), "{text}");
+    assert!(text.contains("no current context; choose one with --kube-context: none"), "{text}");
 }

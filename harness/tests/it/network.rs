@@ -1,7 +1,7 @@
 //! The library as a test author uses it: a network started, called, and gone.
 
-use fabric_harness::network::{CallError, Network, NetworkBuilder, NetworkError};
 use fabric_harness::runtime::embedded::EMBEDDED;
+use fabric_harness::{CallError, Network, NetworkBuilder, NetworkError, Topology};
 use std::env;
 use std::time::Duration;
 
@@ -66,5 +66,30 @@ async fn a_network_that_can_not_be_says_why() {
     let ends = Network::builder("/bin/false").runtime(&EMBEDDED).start().await.unwrap_err();
     assert!(matches!(&ends, NetworkError::Run { .. }), "{ends}");
     let cause = std::error::Error::source(&ends).unwrap().to_string();
-    assert!(cause.contains("asset-transfer ended"), "{cause}");
+    assert!(cause.contains("asset-transfer exited"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_topology_can_be_a_value_and_embedded_nodes_go_back_to_a_snapshot() {
+    let mut topology = Topology::preset("solo").unwrap();
+    topology.channels[0].name = "trade".to_owned();
+    let network = builder().topology(topology).start().await.unwrap();
+    let snapshot = network.embedded().unwrap().snapshot().await;
+    network.call(["CreateAsset", "a1", "blue", "5", "Tom", "300"]).channel("trade").submit().await.unwrap();
+    network.embedded().unwrap().restore(&snapshot).await;
+    assert_eq!(network.call(["AssetExists", "a1"]).evaluate().await.unwrap(), b"false");
+    network.stop().await.unwrap();
+
+    let mut invalid = Topology::preset("solo").unwrap();
+    invalid.channels[0].name = "Trade".to_owned();
+    let error = builder().topology(invalid).start().await.unwrap_err().to_string();
+    assert!(error.contains("channels[0].name"), "{error}");
+}
+
+#[tokio::test]
+async fn a_couchdb_is_claimed_before_the_start_and_its_password_is_not_shown() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = builder().couchdb(format!("http://admin:secret@{closed}")).start().await.unwrap_err();
+    let text = format!("{error}: {:?}", std::error::Error::source(&error));
+    assert!(text.contains("CouchDb") && text.contains(&closed.to_string()) && !text.contains("secret"), "{text}");
 }

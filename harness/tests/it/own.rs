@@ -192,7 +192,7 @@ fn the_files_for_a_server_at_an_address_can_be_put_where_it_looks_for_them() {
     assert!(variables.is_file() && e2e.path("for-debugger/server.key").is_file());
     fs::remove_file(variables).unwrap();
     let text = e2e.said(2);
-    assert!(text.contains("for-debugger") && text.contains("there is such a file of your own"), "{text}");
+    assert!(text.contains("for-debugger") && text.contains("a file of your own already exists"), "{text}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ async fn a_failed_connection_names_the_endpoint_and_the_real_cause() {
         (refused, "Connection refused"),
         (other_name, "certificate not valid for name \"other.example.com\""),
         (other_root, "invalid peer certificate"),
-        (no_root, "there is no `BEGIN CERTIFICATE` in it"),
+        (no_root, "no `BEGIN CERTIFICATE` found"),
         (no_uri, "invalid authority"),
     ];
     for (endpoint, cause) in cases {

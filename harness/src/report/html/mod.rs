@@ -17,7 +17,7 @@ const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// The page. The logs of `evidence` are shown when the run did not pass.
-pub fn to_html(document: &Document, evidence: &Evidence) -> String {
+pub(crate) fn to_html(document: &Document, evidence: &Evidence) -> String {
     // Terminal escapes and other controls mean nothing here.
     let is_shown = |character: char| !character.is_control() || matches!(character, '\n' | '\t');
     let page = page(document, evidence).into_string();

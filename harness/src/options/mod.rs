@@ -1,101 +1,104 @@
 //! The options that several commands have, and those of `e2e`. What they mean is found out by
 //! [`plan`](crate::plan).
 
-use crate::runtime::registry::{RUNTIMES, RuntimeChoice, automatic, listed};
+#[cfg(feature = "cli")]
+mod runtime_values;
+
+use crate::runtime::registry::RuntimeChoice;
 use crate::server::TlsMode;
-use clap::ValueEnum;
-use clap::builder::PossibleValue;
 use fabric_network::couchdb::Secret;
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
 const DEFAULT_TOPOLOGY: &str = "solo";
 const DEFAULT_TIMEOUT: u64 = 60;
 
 /// From how many `-v` on the messages of a failed case are shown.
-pub const MESSAGES_OF_FAILURES: u8 = 3;
+pub(crate) const MESSAGES_OF_FAILURES: u8 = 3;
 
 /// From how many `-v` on the messages of every case are shown.
-pub const MESSAGES_OF_ALL: u8 = 4;
+pub(crate) const MESSAGES_OF_ALL: u8 = 4;
 
 /// Which Fabric, and where it is found.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct FabricOptions {
     /// Release line of Fabric (2.5, 3.1) or image tag. Default: that of the binaries, or 3.1.
-    #[arg(long, value_name = "VERSION")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "VERSION"))]
     pub fabric: Option<String>,
     /// Directory of Fabric's `peer` and `orderer`, or with a `bin` of them. Default: PATH.
-    #[arg(long, value_name = "DIR")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR"))]
     pub fabric_bin: Option<PathBuf>,
 }
 
 /// Where, in a Kubernetes cluster, a network runs.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct KubernetesArguments {
     /// With --runtime kubernetes: context of the kubeconfig. Default: its current one.
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", hide_short_help = true))]
     pub kube_context: Option<String>,
     /// With --runtime kubernetes: namespace, made by the run and removed at its end; one that exists is
     /// refused. Default: named after the run.
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME", hide_short_help = true))]
     pub kube_namespace: Option<String>,
     /// With --runtime kubernetes: image of the external builder that peers take, as an operator's do,
     /// instead of the program of --builder, which is uploaded otherwise.
-    #[arg(long, value_name = "IMAGE", hide_short_help = true)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "IMAGE", hide_short_help = true))]
     pub builder_image: Option<String>,
 }
 
 /// Which network runs, with which chaincode.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct NetworkOptions {
     /// What runs peers and orderers.
-    #[arg(long, value_enum, default_value_t)]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t))]
     pub runtime: RuntimeChoice,
     /// Which Fabric.
-    #[command(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
     pub fabric: FabricOptions,
     /// With --runtime kubernetes: where.
-    #[command(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
     pub kubernetes: KubernetesArguments,
     /// Network to run: a preset, or a YAML file.
     ///
     /// The presets: solo (1 organization, 1 peer, 1 orderer), duo (2 organizations with 2 peers each,
     /// 3 raft orderers), bft (solo with 4 BFT orderers; Fabric 3).
-    #[arg(long, value_name = "solo|duo|bft|FILE", default_value = DEFAULT_TOPOLOGY)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "solo|duo|bft|FILE", default_value = DEFAULT_TOPOLOGY))]
     pub topology: String,
     /// CouchDB of a peer, http://USER:PASSWORD@HOST:PORT; once for each peer. Default: none.
     ///
     /// It holds the peer's world state; the password is an administrator's, and the order that of the
     /// topology's peers. Without one, peers keep their world state in their own directories.
-    #[arg(long, value_name = "URL")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "URL"))]
     pub couchdb: Vec<Secret>,
     /// TLS between the peers and the chaincode server. Everything else always uses TLS. Default: what
     /// the chaincode file says, or mtls.
-    #[arg(long, value_enum)]
+    #[cfg_attr(feature = "cli", arg(long, value_enum))]
     pub tls: Option<TlsMode>,
     /// Longest wait for any one thing, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=3600)))]
     pub timeout: u64,
     /// With --runtime embedded: what is drawn by lot or read from the clock is the same in each run.
     ///
     /// These are keys, nonces, signatures, times and ports, so that the same transactions, one after
     /// another, give the same blocks. Ports that another program has are replaced, and change the blocks.
-    #[arg(long, value_name = "N")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub seed: Option<u64>,
     /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, or PATH.
     ///
     /// With docker and kubernetes it must be linked statically. `cargo xtask` builds and gives it.
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub builder: Option<PathBuf>,
     /// The chaincode: a TOML file, its server's program, or the address of one that you start.
     ///
     /// The file says how the server is started, and the cases. A program is linked statically. An address
     /// is for a debugger. `cargo xtask` builds and gives the sample.
-    #[arg(long, value_name = "FILE.toml|PROGRAM|HOST:PORT")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE.toml|PROGRAM|HOST:PORT"))]
     pub chaincode: PathBuf,
     /// Say more: -v adds the nodes' logs to a failure, -vv commands and configuration, -vvv the messages
     /// between client, peers and chaincode of each failed case, -vvvv of every case.
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[cfg_attr(feature = "cli", arg(short, long, action = clap::ArgAction::Count))]
     pub verbose: u8,
 }
 
@@ -119,57 +122,34 @@ impl NetworkOptions {
 }
 
 /// The options of `e2e`.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct E2eOptions {
     /// The network.
-    #[command(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
     pub network: NetworkOptions,
     /// Cases to check, a TOML file. Default: those of the chaincode file; of a program or an address,
     /// those of the asset-transfer chaincode.
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub cases: Option<PathBuf>,
     /// When to keep the evidence: logs, configuration, package, connection.json. The report
     /// (report.html, report.json, junit.xml) is written unless this is never.
-    #[arg(long, value_enum, default_value_t)]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t))]
     pub keep: Keep,
     /// Directory that receives the evidence, in a directory named after the run.
-    #[arg(long, value_name = "DIR", default_value = "target/e2e")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DIR", default_value = "target/e2e"))]
     pub evidence: PathBuf,
     /// Run the whole job N times and print the median of each step's time.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000)))]
     pub repeat: u32,
     /// Say only what failed, and the last line.
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[cfg_attr(feature = "cli", arg(short, long, conflicts_with = "verbose"))]
     pub quiet: bool,
 }
 
-impl ValueEnum for RuntimeChoice {
-    fn value_variants<'a>() -> &'a [Self] {
-        static ALL: LazyLock<Vec<RuntimeChoice>> = LazyLock::new(|| {
-            let named = RUNTIMES.iter().copied().map(RuntimeChoice::Named);
-            std::iter::once(RuntimeChoice::Auto).chain(named).collect()
-        });
-        &ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Auto => PossibleValue::new(Self::AUTO).help(help_of_auto()),
-            Self::Named(runtime) => PossibleValue::new(runtime.name).help(runtime.summary),
-        })
-    }
-}
-
-fn help_of_auto() -> String {
-    let all = listed(automatic().map(|runtime| runtime.name));
-    let programs = listed(automatic().filter(|it| it.capabilities.takes_programs).map(|runtime| runtime.name));
-    format!(
-        "The first possible one of {all}, or {programs} when --fabric-bin is given; says which, and why not the others"
-    )
-}
-
 /// When the evidence of a run is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Keep {
     /// Never.
     Never,
