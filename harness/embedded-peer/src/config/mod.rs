@@ -17,6 +17,7 @@ use fabric_protos::protos::AnchorPeer;
 use prost::Message;
 
 pub use self::error::ConfigError;
+pub(crate) use self::update::check_channel_name;
 pub use self::values::{BatchConfig, Capabilities, Consensus};
 
 use self::tree::Tree;
@@ -87,7 +88,7 @@ impl ChannelConfig {
         let group = config.channel_group.as_ref().ok_or(ConfigError::NoGroup)?;
         let (values, msps) = values::Values::read(group)?;
         let policies = Policies::new(group, msps).map_err(ConfigError::Policies)?;
-        update::check_channel_name(channel)?;
+        check_channel_name(channel).map_err(|cause| ConfigError::Name(format!("bad channel ID: {cause}")))?;
         let tree = Tree::new(group)?;
         let endorsements = RwLock::default();
         Ok(Self(Arc::new(Inner { channel: channel.to_owned(), config, tree, policies, values, endorsements })))

@@ -6,11 +6,9 @@ use fabric_protos::common::{
 };
 use prost::Message;
 
-use super::tree::{Tree, check_name};
+use super::tree::{LONGEST_NAME, Tree, check_name};
 use super::{ChannelConfig, ConfigError};
 use crate::policy::{SignedData, signers};
-
-const LONGEST_NAME: usize = 249;
 
 /// The configuration that an orderer derives from an update.
 pub(super) fn propose(current: &ChannelConfig, update: &Envelope) -> Result<ConfigEnvelope, ConfigError> {
@@ -188,18 +186,20 @@ pub(super) fn check_successor(current: &ChannelConfig, next: &ChannelConfig) -> 
     Ok(())
 }
 
-/// Whether a channel may have that name.
-pub(super) fn check_channel_name(name: &str) -> Result<(), ConfigError> {
-    let wrong = |cause: String| Err(ConfigError::Name(format!("bad channel ID: {cause}")));
+/// Checks the name of a channel.
+///
+/// # Errors
+/// Fabric's text.
+pub(crate) fn check_channel_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
-        return wrong("channel ID illegal, cannot be empty".to_owned());
+        return Err("channel ID illegal, cannot be empty".to_owned());
     }
     if name.len() > LONGEST_NAME {
-        return wrong(format!("channel ID illegal, cannot be longer than {LONGEST_NAME}"));
+        return Err(format!("channel ID illegal, cannot be longer than {LONGEST_NAME}"));
     }
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.bytes().all(allowed) {
-        return wrong(format!("'{name}' contains illegal characters"));
+        return Err(format!("'{name}' contains illegal characters"));
     }
     Ok(())
 }

@@ -17,14 +17,12 @@ use serde::Serialize;
 
 use super::Orderer;
 use super::registrar::{ChannelInfo, JoinError};
+use crate::config::check_channel_name;
 
 const BASE: &str = "/participation/v1/";
 const CHANNELS: &str = "/participation/v1/channels";
 const CONFIG_BLOCK: &str = "config-block";
 const JSON: &str = "application/json";
-
-/// The maximum length of a channel's name.
-const MAX_NAME: usize = 249;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -114,9 +112,9 @@ async fn channels(orderer: &Arc<Orderer>, request: Request<Incoming>) -> Answer 
     };
     let body = body.to_bytes();
     if method == Method::PUT {
-        update(orderer, &content_type, &body).await
+        update(orderer, &content_type, body).await
     } else {
-        join(orderer, &content_type, &body)
+        join(orderer, &content_type, body).await
     }
 }
 
@@ -127,8 +125,8 @@ fn list(orderer: &Orderer) -> Answer {
     uncached(json(StatusCode::OK, &ListBody { system_channel: None, channels }))
 }
 
-fn join(orderer: &Arc<Orderer>, content_type: &str, body: &[u8]) -> Answer {
-    let bytes = match form::file(content_type, body, CONFIG_BLOCK) {
+async fn join(orderer: &Arc<Orderer>, content_type: &str, body: Bytes) -> Answer {
+    let bytes = match form::file(content_type, body, CONFIG_BLOCK).await {
         Ok(bytes) => bytes,
         Err(refused) => return error(StatusCode::BAD_REQUEST, &refused.to_string()),
     };
@@ -152,9 +150,9 @@ fn join_error(refused: &JoinError) -> Answer {
     }
 }
 
-async fn update(orderer: &Arc<Orderer>, content_type: &str, body: &[u8]) -> Answer {
+async fn update(orderer: &Arc<Orderer>, content_type: &str, body: Bytes) -> Answer {
     const KEY: &str = "config-update-envelope";
-    let bytes = match form::file(content_type, body, KEY) {
+    let bytes = match form::file(content_type, body, KEY).await {
         Ok(bytes) => bytes,
         Err(refused) => return error(StatusCode::BAD_REQUEST, &refused.to_string()),
     };
@@ -234,20 +232,8 @@ fn acceptable<T>(request: &Request<T>) -> Option<Answer> {
 
 /// The error for an invalid channel name (`common/configtx/validator.go`).
 fn illegal(name: &str) -> Option<Answer> {
-    let reason = illegal_name(name)?;
+    let reason = check_channel_name(name).err()?;
     Some(error(StatusCode::BAD_REQUEST, &format!("invalid channel ID: {reason}")))
-}
-
-fn illegal_name(name: &str) -> Option<String> {
-    let is_legal = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '.' | '-');
-    if name.is_empty() {
-        return Some("channel ID illegal, cannot be empty".to_owned());
-    }
-    if name.len() > MAX_NAME {
-        return Some(format!("channel ID illegal, cannot be longer than {MAX_NAME}"));
-    }
-    let begins_well = name.starts_with(|first: char| first.is_ascii_lowercase());
-    (!begins_well || !name.chars().all(is_legal)).then(|| format!("'{name}' contains illegal characters"))
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Answer {
@@ -328,12 +314,12 @@ mod tests {
     }
 
     #[test]
-    fn names_of_channels_are_fabrics() {
+    fn channel_names_are_checked_as_in_fabric() {
         for name in ["a", "my-channel.0", &"a".repeat(249)] {
-            assert_eq!(illegal_name(name), None, "{name}");
+            assert_eq!(check_channel_name(name), Ok(()), "{name}");
         }
         for name in ["", "A", "aB", "0a", "-a", "a_b", "ä", &"a".repeat(250)] {
-            assert!(illegal_name(name).is_some(), "{name}");
+            assert!(check_channel_name(name).is_err(), "{name}");
         }
     }
 }
