@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_verify_and_are_the_lower_of_the_two_that_would() {
+    fn signatures_verify_and_have_the_lower_s() {
         for seed in [None, Some(1)] {
             let (signer, _, public) = signers(seed);
             // One signature in two is high by chance.
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_repeats_signatures_and_nonces_and_nothing_else_does() {
+    fn a_seed_makes_signatures_and_nonces_reproducible() {
         let (one, two, _) = signers(Some(7));
         assert_eq!(one.sign(b"x").unwrap(), two.sign(b"x").unwrap());
         let nonces = |signer: &Signer| [signer.nonce().unwrap(), signer.nonce().unwrap()];

@@ -9,14 +9,13 @@ mod groups;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use fabric_protos::common::{Block, ConfigEnvelope, Envelope, Payload};
+use fabric_protos::common::Block;
 use fabric_protos::protos::TxValidationCode;
-use prost::Message as _;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::chaincode::PackageStore;
-use crate::config::ChannelConfig;
+use crate::config::{ChannelConfig, ConfigError, config_envelope};
 use crate::ledger::{CheckedTransaction, Ledger, LedgerSnapshot, StateDatabase, TransactionKind, header_hash};
 use crate::lifecycle::ChannelCollections;
 pub(crate) use collections::CollectionMembers;
@@ -129,11 +128,12 @@ impl PeerChannel {
         }
         let envelope = block.data.as_ref().and_then(|data| data.data.first());
         let next = envelope
-            .ok_or_else(|| "there is no envelope".to_owned())
-            .and_then(|envelope| self.config().next(&config_envelope(envelope)?).map_err(|error| error.to_string()));
+            .ok_or(ConfigError::EmptyBlock)
+            .and_then(|envelope| config_envelope(envelope))
+            .and_then(|(_, envelope)| self.config().next(&envelope));
         match next {
             Ok(next) => *self.config.write().unwrap_or_else(PoisonError::into_inner) = next,
-            Err(reason) => tracing::error!("[channel: {}] cannot apply a configuration block: {reason}", self.name),
+            Err(error) => tracing::error!("[channel: {}] cannot apply a configuration block: {error}", self.name),
         }
     }
 }
@@ -147,11 +147,4 @@ impl fmt::Debug for PeerChannel {
         let height = self.ledger.height();
         formatter.debug_struct("PeerChannel").field("name", &self.name).field("height", &height).finish_non_exhaustive()
     }
-}
-
-fn config_envelope(envelope: &[u8]) -> Result<ConfigEnvelope, String> {
-    let malformed = |error: prost::DecodeError| error.to_string();
-    let envelope = Envelope::decode(envelope).map_err(malformed)?;
-    let payload = Payload::decode(&*envelope.payload).map_err(malformed)?;
-    ConfigEnvelope::decode(&*payload.data).map_err(malformed)
 }

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_is_malformed_or_asks_nobody_or_too_many_has_no_sets() {
+    fn malformed_and_unsatisfiable_policies_have_no_sets() {
         let members = [("A", MEMBER)];
         for rule in [by(1), by(-1), out_of(0, vec![by(0)]), out_of(2, vec![by(0)]), SignaturePolicy { r#type: None }] {
             assert_eq!(satisfied_by(&policy(rule.clone(), &members)), Vec::<PrincipalSet>::new(), "{rule:?}");

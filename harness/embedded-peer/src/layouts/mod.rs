@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn layouts_that_peers_can_not_satisfy_are_left_out() {
+    fn layouts_without_enough_peers_are_removed() {
         let two = made(&[call("c")], &[metadata(2, &["A", "B", "C"])]).unwrap();
         let possible = two.descriptor(|peer| peer != 3, |_| true).unwrap();
         assert_eq!((possible.layouts.len(), &possible.peers[0]), (1, &vec![0, 1]));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_chaincode_that_is_called_is_asked() {
+    fn the_policies_of_all_called_chaincodes_apply() {
         let both = made(&[call("c"), call("d")], &[metadata(1, &["A"]), metadata(1, &["B", "A"])]).unwrap();
         assert_eq!(layouts(&both), [vec![(vec![0, 1], 1)]]);
         let both = made(&[call("c"), call("d")], &[metadata(1, &["A"]), metadata(1, &["B"])]).unwrap();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_members_endorse_what_reads_a_collection_and_its_own_policy_counts() {
+    fn collections_need_members_and_their_endorsement_policy() {
         let collection = ChaincodeCall { collection_names: vec!["secret".to_owned()], ..call("c") };
         let any = with_collection(metadata(1, &["A", "B", "C"]), "secret", &["B", "C"], None);
         let read = made(std::slice::from_ref(&collection), std::slice::from_ref(&any)).unwrap();

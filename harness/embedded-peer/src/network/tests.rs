@@ -15,7 +15,7 @@ use crate::testing::{Member, genesis, started, validity};
 const CHANNEL: &str = "mychannel";
 const SOON: Duration = Duration::from_secs(20);
 
-/// A network of this process on free ports, with its files.
+/// A network on free ports, with its files.
 struct Running {
     network: Network,
     bundle: Bundle,
@@ -27,13 +27,13 @@ impl Running {
         Self::changed(topology, options, |_| ())
     }
 
-    /// With other files than those that are rendered.
+    /// A network with changed files.
     fn changed(topology: &Topology, options: Options, change: impl FnOnce(&mut Bundle)) -> Self {
         let (network, bundle, directory) = started(topology, options, change);
         Self { network, bundle, _directory: directory }
     }
 
-    /// The same, with every orderer and peer in the channel.
+    /// A network whose nodes have joined the channel.
     fn joined(topology: &Topology, options: Options) -> Self {
         let running = Self::new(topology, options);
         running.join_orderers(usize::MAX);
@@ -61,7 +61,7 @@ impl Running {
         Member::user(&self.bundle, 0)
     }
 
-    /// Waits until every peer has that many blocks, and gives the newest.
+    /// Waits until every peer has this block, and returns it.
     async fn block(&self, number: u64) -> Block {
         for peer in self.network.nodes().peers() {
             let channel = peer.channel(CHANNEL).unwrap();
@@ -93,7 +93,7 @@ fn assert_refused(response: &BroadcastResponse, status: Status, info: &str) {
 }
 
 #[tokio::test]
-async fn messages_are_refused_for_the_reasons_and_in_the_words_of_fabric() {
+async fn messages_are_rejected_with_fabrics_errors() {
     let mut topology = Topology::solo();
     topology.ordering.batch.absolute_max_bytes = 8_000;
     topology.ordering.batch.preferred_max_bytes = 8_000;
@@ -127,7 +127,7 @@ async fn messages_are_refused_for_the_reasons_and_in_the_words_of_fabric() {
 }
 
 #[tokio::test]
-async fn a_release_line_before_3_words_it_otherwise() {
+async fn fabric_2_5_has_another_error_text() {
     let options = Options { release: Release::V2_5, ..Options::default() };
     let running = Running::joined(&Topology::solo(), options);
     let refused = running.broadcast(message(&running.user(), "nowhere", HeaderType::Message, 0)).await;
@@ -136,7 +136,7 @@ async fn a_release_line_before_3_words_it_otherwise() {
 }
 
 #[tokio::test]
-async fn nothing_is_ordered_before_most_orderers_have_joined() {
+async fn ordering_needs_a_quorum_of_orderers() {
     let running = Running::new(&Topology::duo(), Options::default());
     running.join_orderers(1);
     let envelope = message(&running.user(), CHANNEL, HeaderType::Message, 10);
@@ -159,7 +159,7 @@ async fn nothing_is_ordered_before_most_orderers_have_joined() {
     assert_refused(&refused, Status::ServiceUnavailable, "no Raft leader");
 }
 
-/// Who signed a block of a raft channel, which must verify.
+/// The signer of a block of a raft channel, whose signature must verify.
 fn signer_of(bundle: &Bundle, block: &Block) -> Vec<u8> {
     let metadata = Metadata::decode(&*block.metadata.as_ref().unwrap().metadata[0]).unwrap();
     let [signature] = &metadata.signatures[..] else { panic!("one signature: {metadata:?}") };
@@ -236,7 +236,7 @@ fn timeout_update(bundle: &Bundle, version: u64, timeout: &str) -> Envelope {
 }
 
 #[tokio::test]
-async fn an_update_of_the_configuration_is_a_block_of_its_own_that_all_obey() {
+async fn a_configuration_update_is_a_separate_block_and_applies_to_all_nodes() {
     let running = Running::joined(&Topology::solo(), Options::default());
     let update = timeout_update(&running.bundle, 1, "5ms");
     assert_eq!(running.broadcast(update.clone()).await, BroadcastResponse { status: 200, info: String::new() });
@@ -244,11 +244,11 @@ async fn an_update_of_the_configuration_is_a_block_of_its_own_that_all_obey() {
     let peer = running.network.nodes().peers()[0].channel(CHANNEL).unwrap();
     assert_eq!((peer.config().sequence(), peer.config().batch().timeout), (1, Duration::from_millis(5)));
 
-    // What was right before is too late now.
+    // The same update is for an old sequence now.
     let refused = running.broadcast(update).await;
     assert_eq!(refused.status(), Status::BadRequest);
     assert!(refused.info.starts_with("error applying config update to existing channel 'mychannel': "), "{refused:?}");
-    // Blocks name the newest configuration from then on.
+    // Later blocks refer to the newest configuration.
     running.broadcast(message(&running.user(), CHANNEL, HeaderType::Message, 10)).await;
     let metadata = running.block(2).await.metadata.unwrap().metadata;
     let last = Metadata::decode(&*metadata[1]).unwrap();
@@ -256,7 +256,7 @@ async fn an_update_of_the_configuration_is_a_block_of_its_own_that_all_obey() {
 }
 
 #[tokio::test]
-async fn the_ports_are_free_again_when_the_network_is_gone_and_stay_its_own_when_a_node_restarts() {
+async fn ports_are_kept_by_a_restart_and_free_after_the_stop() {
     let running = Running::new(&Topology::solo(), Options::default());
     let ports: Vec<u16> = running.bundle.nodes.iter().map(|node| node.placement.ports.grpc).collect();
     let is_taken = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_err();
@@ -268,14 +268,14 @@ async fn the_ports_are_free_again_when_the_network_is_gone_and_stay_its_own_when
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
+async fn an_error_names_the_port_in_use() {
     let running = Running::new(&Topology::solo(), Options::default());
     let error = Network::start(&running.bundle, Options::default()).unwrap_err();
     assert!(matches!(&error, StartError::Listen { node, .. } if node == "orderer.example.com"), "{error}");
 }
 
 #[tokio::test]
-async fn a_network_is_what_it_was_when_it_is_restored_and_empty_when_it_is_reset() {
+async fn a_network_can_be_restored_and_reset() {
     let running = Running::joined(&Topology::duo(), Options::default());
     let user = running.user();
     let send = async |size| {
@@ -295,7 +295,7 @@ async fn a_network_is_what_it_was_when_it_is_restored_and_empty_when_it_is_reset
         let peer = running.network.nodes().peers()[0].channel(CHANNEL).unwrap();
         assert_eq!((peer.ledger.height(), peer.config().sequence()), (2, 0));
         assert_eq!(running.orderers()[0].channel(CHANNEL).unwrap().height, 2);
-        // And it goes on from there.
+        // It continues from the snapshot.
         send(size).await;
         let next = running.block(2).await;
         let expected = message(&user, CHANNEL, HeaderType::Message, size).payload;

@@ -135,7 +135,7 @@ mod tests {
     use crate::signer::Randomness;
 
     #[test]
-    fn a_block_refers_to_the_one_before_and_is_signed_with_its_header() {
+    fn a_block_has_the_previous_hash_and_signatures() {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
         let signer = Signer::new("OrdererMSP", "pem", &key, Randomness::new(Some(1))).unwrap();
         let previous = BlockHeader { number: 6, previous_hash: vec![1], data_hash: vec![2] };

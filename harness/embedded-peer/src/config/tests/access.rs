@@ -1,4 +1,4 @@
-//! Who may use which resource.
+//! Access to resources.
 
 use fabric_network::topology::Topology;
 use fabric_protos::common::{Config, ConfigValue};
@@ -39,7 +39,7 @@ impl Network {
     }
 }
 
-/// The configuration with policies for these resources and no others.
+/// The configuration with only these ACLs.
 fn with_acls(config: &ChannelConfig, acls: &[(&str, &str)]) -> ChannelConfig {
     let mut group = config.config().channel_group.clone().unwrap();
     let acls = acls
@@ -52,7 +52,7 @@ fn with_acls(config: &ChannelConfig, acls: &[(&str, &str)]) -> ChannelConfig {
 }
 
 #[test]
-fn resources_of_the_peer_are_its_own_administrators() {
+fn resources_of_the_peer_need_its_organizations_administrators() {
     let network = Network::new();
     let resource = "_lifecycle/InstallChaincode";
     assert_eq!(local_policy(resource), Some(Local::Admins));
@@ -89,7 +89,7 @@ fn resources_of_the_channel_have_defaults() {
 }
 
 #[test]
-fn the_channel_may_name_other_policies() {
+fn the_channel_may_replace_default_policies() {
     let mut network = Network::new();
     network.config = with_acls(
         &network.config,

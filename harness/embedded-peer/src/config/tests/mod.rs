@@ -1,4 +1,4 @@
-//! Configurations of rendered networks, and what Fabric would refuse of them.
+//! Configurations of rendered networks, and invalid changes of them.
 
 mod access;
 mod updates;
@@ -19,7 +19,7 @@ use super::*;
 use crate::testing::{bundle, config};
 
 #[test]
-fn a_genesis_block_says_what_the_topology_says() {
+fn a_genesis_block_matches_the_topology() {
     let config = config(&bundle(&Topology::duo()));
     assert_eq!((config.channel(), config.sequence()), ("mychannel", 0));
     let organizations: Vec<_> = config.organizations().iter().map(|one| (&*one.name, &*one.msp_id)).collect();
@@ -44,7 +44,7 @@ fn a_bft_channel_has_consenters() {
     assert!(config.policies().get("/Channel/Orderer/BlockValidation").is_some());
 }
 
-/// Why a configuration is refused after that change.
+/// The error of a configuration after a change.
 fn refused(change: impl FnOnce(&mut ConfigGroup)) -> String {
     let config = config(&bundle(&Topology::duo()));
     let mut group = config.config().channel_group.clone().unwrap();
@@ -63,7 +63,7 @@ fn below<'a>(group: &'a mut ConfigGroup, path: &[&str]) -> &'a mut ConfigGroup {
 }
 
 #[test]
-fn values_must_be_what_fabric_takes() {
+fn invalid_values_are_rejected() {
     let around = |cause: &str| format!("initializing channelconfig failed: {cause}");
     let orderer = |cause: &str| around(&format!("could not create channel Orderer sub-group config: {cause}"));
     let hashing = HashingAlgorithm { name: "MD5".to_owned() };
@@ -126,13 +126,13 @@ fn values_must_be_what_fabric_takes() {
     assert!(global.contains("global OrdererAddresses are not allowed with V3_0 capability"), "{global}");
 }
 
-/// The value `Capabilities` of a channel of Fabric 3.
+/// The capabilities of a channel of Fabric 3.
 fn version_3() -> CapabilitiesValue {
     CapabilitiesValue { capabilities: [("V3_0".to_owned(), Capability {})].into() }
 }
 
 #[test]
-fn organizations_must_be_whole() {
+fn invalid_organizations_are_rejected() {
     let organization = ["Application", "Org1"];
     let below_it = refused(|group| {
         below(group, &organization).groups.insert("Team".to_owned(), ConfigGroup::default());
@@ -166,7 +166,7 @@ fn organizations_must_be_whole() {
 }
 
 #[test]
-fn names_must_be_allowed() {
+fn invalid_names_are_rejected() {
     let name = |group: &mut ConfigGroup| {
         let application = below(group, &["Application"]);
         let organization = application.groups.remove("Org1").unwrap();

@@ -1,4 +1,4 @@
-//! Updates of a configuration: what is read, what is written, who signs.
+//! Configuration updates: read set, write set, signatures.
 
 use fabric_network::topology::Topology;
 use fabric_protos::common::{
@@ -31,7 +31,7 @@ impl Network {
     }
 }
 
-/// The group at a path with nothing but versions, as an update reads and writes it.
+/// The group at a path with only versions, as in an update's read and write sets.
 fn bare(config: &ChannelConfig, path: &[&str]) -> ConfigGroup {
     let mut full = config.config().channel_group.clone().unwrap();
     let mut bare = ConfigGroup { version: full.version, ..ConfigGroup::default() };
@@ -73,12 +73,12 @@ fn update(channel: &str, read_set: ConfigGroup, write_set: ConfigGroup, signers:
 
 const ORGANIZATION: [&str; 2] = ["Application", "Org1"];
 
-/// Gives the first organization a value that there is not.
+/// An update that adds a value to the first organization.
 fn new_value(network: &Network, signers: &[&Member]) -> Envelope {
     let full = network.config.config().channel_group.clone().unwrap();
     let current = full.groups["Application"].groups["Org1"].clone();
     let mut read = bare(&network.config, &ORGANIZATION);
-    // A group is read and written with the names and versions of everything in it.
+    // A group's read and write sets have the names and versions of its members.
     let reads = below(&mut read, &ORGANIZATION);
     let versions = |(name, value): (&String, &ConfigValue)| {
         (name.clone(), ConfigValue { version: value.version, ..ConfigValue::default() })
@@ -126,7 +126,7 @@ fn an_update_leads_to_the_next_configuration() {
 }
 
 #[test]
-fn what_a_peer_is_given_must_be_what_the_update_says() {
+fn a_configuration_must_result_from_its_update() {
     let network = Network::new();
     let good = network.config.apply_update(&batch_size(&network, 1, &[&network.orderer_admin])).unwrap();
     let refused = |change: &dyn Fn(&mut ConfigEnvelope)| {
@@ -148,7 +148,7 @@ fn what_a_peer_is_given_must_be_what_the_update_says() {
 }
 
 #[test]
-fn an_update_must_be_signed_by_who_may_change_what_it_changes() {
+fn an_update_must_satisfy_the_modification_policies() {
     let network = Network::new();
     assert_eq!(
         refused(&network, &batch_size(&network, 1, &[&network.admins[0], &network.admins[1]])),
@@ -158,7 +158,7 @@ fn an_update_must_be_signed_by_who_may_change_what_it_changes() {
         refused(&network, &new_value(&network, &[&network.admins[1], &network.user])),
         "error authorizing update: error validating DeltaSet: policy for [Group]  /Channel/Application/Org1 not satisfied: signature set did not satisfy policy"
     );
-    // Its own administrator may, but there is no such value.
+    // Its administrator is authorized, but there is no such value.
     let unknown = refused(&network, &new_value(&network, &[&network.admins[0]]));
     assert_eq!(
         unknown,
@@ -167,7 +167,7 @@ fn an_update_must_be_signed_by_who_may_change_what_it_changes() {
 }
 
 #[test]
-fn versions_must_be_those_of_the_moment() {
+fn versions_must_be_current() {
     let network = Network::new();
     let signers = [&network.orderer_admin];
     let around = |cause: &str| format!("error authorizing update: {cause}");

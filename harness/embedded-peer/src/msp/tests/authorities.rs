@@ -1,5 +1,6 @@
-//! MSPs with authorities of their own: intermediate ones, revocation, listed administrators, units.
-//! rcgen signs with either S, so certificates with the higher one are among these.
+//! MSPs with intermediate authorities, revocation, listed administrators and units.
+//!
+//! rcgen does not normalize signatures, so some certificates have the higher S.
 
 use fabric_protos::common::msp_role::MspRoleType;
 use fabric_protos::msp::{FabricMspConfig, FabricNodeOUs, FabricOuIdentifier, SerializedIdentity};
@@ -20,10 +21,10 @@ pub(super) struct Authority {
 fn parameters(name: &str, units: &[&str]) -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.not_before = date_time_ymd(2024, 1, 1);
-    // Long gone: nothing here looks at the clock.
+    // Expired: an MSP does not check the time.
     parameters.not_after = date_time_ymd(2024, 1, 2);
     parameters.distinguished_name = DistinguishedName::new();
-    // rcgen keeps one name of each type; the object identifier of units counts as another.
+    // rcgen allows one name of each type; the object identifier of units is treated as another type.
     let unit = [DnType::OrganizationalUnitName, DnType::CustomDnType(vec![2, 5, 4, 11])];
     for (unit, name) in unit.into_iter().zip(units) {
         parameters.distinguished_name.push(unit, *name);
@@ -53,7 +54,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(parameters, key) }
     }
 
-    /// A member's certificate, PEM, with that serial number.
+    /// A member's certificate, PEM, with this serial number.
     pub(super) fn issue(&self, units: &[&str], serial: u64) -> String {
         let mut parameters = parameters("someone", units);
         parameters.serial_number = Some(SerialNumber::from(serial));
@@ -84,7 +85,7 @@ pub(super) fn unit(name: &str, authority: Option<&Authority>) -> FabricOuIdentif
     FabricOuIdentifier { certificate, organizational_unit_identifier: name.to_owned() }
 }
 
-/// An MSP that trusts `root` and has all roles.
+/// An MSP with the authority `root` and all roles.
 pub(super) fn with_roles(root: &Authority) -> FabricMspConfig {
     FabricMspConfig {
         name: "MSP".to_owned(),
@@ -100,7 +101,7 @@ pub(super) fn with_roles(root: &Authority) -> FabricMspConfig {
     }
 }
 
-/// An MSP without roles, whose administrator is that one.
+/// An MSP without roles, with a listed administrator.
 fn without_roles(root: &Authority, admin: &str) -> FabricMspConfig {
     FabricMspConfig { fabric_node_ous: None, admins: vec![admin.as_bytes().to_vec()], ..with_roles(root) }
 }
@@ -114,7 +115,7 @@ fn is(manager: &MspManager, pem: &str, kind: MspRoleType) -> bool {
 }
 
 #[test]
-fn certificates_with_either_s_are_the_same() {
+fn certificates_are_compared_with_a_normalized_s() {
     let root = Authority::root("ca");
     let manager = MspManager::local(with_roles(&root)).unwrap();
     for serial in 0..16 {
@@ -140,7 +141,7 @@ fn exactly_one_role_makes_a_member() {
 }
 
 #[test]
-fn a_role_may_need_its_own_authority() {
+fn a_role_may_require_a_certifier() {
     let root = Authority::root("ca");
     let (clients, peers) = (root.below("clients"), root.below("peers"));
     let mut config = with_roles(&root);
@@ -153,7 +154,7 @@ fn a_role_may_need_its_own_authority() {
 }
 
 #[test]
-fn only_the_lowest_authorities_certify_members() {
+fn only_the_lowest_authorities_issue_identities() {
     let root = Authority::root("ca");
     let below = root.below("below");
     let mut config = with_roles(&root);
@@ -167,7 +168,7 @@ fn only_the_lowest_authorities_certify_members() {
 }
 
 #[test]
-fn an_authority_that_is_not_in_the_msp_certifies_nobody() {
+fn certificates_of_unknown_authorities_are_invalid() {
     let root = Authority::root("ca");
     let below = root.below("below");
     let manager = MspManager::local(with_roles(&root)).unwrap();
@@ -176,7 +177,7 @@ fn an_authority_that_is_not_in_the_msp_certifies_nobody() {
 }
 
 #[test]
-fn the_revoked_are_no_members() {
+fn revoked_identities_are_not_members() {
     let (root, other) = (Authority::root("ca"), Authority::root("ca"));
     let mut config = with_roles(&root);
     // The list of another authority of the same name says nothing of ours.
@@ -221,7 +222,7 @@ fn with_roles_a_listed_administrator_must_be_client_or_admin() {
 }
 
 #[test]
-fn a_unit_may_be_asked_of_every_member() {
+fn units_may_be_required_of_every_member() {
     let root = Authority::root("ca");
     let mut config = with_roles(&root);
     config.organizational_unit_identifiers = vec![unit("department", Some(&root))];
@@ -233,7 +234,7 @@ fn a_unit_may_be_asked_of_every_member() {
 }
 
 #[test]
-fn what_is_no_authority_can_not_be_trusted() {
+fn roots_must_be_authorities() {
     let root = Authority::root("ca");
     let trust = |pem: String| {
         let config = FabricMspConfig { root_certs: vec![pem.into_bytes()], ..with_roles(&root) };

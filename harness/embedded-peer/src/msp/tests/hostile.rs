@@ -1,4 +1,4 @@
-//! Bytes from anywhere: they may be refused, but nothing panics.
+//! Arbitrary bytes: they may be rejected, but nothing panics.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_bytes_are_an_identity_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+    fn any_bytes_as_an_identity(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         let root = super::authorities::Authority::root("ca");
         let manager = MspManager::local(super::authorities::with_roles(&root)).unwrap();
         prop_assert!(manager.identity(&bytes).is_err());
@@ -29,7 +29,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_signature_or_not(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+    fn any_bytes_as_a_signature(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
         let lower = low_s(&bytes);
         prop_assert_eq!(low_s(&lower), lower);
     }
@@ -41,13 +41,13 @@ proptest! {
         let wrapped = SerializedIdentity { mspid: "Org9MSP".to_owned(), id_bytes: bytes.clone() }.encode_to_vec();
         for content in [bytes, wrapped] {
             let principal = MspPrincipal { principal_classification: kind, principal: content };
-            // Anyone with a certificate is nominal; else nonsense names nobody.
+            // Anyone with a certificate is nominal; nobody satisfies other malformed principals.
             prop_assert!(!identity.satisfies(&principal) || Principal::new(&principal) == Principal::Nominal);
         }
     }
 
     #[test]
-    fn any_bytes_may_stand_in_an_msp(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_as_an_msp(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let root = super::authorities::Authority::root("ca");
         let good = super::authorities::with_roles(&root);
         let configs = [
@@ -62,7 +62,7 @@ proptest! {
 }
 
 #[test]
-fn a_certificate_with_one_changed_byte_is_no_members() {
+fn a_changed_certificate_is_not_a_member() {
     let (manager, creator) = user();
     let serialized = SerializedIdentity::decode(&*creator).unwrap();
     let (_, pem) = x509_parser::pem::parse_x509_pem(&serialized.id_bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Identities of rendered networks: who is valid, and what they are.
+//! Identities of rendered networks: validity and roles.
 
 mod authorities;
 mod hostile;
@@ -17,7 +17,7 @@ fn roles(manager: &MspManager, serialized: &[u8]) -> Vec<MspRoleType> {
 }
 
 #[test]
-fn everyone_has_the_role_of_their_unit() {
+fn identities_have_the_role_of_their_unit() {
     let bundle = bundle(&Topology::duo());
     let manager = config(&bundle).msps().clone();
     let member = MspRoleType::Member;
@@ -33,7 +33,7 @@ fn signatures_are_verified_and_must_be_low() {
     let (manager, user) = (config(&bundle).msps().clone(), Member::user(&bundle, 0));
     let identity = manager.identity(&user.creator).unwrap();
     let signed = user.signed(b"message");
-    // The second time, from memory.
+    // From the cache.
     for _ in 0..2 {
         assert_eq!(identity.verify(b"message", &signed.signature), Ok(()));
     }
@@ -42,7 +42,7 @@ fn signatures_are_verified_and_must_be_low() {
 }
 
 #[test]
-fn a_node_knows_its_own_organization_from_its_files() {
+fn a_local_msp_is_read_from_files() {
     let bundle = bundle(&Topology::duo());
     let own = "organizations/peerOrganizations/org1.example.com/peers/peer0.org1.example.com/msp";
     let files = bundle
@@ -56,14 +56,14 @@ fn a_node_knows_its_own_organization_from_its_files() {
 }
 
 #[test]
-fn other_channels_members_and_impostors_are_no_members() {
+fn identities_of_other_msps_are_not_members() {
     let (bundle, other) = (bundle(&Topology::duo()), bundle_again());
     let manager = config(&bundle).msps().clone();
     let impostor = Member::user(&other, 0);
     assert_eq!(manager.identity(&impostor.creator).unwrap_err(), ChainError::Unknown.into());
     let unknown = SerializedIdentity { mspid: "Org9MSP".to_owned(), id_bytes: Vec::new() }.encode_to_vec();
     assert_eq!(manager.identity(&unknown).unwrap_err().to_string(), "MSP Org9MSP is not defined on channel");
-    // A certificate of one organization under the name of another.
+    // A certificate of one organization with the MSP ID of another.
     let user = Member::user(&bundle, 0).creator;
     let mut swapped = SerializedIdentity::decode(&*user).unwrap();
     swapped.mspid = "Org2MSP".to_owned();
@@ -75,11 +75,11 @@ fn bundle_again() -> fabric_network::bundle::Bundle {
 }
 
 #[test]
-fn a_signature_with_the_higher_s_is_refused_though_it_is_right() {
+fn signatures_with_the_higher_s_are_rejected() {
     let bundle = bundle(&Topology::solo());
     let (manager, user) = (config(&bundle).msps().clone(), Member::user(&bundle, 0));
     let identity = manager.identity(&user.creator).unwrap();
-    // One signature in two has it by chance.
+    // Half of the signatures have it.
     let high = (0..64).map(|_| user.sign_as_is(b"message")).find(|signature| low_s(signature) != *signature).unwrap();
     assert_eq!(identity.verify(b"message", &high), Err(BadSignature::HighS.into()));
     assert_eq!(identity.verify(b"message", &low_s(&high)), Ok(()));

@@ -1,4 +1,4 @@
-//! Who satisfies which principal.
+//! Identities and the principals that they satisfy.
 
 use fabric_primitives::der;
 use fabric_protos::common::msp_identity_anonymity::MspIdentityAnonymityType;
@@ -62,11 +62,11 @@ fn a_role_is_one_of_its_msp() {
 }
 
 #[test]
-fn a_unit_is_one_that_its_authority_certified() {
+fn a_unit_needs_its_certifier() {
     let fixture = Fixture::new();
     let (_, block) = x509_parser::pem::parse_x509_pem(fixture.root.pem.as_bytes()).unwrap();
     let (_, root) = x509_parser::parse_x509_certificate(&block.contents).unwrap();
-    // The authority's certificate counts with the lower S, whichever it came with.
+    // The authority's certificate is normalized to the lower S.
     let signature = crate::msp::low_s(&root.signature_value.data);
     let algorithm = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
     let bits = der::element(der::BIT_STRING, &[&[0], &*signature].concat());
@@ -78,7 +78,7 @@ fn a_unit_is_one_that_its_authority_certified() {
 }
 
 #[test]
-fn one_identity_is_its_certificate() {
+fn an_identity_principal_compares_certificates() {
     let fixture = Fixture::new();
     assert!(fixture.satisfies(&identity_principal(&serialized(&fixture.pem))));
     let twin = fixture.root.issue(&["client", "department"], 2);
@@ -87,7 +87,7 @@ fn one_identity_is_its_certificate() {
 }
 
 #[test]
-fn an_identity_is_the_same_whichever_s_its_certificate_has() {
+fn identities_are_compared_with_a_normalized_s() {
     let fixture = Fixture::new();
     for serial in 0..16 {
         let given = fixture.root.issue(&["client"], serial);
@@ -130,7 +130,7 @@ fn nobody_is_anonymous() {
 }
 
 #[test]
-fn of_combined_principals_all_must_be_satisfied() {
+fn all_combined_principals_must_be_satisfied() {
     let fixture = Fixture::new();
     let (client, peer) = (role("MSP", MspRoleType::Client), role("MSP", MspRoleType::Peer));
     let member = role("MSP", MspRoleType::Member);

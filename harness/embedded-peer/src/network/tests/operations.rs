@@ -1,4 +1,4 @@
-//! The operations service, as an operator's tools ask it.
+//! The operations service, as monitoring tools use it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
-/// The status and body of an answer, from a client with or without a certificate.
+/// The status and body of a response to a client with or without a certificate.
 async fn ask(running: &Running, node: &str, method: &str, path: &str, client: Option<&TlsPair>) -> (u16, String) {
     let spec = running.bundle.nodes.iter().find(|spec| spec.name == node).unwrap();
     let mut roots = rustls::RootCertStore::empty();
@@ -37,7 +37,7 @@ async fn ask(running: &Running, node: &str, method: &str, path: &str, client: Op
     let request = format!("{method} {path} HTTP/1.1\r\nHost: {node}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // What ends without TLS's own goodbye is an answer as well.
+    // A response may end without TLS's close_notify.
     let _ = stream.read_to_end(&mut answer).await;
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -45,7 +45,7 @@ async fn ask(running: &Running, node: &str, method: &str, path: &str, client: Op
 }
 
 #[tokio::test]
-async fn every_node_tells_its_health_and_version() {
+async fn every_node_serves_health_and_version() {
     let running = Running::new(&Topology::solo(), Options::default());
     for node in ["orderer.example.com", "peer0.org1.example.com"] {
         let (status, health) = ask(&running, node, "GET", "/healthz", None).await;
@@ -54,13 +54,13 @@ async fn every_node_tells_its_health_and_version() {
         assert_eq!(version, (200, r#"{"CommitSHA":"","Version":"v3.1"}"#.to_owned()));
         assert_eq!(ask(&running, node, "POST", "/healthz", None).await.0, 405);
         assert_eq!(ask(&running, node, "GET", "/", None).await.0, 404);
-        // Rendered nodes have no metrics.
+        // Metrics are disabled in rendered configurations.
         assert_eq!(ask(&running, node, "GET", "/metrics", None).await.0, 404);
     }
 }
 
 #[tokio::test]
-async fn metrics_are_told_to_who_shows_a_certificate_when_they_are_configured() {
+async fn metrics_need_a_setting_and_a_client_certificate() {
     let topology = Topology::solo();
     let running = Running::changed(&topology, Options::default(), |bundle| {
         for (path, file) in &mut bundle.files {
