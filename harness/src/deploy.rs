@@ -1,6 +1,6 @@
-//! From nodes that answer to a chaincode that is committed: the lifecycle of a chaincode, as a list.
+//! The deployment of a chaincode: the steps of its lifecycle, on running nodes.
 //!
-//! What does not depend on each other runs side by side. Checks nothing about the chaincode itself.
+//! Independent steps run in parallel.
 
 use crate::check::Client;
 use crate::client::{self, ClientError, Definition, Node, Participation, PeerClient, Seed, Signer, SignerError};
@@ -15,18 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A chaincode package, and the ID that every peer must give it.
+/// A chaincode package and its ID.
 #[derive(Debug, Clone)]
 pub struct Package {
     /// The `.tar.gz`.
     pub bytes: Vec<u8>,
     /// Label, colon, SHA-256 of the bytes.
     pub id: String,
-    /// The connection.json in it.
+    /// Its connection.json.
     pub connection: String,
 }
 
-/// The peers of one organization, called by its administrator.
+/// The peers of an organization, with its administrator as the client.
 #[derive(Debug)]
 struct Organization {
     name: String,
@@ -34,65 +34,65 @@ struct Organization {
     peers: Vec<PeerClient>,
 }
 
-/// Connections to every node, as the administrators of their organizations.
+/// Connections to all nodes as their organizations' administrators.
 #[derive(Debug)]
 pub struct Administration {
     organizations: Vec<Organization>,
     orderers: Vec<Participation>,
-    /// Of everyone who signs, when the network's keys have one.
+    /// The seed of the signers, if the network has one.
     seed: Option<Arc<Seed>>,
     timeout: Duration,
 }
 
-/// A network that has come to a chaincode.
+/// Why a deployment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// A node refused, or could not be called.
+    /// A call failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// An identity can't sign.
-    #[error("the identity of {owner} can't be used")]
+    /// An identity cannot sign.
+    #[error("invalid identity of {owner}")]
     Signer {
-        /// Whose identity it is.
+        /// The MSP ID of the identity.
         owner: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: SignerError,
     },
-    /// A peer gave the package another ID than ours.
-    #[error("{peer} calls the package {seen}, but its bytes give {expected}: the package was changed on its way")]
+    /// A peer computed another package ID.
+    #[error("{peer} has the package ID {seen}, expected {expected}: the package was modified in transit")]
     PackageId {
         /// The peer.
         peer: String,
-        /// The ID computed before the install.
+        /// The ID computed before the installation.
         expected: String,
-        /// The peer's.
+        /// The peer's ID.
         seen: String,
     },
-    /// Organizations have not approved.
-    #[error("the definition of {chaincode} can't be committed: no approval of {missing:?} is on {peer}'s ledger")]
+    /// Approvals are missing.
+    #[error("cannot commit the definition of {chaincode}: missing approvals of {missing:?} on {peer}'s ledger")]
     NotReady {
         /// The chaincode.
         chaincode: String,
-        /// The peer that was asked.
+        /// The peer with the ledger.
         peer: String,
-        /// MSP IDs without an approval.
+        /// The MSP IDs of the missing approvals.
         missing: Vec<String>,
     },
     /// The topology has no peer or no channel to deploy to.
-    #[error("there is no {what} to deploy to")]
+    #[error("no {what} to deploy to")]
     Nothing {
-        /// What there is none of.
+        /// What is missing.
         what: &'static str,
     },
 }
 
 impl Administration {
-    /// Connects to every node.
+    /// Connects to all nodes.
     ///
     /// # Errors
     ///
-    /// When a node can't be reached, or an identity can't be used.
+    /// A connection fails, or an identity is invalid.
     pub async fn connect(
         topology: &Topology,
         bundle: &Bundle,
@@ -115,7 +115,7 @@ impl Administration {
         Ok(Self { organizations, orderers, seed, timeout })
     }
 
-    /// The same, with each message to and from a peer noted in this journal.
+    /// Records each message to and from a peer in this journal.
     #[must_use]
     pub fn noting(mut self, journal: &Journal) -> Self {
         for organization in &mut self.organizations {
@@ -124,12 +124,12 @@ impl Administration {
         self
     }
 
-    /// Joins every orderer, and the peers of the channel's organizations, to each channel; meanwhile
-    /// installs the package on every peer.
+    /// Joins all orderers and the peers of the channels' organizations to the channels. In parallel, installs the
+    /// package on every peer.
     ///
     /// # Errors
     ///
-    /// The first refusal; a package ID that is not ours.
+    /// The first failure; a different package ID.
     pub async fn join_and_install(
         &self,
         topology: &Topology,
@@ -144,7 +144,7 @@ impl Administration {
     ///
     /// # Errors
     ///
-    /// The first refusal; a package ID that is not ours.
+    /// The first failure; a different package ID.
     pub async fn join_and_install_all(
         &self,
         topology: &Topology,
@@ -195,7 +195,7 @@ impl Administration {
     ///
     /// # Errors
     ///
-    /// The first refusal.
+    /// The first failure.
     pub async fn approve(
         &self,
         channel: &Channel,
@@ -207,7 +207,7 @@ impl Administration {
             client::approve_for_my_org(&organization.peers, &channel.name, definition, package_id, self.deadline())
         });
         let approvals = try_join_all(approvals).await?;
-        // An approval is checked, and endorsed upon, on the peers of every organization.
+        // The peers of every organization check all approvals.
         let peers: Vec<PeerClient> = self.channel_peers(channel).cloned().collect();
         let everywhere = approvals
             .iter()
@@ -216,11 +216,11 @@ impl Administration {
         Ok(())
     }
 
-    /// Checks that every organization's approval is on the ledger of a peer of each organization.
+    /// Checks that a peer of each organization has the approvals of all organizations.
     ///
     /// # Errors
     ///
-    /// [`DeployError::NotReady`] with the organizations whose approval is missing.
+    /// [`DeployError::NotReady`] with the missing approvals.
     pub async fn check_readiness(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
         let peers = self.members(channel).filter_map(|organization| organization.peers.first());
         try_join_all(peers.map(async |peer| {
@@ -235,11 +235,11 @@ impl Administration {
         .map(drop)
     }
 
-    /// Commits the definition, waits for it on every peer of the channel, and reads it back.
+    /// Commits the definition, waits until every peer of the channel has it, and reads it back.
     ///
     /// # Errors
     ///
-    /// A refusal, or a transaction that was committed as invalid.
+    /// A failed call, or an invalid transaction.
     pub async fn commit(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
         let endorsers: Vec<PeerClient> =
             self.members(channel).filter_map(|organization| organization.peers.first().cloned()).collect();
@@ -251,12 +251,12 @@ impl Administration {
         Ok(())
     }
 
-    /// Who may call a chaincode of this channel: of each organization its users, then its
-    /// administrator, each by the organization's first peer.
+    /// The clients of a channel: for each organization its users, then its administrator, with the organization's first
+    /// peer.
     ///
     /// # Errors
     ///
-    /// When an identity can't be used.
+    /// An identity is invalid.
     pub fn clients(&self, channel: &Channel, bundle: &Bundle) -> Result<Vec<Client>, DeployError> {
         let mut clients = Vec::new();
         for organization in self.members(channel) {
@@ -276,18 +276,18 @@ impl Administration {
         Ok(clients)
     }
 
-    /// The default one of [`clients`](Self::clients): the first peer of the channel's first
-    /// organization, called by that organization's first user (its administrator if it has none).
+    /// The default client: the first peer of the channel's first organization with its first user, or with its
+    /// administrator if there are no users.
     ///
     /// # Errors
     ///
-    /// When there is no such peer.
+    /// There is no such peer.
     pub fn gateway(&self, channel: &Channel, bundle: &Bundle) -> Result<PeerClient, DeployError> {
         let first = self.clients(channel, bundle)?.into_iter().next();
         first.map(|client| client.gateway).ok_or(DeployError::Nothing { what: "peer" })
     }
 
-    /// Name and MSP ID of each organization of the channel.
+    /// The name and MSP ID of each organization of the channel.
     pub fn organizations(&self, channel: &Channel) -> Vec<(String, String)> {
         self.members(channel).map(|member| (member.name.clone(), member.msp_id.clone())).collect()
     }
@@ -297,7 +297,7 @@ impl Administration {
         self.organizations.iter().filter(move |other| all || channel.organizations.contains(&other.name))
     }
 
-    /// The peers of the channel's organizations, each called by its own administrator.
+    /// The peers of the channel's organizations, with their administrators as clients.
     pub fn channel_peers<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a PeerClient> {
         self.members(channel).flat_map(|organization| &organization.peers)
     }

@@ -1,5 +1,4 @@
-//! Cases as data: what is called, and what must come of it. Runs nothing. The file that they are in is
-//! read by [`CaseFile`].
+//! Cases as data: a call and its expected result. [`CaseFile`] reads them from a file.
 
 pub use super::file::{CaseFile, CaseFileError};
 
@@ -11,15 +10,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// One transaction, and what must come of it.
+/// A call and its expected result.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What holds when the case passes, as a sentence.
+    /// The name: a sentence that holds if the case passes.
     pub name: String,
     /// Function and arguments of a transaction that is endorsed, ordered and committed.
     pub submit: Option<Vec<Data>>,
-    /// Function and arguments of a transaction that is only evaluated on one peer.
+    /// Function and arguments of a call that is only evaluated on one peer.
     pub evaluate: Option<Vec<Data>>,
     /// Whether the call is the chaincode's initialization. Default no.
     #[serde(default)]
@@ -27,36 +26,36 @@ pub struct Case {
     /// Transient data, by name. Default none.
     #[serde(default)]
     pub transient: BTreeMap<String, Data>,
-    /// Who calls. Default: the first user of the channel's first organization.
+    /// The caller. Default: the first user of the channel's first organization.
     pub identity: Option<IdentityName>,
     /// The channel. Default: the topology's first.
     pub channel: Option<String>,
     /// The chaincode's name in its definition. Default: the one under test.
     pub chaincode: Option<String>,
-    /// Names or MSP IDs of organizations that endorse, or of which one evaluates. Default: the
-    /// gateway chooses.
+    /// Names or MSP IDs of organizations that endorse; for `evaluate`, one of them evaluates. Default: the gateway
+    /// chooses.
     #[serde(default)]
     pub endorsing_organizations: Vec<String>,
-    /// The answer as JSON; an object may have further members.
+    /// The expected payload as JSON; an object may have more members.
     pub payload: Option<Json>,
-    /// The answer as text, to the letter.
+    /// The expected payload as text.
     pub payload_text: Option<String>,
-    /// The answer as bytes.
+    /// The expected payload as bytes.
     pub payload_base64: Option<Base64>,
-    /// The status of the chaincode's response. From 400 on it is an error to the client.
+    /// The expected status of the chaincode's response. From 400 it is an error for the client.
     pub status: Option<i32>,
     /// A text that the client's error must contain.
     pub error: Option<String>,
-    /// The code with which peers must commit the transaction as invalid.
+    /// The validation code of a transaction that must be committed as invalid.
     pub invalid: Option<InvalidCode>,
-    /// The chaincode event that the commit must bring.
+    /// The expected chaincode event.
     pub event: Option<ExpectedEvent>,
     /// How many organizations must have endorsed.
     pub endorsed_by: Option<usize>,
-    /// What is done before the call. In a file also as `after`, its former name.
+    /// What is done before the call. `after` is a former name of the field.
     #[serde(alias = "after")]
     pub setup: Option<Setup>,
-    /// What the network must have for the case to mean anything. Default: nothing.
+    /// What the case needs; otherwise it is not run. Default: nothing.
     #[serde(default)]
     pub needs: Needs,
 }
@@ -83,7 +82,7 @@ impl FromStr for IdentityName {
             Some((user, organization)) if is_user(user) && !organization.is_empty() => {
                 Ok(Self { user: user.to_owned(), organization: organization.to_owned() })
             }
-            _ => Err(format!("an identity is Admin@ORGANIZATION, User1@ORGANIZATION and so on, not {text:?}")),
+            _ => Err(format!("invalid identity {text:?}; give Admin@ORGANIZATION, User1@ORGANIZATION, …")),
         }
     }
 }
@@ -104,29 +103,29 @@ impl<'de> Deserialize<'de> for InvalidCode {
         match TxValidationCode::from_str_name(&text) {
             Some(code) if code != TxValidationCode::Valid => Ok(Self(code)),
             _ => Err(serde::de::Error::custom(
-                "not a code of an invalid transaction, such as ENDORSEMENT_POLICY_FAILURE or MVCC_READ_CONFLICT",
+                "not a validation code of an invalid transaction, such as ENDORSEMENT_POLICY_FAILURE or MVCC_READ_CONFLICT",
             )),
         }
     }
 }
 
-/// A chaincode event as it must arrive.
+/// An expected chaincode event.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedEvent {
     /// The event's name.
     pub name: String,
-    /// Its payload as JSON; an object may have further members. Default: anything.
+    /// Its payload as JSON; an object may have more members. Default: any payload.
     pub payload: Option<Json>,
 }
 
-/// What a case does before its call.
+/// What is done before the call of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setup {
-    /// Stop the chaincode server and start it again at the same address.
+    /// Restart the chaincode server at the same address.
     RestartChaincode,
-    /// Stop every peer and start it again, with its data.
+    /// Restart every peer with its data.
     RestartPeers,
 }
 
@@ -139,7 +138,7 @@ impl fmt::Display for Setup {
     }
 }
 
-/// What the network must have for a case to mean anything.
+/// What a case needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Needs {
@@ -147,16 +146,16 @@ pub struct Needs {
     pub organizations: usize,
     /// The smallest number of channels. Default 0.
     pub channels: usize,
-    /// Whether the peers' state database must be CouchDB, or must not. Default: it does not matter.
+    /// Whether the peers' state database must be CouchDB (true) or LevelDB (false). Default: any.
     pub couchdb: Option<bool>,
 }
 
 /// How a case calls the chaincode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call<'a> {
-    /// Endorse, order, commit.
+    /// A transaction that is endorsed, ordered and committed.
     Submit(&'a [Data]),
-    /// Ask one peer.
+    /// A call that one peer evaluates.
     Evaluate(&'a [Data]),
 }
 
@@ -169,11 +168,11 @@ impl Call<'_> {
     }
 }
 
-/// From this status on, a chaincode's response is an error, which no peer endorses.
+/// From this status, a chaincode's response is an error, which peers do not endorse.
 const ERROR_THRESHOLD: i32 = 400;
 
 impl Case {
-    /// A question that any chaincode answers, if only by an error.
+    /// A call that any chaincode answers, at least with an error.
     pub fn probe(chaincode: &ChaincodeSection) -> Self {
         let evaluate = Some(vec![Data::text("org.hyperledger.fabric:GetMetadata")]);
         Self { evaluate, init: chaincode.init_required, ..Self::default() }
@@ -192,13 +191,13 @@ impl Case {
         self.error.is_some() || self.status.is_some_and(|status| status >= ERROR_THRESHOLD)
     }
 
-    /// Whether it contradicts itself.
+    /// Checks that the fields do not contradict each other.
     pub(super) fn validate(&self) -> Result<(), &'static str> {
         let ((Some(arguments), None) | (None, Some(arguments))) = (&self.submit, &self.evaluate) else {
             return Err("give one of `submit` and `evaluate`");
         };
         if arguments.is_empty() {
-            return Err("the first argument is the function's name; give it");
+            return Err("no function; the first argument is its name");
         }
         let payloads = [self.payload.is_some(), self.payload_text.is_some(), self.payload_base64.is_some()];
         if payloads.iter().filter(|is_given| **is_given).count() > 1 {

@@ -1,4 +1,4 @@
-//! Bytes as an author writes them: text, base64, or JSON. Sends nothing.
+//! Arguments and transient data: text, base64 or JSON.
 
 use std::fmt;
 
@@ -22,12 +22,12 @@ use serde_json::Value;
 pub struct Data(Vec<u8>);
 
 impl Data {
-    /// A text, as it is.
+    /// A text.
     pub fn text(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
     }
 
-    /// What is sent.
+    /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -62,11 +62,11 @@ impl<'de> Visitor<'de> for DataVisitor {
         let data = match map.next_key::<String>()?.as_deref() {
             Some("base64") => Data(map.next_value::<Base64>()?.0),
             Some("json") => Data(map.next_value::<Json>()?.0.to_string().into_bytes()),
-            _ => return Err(A::Error::custom("give a text in quotes, { base64 = \"…\" } or { json = … }")),
+            _ => return Err(A::Error::custom("expected a text in quotes, { base64 = \"…\" } or { json = … }")),
         };
         match map.next_key::<String>()? {
             None => Ok(data),
-            Some(other) => Err(A::Error::custom(format!("`{other}` is one too many; give one of `base64` and `json`"))),
+            Some(other) => Err(A::Error::custom(format!("unexpected `{other}`; give one of `base64` and `json`"))),
         }
     }
 }
@@ -78,7 +78,7 @@ pub struct Base64(pub Vec<u8>);
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        STANDARD.decode(&text).map(Self).map_err(|error| D::Error::custom(format!("not base64: {error}")))
+        STANDARD.decode(&text).map(Self).map_err(|error| D::Error::custom(format!("invalid base64: {error}")))
     }
 }
 
@@ -90,13 +90,13 @@ impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         if has_date(&value) {
-            return Err(D::Error::custom("JSON has no dates; put this one in quotes"));
+            return Err(D::Error::custom("JSON has no dates; put the date in quotes"));
         }
         Ok(Self(value))
     }
 }
 
-/// Whether TOML's own type for dates is in it, which reaches serde as a table with this key.
+/// Whether it contains a TOML date, which serde represents as a table with this key.
 fn has_date(value: &Value) -> bool {
     match value {
         Value::Object(members) => {
@@ -121,9 +121,9 @@ mod tests {
     fn a_mistake_says_what_is_possible_and_where() {
         for (text, expected) in [
             ("d = 5", "invalid type: integer `5`, expected a text in quotes, { base64 ="),
-            ("d = { base64 = 'x' }", "not base64"),
-            ("d = { hex = '00' }", "give a text in quotes"),
-            ("d = { base64 = '', json = 1 }", "`json` is one too many"),
+            ("d = { base64 = 'x' }", "invalid base64"),
+            ("d = { hex = '00' }", "expected a text in quotes"),
+            ("d = { base64 = '', json = 1 }", "unexpected `json`"),
             ("d = { json = { at = 2026-01-01 } }", "JSON has no dates"),
         ] {
             let error = toml::from_str::<File>(text).unwrap_err().to_string();

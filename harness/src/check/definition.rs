@@ -1,5 +1,5 @@
-//! The definition of the chaincode that a case file asks for: what organizations approve and commit,
-//! and what of its package is not the server's. Commits nothing.
+//! The section `[chaincode]`: the definition that organizations approve and commit, and the package's contents other
+//! than the connection.
 
 use super::own_package::{Content, OwnPackage, Values};
 use super::policy::{is_disjunction, signature_policy};
@@ -25,28 +25,28 @@ use std::path::{Path, PathBuf};
 pub struct ChaincodeSection {
     /// The name in the definition. Default: `asset-transfer`.
     pub name: Option<Name>,
-    /// Further names, each with a definition alike, a package and a server of the same program.
+    /// Additional names, each with the same definition, its own package and its own server.
     pub also_named: Vec<Name>,
     /// The version in the definition, which Fabric does not interpret. Default `1.0`.
     pub version: Option<Version>,
-    /// Whether the first transaction must be an initialization. Default no.
+    /// Whether the first transaction must be an initialization. Default: no.
     pub init_required: bool,
-    /// Who must endorse. Default: the channel's own policy, `/Channel/Application/Endorsement`.
+    /// The endorsement policy. Default: the channel's policy `/Channel/Application/Endorsement`.
     pub endorsement_policy: Option<Policy>,
-    /// The private data collections. Default none.
+    /// The private data collections. Default: none.
     pub collections: Collections,
-    /// The label of the package, the readable half of its ID. Default: name and version, such as
+    /// The label of the package, the first part of its ID. Default: name and version, such as
     /// `asset-transfer_1.0`.
     pub label: Option<Label>,
-    /// The CouchDB indexes that the package brings. Default none.
+    /// The CouchDB indexes in the package. Default: none.
     pub indexes: Indexes,
-    /// A package that is installed as it is, label, indexes and all. Default: one is made.
+    /// A package that is installed unmodified, with its label and indexes. Default: one is made.
     pub package: Option<OwnPackage>,
-    /// The values of its templates, on each peer. Default none.
+    /// The values of its templates, on each peer. Default: none.
     pub values: Values,
 }
 
-/// The name in the definition unless it is given.
+/// The default name.
 const DEFAULT_NAME: &str = "asset-transfer";
 
 impl ChaincodeSection {
@@ -55,52 +55,52 @@ impl ChaincodeSection {
         self.name.as_ref().map_or(DEFAULT_NAME, |name| &name.0)
     }
 
-    /// Whether this server can serve it.
+    /// Checks that the server can serve all names.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why it cannot.
     pub(crate) fn check_server(&self, server: &Server) -> Result<(), &'static str> {
         if server.source.is_ours() || self.also_named.is_empty() {
             return Ok(());
         }
-        Err("the definition has further names (`also_named`), each of which needs a server of its own, and an \
-             `address` is one server; give a `program`, `command` or `image`")
+        Err(
+            "each name in `also_named` needs its own server, but an `address` is one server; give a `program`, `command` \
+             or `image`",
+        )
     }
 
-    /// A name that is given to two definitions.
+    /// A duplicate name.
     pub(super) fn name_twice(&self) -> Option<&str> {
         let mut names = BTreeSet::from([self.name()]);
         self.also_named.iter().map(|name| name.0.as_str()).find(|name| !names.insert(name))
     }
 
-    /// The package of the user's, if there is one.
+    /// The user's package, if there is one.
     pub fn own_package(&self) -> Option<&Content> {
         self.package.as_ref().and_then(OwnPackage::content)
     }
 
-    /// What can't be together in it.
+    /// Fields that contradict each other.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
         if self.package.is_none() {
-            let reason = "`values` are those of the templates in a `package` of your own, and there is none";
+            let reason = "`values` needs a `package` with templates";
             return (!self.values.is_empty()).then_some(reason);
         }
         if self.label.is_some() || self.indexes != Indexes::default() {
-            return Some(
-                "a `package` of your own has its label and its indexes in it; leave out `label` and `indexes`",
-            );
+            return Some("a `package` has its own label and indexes; leave out `label` and `indexes`");
         }
-        let reason = "a `package` of your own is that of one name, and each of `also_named` needs one";
+        let reason = "each name in `also_named` needs its own package, but `package` is one package";
         (!self.also_named.is_empty()).then_some(reason)
     }
 
-    /// The label of the package of a definition.
+    /// The label of a definition's package.
     pub fn label(&self, definition: &Definition) -> String {
         let label = self.label.as_ref().map(|label| label.0.clone());
         label.unwrap_or_else(|| format!("{}_{}", definition.name, definition.version))
     }
 
-    /// The definitions to commit, the first of them that of the chaincode under test.
+    /// The definitions to commit. The first one is that of the chaincode under test.
     pub fn definitions(&self) -> Vec<Definition> {
         let names = std::iter::once(self.name()).chain(self.also_named.iter().map(|name| name.0.as_str()));
         let version = self.version.as_ref().map_or("1.0", |version| &version.0);
@@ -115,7 +115,7 @@ impl ChaincodeSection {
     }
 }
 
-/// A chaincode's name, of characters that Fabric takes.
+/// A chaincode name that Fabric accepts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(pub String);
 
@@ -126,11 +126,11 @@ impl<'de> Deserialize<'de> for Name {
         if text.split(['-', '_']).all(is_word) {
             return Ok(Self(text));
         }
-        Err(D::Error::custom("a chaincode's name has letters and digits, with single `-` and `_` between them"))
+        Err(D::Error::custom("invalid chaincode name; use letters and digits, with single `-` and `_` between them"))
     }
 }
 
-/// A chaincode's version, of characters that Fabric takes.
+/// A chaincode version that Fabric accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(pub String);
 
@@ -141,11 +141,11 @@ impl<'de> Deserialize<'de> for Version {
         if !text.is_empty() && text.chars().all(is_part) {
             return Ok(Self(text));
         }
-        Err(D::Error::custom("a version has letters, digits and `_.+-`"))
+        Err(D::Error::custom("invalid version; use letters, digits and `_.+-`"))
     }
 }
 
-/// The label of a package, of characters that Fabric takes.
+/// A package label that Fabric accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label(pub String);
 
@@ -155,7 +155,7 @@ impl<'de> Deserialize<'de> for Label {
         if ccaas_builder::metadata::is_label(&text) {
             return Ok(Self(text));
         }
-        Err(D::Error::custom("a label has letters, digits and `_.+-`, and begins with a letter or digit"))
+        Err(D::Error::custom("invalid label; use letters, digits and `_.+-`, starting with a letter or digit"))
     }
 }
 
@@ -188,7 +188,7 @@ impl<'de> Deserialize<'de> for Policy {
             type Value = Policy;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a policy such as \"OR('Org1MSP.peer')\", or the path of one of the channel's")
+                formatter.write_str("a policy such as \"OR('Org1MSP.peer')\", or the path of a channel policy")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Policy, E> {
@@ -222,7 +222,7 @@ impl<'de> Deserialize<'de> for Members {
         if policy.rule.as_ref().is_some_and(is_disjunction) {
             return Ok(Self(policy));
         }
-        Err(D::Error::custom("the members of a collection are given by OR(…) alone"))
+        Err(D::Error::custom("a collection's members must be a single OR(…)"))
     }
 }
 
@@ -263,7 +263,7 @@ impl TryFrom<CollectionText> for Collection {
         let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
         if name.is_empty() || name.starts_with('_') || !name.chars().all(is_part) {
             return Err(format!(
-                "the collection's name `{name}` must have letters, digits, `-` and `_`, and not begin with `_`"
+                "invalid collection name `{name}`; use letters, digits, `-` and `_`, not starting with `_`"
             ));
         }
         if text.required_peer_count > text.max_peer_count {
@@ -284,12 +284,12 @@ impl TryFrom<CollectionText> for Collection {
     }
 }
 
-/// Collections, written out or in a file of Fabric's own form.
+/// Collections, inline or in a file in Fabric's format.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Collections {
-    /// Written out.
+    /// Inline.
     Here(Vec<Collection>),
-    /// A `collections_config.json`; a relative path is relative to the case file.
+    /// A `collections_config.json`, relative to the case file.
     File(PathBuf),
 }
 
@@ -304,7 +304,7 @@ impl Collections {
     ///
     /// # Errors
     ///
-    /// When it is none; with line and column.
+    /// It is invalid; with line and column.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         let collections: Vec<Collection> = serde_json::from_str(text)?;
         Self::checked(collections).map_err(serde_json::Error::custom)
@@ -314,7 +314,7 @@ impl Collections {
         let mut names = BTreeSet::new();
         let twice = collections.iter().find(|collection| !names.insert(collection.0.name.clone()));
         match twice {
-            Some(twice) => Err(format!("the collection {} is there twice", twice.0.name)),
+            Some(twice) => Err(format!("duplicate collection {}", twice.0.name)),
             None => Ok(Self::Here(collections)),
         }
     }
@@ -353,12 +353,12 @@ impl<'de> Deserialize<'de> for Collections {
     }
 }
 
-/// CouchDB indexes, as files of the package or in a directory that has them.
+/// CouchDB indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Indexes {
-    /// By their paths in the package, which begin with `META-INF/statedb/couchdb/`.
+    /// Files by their paths in the package, which start with `META-INF/statedb/couchdb/`.
     Here(BTreeMap<PathBuf, Vec<u8>>),
-    /// A directory with `META-INF`, or `META-INF` itself; a relative path is relative to the case file.
+    /// A directory with `META-INF`, or `META-INF` itself, relative to the case file.
     Directory(PathBuf),
 }
 
@@ -379,7 +379,7 @@ impl Indexes {
     ///
     /// # Errors
     ///
-    /// What can't be read, and what no peer would make an index of.
+    /// A file cannot be read, or peers would reject it as an index.
     pub fn read(directory: &Path) -> Result<Self, String> {
         const TOP: &str = "META-INF";
         let below = directory.join(TOP);
@@ -467,15 +467,15 @@ mod tests {
     fn a_mistake_says_what_and_where() {
         let collection = |rest: &str| format!("[[collections]]\nname = 'c'\npolicy = \"OR('A.member')\"\n{rest}");
         for (text, line, expected) in [
-            ("name = 'a--b'".to_owned(), 1, "a chaincode's name has letters"),
-            ("version = ''".to_owned(), 1, "a version has letters"),
-            ("endorsement_policy = \"OR('A.boss')\"".to_owned(), 1, "wrong at character 4"),
+            ("name = 'a--b'".to_owned(), 1, "invalid chaincode name"),
+            ("version = ''".to_owned(), 1, "invalid version"),
+            ("endorsement_policy = \"OR('A.boss')\"".to_owned(), 1, "invalid policy at character 4"),
             ("\nnames = 'a'".to_owned(), 2, "unknown field `names`"),
             (collection("max_peer_count = 0\nrequired_peer_count = 1\n"), 1, "requires more peers"),
             (collection("peers = 1\n"), 4, "unknown field `peers`"),
-            (format!("{0}{0}", collection("")), 1, "is there twice"),
-            ("collections = [{ name = '_c', policy = \"OR('A.member')\" }]".to_owned(), 1, "not begin with `_`"),
-            ("collections = [{ name = 'c', policy = \"AND('A.member','B.member')\" }]".to_owned(), 1, "OR(…) alone"),
+            (format!("{0}{0}", collection("")), 1, "duplicate collection c"),
+            ("collections = [{ name = '_c', policy = \"OR('A.member')\" }]".to_owned(), 1, "not starting with `_`"),
+            ("collections = [{ name = 'c', policy = \"AND('A.member','B.member')\" }]".to_owned(), 1, "a single OR(…)"),
         ] {
             let error = section(&text).unwrap_err();
             assert!(error.contains(expected) && error.contains(&format!("line {line}, ")), "{text}:\n{error}");

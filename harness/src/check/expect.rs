@@ -1,15 +1,16 @@
-//! Compares what came of a call with what its case expects.
+//! Compares the result of a call with the expectations of its case.
 
 use super::Difference;
 use super::cases::{Case, ExpectedEvent};
 use super::matching::match_json;
 use super::target::{Channel, Client};
 use crate::client::{ClientError, EventStart, Invocation, Transaction};
+use crate::console::error_text;
 use fabric_protos::protos::Response;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Endorses, and if that is right submits, and waits for what comes of it.
+/// Endorses the call, compares the response, then submits it and compares the result.
 pub(super) async fn submitted(
     case: &Case,
     channel: &Channel,
@@ -28,7 +29,7 @@ pub(super) async fn submitted(
     answer(case, Ok(&response))?;
     endorsers(case, &transaction)?;
 
-    // The events are read from the block that comes next, so that none can be missed.
+    // Events are read from the next block, so that none is missed.
     let height = match case.event {
         Some(_) => gateway.chain_info(&channel.name, deadline).await.map(|info| Some(info.height)),
         None => Ok(None),
@@ -46,7 +47,7 @@ pub(super) async fn submitted(
         (Some(code), Err(ClientError::Invalid { code: seen, .. })) if seen == code.0.as_str_name() => Ok(()),
         (Some(code), committed) => Err(Difference {
             expected: format!("a transaction that is committed as invalid: {}", code.0.as_str_name()),
-            seen: committed.map_or_else(|error| crate::console::error_text(&error), |_| "a valid one".to_owned()),
+            seen: committed.map_or_else(|error| error_text(&error), |_| "a valid one".to_owned()),
         }),
     }
 }
@@ -91,10 +92,10 @@ async fn event(
 }
 
 fn failure(expected: &str, error: &(impl std::error::Error + ?Sized)) -> Difference {
-    Difference { expected: expected.to_owned(), seen: crate::console::error_text(error) }
+    Difference { expected: expected.to_owned(), seen: error_text(error) }
 }
 
-/// Compares a response, or the error in its place, with what the case expects.
+/// Compares a response or error with the expectations of the case.
 pub(super) fn answer(case: &Case, answer: Result<&Response, &ClientError>) -> Result<(), Difference> {
     match answer {
         Err(error) if case.must_fail() => refusal(case, error),
@@ -115,7 +116,7 @@ pub(super) fn answer(case: &Case, answer: Result<&Response, &ClientError>) -> Re
 }
 
 fn refusal(case: &Case, error: &ClientError) -> Result<(), Difference> {
-    let seen = crate::console::error_text(error);
+    let seen = error_text(error);
     if case.error.as_ref().is_some_and(|expected| !seen.contains(expected.as_str())) {
         return Err(Difference { expected: error_expected(case), seen });
     }
@@ -160,7 +161,7 @@ fn json(expected: &Value, seen: &[u8]) -> Result<(), Difference> {
     let text = String::from_utf8_lossy(seen);
     let difference = match serde_json::from_slice(seen) {
         Ok(seen) => match_json(expected, &seen).err(),
-        Err(error) => Some(format!("it is not JSON: {error}")),
+        Err(error) => Some(format!("not JSON: {error}")),
     };
     match difference {
         None => Ok(()),

@@ -1,9 +1,7 @@
-//! Chaincode files: what is committed, how its server is started, and the cases that check it. Reads
-//! them, and what they name; starts nothing.
+//! Chaincode files: the definition, the server and the cases. Reads a file and the files that it names.
 //!
-//! Such a file is TOML, for a chaincode in any language. A case has a `name` and one of `submit` and
-//! `evaluate`; everything else has a default. A mistake is told with its line and column before
-//! anything is started. Every field there is:
+//! The format is TOML. A case has a `name` and one of `submit` and `evaluate`; all other fields have defaults.
+//! Errors have line and column. All fields:
 //!
 #![doc = concat!("```toml\n", include_str!("../../cases/reference.toml"), "```")]
 
@@ -16,29 +14,29 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
-/// A chaincode, and its cases in the order in which they run.
+/// The contents of a chaincode file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CaseFile {
-    /// What is committed.
+    /// The definition.
     pub chaincode: ChaincodeSection,
-    /// How its server is started; of a file that was read for that.
+    /// The server, if it was read.
     pub server: Option<Server>,
-    /// TLS between the peers and that server, if the file says so.
+    /// TLS between the peers and the server, if the file has it.
     pub tls: Option<TlsMode>,
-    /// The cases.
+    /// The cases, in order.
     pub cases: Vec<Case>,
     /// The file's name.
     name: String,
-    /// Where the first section is that is no case, if there is one.
+    /// The place of the first section that is not a case, if there is one.
     section: Option<Place>,
-    /// Where the first case is.
+    /// The place of the first case.
     first: Place,
 }
 
 /// Line and column, from 1.
 type Place = (usize, usize);
 
-/// The file as it is written.
+/// The file, not yet validated.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileText {
@@ -48,66 +46,66 @@ struct FileText {
     cases: Vec<Spanned<Case>>,
 }
 
-/// A chaincode file that can't be used.
+/// An invalid chaincode file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseFileError {
-    /// It can't be read.
-    #[error("{file} can't be read")]
+    /// It cannot be read.
+    #[error("cannot read {file}")]
     Read {
         /// The file's name.
         file: String,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// Not TOML, or not of this form; the text gives line and column.
+    /// It is not TOML, or has invalid fields. The text has line and column.
     #[error("{file}: {source}")]
     Syntax {
         /// The file's name.
         file: String,
-        /// What is wrong, and where.
+        /// The error and its place.
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// The file of collections is none; the text gives line and column.
+    /// The file of collections is invalid. The text has line and column.
     #[error("{file}: {source}")]
     Collections {
         /// The file's name.
         file: String,
-        /// What is wrong, and where.
+        /// The error and its place.
         #[source]
         source: serde_json::Error,
     },
-    /// There is nothing to check.
-    #[error("{file} has no case; begin one with [[case]]")]
+    /// It has no cases.
+    #[error("{file} has no cases; add one with [[case]]")]
     Empty {
         /// The file's name.
         file: String,
     },
-    /// A section can't be used.
+    /// A section is invalid.
     #[error("{file} at line {line}, column {column}: {reason}")]
     Section {
         /// The file's name.
         file: String,
-        /// Line of it, from 1.
+        /// Its line, from 1.
         line: usize,
-        /// Column of it, from 1.
+        /// Its column, from 1.
         column: usize,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A case contradicts itself, or the definition.
+    /// A case is invalid, or contradicts the definition.
     #[error("{file}: case \"{name}\" at line {line}, column {column}: {reason}")]
     Case {
         /// The file's name.
         file: String,
         /// Line of its `[[case]]`, from 1.
         line: usize,
-        /// Column of it, from 1.
+        /// Its column, from 1.
         column: usize,
-        /// Name of the case.
+        /// The name of the case.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
 }
@@ -117,49 +115,48 @@ impl CaseFile {
     ///
     /// # Errors
     ///
-    /// Never in a released build: the file is compiled in, and a test reads it.
+    /// Never in a released build: the file is compiled in and tested.
     pub fn asset_transfer() -> Result<Self, CaseFileError> {
         Self::from_toml("asset-transfer.toml", include_str!("../../cases/asset-transfer.toml"))
     }
 
-    /// Reads definition and cases from a TOML file, and what the definition names. How the server is
-    /// started is passed over.
+    /// Reads the definition with the files that it names, and the cases. The server is ignored.
     ///
     /// # Errors
     ///
-    /// When a file can't be read, and as [`from_toml`](Self::from_toml).
+    /// A file cannot be read; those of [`from_toml`](Self::from_toml).
     pub fn read(path: &Path) -> Result<Self, CaseFileError> {
         Source::read(path)?.file(false)
     }
 
-    /// As [`CaseFile::read`], with how the server is started.
+    /// As [`CaseFile::read`], with the server.
     ///
     /// # Errors
     ///
-    /// As [`CaseFile::read`]; when that is not said, or names what is not there.
+    /// Those of [`CaseFile::read`]; the server is missing, or names missing files.
     pub fn read_with_server(path: &Path) -> Result<Self, CaseFileError> {
         Source::read(path)?.file(true)
     }
 
-    /// Reads definition and cases from TOML text; `file` is named in errors.
+    /// Reads the definition and cases from TOML text. `file` is the name in errors.
     ///
     /// # Errors
     ///
-    /// When the text is no TOML, has unknown fields, or a case contradicts itself.
+    /// The text is not TOML, has unknown fields, or has an invalid case.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
         Source { file: file.to_owned(), text: text.to_owned(), directory: None }.file(false)
     }
 
-    /// What a file with this definition and server, and without cases, would be.
+    /// A file with this definition and server, and without cases.
     pub fn without_cases(chaincode: ChaincodeSection, server: Server) -> Self {
         Self { chaincode, server: Some(server), ..Self::default() }
     }
 
-    /// Sees that it has cases, as cases of this chaincode.
+    /// Checks that it has cases, for this chaincode.
     ///
     /// # Errors
     ///
-    /// When there is none, or when the first must be an `init` and is not.
+    /// There are no cases, or the first one must be an `init` and is not.
     pub fn check_cases(&self, chaincode: &ChaincodeSection) -> Result<(), CaseFileError> {
         let Some(first) = self.cases.first() else { return Err(CaseFileError::Empty { file: self.name.clone() }) };
         if chaincode.init_required && !first.init {
@@ -170,23 +167,26 @@ impl CaseFile {
         Ok(())
     }
 
-    /// Sees that it has nothing but cases, since another file has the rest.
+    /// Checks that it has only cases, because another file has the other sections.
     ///
     /// # Errors
     ///
-    /// When there is a section that would not be used.
+    /// It has another section, which would be ignored.
     pub fn check_nothing_else(&self, other: &Path) -> Result<(), CaseFileError> {
         let Some((line, column)) = self.section else { return Ok(()) };
-        let reason = format!("only the cases are taken from here; {} has the rest", other.display());
+        let reason = format!(
+            "this section is not used: only cases are read from here, everything else from {}",
+            other.display()
+        );
         Err(CaseFileError::Section { file: self.name.clone(), line, column, reason })
     }
 }
 
-/// What is read.
+/// A file that is read.
 struct Source {
     file: String,
     text: String,
-    /// To which paths are relative; without one, what is named is not read.
+    /// The directory of relative paths. Without it, named files are not read.
     directory: Option<PathBuf>,
 }
 
@@ -197,7 +197,7 @@ impl Source {
         Ok(Self { file, text, directory: Some(path.parent().unwrap_or(Path::new("")).to_owned()) })
     }
 
-    /// Line and column of a byte.
+    /// Line and column of a byte offset.
     fn place(&self, byte: usize) -> Place {
         let before = self.text.get(..byte).unwrap_or(&self.text);
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -223,7 +223,7 @@ impl Source {
             file.chaincode = self.chaincode(section)?;
         }
         if with_server {
-            let missing = "there is no section [server], which says how the chaincode server is started";
+            let missing = "no section [server]; it defines how the chaincode server is started";
             let server = server.ok_or_else(|| self.mistake(0, missing))?;
             file.tls = server.as_ref().tls;
             file.server = Some(self.server(server, &file.chaincode)?);
@@ -246,8 +246,7 @@ impl Source {
         let at = section.span().start;
         let mut chaincode = section.into_inner();
         if let Some(name) = chaincode.name_twice() {
-            let reason =
-                format!("the chaincode's name {name} is there twice; give different ones in `name` and `also_named`");
+            let reason = format!("duplicate chaincode name {name}; give different names in `name` and `also_named`");
             return Err(self.mistake(at, reason));
         }
         if let Some(reason) = chaincode.contradiction() {
@@ -262,7 +261,7 @@ impl Source {
             let path = directory.join(file);
             let file = path.display().to_string();
             let text = read_text(&path)
-                .map_err(|error| self.mistake(at, format!("collections: {file} can't be read: {error}")))?;
+                .map_err(|error| self.mistake(at, format!("collections: cannot read {file}: {error}")))?;
             chaincode.collections =
                 Collections::from_json(&text).map_err(|source| CaseFileError::Collections { file, source })?;
         }
@@ -330,7 +329,7 @@ mod tests {
         assert!(name.is_some() && version.is_some() && *init_required && endorsement_policy.is_some());
         assert!(!also_named.is_empty() && *collections != Collections::default());
         assert!(label.is_some() && *indexes != Indexes::default());
-        // Not together with these two.
+        // They contradict `label` and `indexes`.
         for (field, is_set) in [("package", package.is_some()), ("values", !values.is_empty())] {
             assert!(!is_set && text.contains(&format!("\n# {field} = ")), "{field}");
         }
@@ -341,7 +340,8 @@ mod tests {
         }
     }
 
-    /// Which fields of a case are there; without `..`, so that a new one makes this fail to compile.
+    /// Which fields of a case are set. The pattern has no `..`, so that a new field does not compile without a
+    /// change here.
     fn shown(case: &Case) -> [(&'static str, bool); 21] {
         let Case {
             name,
@@ -402,35 +402,32 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_case_file_says_where() {
+    fn an_error_in_a_case_file_has_its_place() {
         let mistake = |text: &str| CaseFile::from_toml("my.toml", text).unwrap_err().to_string();
         let unknown = mistake("[[case]]\nname = 'a'\nsubmitt = ['F']\n");
         assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
         let none = CaseFile::from_toml("my.toml", "# none").unwrap();
         let none = none.check_cases(&ChaincodeSection::default()).unwrap_err().to_string();
-        assert_eq!(none, "my.toml has no case; begin one with [[case]]");
+        assert_eq!(none, "my.toml has no cases; add one with [[case]]");
         for (case, line, reason) in [
             ("submit = ['F']\nevaluate = ['F']", 3, "give one of `submit` and `evaluate`"),
-            ("submit = []", 3, "the first argument is the function's name"),
+            ("submit = []", 3, "no function; the first argument is its name"),
             ("submit = ['F']\npayload = 1\npayload_text = '1'", 3, "give one of `payload`"),
             ("evaluate = ['F']\nevent = { name = 'E' }", 3, "use `submit`"),
             ("evaluate = ['F']\ninit = true", 3, "use `submit`"),
             ("submit = ['F']\nstatus = 404\npayload = 1", 3, "a call that must fail has no payload"),
             ("submit = ['F']\nstatus = 200\nerror = 'x'", 3, "a status below 400 is a success"),
             ("submit = ['F']\ninvalid = 'MVCC_READ_CONFLICT'\nevent = { name = 'E' }", 3, "brings no event"),
-            ("submit = ['F']\ninvalid = 'VALID'", 6, "not a code of an invalid transaction"),
-            ("submit = ['F']\nidentity = 'Anna@Org1'", 6, "an identity is Admin@"),
-            ("submit = ['F']\nidentity = 'User01@Org1'", 6, "an identity is Admin@"),
+            ("submit = ['F']\ninvalid = 'VALID'", 6, "not a validation code of an invalid transaction"),
+            ("submit = ['F']\nidentity = 'Anna@Org1'", 6, "give Admin@ORGANIZATION"),
+            ("submit = ['F']\nidentity = 'User01@Org1'", 6, "give Admin@ORGANIZATION"),
             ("submit = ['F']\nneeds = { couch = true }", 6, "unknown field `couch`"),
         ] {
             let error = mistake(&format!("# a comment\n\n[[case]]\nname = 'a'\n{case}\n"));
             assert!(error.contains(reason) && error.contains(&format!("line {line}, column ")), "{case}:\n{error}");
         }
         let twice = mistake("[chaincode]\nalso_named = ['asset-transfer']\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
-        assert!(
-            twice.starts_with("my.toml at line 1, column 1: the chaincode's name asset-transfer is there twice"),
-            "{twice}"
-        );
+        assert!(twice.starts_with("my.toml at line 1, column 1: duplicate chaincode name asset-transfer"), "{twice}");
         let first = mistake("[chaincode]\ninit_required = true\n[[case]]\nname = 'a'\nsubmit = ['F']\n");
         assert_eq!(
             first,
@@ -440,14 +437,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_collections_lies_beside_the_cases() {
+    fn a_file_of_collections_is_relative_to_the_case_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let cases = "[chaincode]\ncollections = 'c.json'\n[[case]]\nname = 'a'\nevaluate = ['F']\n";
         std::fs::write(path("my.toml"), cases).unwrap();
         let absent = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
         assert!(absent.contains("my.toml at line 1, column 1: collections: "), "{absent}");
-        assert!(absent.contains("c.json can't be read: No such file"), "{absent}");
+        assert!(absent.contains("cannot read ") && absent.contains("c.json: No such file"), "{absent}");
         std::fs::write(path("c.json"), "[{\n\"name\": 5}]").unwrap();
         let wrong = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
         assert!(wrong.contains("c.json: invalid type: integer `5`") && wrong.contains("line 2"), "{wrong}");

@@ -1,13 +1,13 @@
-//! Compares JSON that was seen with JSON that was expected.
+//! Compares JSON with expected JSON.
 
 use serde_json::{Number, Value};
 
-/// Compares JSON: an object may have members that were not expected, all else must be equal. Numbers
-/// are equal when their values are, `5` and `5.0`.
+/// Compares JSON. Objects may have additional members; everything else must be equal. Numbers are compared by
+/// value: `5` equals `5.0`.
 ///
 /// # Errors
 ///
-/// The first difference, with its place in the value (`$[0].Owner`).
+/// The first difference, with its path (`$[0].Owner`).
 pub(super) fn match_json(expected: &Value, seen: &Value) -> Result<(), String> {
     match_at("$", expected, seen)
 }
@@ -31,7 +31,7 @@ fn match_at(place: &str, expected: &Value, seen: &Value) -> Result<(), String> {
     }
 }
 
-/// Whole numbers to the last digit; with a fraction as nearly as `f64` tells them apart.
+/// Compares integers exactly, and other numbers as `f64`.
 #[allow(clippy::float_cmp, reason = "both were read from decimal digits")]
 fn is_same(one: &Number, other: &Number) -> bool {
     let is_whole = |number: &Number| number.is_i64() || number.is_u64();

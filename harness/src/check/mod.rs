@@ -1,6 +1,6 @@
-//! Runs the cases against a chaincode that is deployed, through the gateway of one peer.
+//! Runs the cases against a deployed chaincode, through the gateway of a peer.
 //!
-//! An outcome is a value: a failed case aborts no other. What the cases are is data, in [`cases`].
+//! Outcomes are values: a failed case does not abort the others. Cases are data, in [`cases`].
 
 pub mod cases;
 pub mod data;
@@ -18,12 +18,12 @@ use cases::{Call, Case, Setup};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What came of one case.
+/// The result of a case.
 #[derive(Debug)]
 pub struct CaseReport {
     /// The case's name.
     pub name: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// When it began.
     pub begin: Instant,
@@ -31,7 +31,7 @@ pub struct CaseReport {
     pub time: Duration,
 }
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything expected was seen.
@@ -43,9 +43,9 @@ pub enum Outcome {
         /// What was seen.
         seen: String,
     },
-    /// The network lacks what the case needs.
+    /// The network does not have what the case needs.
     NotRun {
-        /// What it lacks.
+        /// What is missing.
         reason: String,
     },
 }
@@ -60,7 +60,7 @@ pub struct Difference {
     pub seen: String,
 }
 
-/// Runs the cases in their order. `set_up` does what a case wants done before its call.
+/// Runs the cases in order. `set_up` does what a case needs before its call.
 pub async fn run(
     cases: &[Case],
     target: &Target,

@@ -1,6 +1,5 @@
-//! A package that was made elsewhere, installed to the byte: its ID is the one that it has in
-//! production. What depends on this run, such as the server's address, is told to each peer's builder
-//! instead. Installs nothing.
+//! The user's package, which is installed unmodified, so that its ID is that of production. The values that depend
+//! on the run, such as the server's address, are in the configuration of each peer's builder.
 
 use super::data::Json;
 use crate::console::error_text;
@@ -13,26 +12,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A package of the user's.
+/// A package of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnPackage {
-    /// As it was read.
+    /// A package that was read.
     Read(Box<Content>),
-    /// A file; a relative path is relative to the chaincode file.
+    /// A file, relative to the chaincode file.
     File(PathBuf),
 }
 
-/// A package that a peer would take.
+/// A valid package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// The `.tar.gz`.
     pub bytes: Vec<u8>,
     /// Label, colon, SHA-256 of the bytes.
     pub id: String,
-    /// What is in it, in lines, without private keys.
+    /// A description of its contents, without private keys.
     pub description: String,
     label: String,
-    /// Fields of its connection.json with a template.
+    /// The fields of its connection.json that have a template.
     templated: BTreeSet<Field>,
     names_domain: bool,
 }
@@ -48,14 +47,14 @@ impl OwnPackage {
     ///
     /// # Errors
     ///
-    /// When the file can't be read, or no peer would take it.
+    /// The file cannot be read, or peers would reject it.
     pub fn read(file: &Path) -> Result<Self, String> {
         let of = |what: String| format!("package {}: {what}", file.display());
-        let bytes = package::read_file(file, MAX_PACKAGE).map_err(|error| of(format!("can't be read: {error}")))?;
+        let bytes = package::read_file(file, MAX_PACKAGE).map_err(|error| of(format!("cannot read it: {error}")))?;
         Content::of(bytes).map(|content| Self::Read(Box::new(content))).map_err(of)
     }
 
-    /// The package, once it was read.
+    /// The package, if it was read.
     pub fn content(&self) -> Option<&Content> {
         match self {
             Self::Read(content) => Some(content),
@@ -67,7 +66,7 @@ impl OwnPackage {
 impl Content {
     fn of(bytes: Vec<u8>) -> Result<Self, String> {
         let opened = Opened::read(&bytes).map_err(|error| error_text(&error))?;
-        let connection = opened.files.get(Path::new(FILE)).ok_or_else(|| format!("there is no {FILE} in it"))?;
+        let connection = opened.files.get(Path::new(FILE)).ok_or_else(|| format!("it has no {FILE}"))?;
         let draft = Draft::parse(connection).map_err(|findings| {
             let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
             format!("{FILE}: {}", findings.join("; "))
@@ -83,8 +82,8 @@ impl Content {
         })
     }
 
-    /// The configuration file of a peer's builder that leads this package to the server of
-    /// `connection`. A field in which the package has a template is left to it.
+    /// The configuration of a peer's builder that connects this package to the server of `connection`. Fields with a
+    /// template are left out.
     pub fn settings(&self, connection: &Connection) -> Value {
         let mut settings = Map::new();
         let mut set = |field: Field, value: Value| {
@@ -106,8 +105,8 @@ impl Content {
     }
 }
 
-/// The values of a package's templates, by name; in their texts, `${…}` stands for what the server
-/// is given, the address being the one that peers dial.
+/// The values of a package's templates, by name. In texts, `${…}` is a variable of the server, with the address to
+/// which peers connect.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values(BTreeMap<String, Pattern>);
 
@@ -123,19 +122,19 @@ impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Pattern::of(Json::deserialize(deserializer)?.0) {
             Ok(Pattern::Table(values)) => Ok(Self(values)),
-            Ok(_) => Err(D::Error::custom("give a table: the names that the templates ask for, and their values")),
+            Ok(_) => Err(D::Error::custom("expected a table with the names and values of the templates")),
             Err(reason) => Err(D::Error::custom(reason)),
         }
     }
 }
 
 impl Values {
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The JSON object for a server that peers dial at this `HOST:PORT`, of the package with this ID.
+    /// The JSON object for a server at this `HOST:PORT` and the package with this ID.
     pub fn of_server(&self, address: &str, package_id: &str) -> Value {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let known = [
@@ -226,7 +225,7 @@ mod tests {
     fn a_package_that_no_peer_would_take_is_refused_and_no_key_is_told() {
         assert!(read(b"nothing").unwrap_err().contains("found data that is not gzip"));
         let absent = OwnPackage::read(Path::new("/nonexistent/own.tar.gz")).unwrap_err();
-        assert!(absent.starts_with("package /nonexistent/own.tar.gz: can't be read: No such file"), "{absent}");
+        assert!(absent.starts_with("package /nonexistent/own.tar.gz: cannot read it: No such file"), "{absent}");
         assert!(package("[]").unwrap_err().contains("connection.json: "));
         let package = package(r#"{"address":"a:1","client_key":"-----BEGIN PRIVATE KEY-----\nc2VjcmV0"}"#).unwrap();
         let content = package.content().unwrap();
@@ -241,7 +240,7 @@ mod tests {
                     t = { h = '${CHAINCODE_SERVER_HOST}', b = true, d = '$$' } }";
         let filled = values(text).unwrap()["v"].of_server("[::1]:7", "own_1:00");
         assert_eq!(filled, json!({"a": "[::1]:7", "l": [1, "p7"], "t": {"h": "::1", "b": true, "d": "$"}}));
-        assert!(values("v = 5").unwrap_err().contains("give a table"));
+        assert!(values("v = 5").unwrap_err().contains("expected a table"));
         assert!(values("v = { a = '${HOME}' }").unwrap_err().contains("unknown variable ${HOME}"));
     }
 }

@@ -1,5 +1,5 @@
-//! Endorsement policies as `peer lifecycle chaincode --signature-policy` takes them: the language of
-//! `common/policydsl/policyparser.go`. Evaluates none.
+//! Endorsement policies in the syntax of `peer lifecycle chaincode --signature-policy`
+//! (`common/policydsl/policyparser.go`).
 
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::msp_role::MspRoleType;
@@ -7,16 +7,16 @@ use fabric_protos::common::signature_policy::{NOutOf, Type};
 use fabric_protos::common::{MspPrincipal, MspRole, SignaturePolicy, SignaturePolicyEnvelope};
 use prost::Message as _;
 
-/// How deep gates may lie in each other.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 32;
 
-/// What is wrong with a policy, and where in its text.
+/// A syntax error in a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the policy is wrong at character {position}: {reason}")]
+#[error("invalid policy at character {position}: {reason}")]
 pub struct PolicyError {
     /// The character, from 1.
     pub position: usize,
-    /// What is wrong there.
+    /// The reason.
     pub reason: String,
 }
 
@@ -26,19 +26,19 @@ pub struct PolicyError {
 ///
 /// # Errors
 ///
-/// The first character at which the text is no policy.
+/// The first syntax error.
 pub fn signature_policy(text: &str) -> Result<SignaturePolicyEnvelope, PolicyError> {
     let mut parser = Parser { text, at: 0, identities: Vec::new() };
     let rule = parser.gate(0)?;
     parser.skip_space();
     if parser.at < text.len() {
-        return Err(parser.error("nothing may follow the policy's last parenthesis"));
+        return Err(parser.error("unexpected text after the last parenthesis"));
     }
     Ok(SignaturePolicyEnvelope { version: 0, rule: Some(rule), identities: parser.identities })
 }
 
-/// Whether one signature of any of its principals satisfies it, as the policy of a collection must
-/// be (`core/chaincode/lifecycle/scc.go`).
+/// Whether one signature of any of its principals satisfies it, as Fabric requires for the policy of a collection
+/// (`core/chaincode/lifecycle/scc.go`).
 pub fn is_disjunction(rule: &SignaturePolicy) -> bool {
     match &rule.r#type {
         Some(Type::NOutOf(gate)) => gate.n == 1 && gate.rules.iter().all(is_disjunction),
@@ -48,7 +48,7 @@ pub fn is_disjunction(rule: &SignaturePolicy) -> bool {
 
 struct Parser<'a> {
     text: &'a str,
-    /// A byte at which a character begins.
+    /// The byte offset of the next character.
     at: usize,
     identities: Vec<MspPrincipal>,
 }
@@ -63,7 +63,7 @@ impl Parser<'_> {
             return Err(self.error("expected AND(…), OR(…) or OutOf(…)"));
         }
         if depth == MAX_DEPTH {
-            return Err(self.error("too many gates lie in each other"));
+            return Err(self.error("too deeply nested"));
         }
         self.expect('(')?;
         let needed = if name == "outof" { Some(self.number()?) } else { None };
@@ -83,7 +83,7 @@ impl Parser<'_> {
         };
         if !(1..=count).contains(&needed) {
             self.at = begin;
-            return Err(self.error(&format!("{needed} of {count} is not possible")));
+            return Err(self.error(&format!("{needed} of {count} is impossible")));
         }
         Ok(SignaturePolicy { r#type: Some(Type::NOutOf(NOutOf { n: needed, rules })) })
     }
@@ -118,7 +118,7 @@ impl Parser<'_> {
     fn quoted(&mut self) -> Result<String, PolicyError> {
         let quote = self.text[self.at..].chars().next().unwrap_or('\'');
         let rest = &self.text[self.at + quote.len_utf8()..];
-        let Some(length) = rest.find(quote) else { return Err(self.error("this quote has no end")) };
+        let Some(length) = rest.find(quote) else { return Err(self.error("missing closing quote")) };
         self.at += length + 2 * quote.len_utf8();
         Ok(rest[..length].to_owned())
     }
@@ -133,7 +133,7 @@ impl Parser<'_> {
         };
         digits.parse().map_err(|_| {
             self.at = begin;
-            self.error("expected how many of the rules must hold")
+            self.error("expected the number of rules that must hold")
         })
     }
 
@@ -217,20 +217,20 @@ mod tests {
             ("'Org1MSP.peer'", 1, "expected AND(…)"),
             ("XOR('A.peer')", 1, "expected AND(…)"),
             ("OR('A.peer'", 12, "expected `,`"),
-            ("OR('A.peer') x", 14, "nothing may follow"),
+            ("OR('A.peer') x", 14, "unexpected text"),
             ("OR('A.boss')", 4, "expected an MSP ID"),
             ("OR('ä', 'A_.peer')", 4, "expected an MSP ID"),
             ("OR('ok.peer', 'A_.peer')", 15, "expected an MSP ID"),
-            ("OR('A.peer)", 4, "no end"),
+            ("OR('A.peer)", 4, "missing closing quote"),
             ("OutOf(3, 'A.peer', 'B.peer')", 1, "3 of 2"),
             ("OutOf(0, 'A.peer')", 1, "0 of 1"),
-            ("OutOf('A.peer')", 7, "how many"),
+            ("OutOf('A.peer')", 7, "expected the number"),
             ("OR()", 4, "expected AND(…)"),
         ] {
             let error = signature_policy(text).unwrap_err();
             assert!(error.position == position && error.reason.contains(reason), "{text}: {error}");
         }
-        assert!(signature_policy(&"OR(".repeat(10_000)).unwrap_err().reason.contains("too many gates"));
+        assert!(signature_policy(&"OR(".repeat(10_000)).unwrap_err().reason.contains("too deeply nested"));
     }
 
     proptest! {

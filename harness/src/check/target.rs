@@ -1,4 +1,4 @@
-//! Whom the cases call: channels, the clients of their organizations, and what the network has.
+//! The target of the cases: channels, the clients of their organizations, and the features of the network.
 
 use super::Difference;
 use super::cases::{Case, IdentityName, Setup};
@@ -7,18 +7,18 @@ use crate::client::{ClientError, Invocation, PeerClient};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The chaincode under test, as its clients see it.
+/// The chaincode under test and its clients.
 #[derive(Debug)]
 pub struct Target {
-    /// The channels on which it is committed, the default one first.
+    /// The channels on which it is committed. The first one is the default.
     pub channels: Vec<Channel>,
     /// The chaincode's name in its definition.
     pub chaincode: String,
     /// Whether the peers' state database is CouchDB.
     pub couchdb: bool,
-    /// Whether the chaincode server is started, and so can be restarted, by the harness.
+    /// Whether the harness can restart the chaincode server.
     pub can_restart: bool,
-    /// Longest wait for any one thing.
+    /// Timeout of each wait.
     pub timeout: Duration,
 }
 
@@ -27,10 +27,10 @@ pub struct Target {
 pub struct Channel {
     /// Its name.
     pub name: String,
-    /// Every peer of the channel. A case ends when all of them have committed its transaction:
-    /// peers that lag endorse the next one on another state, and the endorsements do not match.
+    /// All peers of the channel. A case ends when all have committed its transaction; otherwise peers would endorse the
+    /// next one with different states, and the endorsements would not match.
     pub peers: Vec<PeerClient>,
-    /// Who may call, the default one first.
+    /// The clients. The first one is the default.
     pub clients: Vec<Client>,
     /// Name and MSP ID of each organization.
     pub organizations: Vec<(String, String)>,
@@ -45,12 +45,12 @@ pub struct Client {
     pub organization: String,
     /// The organization's domain.
     pub domain: String,
-    /// The first peer of its organization, called by this client.
+    /// The first peer of its organization, with this client's identity.
     pub gateway: PeerClient,
 }
 
 impl Target {
-    /// What the network lacks for this case, if anything.
+    /// What the case needs and the network does not have.
     pub(super) fn lacks(&self, case: &Case) -> Option<String> {
         let organizations = self.channel_of(case).map_or(0, |channel| channel.organizations.len());
         if organizations < case.needs.organizations {
@@ -60,7 +60,7 @@ impl Target {
             return Some(format!("needs {} channels, the network has {}", case.needs.channels, self.channels.len()));
         }
         if case.setup == Some(Setup::RestartChaincode) && !self.can_restart {
-            return Some("the chaincode server is not the harness's to restart".to_owned());
+            return Some("the harness does not manage the chaincode server".to_owned());
         }
         let database = if self.couchdb { "CouchDB" } else { "LevelDB" };
         match case.needs.couchdb {
@@ -102,12 +102,12 @@ impl Target {
         }
     }
 
-    /// Has one peer of each channel simulate the case's call: whether the commit has really brought
-    /// the chaincode. What it answers does not matter, and an error of the chaincode is an answer too.
+    /// Evaluates the case's call on each channel, to check that the chaincode runs. An error of the chaincode is an
+    /// answer as well.
     ///
     /// # Errors
     ///
-    /// What the gateway said.
+    /// Another error.
     pub async fn first_answer(&self, probe: &Case) -> Result<(), ClientError> {
         for channel in &self.channels {
             let invocation = self.invocation(probe, channel);
@@ -119,12 +119,12 @@ impl Target {
         Ok(())
     }
 
-    /// Waits until the gateway of each organization can plan an endorsement. It learns from gossip
-    /// which peers of other organizations run the chaincode, and gossip takes its time.
+    /// Waits until the gateway can plan an endorsement on each channel. It learns by gossip which peers of other
+    /// organizations have the chaincode, which takes time.
     ///
     /// # Errors
     ///
-    /// When a gateway refuses for another reason, or knows too few peers until the time-out.
+    /// Another error of the gateway, or a timeout.
     pub async fn endorsers_are_known(&self, probe: &Case) -> Result<(), ClientError> {
         for channel in &self.channels {
             let invocation = self.invocation(probe, channel);
@@ -134,11 +134,11 @@ impl Target {
         Ok(())
     }
 
-    /// Waits until every peer answers on the connection that there is to it, after it was restarted.
+    /// Waits until every restarted peer answers on its existing connection.
     ///
     /// # Errors
     ///
-    /// The first that does not until the time-out.
+    /// The first peer that times out.
     pub async fn answers_again(&self) -> Result<(), ClientError> {
         let clients = self.channels.iter().flat_map(|channel| channel.clients.iter().map(|client| &client.gateway));
         for peer in self.channels.iter().flat_map(|channel| &channel.peers).chain(clients) {
@@ -172,7 +172,7 @@ impl Channel {
         })
     }
 
-    /// The MSP IDs of organizations that are given by their names or MSP IDs.
+    /// The MSP IDs of organizations, given by name or MSP ID.
     pub(crate) fn msp_ids(&self, organizations: &[String]) -> Result<Vec<String>, Difference> {
         let msp_id = |wanted: &String| {
             let known = self.organizations.iter().find(|(name, msp_id)| [name, msp_id].contains(&wanted));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_case_is_not_run_where_the_network_lacks_what_it_needs() {
+    fn a_case_is_not_run_if_the_network_does_not_have_what_it_needs() {
         for (needs, couchdb, expected) in [
             ("", false, None),
             ("needs = { organizations = 1, channels = 1 }", false, None),
@@ -225,7 +225,7 @@ mod tests {
             ("needs = { couchdb = false }", false, None),
             ("needs = { couchdb = true }", false, Some("needs CouchDB as the state database, the peers have LevelDB")),
             ("setup = 'restart-chaincode'", false, None),
-            ("setup = 'restart-chaincode'", true, Some("the chaincode server is not the harness's to restart")),
+            ("setup = 'restart-chaincode'", true, Some("the harness does not manage the chaincode server")),
             ("needs = { couchdb = false }", true, Some("needs LevelDB as the state database, the peers have CouchDB")),
         ] {
             assert_eq!(target(couchdb).lacks(&case(needs)).as_deref(), expected, "{needs}");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_the_network_has_not_is_told_beside_those_that_it_has() {
+    fn an_unknown_name_is_reported_with_the_known_ones() {
         let target = target(false);
         let channel = target.channel_of(&case("")).unwrap();
         let absent = target.channel_of(&case("channel = 'other'")).unwrap_err();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invocation_is_what_the_case_says() {
+    fn an_invocation_is_that_of_the_case() {
         let target = target(false);
         let case = case("transient = { a = 'b' }\nchaincode = 'other'");
         let invocation = target.invocation(&case, &target.channels[0]);

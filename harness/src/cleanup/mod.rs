@@ -1,23 +1,20 @@
-//! Nothing is left behind, however a run ends.
+//! Clean-up: however a run ends, it leaves nothing behind.
 //!
-//! A run owns a [`Workspace`]: a directory with a lock that is held for as long as the harness lives.
-//! Everything the run starts carries the directory's name: processes in their environment, containers
-//! or namespaces in a label. Three things end a run, and all of them do the same:
+//! A run owns a [`Workspace`]: a directory with a lock that is held while the harness runs. Everything the
+//! run starts is marked with the directory's name: processes in their environment, containers and
+//! namespaces in a label. Three things can end a run, and all of them do the same:
 //!
-//! - the [`Custody`] that the harness holds, when it is told to or dropped, as it is on Ctrl-C; a
-//!   second Ctrl-C meanwhile changes nothing;
-//! - the [`reaper`], a child process that waits on a pipe, when the harness ends without having done
-//!   so: SIGKILL, abort;
-//! - the [`sweep()`] at the start of another run, when even the reaper was killed or the machine
-//!   stopped.
-//!
-//! What is a run's evidence, and whether it is kept, is decided elsewhere, before the end.
+//! - the [`RunGuard`] of the harness, when it is ended or dropped, as on Ctrl-C; a second Ctrl-C meanwhile
+//!   changes nothing;
+//! - the [`reaper`], a child process that waits on a pipe, if the harness dies without doing so (SIGKILL,
+//!   abort);
+//! - the [`sweep()`] at the start of another run, if the reaper was killed as well or the machine stopped.
 
-mod custody;
 pub mod labels;
 pub mod processes;
 pub mod reaper;
 mod resources;
+mod run_guard;
 pub mod sweep;
 mod workspace;
 
@@ -25,9 +22,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use custody::{Custody, CustodyError};
 pub use reaper::Reaper;
 pub use resources::{ResourceKind, Resources, ShellRemoval};
+pub use run_guard::{RunGuard, RunGuardError};
 pub use sweep::{Swept, sweep};
 pub(crate) use workspace::Owner;
 #[cfg(test)]
@@ -36,15 +33,15 @@ pub use workspace::{PREFIX as DIRECTORY_PREFIX, Workspace, WorkspaceError};
 
 use processes::Mark;
 
-/// What could not be removed. The text says what is left, and what to do about it.
+/// A leftover: something that could not be removed. The text names it and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Leftover {
-    /// Processes that even SIGKILL did not end within its bound.
+    /// Processes that did not end after SIGKILL.
     #[error(
-        "processes {numbers:?} of the run did not end on SIGKILL; they hang in the kernel (see `ps -o pid,stat,wchan`)"
+        "processes {numbers:?} of the run did not end after SIGKILL; they hang in the kernel (see `ps -o pid,stat,wchan`)"
     )]
     Processes {
-        /// Their numbers.
+        /// Their process IDs.
         numbers: Vec<u32>,
     },
     /// Containers, or a namespace.
@@ -64,18 +61,18 @@ pub enum Leftover {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why it could not be removed.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// The directories of dead runs in `parent`, of which nothing is touched.
+/// The directories of dead runs in `parent`. Nothing is changed.
 pub(crate) fn dead_runs(parent: &std::path::Path) -> Vec<PathBuf> {
     workspace::dead_runs(parent).into_iter().map(|dead| dead.directory).collect()
 }
 
-/// One run to be ended.
+/// A run that is ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) mark: Mark,
@@ -87,19 +84,19 @@ pub(crate) struct Run {
     pub(crate) aftermath: bool,
 }
 
-/// Ends what runs of a run, and removes its containers or namespace and its directory, in this order. It
-/// blocks.
+/// Ends a run's processes, then removes its containers or namespace, then its directory. It blocks.
 ///
-/// What is gone already is no error, so it can be repeated, and two processes can do it at once.
+/// It ignores what is already removed, so it can be repeated, also by two processes at the same time.
 ///
 /// # Errors
 ///
-/// All that is left. The directory stays when containers or a namespace are left, for a later sweep to find them.
+/// All leftovers. If containers or a namespace are left, the directory remains, so that a later sweep finds
+/// them.
 pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     let mut left = Vec::new();
     let begin = Instant::now();
     let mut has_resources = false;
-    // Side by side: each waits for something else.
+    // In parallel, because each waits for something else.
     std::thread::scope(|scope| {
         let remove = |resources: &Arc<dyn Resources>| resources.remove(&run.id, run.aftermath);
         let removal = run.resources.as_ref().map(|resources| scope.spawn(move || remove(resources)));

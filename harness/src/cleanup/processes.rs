@@ -1,26 +1,24 @@
-//! The processes of a run: found by a mark that they inherit, and ended for certain.
+//! The processes of a run: how they are found, and how they are ended.
 //!
-//! A process belongs to a run when its environment holds [`RUN_VARIABLE`] with the run's directory,
-//! or when it is in the run's process group, and either the group's leader is known to live, or it works
-//! in the run's directory. A process number alone
-//! proves nothing, because numbers are used again: on Linux each process is pinned by a pidfd before
-//! it is looked at, so what is signalled is what was looked at. Elsewhere nothing can be looked at
-//! this way, and only the reaper, which is itself the group's leader, ends the group.
+//! A process belongs to a run if its environment has [`RUN_VARIABLE`] with the run's directory; or if it is
+//! in the run's process group, and the group's leader is known to be alive or the process's working
+//! directory is in the run's directory. Process IDs are reused, so on Linux each process is pinned by a
+//! pidfd before it is examined. On other systems only the reaper, which leads the group, ends the group.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Environment variable that every process of a run is started with; its value is the directory.
+/// Environment variable of every process of a run. Its value is the run's directory.
 pub const RUN_VARIABLE: &str = "FABRIC_HARNESS_RUN";
 
-/// Environment variable that a chaincode server and what it starts have; its value is the server's name.
+/// Environment variable of a chaincode server and its child processes. Its value is the server's name.
 pub(crate) const SERVER_VARIABLE: &str = "FABRIC_HARNESS_SERVER";
 
-/// How long the processes have between SIGTERM and SIGKILL.
+/// Time between SIGTERM and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
-/// Bound for the kernel to take away what was sent SIGKILL.
+/// Timeout after SIGKILL.
 const KILL_BOUND: Duration = Duration::from_secs(3);
 
 const PAUSE: Duration = Duration::from_millis(3);
@@ -30,20 +28,20 @@ const PAUSE: Duration = Duration::from_millis(3);
 pub(crate) struct Mark {
     /// The run's directory, as in [`RUN_VARIABLE`].
     pub(crate) directory: PathBuf,
-    /// The run's process group, when there is one.
+    /// The run's process group, if it has one.
     pub(crate) group: Option<u32>,
-    /// A process that is left alone: the reaper, which lives.
+    /// A process that is not ended: the reaper, if it is alive.
     pub(crate) spare: Option<u32>,
 }
 
-/// Ends every process of the run: SIGTERM, a bounded wait, SIGKILL, a bounded wait.
+/// Ends every process of the run: SIGTERM, and after `grace` SIGKILL. It blocks.
 ///
-/// Returns how many there were, or the numbers of those that SIGKILL did not end. It blocks.
+/// Returns how many there were, or the IDs of those that did not end after SIGKILL.
 pub(crate) fn end(mark: &Mark, grace: Duration) -> Result<usize, Vec<u32>> {
     end_those(|| find(mark), grace)
 }
 
-/// As [`end`], of those processes of a run that a chaincode server has started and left behind.
+/// As [`end`], for the processes that a chaincode server of a run has started.
 pub(crate) fn end_server(directory: &Path, name: &str, grace: Duration) -> Result<usize, Vec<u32>> {
     let is_of_server = |process: &Path| {
         has_variable(process, RUN_VARIABLE, directory.as_os_str())
@@ -61,15 +59,15 @@ fn end_those(find: impl Fn() -> Vec<Process>, grace: Duration) -> Result<usize, 
     if gone(&find, &first, grace, |_| {}) {
         return Ok(count);
     }
-    // Signalled at each look, so a process that forks meanwhile can't keep ahead.
+    // Each round sends the signal again, because a process may have forked meanwhile.
     if gone(&find, &first, KILL_BOUND, |process| process.signal(rustix::process::Signal::KILL)) {
         return Ok(count);
     }
     Err(find().iter().map(|process| process.number).collect())
 }
 
-/// One whose first thread has ended is no longer found, but holds its ports until its last one has: so
-/// those that were there at `first` are asked by themselves.
+/// Waits until all are gone. A process whose main thread has ended is not found any more, but keeps its
+/// ports until all its threads have ended, so the processes in `first` are checked separately.
 fn gone(find: &impl Fn() -> Vec<Process>, first: &[Process], bound: Duration, each: impl Fn(&Process)) -> bool {
     let deadline = Instant::now() + bound;
     loop {
@@ -85,7 +83,7 @@ fn gone(find: &impl Fn() -> Vec<Process>, first: &[Process], bound: Duration, ea
     }
 }
 
-/// A process that was looked at.
+/// A pinned process.
 pub(crate) struct Process {
     number: u32,
     #[cfg(target_os = "linux")]
@@ -94,12 +92,12 @@ pub(crate) struct Process {
 
 #[cfg(target_os = "linux")]
 impl Process {
-    /// A failure means that it ended by itself, which is as good.
+    /// Fails only if it has ended.
     fn signal(&self, signal: rustix::process::Signal) {
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);
     }
 
-    /// With all of its threads. A handle that can't be asked counts as one of an ended process.
+    /// Whether all of its threads have ended, or the handle is invalid.
     fn has_ended(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut handles = [PollFd::new(&self.handle, PollFlags::IN)];
@@ -122,12 +120,12 @@ impl Process {
     }
 }
 
-/// The living processes of the run. Zombies are not among them.
+/// The processes of the run, without zombies.
 pub(crate) fn find(mark: &Mark) -> Vec<Process> {
     find_those(|number| Some(number) != mark.spare && belongs(mark, number))
 }
 
-/// The processes of which this is so, besides this one. Each is pinned before it is looked at.
+/// The processes for which `is_one` holds, except this process. Each is pinned before it is examined.
 #[cfg(target_os = "linux")]
 fn find_those(is_one: impl Fn(u32) -> bool) -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -142,7 +140,7 @@ fn find_those(is_one: impl Fn(u32) -> bool) -> Vec<Process> {
         .collect()
 }
 
-/// Elsewhere than on Linux there is no such look; see the module's text.
+/// Not possible on other systems; see the module's documentation.
 #[cfg(not(target_os = "linux"))]
 fn find_those(_: impl Fn(u32) -> bool) -> Vec<Process> {
     Vec::new()
@@ -152,7 +150,7 @@ fn directory_of(number: u32) -> PathBuf {
     Path::new("/proc").join(number.to_string())
 }
 
-/// Nothing of a zombie.
+/// The status of a process that is not a zombie.
 fn lives(number: u32) -> Option<Stat> {
     Stat::read(number).filter(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
@@ -160,7 +158,7 @@ fn lives(number: u32) -> Option<Stat> {
 fn belongs(mark: &Mark, number: u32) -> bool {
     let Some(stat) = lives(number) else { return false };
     let process = directory_of(number);
-    // While its leader lives, a group's number is no other's.
+    // The ID of a group is unique while its leader is alive.
     let in_group = mark.group == Some(stat.group)
         && (mark.group == mark.spare
             || std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&mark.directory)));
@@ -169,13 +167,13 @@ fn belongs(mark: &Mark, number: u32) -> bool {
 
 fn has_variable(process: &Path, name: &str, value: &OsStr) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
-    // Not readable means another user's, and so not ours.
+    // It is not readable if it belongs to another user.
     let Ok(environment) = std::fs::read(process.join("environ")) else { return false };
     let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
 }
 
-/// What /proc/PID/stat says of a process.
+/// The relevant fields of /proc/PID/stat.
 #[derive(Debug)]
 pub(crate) struct Stat {
     state: char,
@@ -185,12 +183,12 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    /// Nothing when there is no such process, or no /proc.
+    /// Reads the file, if the process and /proc exist.
     pub(crate) fn read(number: u32) -> Option<Self> {
         Self::parse(&std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?)
     }
 
-    /// The program's name, the second field, may hold spaces and parentheses.
+    /// The second field, the program's name, may contain spaces and parentheses.
     fn parse(text: &str) -> Option<Self> {
         let (_, fields) = text.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn stat_of_garbage_is_nothing() {
+    fn an_invalid_stat_is_none() {
         for text in ["", "7", "7 (a", "7 (a) S", "7 (a) S 1 x 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"] {
             assert!(Stat::parse(text).is_none(), "{text}");
         }

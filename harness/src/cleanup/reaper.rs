@@ -1,12 +1,11 @@
-//! The reaper: a child process that ends a run whose harness has ended without doing so.
+//! The reaper: a child process that cleans up after a harness that died.
 //!
-//! It leads a process group of its own, into which everything else of the run is started. So there
-//! is no moment at which a process of the run is not in the group, and Ctrl-C at the terminal, which
-//! goes to the harness's group, leaves the reaper to its work. It blocks on its standard input, a pipe
-//! whose other end only the harness has: the kernel closes it when the harness ends, by whatever.
+//! It leads a process group in which all processes of the run are started. Ctrl-C at the terminal goes to
+//! the harness's group and does not reach the reaper. The reaper blocks on its standard input, a pipe whose
+//! other end only the harness has: the kernel closes it when the harness ends for any reason.
 //!
-//! A program that is not `fabric-harness` itself, such as a test, can't be started a second time as
-//! its own reaper. For those there is a shell script that does the same with what every machine has.
+//! `fabric-harness` starts itself as the reaper. For other programs, such as tests, a shell script does the
+//! same.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,36 +19,33 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::{ResourceKind, Run, ShellRemoval, end_run, workspace};
 
-/// How long the harness, when it is dropped, waits for its reaper.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// Timeout of the reaper's clean-up.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is started as the reaper.
+/// The program that is started as the reaper.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Reaper {
-    /// A shell script, for programs that use the harness as a library. It needs `/bin/sh`, and the
-    /// `docker` command to remove containers or `kubectl` to remove a namespace; where that is not there, the
-    /// next run's sweep does it.
+    /// A shell script, for programs that use the harness as a library. It needs `/bin/sh`, and `docker` or
+    /// `kubectl` to remove containers or a namespace; without these, the next run's sweep does it.
     #[default]
     Shell,
-    /// A program that calls [`main`] when it is started with these arguments, to which the run's
-    /// directory is added.
+    /// A program that calls [`main`] if it is started with these arguments and the run's directory.
     Program {
         /// The program.
         program: PathBuf,
-        /// Its arguments before the run's directory.
+        /// Its arguments, without the run's directory.
         arguments: Vec<OsString>,
     },
 }
 
 impl Reaper {
-    /// This very program, which must call [`main`] on these arguments.
+    /// This program, which must call [`main`] if it is started with these arguments.
     ///
     /// # Errors
     ///
-    /// When the program's own path is not known.
+    /// The path of this program is unknown.
     pub fn this_program(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> io::Result<Self> {
-        // In the child, before it becomes another program, this is the same file, even if it was
-        // replaced or removed since.
+        // Valid even if the file was replaced or removed meanwhile.
         let own = Path::new("/proc/self/exe");
         let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
         Ok(Self::Program { program, arguments: arguments.into_iter().map(Into::into).collect() })
@@ -118,7 +114,7 @@ rm -rf "$directory"
 kill -KILL 0
 "#;
 
-/// A reaper that runs.
+/// A running reaper.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
@@ -141,24 +137,24 @@ impl Running {
         Ok(Self { child, pipe })
     }
 
-    /// The number of the reaper and of the group that it leads.
+    /// The process ID of the reaper, which is the ID of its group.
     pub(crate) fn group(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends the group, the reaper included, at once. For when its work is done.
+    /// Kills the group and the reaper, after everything else is done.
     pub(crate) fn dismiss(mut self) {
         if let Some(group) = group_of(self.group()) {
-            // Fails only when the group is gone.
+            // Fails only if the group is gone.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();
     }
 
-    /// Lets the reaper do its work, and waits for it, for a bounded time.
-    pub(crate) fn leave_the_rest(mut self) {
+    /// Lets the reaper clean up, and waits for it with a timeout.
+    pub(crate) fn finish(mut self) {
         drop(self.pipe.take());
-        let deadline = Instant::now() + FAREWELL;
+        let deadline = Instant::now() + CLEAN_UP_TIMEOUT;
         while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -179,34 +175,34 @@ fn group_of(number: u32) -> Option<Pid> {
 /// `then` is done when the rest is gone, and before this process ends itself with its group. It may be
 /// called within an asynchronous runtime, and blocks it.
 pub fn main(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce() + Send + 'static) -> ExitCode {
-    if !workspace::is_unborn(directory) && workspace::as_run(directory).is_none() {
-        eprintln!("error: {} is no directory of a run; nothing is touched", directory.display());
+    if !workspace::is_pending(directory) && workspace::as_run(directory).is_none() {
+        eprintln!("error: {} is not the directory of a run", directory.display());
         return ExitCode::from(2);
     }
     let (directory, kinds) = (directory.to_owned(), kinds.to_vec());
-    // A runtime of its own, for the engine's answers, can only be had in a thread of its own.
+    // In another thread, because an asynchronous runtime cannot block on another one.
     let done = std::thread::spawn(move || reap(&directory, &kinds, then)).join();
     if done.unwrap_or(false) { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }
 
-/// Says whether everything is gone.
+/// Returns whether everything was removed.
 fn reap(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce()) -> bool {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return false;
     };
-    // The group gets SIGTERM while the reaper still has work. The handlers stay for good.
+    // The reaper's group gets SIGTERM below; these handlers ignore it.
     let _guard = runtime.enter();
     let _streams = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT]
         .map(|signal| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(signal.as_raw())));
-    wait_for_the_end_of(io::stdin());
+    read_to_end(io::stdin());
 
     let Some(directory) = workspace::as_run(directory) else {
-        let removed = workspace::remove_unborn(directory).is_ok();
+        let removed = workspace::remove_pending(directory).is_ok();
         then();
         return removed;
     };
     let Some(record) = workspace::read_record(&directory) else {
-        // Without a record nothing was started yet.
+        // Without a record, nothing was started yet.
         let removed = workspace::remove_directory(&directory).is_ok();
         then();
         return removed;
@@ -229,7 +225,7 @@ fn reap(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce()) 
     ended.is_ok()
 }
 
-fn wait_for_the_end_of(mut pipe: impl io::Read) {
+fn read_to_end(mut pipe: impl io::Read) {
     let mut buffer = [0; 64];
     loop {
         match pipe.read(&mut buffer) {
@@ -244,11 +240,11 @@ fn wait_for_the_end_of(mut pipe: impl io::Read) {
 mod tests {
     use super::*;
     use crate::cleanup::{
-        Custody, processes,
+        RunGuard, processes,
         workspace::{Workspace, made_in},
     };
 
-    /// A harness may end at any moment, also when its run's directory is not there yet.
+    /// A harness may end at any moment, even before its run's directory exists.
     #[test]
     fn the_shell_script_takes_a_directory_that_was_never_made() {
         let parent = tempfile::tempdir().unwrap();
@@ -317,11 +313,11 @@ mod tests {
     }
 
     #[test]
-    fn a_group_outlives_neither_its_reaper_nor_its_custody() {
+    fn a_group_ends_with_its_reaper_or_its_guard() {
         let parent = tempfile::tempdir().unwrap();
-        let custody = Custody::begin(parent.path(), &Reaper::Shell).unwrap();
-        let directory = custody.workspace().directory().to_owned();
-        let mut node = custody.command("sleep", &directory).arg("1000").spawn().unwrap();
+        let guard = RunGuard::begin(parent.path(), &Reaper::Shell).unwrap();
+        let directory = guard.workspace().directory().to_owned();
+        let mut node = guard.command("sleep", &directory).arg("1000").spawn().unwrap();
         let mark = Mark { directory: directory.clone(), group: None, spare: None };
         // A program that has just been started does not show its environment at once.
         let begin = Instant::now();
@@ -329,10 +325,10 @@ mod tests {
             assert!(begin.elapsed() < FAREWELL, "the reaper and the node are not found");
             std::thread::sleep(Duration::from_millis(1));
         }
-        custody.end().unwrap();
+        guard.end().unwrap();
         node.wait().unwrap();
         assert_eq!(processes::find(&mark).len(), 0);
         assert!(!directory.exists());
-        assert!(custody.has_ended());
+        assert!(guard.has_ended());
     }
 }

@@ -1,9 +1,8 @@
-//! The sweep: removes what runs left behind whose harness and reaper were both killed.
+//! The sweep: removes the leftovers of runs whose harness and reaper were both killed.
 //!
-//! It takes on only what it can prove to be dead: directories of this user whose lock is free, and
-//! containers whose harness has ended. The harness must have run on this machine and in this process
-//! namespace, since nothing is known of the processes of another; or, for a directory, before this
-//! machine last started, which ended them. Everything else is spared.
+//! It only touches what is provably dead: directories of this user whose lock is free, and containers whose
+//! harness has ended. The harness must have run on this machine and in this process namespace, because the
+//! processes of others are not visible; or, for a directory, before this machine was last started.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,14 +11,14 @@ use super::processes::{GRACE, Mark};
 use super::resources::is_same;
 use super::{Leftover, ResourceKind, Resources, Run, end_run, workspace};
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// How many dead runs were removed, with all that still ran of them.
+    /// How many dead runs were removed.
     pub runs: usize,
     /// How many containers without a directory were removed.
     pub containers: usize,
-    /// What could not be removed; a sweep never fails for it.
+    /// Leftovers that could not be removed. They are no failure of the sweep.
     pub left: Vec<Leftover>,
 }
 
@@ -30,8 +29,8 @@ pub struct Swept {
 /// reaching it. A given engine that does not answer is no error here: whoever needs it reports that.
 pub async fn sweep(parent: &Path, kinds: &[&'static ResourceKind], engines: Vec<Arc<dyn Resources>>) -> Swept {
     let (parent, kinds, reachable) = (parent.to_owned(), kinds.to_vec(), engines.clone());
-    // Not a task, on which the end of the program would wait: a removal that is cut short is taken up
-    // by the next sweep.
+    // Not a task, because the program would wait for it at its end. The next sweep continues an interrupted
+    // removal.
     let (done, directories) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || done.send(sweep_directories(&parent, &kinds, &reachable)));
     let mut swept = directories.await.unwrap_or_default();

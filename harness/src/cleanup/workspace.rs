@@ -1,8 +1,7 @@
-//! The directory of a run, with the lock that tells whether the run lives, and the record that tells
-//! whose it is.
+//! The directory of a run, with a lock that shows whether the run is alive, and a record of its owner.
 //!
-//! The lock is the kernel's (`flock`): it is free as soon as the harness has ended, whatever ended
-//! it. What is written below the directory, and by whom, is no concern of this file.
+//! The lock is the kernel's (`flock`), which releases it as soon as the harness ends for any reason. This
+//! module does not know the other files in the directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,19 +17,19 @@ use serde_json::Value;
 use super::processes::Stat;
 use super::{ResourceKind, Resources};
 
-/// What the name of every run's directory starts with.
+/// Prefix of the names of run directories.
 pub const PREFIX: &str = "fabric-harness-";
 
 const LOCK: &str = "lock";
 const NEW_LOCK: &str = "lock.new";
 const RECORD: &str = "run.json";
 
-/// Past this age, a directory that never got its lock was left by a harness that died at once.
+/// A directory without a lock that is older than this was left by a harness that died early.
 const BIRTH: Duration = Duration::from_mins(1);
 
-/// Why there is no directory for the run.
+/// Why the run's directory cannot be created.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make {} {} for the run; TMPDIR chooses the place", what, path.display())]
+#[error("cannot create {} {} for the run; set TMPDIR to use another place", what, path.display())]
 pub struct WorkspaceError {
     what: &'static str,
     path: PathBuf,
@@ -38,8 +37,8 @@ pub struct WorkspaceError {
     source: io::Error,
 }
 
-/// The directory of a run that lives. Dropping it frees the lock and removes nothing: see
-/// [`Custody`](super::Custody).
+/// The directory of a live run. Dropping it releases the lock and removes nothing; see
+/// [`RunGuard`](super::RunGuard).
 #[derive(Debug)]
 pub struct Workspace {
     directory: PathBuf,
@@ -48,15 +47,15 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Chooses `PARENT/fabric-harness-<random>`, a path that nothing has, absolute and without symbolic
-    /// links. Makes nothing, so that what removes the directory can be started before it is there.
+    /// Chooses an unused path `PARENT/fabric-harness-<random>`, absolute and without symbolic links. Creates
+    /// nothing, so that the reaper can be started first.
     ///
     /// # Errors
     ///
-    /// When there is no such parent.
+    /// The parent does not exist.
     pub(crate) fn choose(parent: &Path) -> Result<PathBuf, WorkspaceError> {
         let wrong = |source| WorkspaceError { what: "a directory in", path: parent.to_owned(), source };
-        // What runs in the directory is recognized by its path as the kernel writes it.
+        // Processes are recognized by the canonical path.
         let parent = parent.canonicalize().map_err(wrong)?;
         let free = |path: &Path| match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
@@ -67,11 +66,11 @@ impl Workspace {
         Ok(chosen.into_parts().0)
     }
 
-    /// Makes the directory that was chosen, mode 0700, and locks it.
+    /// Creates the chosen directory with mode 0700, and locks it.
     ///
     /// # Errors
     ///
-    /// When the parent is not writable, full, or does not support locks; then there is no directory.
+    /// The parent is not writable, is full, or does not support locks. Then nothing is created.
     pub(crate) fn create(directory: PathBuf) -> Result<Self, WorkspaceError> {
         let wrong = |what, path: &Path| {
             let path = path.to_owned();
@@ -91,16 +90,16 @@ impl Workspace {
         &self.directory
     }
 
-    /// The run's name: the random part of the directory's name. Letters and digits.
+    /// The run's ID: the random part of the directory's name. Letters and digits.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Makes a directory in the run's directory, mode 0700, parents included.
+    /// Creates a directory in the run's directory, with its parents, with mode 0700.
     ///
     /// # Errors
     ///
-    /// When it can't be made.
+    /// It cannot be created.
     pub fn subdirectory(&self, name: impl AsRef<Path>) -> Result<PathBuf, WorkspaceError> {
         let path = self.directory.join(name);
         match DirBuilder::new().recursive(true).mode(0o700).create(&path) {
@@ -109,7 +108,7 @@ impl Workspace {
         }
     }
 
-    /// Writes down whose the run is, for a sweep to read.
+    /// Writes the record of the owner, which a sweep reads.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), WorkspaceError> {
         let path = self.directory.join(RECORD);
         serde_json::to_vec(record)
@@ -119,13 +118,13 @@ impl Workspace {
     }
 }
 
-/// The run's name, from its directory.
+/// The run's ID, from its directory.
 pub(crate) fn id_of(directory: &Path) -> String {
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix(PREFIX).unwrap_or(&name).to_owned()
 }
 
-/// The lock file gets its name only when it is locked, so a sweep never sees it free before.
+/// Creates the lock file. It gets its name after it is locked, so that a sweep never sees it unlocked.
 fn lock_new(directory: &Path) -> io::Result<File> {
     let unnamed = directory.join(NEW_LOCK);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
@@ -134,12 +133,12 @@ fn lock_new(directory: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whose a run is.
+/// The owner of a run, and where its parts are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The harness.
     pub(crate) owner: Owner,
-    /// The process group of everything that the run starts on this machine.
+    /// The process group of the run's processes on this machine.
     pub(crate) group: Option<u32>,
     /// Where containers or a namespace of the run may be, by [`ResourceKind::key`].
     #[serde(flatten)]
@@ -168,14 +167,14 @@ impl Record {
     }
 }
 
-/// A harness, told apart from every other one that can share an engine or a directory with it.
+/// The identity of a harness, unique among those that can share an engine or a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
-    /// Host name, boot and process namespace: within one such place, process numbers mean the same.
+    /// Host name, boot ID and process namespace. Process IDs are unique within these.
     pub(crate) place: String,
-    /// The harness's process number.
+    /// The process ID of the harness.
     pub(crate) process: u32,
-    /// When it started, in clock ticks after boot; 0 where that is not known.
+    /// Its start in clock ticks after boot; 0 if unknown.
     pub(crate) started: u64,
 }
 
@@ -187,7 +186,7 @@ impl Owner {
         Self { place: this_place(), process, started }
     }
 
-    /// Whether the harness is known to have ended: only for one that ran in this very place.
+    /// Whether the harness is known to have ended. Only known in the same place.
     pub(crate) fn is_known_dead(&self) -> bool {
         self.place == this_place()
             && self.started != 0
@@ -196,9 +195,8 @@ impl Owner {
 }
 
 impl Owner {
-    /// Whether what it started on its machine can be seen from here, or has ended with an earlier boot
-    /// of this machine.
-    fn is_within_sight(&self) -> bool {
+    /// Whether its processes are visible from here, or have ended with an earlier boot of this machine.
+    fn is_visible(&self) -> bool {
         let here = this_place();
         let [its, own] = [&self.place, &here].map(|place| place.splitn(3, ' ').collect::<Vec<_>>());
         match (its.as_slice(), own.as_slice()) {
@@ -217,7 +215,7 @@ fn this_place() -> String {
     format!("{host} {} {}", boot.trim(), namespace.display())
 }
 
-/// A run whose harness has ended. Its lock is held, so that only one sweep takes it on.
+/// A run whose harness has ended. Its lock is held, so that only one sweep removes it.
 #[derive(Debug)]
 pub(crate) struct DeadRun {
     pub(crate) directory: PathBuf,
@@ -226,7 +224,7 @@ pub(crate) struct DeadRun {
     _lock: Option<File>,
 }
 
-/// The runs below `parent` that are this user's and whose harness has ended.
+/// The runs in `parent` that belong to this user and whose harness has ended.
 pub(crate) fn dead_runs(parent: &Path) -> Vec<DeadRun> {
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
     entries
@@ -236,25 +234,25 @@ pub(crate) fn dead_runs(parent: &Path) -> Vec<DeadRun> {
         .collect()
 }
 
-/// Whether the run in this directory lives: another process holds its lock.
+/// Whether the run in this directory is alive: another process holds its lock.
 pub(crate) fn lives(directory: &Path) -> bool {
     File::open(directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err())
 }
 
-/// The record in a run's directory; nothing when it is not there or not readable.
+/// The record in a run's directory, if it is readable.
 pub(crate) fn read_record(directory: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(directory.join(RECORD)).ok()?).ok()
 }
 
-/// Whether this is what [`Workspace::create`] makes, and not just any directory: its canonical path.
+/// The canonical path, if it is a directory that [`Workspace::create`] has created.
 pub(crate) fn as_run(path: &Path) -> Option<PathBuf> {
     let directory = path.canonicalize().ok()?;
     let locked = fs::symlink_metadata(directory.join(LOCK)).is_ok_and(|lock| lock.is_file());
     (is_named(&directory) && is_ours(&fs::symlink_metadata(&directory).ok()?) && locked).then_some(directory)
 }
 
-/// Whether this can become what [`as_run`] takes: its harness is about to make it, or to lock it.
-pub(crate) fn is_unborn(path: &Path) -> bool {
+/// Whether the harness may still create or lock this directory of a run.
+pub(crate) fn is_pending(path: &Path) -> bool {
     is_named(path)
         && match fs::symlink_metadata(path) {
             Ok(metadata) => is_ours(&metadata) && fs::symlink_metadata(path.join(LOCK)).is_err(),
@@ -266,13 +264,12 @@ fn is_named(directory: &Path) -> bool {
     directory.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
 }
 
-/// Removes the directory of a harness that ended before it had its lock; one that was never made is
-/// removed already.
+/// Removes the directory of a harness that ended before it locked the directory, if it exists.
 ///
 /// # Errors
 ///
-/// When anything else is in it.
-pub(crate) fn remove_unborn(directory: &Path) -> io::Result<()> {
+/// It contains other files.
+pub(crate) fn remove_pending(directory: &Path) -> io::Result<()> {
     let absent_is_fine = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -281,7 +278,7 @@ pub(crate) fn remove_unborn(directory: &Path) -> io::Result<()> {
     absent_is_fine(fs::remove_dir(directory))
 }
 
-/// The parent is open to everyone: a directory that others can write to says nothing.
+/// Whether only this user can write to it. Everyone can write to the parent.
 fn is_ours(metadata: &fs::Metadata) -> bool {
     let user = rustix::process::geteuid().as_raw();
     metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o777 == 0o700
@@ -308,21 +305,20 @@ fn dead_run(path: &Path) -> Option<DeadRun> {
         Err(_) => return None,
     };
     let record = read_record(&directory);
-    // Processes of another namespace can't be seen from here, let alone ended. Without a record
-    // nothing was started yet.
-    if record.as_ref().is_some_and(|record| !record.owner.is_within_sight()) {
+    // Processes of another namespace are not visible from here. Without a record, nothing was started yet.
+    if record.as_ref().is_some_and(|record| !record.owner.is_visible()) {
         return None;
     }
     Some(DeadRun { id: id_of(&directory), directory, record, _lock: lock })
 }
 
-/// Removes a directory with all below it. One that is not there is removed already.
+/// Removes a directory with its contents, if it exists.
 pub(crate) fn remove_directory(directory: &Path) -> io::Result<()> {
     let mut attempts = 0;
     loop {
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.exists() => return Ok(()),
-            // Something that is just ending wrote a last file, or another sweep removed one.
+            // A process that is ending wrote a last file, or another sweep removed one.
             Err(_) if attempts < 10 => {
                 attempts += 1;
                 std::thread::sleep(Duration::from_millis(20));
@@ -344,40 +340,40 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_path_is_chosen_that_nothing_has_and_made_once() {
+    fn an_unused_path_is_chosen_and_created_once() {
         let parent = tempfile::tempdir().unwrap();
         let chosen = Workspace::choose(parent.path()).unwrap();
-        assert!(is_unborn(&chosen) && !chosen.exists(), "{chosen:?}");
-        assert!(!is_unborn(&parent.path().join("other")));
+        assert!(is_pending(&chosen) && !chosen.exists(), "{chosen:?}");
+        assert!(!is_pending(&parent.path().join("other")));
         DirBuilder::new().mode(0o700).create(&chosen).unwrap();
-        assert!(is_unborn(&chosen));
+        assert!(is_pending(&chosen));
         fs::remove_dir(&chosen).unwrap();
         let _run = Workspace::create(chosen.clone()).unwrap();
-        assert!(!is_unborn(&chosen) && as_run(&chosen).is_some());
+        assert!(!is_pending(&chosen) && as_run(&chosen).is_some());
         let twice = Workspace::create(chosen.clone()).unwrap_err().to_string();
-        assert!(twice.starts_with("cannot make the directory ") && chosen.exists(), "{twice}");
+        assert!(twice.starts_with("cannot create the directory ") && chosen.exists(), "{twice}");
     }
 
     #[test]
-    fn only_what_has_no_lock_yet_is_unborn() {
+    fn only_what_has_no_lock_yet_is_pending() {
         let parent = tempfile::tempdir().unwrap();
         let chosen = Workspace::choose(parent.path()).unwrap();
-        remove_unborn(&chosen).unwrap();
+        remove_pending(&chosen).unwrap();
         for files in [&[][..], &[NEW_LOCK]] {
             fs::create_dir(&chosen).unwrap();
             for file in files {
                 fs::write(chosen.join(file), "").unwrap();
             }
-            remove_unborn(&chosen).unwrap();
+            remove_pending(&chosen).unwrap();
             assert!(!chosen.exists());
         }
         fs::create_dir(&chosen).unwrap();
         fs::write(chosen.join("mine"), "").unwrap();
-        assert!(remove_unborn(&chosen).is_err() && chosen.join("mine").exists());
+        assert!(remove_pending(&chosen).is_err() && chosen.join("mine").exists());
     }
 
     #[test]
-    fn a_living_run_is_not_dead_and_a_dropped_one_is() {
+    fn a_live_run_is_not_dead_and_a_dropped_one_is() {
         let parent = tempfile::tempdir().unwrap();
         let run = made_in(parent.path());
         let mode = fs::metadata(run.directory()).unwrap().mode() & 0o777;
@@ -395,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_write_to_and_what_is_just_made_is_spared() {
+    fn directories_of_others_and_new_ones_are_left_alone() {
         let parent = tempfile::tempdir().unwrap();
         let open = parent.path().join("fabric-harness-open");
         fs::create_dir(&open).unwrap();
@@ -408,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_run_whose_processes_cannot_be_seen_is_spared() {
+    fn a_dead_run_with_invisible_processes_is_left_alone() {
         let here = this_place();
         let [host, boot, namespace] = here.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
         for (place, taken) in [
@@ -428,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_harness_made_is_a_run() {
+    fn only_directories_of_the_harness_are_runs() {
         let parent = tempfile::tempdir().unwrap();
         let run = made_in(parent.path());
         let directory = run.directory();
@@ -449,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_lives_and_one_with_another_start_is_dead() {
+    fn this_process_is_alive_and_one_with_another_start_is_dead() {
         let this = Owner::this();
         assert!(!this.is_known_dead());
         if cfg!(target_os = "linux") {
@@ -459,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_back_and_garbage_is_nothing() {
+    fn a_record_is_read_back_and_an_invalid_one_is_ignored() {
         let parent = tempfile::tempdir().unwrap();
         let run = made_in(parent.path());
         let record = Record::new(Owner::this(), Some(7), None);

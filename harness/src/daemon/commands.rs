@@ -1,4 +1,4 @@
-//! What one does with a network that is up: `down`, `status`, `logs`, `restart`, `snapshot`, `restore`.
+//! The commands for a running persistent network: `down`, `status`, `logs`, `restart`, `snapshot`, `restore`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,41 +12,44 @@ use super::directory::{daemon_of, ended, lives, remove_dead};
 use super::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions};
 use crate::console::{ExitCode, could_not_run, print};
 
-/// How long the daemon may take to answer: a restart waits for a node, which may take a minute.
+/// Timeout of an answer. A restart waits for a node, which may take a minute.
 const ANSWER_BOUND: Duration = Duration::from_mins(5);
 
-/// How long the daemon may take to end everything.
+/// Timeout of the daemon's clean-up.
 const END_BOUND: Duration = Duration::from_mins(1);
 
-/// After SIGKILL.
+/// Timeout after SIGKILL.
 const KILL_BOUND: Duration = Duration::from_secs(10);
 
-/// Ends the network and removes all of it. That there is none is said, and is no failure.
+/// Stops and removes the network. If there is none, it succeeds.
 pub(crate) async fn down(options: &StateOptions) -> ExitCode {
     let state = options.state.as_path();
     if !lives(state) {
         return match remove_dead(state) {
-            Ok(true) => passed(&format!("no network is up; what a dead one left in {} is removed", state.display())),
-            Ok(false) => passed(&format!("no network is up in {}", state.display())),
+            Ok(true) => passed(&format!(
+                "no network is running; removed the leftovers of a previous one in {}",
+                state.display()
+            )),
+            Ok(false) => passed(&format!("no network is running in {}", state.display())),
             Err(error) => could_not_run(&format!("--state {}: {error}", state.display())),
         };
     }
     let left = tokio::time::timeout(END_BOUND, asked_to_end(state)).await;
     if !matches!(left, Ok(Ok(_))) {
-        // It is still coming up, or hangs.
+        // It is still starting, or hangs.
         signal(state, Signal::TERM);
     }
     if !ended(state, END_BOUND).await {
         signal(state, Signal::KILL);
         if !ended(state, KILL_BOUND).await {
-            return could_not_run("the network's process does not end, not even by SIGKILL");
+            return could_not_run("the daemon did not exit, even after SIGKILL");
         }
     }
     let left = left.ok().and_then(Result::ok).unwrap_or_default();
     for left in &left {
-        eprintln!("warning: left behind: {left}");
+        eprintln!("warning: leftover: {left}");
     }
-    if left.is_empty() { passed("the network is down, and nothing of it is left") } else { ExitCode::Failed }
+    if left.is_empty() { passed("stopped the network and removed everything") } else { ExitCode::Failed }
 }
 
 async fn asked_to_end(state: &Path) -> io::Result<Vec<String>> {
@@ -54,7 +57,7 @@ async fn asked_to_end(state: &Path) -> io::Result<Vec<String>> {
     let Some(Answer::Ended { left }) = answers.next().await? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
-    // Until it has closed the connection, which it does by ending.
+    // The daemon closes the connection by exiting.
     while answers.next().await?.is_some() {}
     Ok(left)
 }
@@ -63,7 +66,7 @@ fn signal(state: &Path, signal: Signal) {
     let daemon = daemon_of(state).filter(|daemon| !daemon.is_known_dead());
     let number = daemon.and_then(|daemon| i32::try_from(daemon.process).ok()).and_then(Pid::from_raw);
     if let Some(number) = number {
-        // Fails only when it has ended.
+        // Fails only if it has exited.
         let _ = kill_process(number, signal);
     }
 }
@@ -73,7 +76,7 @@ fn passed(text: &str) -> ExitCode {
     ExitCode::Passed
 }
 
-/// Tells how the network is.
+/// Prints the network's status.
 pub(crate) async fn status(options: &StatusOptions) -> ExitCode {
     let state = options.state.state.as_path();
     let asked = async { first(state, &Request::Status).await };
@@ -95,12 +98,12 @@ pub(crate) async fn status(options: &StatusOptions) -> ExitCode {
             Err(error) => return could_not_run(&error.to_string()),
         }
     } else {
-        print(told(&status));
+        print(status_text(&status));
     }
     if status.is_well() { ExitCode::Passed } else { ExitCode::Failed }
 }
 
-fn told(status: &Status) -> String {
+fn status_text(status: &Status) -> String {
     let network = &status.network;
     let age = network.age().as_secs();
     let age = match age {
@@ -120,7 +123,7 @@ fn told(status: &Status) -> String {
     let width = status.members.keys().map(String::len).max().unwrap_or_default();
     for (name, member) in &status.members {
         let mark = if member.alive { ' ' } else { '!' };
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{mark} {name:<width$}  {}", member.how);
     }
     if !status.snapshots.is_empty() {
@@ -129,7 +132,7 @@ fn told(status: &Status) -> String {
     text.trim_end().to_owned()
 }
 
-/// Prints logs.
+/// Prints the logs.
 pub(crate) async fn logs(options: &LogsOptions) -> ExitCode {
     let state = options.state.state.as_path();
     let request = Request::Logs { names: options.names.clone(), follow: options.follow };
@@ -165,17 +168,17 @@ fn last_lines(text: &str, count: usize) -> &str {
     body.rmatch_indices('\n').nth(count - 1).map_or(text, |(at, _)| &text[at + 1..])
 }
 
-/// Restarts the chaincode server, or a node.
+/// Restarts the chaincode server or a node.
 pub(crate) async fn restart(options: &RestartOptions) -> ExitCode {
     done(&options.state.state, &Request::Restart { name: options.name.clone() }).await
 }
 
-/// Remembers the network as it is.
+/// Takes a snapshot of the network.
 pub(crate) async fn snapshot(options: &SnapshotOptions) -> ExitCode {
     done(&options.state.state, &Request::Snapshot { name: options.name.clone() }).await
 }
 
-/// Makes the network what it was.
+/// Restores a snapshot.
 pub(crate) async fn restore(options: &SnapshotOptions) -> ExitCode {
     done(&options.state.state, &Request::Restore { name: options.name.clone() }).await
 }
@@ -194,7 +197,7 @@ fn unexpected(answer: &Answer) -> ExitCode {
             eprintln!("error: {reason}");
             ExitCode::Failed
         }
-        other => could_not_run(&format!("the network's process is of another version: it says {other:?}")),
+        other => could_not_run(&format!("unexpected answer of the daemon, which may have another version: {other:?}")),
     }
 }
 
@@ -202,15 +205,15 @@ async fn first(state: &Path, request: &Request) -> Result<Answer, String> {
     let mut answers = connect(state, request).await?;
     let answer = tokio::time::timeout(ANSWER_BOUND, answers.next()).await;
     let answer =
-        answer.map_err(|_| format!("no answer of the network's process within {} s", ANSWER_BOUND.as_secs()))?;
-    answer.map_err(|error| error.to_string())?.ok_or_else(|| "the network's process has ended".to_owned())
+        answer.map_err(|_| format!("timed out after {} s waiting for the daemon's answer", ANSWER_BOUND.as_secs()))?;
+    answer.map_err(|error| error.to_string())?.ok_or_else(|| "the daemon has exited".to_owned())
 }
 
 async fn connect(state: &Path, request: &Request) -> Result<Answers, String> {
     if !lives(state) {
-        return Err(format!("no network is up in {}; start one by `up`", state.display()));
+        return Err(format!("no network is running in {}; start one with `up`", state.display()));
     }
-    ask(state, request).await.map_err(|error| format!("the network in {} is not up yet: {error}", state.display()))
+    ask(state, request).await.map_err(|error| format!("the network in {} is not ready yet: {error}", state.display()))
 }
 
 #[cfg(test)]
@@ -218,7 +221,7 @@ mod tests {
     use super::last_lines;
 
     #[test]
-    fn the_last_lines_are_whole() {
+    fn last_lines_are_complete() {
         assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc\n");
         assert_eq!(last_lines("a\nb\nc", 2), "b\nc");
         assert_eq!(last_lines("a\n", 2), "a\n");

@@ -1,5 +1,5 @@
-//! How the commands talk to the daemon of a network: over a Unix socket in the state directory, one
-//! line of JSON each way; `logs` gets a line for each piece of text.
+//! The protocol between the commands and the daemon: a Unix socket in the state directory, with one line
+//! of JSON for the request and one for the answer. `logs` gets one line for each piece of text.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,24 +16,24 @@ use super::description::Description;
 
 const SOCKET: &str = "control.sock";
 
-/// The longest path that a socket can have, on every system.
+/// Longest path of a socket on all systems.
 const LONGEST: usize = 100;
 
-/// The most bytes of a request.
+/// Maximum size of a request, in bytes.
 const REQUEST_LIMIT: u64 = 64 * 1024;
 
-/// The most bytes of an answer: the whole log of one node.
+/// Maximum size of an answer, in bytes: the complete log of one node.
 const ANSWER_LIMIT: u64 = 1024 * 1024 * 1024;
 
-/// How long the other side may take for a request.
+/// Timeout for the other side to send its request.
 const REQUEST_BOUND: Duration = Duration::from_secs(5);
 
-/// What the daemon is asked to do.
+/// A request to the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Request {
     Status,
-    /// The logs of these, or of all; then what is added to them, if so.
+    /// The logs of these nodes and servers, or of all; with `follow` also what is appended later.
     Logs {
         names: Vec<String>,
         follow: bool,
@@ -50,13 +50,13 @@ pub(super) enum Request {
     Down,
 }
 
-/// What the daemon says.
+/// An answer of the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Answer {
-    /// It is done; a line on what was done.
+    /// Success, with a message.
     Done(String),
-    /// It can't be done.
+    /// Failure, with the reason.
     Refused(String),
     Status(Box<Status>),
     /// A piece of a log.
@@ -64,29 +64,29 @@ pub(super) enum Answer {
         name: String,
         text: String,
     },
-    /// The network has ended; what could not be removed.
+    /// The network has stopped. `left` lists what could not be removed.
     Ended {
         left: Vec<String>,
     },
 }
 
-/// How the network is.
+/// The status of the network.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Status {
     #[serde(flatten)]
     pub(super) network: Description,
-    /// By name, how each node and chaincode server is.
+    /// The status of each node and chaincode server, by name.
     pub(super) members: BTreeMap<String, Member>,
-    /// Snapshots, by name.
+    /// The names of the snapshots.
     pub(super) snapshots: Vec<String>,
 }
 
-/// How a node or chaincode server is.
+/// The status of a node or chaincode server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Member {
-    /// Whether it runs, and answers.
+    /// Whether it runs and answers.
     pub(super) alive: bool,
-    /// In words: `answers`, or how it ended.
+    /// As text: `answers`, or how it exited.
     pub(super) how: String,
 }
 
@@ -96,13 +96,13 @@ impl Status {
     }
 }
 
-/// Listens in this state directory.
+/// Opens the socket in a state directory.
 pub(super) fn listen(state: &Path) -> io::Result<UnixListener> {
     let (path, _directory) = socket(state)?;
     UnixListener::bind(path)
 }
 
-/// Asks the daemon; the answers are read from what is returned.
+/// Sends a request to the daemon.
 pub(super) async fn ask(state: &Path, request: &Request) -> io::Result<Answers> {
     let (path, _directory) = socket(state)?;
     let mut stream = UnixStream::connect(path).await?;
@@ -110,24 +110,24 @@ pub(super) async fn ask(state: &Path, request: &Request) -> io::Result<Answers> 
     Ok(Answers(BufReader::new(stream)))
 }
 
-/// Answers of the daemon.
+/// The daemon's answers to a request.
 #[derive(Debug)]
 pub(super) struct Answers(BufReader<UnixStream>);
 
 impl Answers {
-    /// The next one; nothing when there is no further one.
+    /// The next answer, if there is one.
     pub(super) async fn next(&mut self) -> io::Result<Option<Answer>> {
         read(&mut self.0, ANSWER_LIMIT).await
     }
 }
 
-/// The request of one who has connected.
+/// Reads the request of a client.
 pub(super) async fn receive(stream: &mut UnixStream) -> io::Result<Option<Request>> {
     let request = async { read(&mut BufReader::new(stream), REQUEST_LIMIT).await };
     tokio::time::timeout(REQUEST_BOUND, request).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Sends a line.
+/// Sends one line of JSON.
 pub(super) async fn send(stream: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
@@ -145,8 +145,8 @@ async fn read<T: DeserializeOwned>(
     Ok(Some(serde_json::from_slice(&line)?))
 }
 
-/// The socket's path: where the directory's is too long for one, a shorter way to it, which holds for as
-/// long as the directory is held open.
+/// The path of the socket. If it is too long, a shorter one through `/proc`, which is valid while the
+/// returned directory is open.
 fn socket(state: &Path) -> io::Result<(PathBuf, Option<std::fs::File>)> {
     let path = state.join(SOCKET);
     if path.as_os_str().len() <= LONGEST {
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_is_answered_however_long_the_path_is() {
+    async fn a_request_is_answered_also_with_a_long_path() {
         let scratch = tempfile::tempdir().unwrap();
         let long = scratch.path().join("x".repeat(120));
         std::fs::create_dir(&long).unwrap();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nonsense_is_refused() {
+    async fn an_invalid_request_is_rejected() {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         one.write_all(b"{\"explode\":{}}\n").await.unwrap();
         assert_eq!(receive(&mut other).await.unwrap_err().kind(), io::ErrorKind::InvalidData);

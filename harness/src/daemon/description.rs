@@ -1,5 +1,5 @@
-//! What a network that stays tells of itself: the file `network.json` in its state directory, and the
-//! text that `up` and `status` print.
+//! The description of a persistent network: the file `network.json` in its state directory, and the text
+//! that `up` and `status` print.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::network::choice::describe;
 use crate::plan::NetworkPlan;
 use crate::runtime::Runtime;
 
-/// The network, as it came up.
+/// A network at its start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Description {
-    /// When it was up, RFC 3339.
+    /// When it was ready, RFC 3339.
     pub(super) since: String,
     /// The same, in seconds since 1970.
     pub(super) since_seconds: u64,
-    /// The process that keeps it.
+    /// The process ID of its daemon.
     pub(super) process: u32,
     /// What runs the nodes: a name of the registry.
     pub(super) runtime: String,
-    /// Which Fabric.
+    /// The Fabric version.
     pub(super) fabric: String,
-    /// A preset's name or a file.
+    /// The name of a preset, or a file.
     pub(super) topology: String,
     /// The state directory.
     pub(super) state: PathBuf,
@@ -69,7 +69,7 @@ pub(super) struct Chaincode {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) package_id: String,
-    /// Under which the peers dial it.
+    /// The address to which the peers connect.
     pub(super) address: String,
     /// `off`, `tls` or `mtls`.
     pub(super) tls: String,
@@ -111,13 +111,13 @@ impl Description {
         }
     }
 
-    /// How long it has been up.
+    /// The time since it was ready.
     pub(super) fn age(&self) -> Duration {
         let since = SystemTime::UNIX_EPOCH + Duration::from_secs(self.since_seconds);
         SystemTime::now().duration_since(since).unwrap_or_default()
     }
 
-    /// The nodes' addresses and whose they are.
+    /// A line for each node: its addresses and its organization.
     pub(super) fn node_lines(&self) -> impl Iterator<Item = String> + '_ {
         let width = self.nodes.iter().map(|node| node.name.len()).max().unwrap_or_default();
         self.nodes.iter().map(move |node| {
@@ -126,7 +126,7 @@ impl Description {
         })
     }
 
-    /// Everything that one needs to use it.
+    /// Nodes, channels, users and chaincodes.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for line in self.node_lines() {
@@ -145,8 +145,8 @@ impl Description {
         text
     }
 
-    /// How to go on, for who has just started it.
-    pub(super) fn how_to_go_on(&self) -> String {
+    /// How to use the network, for a user who has just started it.
+    pub(super) fn usage(&self) -> String {
         let state = shown(&self.state);
         let channel = self.channels.first().map_or("", |channel| &channel.name);
         let chaincode = self.chaincodes.first().map_or("", |chaincode| &chaincode.name);
@@ -156,8 +156,8 @@ the `peer` tool:  . {state}/peer.env
                   peer channel getinfo -c {channel}
 gateway SDKs:     . {state}/gateway.env     (chaincode {chaincode}, identity User1)
 profiles, wallet: {state}/connection-ORG.json, {state}/wallet/
-the server's own: {state}/chaincode.env
-then:             status, logs -f, restart chaincode, down"
+chaincode server: {state}/chaincode.env
+commands:         status, logs -f, restart chaincode, down"
         )
     }
 }
@@ -195,7 +195,7 @@ fn chaincodes(plan: &NetworkPlan, network: &Network) -> Vec<Chaincode> {
     chaincodes.collect()
 }
 
-/// A path as the user would write it: relative, where that is shorter.
+/// A path relative to the working directory, if that is shorter.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok();
     let relative = here.and_then(|here| path.strip_prefix(here).ok());

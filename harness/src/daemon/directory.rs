@@ -1,7 +1,7 @@
-//! The state directory of a network that stays: whose it is, whether that one lives, and its removal.
+//! The state directory of a persistent network: its creation, its owner, and its removal.
 //!
-//! The kernel's lock on a file in it tells whether the network's daemon lives, as it does for a run's
-//! own directory. What else is in it is not known here.
+//! A lock on a file in it shows whether the daemon is alive, as in a run's directory. This module does not
+//! know the other files.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -15,25 +15,25 @@ use crate::wait::{Poll, until};
 const LOCK: &str = "lock";
 const DAEMON: &str = "daemon.json";
 
-/// What is in a state directory before anything else is.
+/// The files that every state directory contains.
 const OWN: [&str; 2] = [LOCK, DAEMON];
 
-/// How often a directory that vanishes under our hands is made again.
+/// How often a directory is created again if another process removes it meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// Why a state directory can't be used.
+/// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StateError {
-    /// Its daemon lives.
+    /// Its daemon is running.
     #[error(
-        "--state {}: a network is up there already; end it by `down`, or give another directory by --state",
+        "--state {}: a network is already running there; stop it with `down`, or give another directory with --state",
         path.display()
     )]
     InUse { path: PathBuf },
-    /// It is somebody else's.
-    #[error("--state {}: not empty, and no network's state; give another directory, or remove it", path.display())]
+    /// It contains other files.
+    #[error("--state {}: the directory is not empty and not a network's state; give another directory, or remove it", path.display())]
     Foreign { path: PathBuf },
-    /// The system refused.
+    /// A system error.
     #[error("--state {}", path.display())]
     Io {
         path: PathBuf,
@@ -42,8 +42,7 @@ pub(super) enum StateError {
     },
 }
 
-/// The state directory of a network whose daemon this process is. Dropping it frees it and removes
-/// nothing.
+/// The state directory of this process's network. Dropping it releases the lock and removes nothing.
 #[derive(Debug)]
 pub(super) struct StateDirectory {
     path: PathBuf,
@@ -51,7 +50,7 @@ pub(super) struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Makes it, mode 0700, or takes over what a dead network left, of which nothing stays.
+    /// Creates the directory with mode 0700, or takes over that of a dead daemon and empties it.
     pub(super) fn claim(path: &Path) -> Result<Self, StateError> {
         let path = std::path::absolute(path).map_err(|source| StateError::Io { path: path.to_owned(), source })?;
         let failed = |source| StateError::Io { path: path.clone(), source };
@@ -68,17 +67,17 @@ impl StateDirectory {
             };
             match lock.try_lock() {
                 Ok(()) if is_at(&lock, &path.join(LOCK)) => {}
-                // Who had it removed the directory meanwhile.
+                // The former owner removed the directory meanwhile.
                 Ok(()) => continue,
                 Err(fs::TryLockError::WouldBlock) => return Err(StateError::InUse { path }),
                 Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
             }
-            // Others may not read on the way to the keys, whatever was there before.
+            // It will contain keys, so other users get no access, whatever its mode was before.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
             empty(&path).map_err(failed)?;
             let owner = serde_json::to_vec(&Owner::this()).map_err(io::Error::other);
             owner.and_then(|owner| fs::write(path.join(DAEMON), owner)).map_err(failed)?;
-            // As the system writes it: others compare, and shells quote.
+            // Canonical, because it is compared and quoted elsewhere.
             let path = path.canonicalize().map_err(failed)?;
             return Ok(Self { path, _lock: lock });
         }
@@ -89,23 +88,23 @@ impl StateDirectory {
         &self.path
     }
 
-    /// Removes it with all that is in it.
+    /// Removes the directory and its contents.
     pub(super) fn remove(self) -> io::Result<()> {
         remove(&self.path)
     }
 }
 
-/// Whether a daemon lives, and has this directory.
+/// Whether a running daemon owns this directory.
 pub(super) fn lives(path: &Path) -> bool {
     File::open(path.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err())
 }
 
-/// The daemon, if it wrote down who it is.
+/// The daemon that owns this directory, if it has recorded itself.
 pub(super) fn daemon_of(path: &Path) -> Option<Owner> {
     serde_json::from_slice(&fs::read(path.join(DAEMON)).ok()?).ok()
 }
 
-/// Waits until the daemon has ended.
+/// Waits until the daemon has exited.
 pub(super) async fn ended(path: &Path, bound: Duration) -> bool {
     let ask = || async {
         let answer = if lives(path) { Poll::NotYet("it runs".to_owned()) } else { Poll::Ready(()) };
@@ -114,13 +113,13 @@ pub(super) async fn ended(path: &Path, bound: Duration) -> bool {
     until("the network has ended", bound, ask).await.is_ok()
 }
 
-/// Whether this is the state of a network whose daemon has ended.
+/// Whether this is the state directory of a dead daemon.
 pub(crate) fn is_dead(path: &Path) -> bool {
     path.join(LOCK).is_file() && is_ours(path).unwrap_or_default() && !lives(path)
 }
 
-/// Removes the state of a network whose daemon has ended; whether there was any. It is spared when a
-/// daemon lives, or it is not a state directory.
+/// Removes the state directory of a dead daemon. Returns whether it did: not if the daemon is running,
+/// and not if it is no state directory.
 pub(crate) fn remove_dead(path: &Path) -> io::Result<bool> {
     let lock = match File::open(path.join(LOCK)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -133,7 +132,7 @@ pub(crate) fn remove_dead(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Empty, or made by us: nothing else may ever be removed.
+/// Whether it is empty or a state directory. Nothing else is ever removed.
 fn is_ours(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     let own = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
@@ -148,7 +147,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Removes everything but the lock.
+/// Removes everything except the lock.
 fn empty(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -164,7 +163,7 @@ fn empty(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The lock goes last, so that what is half removed is still known as ours.
+/// Removes the lock last, so that a partly removed directory is still recognized.
 fn remove(path: &Path) -> io::Result<()> {
     empty(path)?;
     fs::remove_file(path.join(LOCK))?;
@@ -176,14 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_has_one_keeper_and_a_dead_one_is_taken_over() {
+    fn a_directory_has_one_daemon_and_that_of_a_dead_one_is_taken_over() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("a/network");
         let state = StateDirectory::claim(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
         assert!(lives(&path) && !daemon_of(&path).unwrap().is_known_dead());
         assert!(matches!(StateDirectory::claim(&path), Err(StateError::InUse { .. })));
-        assert!(!remove_dead(&path).unwrap(), "it lives");
+        assert!(!remove_dead(&path).unwrap(), "its daemon is running");
         fs::create_dir(path.join("sub")).unwrap();
         fs::write(path.join("sub/key"), "").unwrap();
         drop(state);
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_network_left_is_removed_and_nothing_else() {
+    fn only_the_directory_of_a_dead_daemon_is_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("network");
         drop(StateDirectory::claim(&path).unwrap());

@@ -1,6 +1,5 @@
-//! The files by which tools and SDKs find a network that stays: environments to be sourced, connection
-//! profiles, a wallet, what the chaincode server needs. The identities themselves are the bundle's own
-//! tree, beside them.
+//! The files with which tools and SDKs use a persistent network: environment files, connection profiles, a
+//! wallet, and the chaincode server's files. The bundle's tree next to them contains the identities.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,10 +15,10 @@ use super::description::{Description, Node};
 use crate::network::Network;
 use crate::runtime::ChaincodeSpec;
 
-/// Where the files of chaincode servers are.
+/// The directory of the chaincode servers' files.
 const CHAINCODE: &str = "chaincode";
 
-/// Everything below the state directory but the bundle.
+/// All files in the state directory except the bundle.
 pub(super) fn files(network: &Network, description: &Description) -> BTreeMap<PathBuf, File> {
     let mut files = BTreeMap::new();
     let bundle = &network.nodes().bundle;
@@ -48,7 +47,7 @@ pub(super) fn files(network: &Network, description: &Description) -> BTreeMap<Pa
     files
 }
 
-/// Writes them below the state directory, private ones never readable by others.
+/// Writes the files. Private ones are never readable by other users.
 pub(super) fn write(files: &BTreeMap<PathBuf, File>, directory: &Path) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -63,7 +62,7 @@ pub(super) fn write(files: &BTreeMap<PathBuf, File>, directory: &Path) -> io::Re
     Ok(())
 }
 
-/// The network as one organization sees it.
+/// The network from the view of one organization.
 struct View<'a> {
     organization: &'a OrganizationIdentities,
     description: &'a Description,
@@ -87,7 +86,7 @@ impl View<'_> {
             .map(move |(name, credential)| (format!("{name}@{domain}"), credential))
     }
 
-    /// The channel's and the chaincode's name, first of each, where the organization is a member.
+    /// The first channel of which the organization is a member, and the first chaincode.
     fn names(&self) -> [(&'static str, String); 2] {
         let is_member =
             |channel: &&super::description::Channel| channel.organizations.contains(&self.organization.name);
@@ -99,7 +98,8 @@ impl View<'_> {
         ]
     }
 
-    /// For Fabric's `peer` and `osnadmin`, as the organization's administrator on its first peer.
+    /// The environment of Fabric's `peer` and `osnadmin`, as the organization's administrator on its first
+    /// peer.
     fn peer_environment(&self) -> String {
         let own = self.directory();
         let mut values = Vec::new();
@@ -113,7 +113,7 @@ impl View<'_> {
         values.push(("CORE_PEER_LOCALMSPID", self.organization.msp_id.clone()));
         values.push(("CORE_PEER_MSPCONFIGPATH", admin.join("msp").display().to_string()));
         values.push(("CORE_PEER_TLS_ENABLED", "true".to_owned()));
-        // Fabric 3.1 prints the gRPC library's chatter otherwise.
+        // Otherwise Fabric 3.1 prints messages of its gRPC library.
         values.push(("FABRIC_LOGGING_SPEC", RenderOptions::DEFAULT_LOGGING.to_owned()));
         let orderers = &self.network.nodes().bundle.identities.orderer_organization;
         let of_orderers = self.description.state.join("organizations/ordererOrganizations").join(&orderers.domain);
@@ -129,7 +129,7 @@ impl View<'_> {
         values.extend(self.names());
         let mut text = environment(
             &format!(
-                "For Fabric's `peer` as the administrator of {}; to be sourced. A transaction:\n\
+                "Source this file to use Fabric's `peer` as the administrator of {}. A transaction:\n\
                  # peer chaincode invoke -o $ORDERER_ADDRESS --tls --cafile $ORDERER_CA $ENDORSERS \\\n\
                  #   -C $CHANNEL_NAME -n $CHAINCODE_NAME --waitForEvent -c '{{\"Args\":[…]}}'",
                 self.organization.name
@@ -142,8 +142,8 @@ impl View<'_> {
         text
     }
 
-    /// The options of `peer chaincode invoke` for a peer of each organization. It is used without
-    /// quotes, so there is none where a path has a space in it.
+    /// The options of `peer chaincode invoke` for a peer of each organization. They are used without quotes,
+    /// so there are none if a path contains a space.
     fn endorsers(&self) -> Option<String> {
         let mut options = Vec::new();
         for organization in &self.network.nodes().bundle.identities.peer_organizations {
@@ -159,7 +159,7 @@ impl View<'_> {
         Some(options.join(" "))
     }
 
-    /// For clients of the gateway, under the names that the sample applications of Fabric read.
+    /// The environment of gateway clients, with the names that Fabric's sample applications use.
     fn gateway_environment(&self) -> String {
         let own = self.directory();
         let mut values = self.names().to_vec();
@@ -179,10 +179,10 @@ impl View<'_> {
             values.push(("CERT_PATH", certificates.join(format!("{user}-cert.pem")).display().to_string()));
             values.push(("KEY_PATH", keys.join("priv_sk").display().to_string()));
         }
-        environment(&format!("For gateway SDKs as a user of {}; to be sourced.", self.organization.name), &values)
+        environment(&format!("Source this file to use a gateway SDK as a user of {}.", self.organization.name), &values)
     }
 
-    /// The common connection profile of the Fabric SDKs.
+    /// The connection profile of the Fabric SDKs.
     fn connection_profile(&self) -> Value {
         let identities = &self.network.nodes().bundle.identities;
         let entry = |node: &Node, ca: &str| {
@@ -229,7 +229,7 @@ fn peers_of<'a>(description: &'a Description, msp_id: &'a str) -> impl Iterator<
     description.nodes.iter().filter(move |node| node.kind == "peer" && node.msp_id == msp_id)
 }
 
-/// An identity as the Node SDK's wallet on the file system keeps it.
+/// An identity in the format of the Node SDK's file system wallet.
 fn identity(credential: &Credential) -> Value {
     json!({
         "credentials": {
@@ -242,7 +242,7 @@ fn identity(credential: &Credential) -> Value {
     })
 }
 
-/// What the server has in its own place, for one that is started from somewhere else.
+/// The environment and files of a server, for a start from another directory.
 fn server_files(server: &ChaincodeSpec, state: &Path) -> (String, BTreeMap<PathBuf, File>) {
     let directory = Path::new(CHAINCODE).join(&server.name);
     let at = |value: &String| {
@@ -252,7 +252,7 @@ fn server_files(server: &ChaincodeSpec, state: &Path) -> (String, BTreeMap<PathB
     };
     let values: Vec<(&str, String)> =
         server.environment.iter().map(|(name, value)| (name.as_str(), at(value))).collect();
-    let title = format!("What the chaincode server {} is started with; to be sourced.", server.name);
+    let title = format!("Source this file to start the chaincode server {}.", server.name);
     let files = server.files.iter().map(|(name, file)| (directory.join(name), file.clone()));
     (environment(&title, &values), files.collect())
 }
@@ -260,13 +260,13 @@ fn server_files(server: &ChaincodeSpec, state: &Path) -> (String, BTreeMap<PathB
 fn environment(title: &str, values: &[(&str, String)]) -> String {
     let mut text = format!("# {title}\n");
     for (name, value) in values {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "export {name}={}", quoted(value));
     }
     text
 }
 
-/// As a shell takes it for one word.
+/// Quotes a value for a shell.
 fn quoted(value: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-:@,+=".contains(letter);
     if !value.is_empty() && value.chars().all(plain) {
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_back_what_was_quoted() {
+    fn a_shell_reads_quoted_values() {
         for value in ["", "plain/path.crt", "two words", "it's", "$HOME `x` \"y\"", "a\nb"] {
             let script = format!("printf %s {}", quoted(value));
             let output = std::process::Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_files_are_named_where_they_are() {
+    fn the_environment_names_the_servers_files() {
         let server = ChaincodeSpec {
             name: "basic".to_owned(),
             environment: BTreeMap::from([

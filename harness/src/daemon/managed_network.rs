@@ -1,4 +1,4 @@
-//! A network that is up, and what can be asked of it: how it is, its logs, restarts, snapshots.
+//! A running network and the requests that it answers: status, logs, restarts, snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,27 +18,27 @@ use crate::network::Network;
 use crate::runtime::{RunningNode, UnexpectedExit};
 use crate::server::ServerSource;
 
-/// What stands for every chaincode server.
+/// The name that stands for all chaincode servers.
 const EVERY_SERVER: &str = "chaincode";
 
-/// How long a node may take to answer when it is asked how it is.
+/// Timeout of a node's answer to a status request.
 const ANSWER_BOUND: Duration = Duration::from_secs(2);
 
-/// Between two looks at logs that are followed.
+/// Interval of reading followed logs.
 const FOLLOW: Duration = Duration::from_millis(500);
 
-/// The most snapshots that are remembered.
+/// Maximum number of snapshots.
 const MOST_SNAPSHOTS: usize = 1000;
 
-/// The network, and what it is asked.
+/// A running network of a daemon.
 #[derive(Debug)]
 pub(super) struct ManagedNetwork {
     pub(super) network: Network,
     pub(super) description: Description,
-    /// How often each had ended by itself when it was last restarted.
-    mended: Mutex<BTreeMap<String, usize>>,
+    /// For each node and server, the number of its unexpected exits before its last restart.
+    handled_exits: Mutex<BTreeMap<String, usize>>,
     snapshots: Mutex<BTreeMap<String, Snapshot>>,
-    /// One change at a time.
+    /// Held during a change: one at a time.
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -47,13 +47,13 @@ impl ManagedNetwork {
         Self {
             network,
             description,
-            mended: Mutex::default(),
+            handled_exits: Mutex::default(),
             snapshots: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Answers one request, other than to end.
+    /// Answers a request, except for `down`.
     pub(super) async fn answer(&self, request: Request, stream: &mut UnixStream) -> std::io::Result<()> {
         let answer = match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
@@ -61,7 +61,7 @@ impl ManagedNetwork {
             Request::Restart { name } => done(self.restart(&name).await),
             Request::Snapshot { name } => done(self.snapshot(&name).await),
             Request::Restore { name } => done(self.restore(&name).await),
-            // Whoever owns the network ends it.
+            // The owner of the network stops it.
             Request::Down => return Ok(()),
         };
         send(stream, &answer).await
@@ -69,7 +69,7 @@ impl ManagedNetwork {
 
     async fn status(&self) -> Status {
         let running = &self.network.nodes().running;
-        let mut exits = self.unmended(running.exits().await);
+        let mut exits = self.current_exits(running.exits().await);
         let asked = running.nodes().iter().map(|node| async {
             let answer = if exits.contains_key(&node.name) { Ok(()) } else { reach(node).await };
             (node.name.clone(), answer)
@@ -78,7 +78,8 @@ impl ManagedNetwork {
             .await
             .into_iter()
             .map(|(name, answer)| {
-                let how = answer.as_ref().err().map_or_else(|| "answers".to_owned(), |seen| format!("silent: {seen}"));
+                let how =
+                    answer.as_ref().err().map_or_else(|| "answers".to_owned(), |seen| format!("no answer: {seen}"));
                 (name, Member { alive: answer.is_ok(), how })
             })
             .collect();
@@ -97,14 +98,14 @@ impl ManagedNetwork {
     }
 
     /// The last unexpected exit of each that was not restarted since.
-    fn unmended(&self, exits: Vec<UnexpectedExit>) -> BTreeMap<String, UnexpectedExit> {
-        let mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+    fn current_exits(&self, exits: Vec<UnexpectedExit>) -> BTreeMap<String, UnexpectedExit> {
+        let handled = self.handled_exits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts = BTreeMap::<String, usize>::new();
         let mut last = BTreeMap::new();
         for exit in exits {
             let count = counts.entry(exit.name.clone()).or_default();
             *count += 1;
-            if *count > mended.get(&exit.name).copied().unwrap_or_default() {
+            if *count > handled.get(&exit.name).copied().unwrap_or_default() {
                 last.insert(exit.name.clone(), exit);
             }
         }
@@ -118,7 +119,7 @@ impl ManagedNetwork {
         let servers: Vec<_> = running.chaincodes().iter().filter(|server| named(server.name())).collect();
         if !servers.is_empty() && !self.network.nodes().plan.server.source.is_ours() {
             let package = self.network.package_id();
-            return Err(format!("the chaincode server is yours: restart it yourself, the package stays {package}"));
+            return Err(format!("the chaincode server is yours; restart it yourself, the package remains {package}"));
         }
         let mut restarted: Vec<&str> = Vec::new();
         for server in servers {
@@ -130,18 +131,18 @@ impl ManagedNetwork {
             restarted.push(name);
         }
         let exits = running.exits().await;
-        let mut mended = self.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handled = self.handled_exits.lock().unwrap_or_else(PoisonError::into_inner);
         for name in &restarted {
-            mended.insert((*name).to_owned(), exits.iter().filter(|exit| exit.name == *name).count());
+            handled.insert((*name).to_owned(), exits.iter().filter(|exit| exit.name == *name).count());
         }
         let package = self.network.package_id();
-        Ok(format!("restarted {}; the package stays {package}", restarted.join(", ")))
+        Ok(format!("restarted {}; the package remains {package}", restarted.join(", ")))
     }
 
     fn embedded(&self) -> Result<&embedded_peer::network::Network, String> {
         self.network.nodes().running.embedded().ok_or_else(|| {
             let runtime = &self.description.runtime;
-            format!("only embedded nodes can go back in time, and these run on {runtime}; `up --runtime embedded`")
+            format!("snapshots need embedded nodes, but these run on {runtime}; use `up --runtime embedded`")
         })
     }
 
@@ -150,10 +151,10 @@ impl ManagedNetwork {
         let snapshot = self.embedded()?.snapshot().await;
         let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         if snapshots.len() >= MOST_SNAPSHOTS && !snapshots.contains_key(name) {
-            return Err(format!("{MOST_SNAPSHOTS} snapshots are enough; give one of their names"));
+            return Err(format!("too many snapshots: {MOST_SNAPSHOTS}; give the name of one to replace"));
         }
         let again = snapshots.insert(name.to_owned(), snapshot).is_some();
-        Ok(format!("snapshot {name}{}", if again { ", in place of the one before" } else { "" }))
+        Ok(format!("snapshot {name}{}", if again { ", replaced the previous one" } else { "" }))
     }
 
     async fn restore(&self, name: &str) -> Result<String, String> {
@@ -169,8 +170,8 @@ impl ManagedNetwork {
                 network.restore(&snapshot).await;
                 Ok(format!("restored {name}"))
             }
-            Err(names) if names.is_empty() => Err("there is no snapshot; make one by `snapshot`".to_owned()),
-            Err(names) => Err(format!("there is no snapshot {name}; there are {names}")),
+            Err(names) if names.is_empty() => Err("no snapshots; make one with `snapshot`".to_owned()),
+            Err(names) => Err(format!("unknown snapshot {name}; the snapshots are {names}")),
         }
     }
 
@@ -185,7 +186,7 @@ impl ManagedNetwork {
         seen.retain(|name, _| wanted(name));
         if let Some(name) = names.iter().find(|name| *name != EVERY_SERVER && !seen.contains_key(*name)) {
             let known = running.logs().await.into_keys().collect::<Vec<_>>().join(", ");
-            let refused = format!("there is no log of {name}; there are those of {known}");
+            let refused = format!("unknown name {name}; there are logs of {known}");
             return send(stream, &Answer::Refused(refused)).await;
         }
         for (name, text) in &seen {
@@ -196,13 +197,13 @@ impl ManagedNetwork {
         }
         loop {
             tokio::select! {
-                // It has nothing more to say: it has gone.
+                // The client sends nothing else, so it has disconnected.
                 _ = stream.read_u8() => return Ok(()),
                 () = tokio::time::sleep(FOLLOW) => {}
             }
             for (name, now) in running.logs().await {
                 let Some(before) = seen.get_mut(&name) else { continue };
-                let new = added(before, &now);
+                let new = appended(before, &now);
                 if !new.is_empty() {
                     send(stream, &Answer::Log { name, text: new.to_owned() }).await?;
                     *before = now;
@@ -219,13 +220,13 @@ fn done(result: Result<String, String>) -> Answer {
     }
 }
 
-/// How a server is that somebody else started.
+/// The status of a server that the user started.
 async fn listens(address: &str) -> Member {
     let connected = tokio::time::timeout(ANSWER_BOUND, tokio::net::TcpStream::connect(address)).await;
     let seen = match connected {
         Ok(Ok(_)) => return Member { alive: true, how: format!("yours, listens at {address}") },
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", ANSWER_BOUND.as_secs()),
+        Err(_) => format!("timed out after {} s", ANSWER_BOUND.as_secs()),
     };
     Member { alive: false, how: format!("yours, does not listen at {address}: {seen}") }
 }
@@ -236,12 +237,12 @@ async fn reach(node: &RunningNode) -> Result<(), String> {
         answers(&client, Instant::now() + ANSWER_BOUND).await
     };
     let asked = tokio::time::timeout(ANSWER_BOUND, ask).await;
-    asked.map_err(|_| format!("no answer within {} s", ANSWER_BOUND.as_secs()))?.map_err(|error| error_text(&error))
+    asked.map_err(|_| format!("timed out after {} s", ANSWER_BOUND.as_secs()))?.map_err(|error| error_text(&error))
 }
 
-/// What a log has beyond what was seen of it. One that forgets its beginning is taken up after the last
-/// line that was seen.
-fn added<'a>(before: &str, now: &'a str) -> &'a str {
+/// The part of a log after `before`. If the log has dropped its first lines, the part after the last line
+/// of `before`.
+fn appended<'a>(before: &str, now: &'a str) -> &'a str {
     if let Some(new) = now.strip_prefix(before) {
         return new;
     }
@@ -254,14 +255,14 @@ fn added<'a>(before: &str, now: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::added;
+    use super::appended;
 
     #[test]
-    fn only_what_is_new_is_told() {
-        assert_eq!(added("", "a\n"), "a\n");
-        assert_eq!(added("a\n", "a\nb\n"), "b\n");
-        assert_eq!(added("a\nb\n", "(left out)\nb\nc\n"), "c\n", "the beginning was forgotten");
-        assert_eq!(added("a\n", "x\ny\n"), "x\ny\n", "another log");
-        assert_eq!(added("a\n", "a\n"), "");
+    fn only_new_lines_are_returned() {
+        assert_eq!(appended("", "a\n"), "a\n");
+        assert_eq!(appended("a\n", "a\nb\n"), "b\n");
+        assert_eq!(appended("a\nb\n", "(left out)\nb\nc\n"), "c\n", "the first line was dropped");
+        assert_eq!(appended("a\n", "x\ny\n"), "x\ny\n", "another log");
+        assert_eq!(appended("a\n", "a\n"), "");
     }
 }

@@ -1,10 +1,9 @@
-//! A network that stays: `up` brings it up and goes, `down` ends it, and in between it can be asked and
-//! changed.
+//! Persistent networks: `up` starts one, `down` stops it, and other commands query and change it.
 //!
-//! Nodes of this very program need a process to be in, and so does the clean-up of all others. So `up`
-//! starts this program once more, in the background, as the network's [daemon](run). Its state
-//! directory holds what tools need to use the network, and the socket by which the other commands reach
-//! the daemon. When the daemon ends, by whatever, its reaper ends the network and removes the directory.
+//! Embedded nodes need a process to run in, and all runtimes need one that cleans up. So `up` starts this
+//! program again in the background, as the network's [daemon](run). The state directory contains the
+//! files that tools need to use the network, and the socket that connects the other commands to the
+//! daemon. When the daemon ends for any reason, its reaper stops the network and removes the directory.
 
 mod commands;
 mod control;

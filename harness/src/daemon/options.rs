@@ -1,16 +1,16 @@
-//! The command line of `up` and of what goes on with the network afterwards.
+//! The options of `up` and of the other commands for persistent networks.
 
 use std::path::PathBuf;
 
 use crate::options::NetworkOptions;
 
-/// Where a network's state is unless it is said.
+/// The default state directory.
 const STATE: &str = "target/network";
 
-/// Where the state of the network is.
+/// The state directory of a network.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StateOptions {
-    /// Directory of the network's state: its files and keys, and the way to it.
+    /// State directory of the network: its files, keys and control socket.
     #[arg(long, value_name = "DIR", default_value = STATE)]
     pub state: PathBuf,
 }
@@ -21,7 +21,7 @@ pub struct UpOptions {
     /// The network.
     #[command(flatten)]
     pub network: NetworkOptions,
-    /// Where its state is.
+    /// The state directory.
     #[command(flatten)]
     pub state: StateOptions,
 }
@@ -29,10 +29,10 @@ pub struct UpOptions {
 /// The options of `status`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StatusOptions {
-    /// Print it as JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Where the state is.
+    /// The state directory.
     #[command(flatten)]
     pub state: StateOptions,
 }
@@ -40,16 +40,16 @@ pub struct StatusOptions {
 /// The options of `logs`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogsOptions {
-    /// Nodes and chaincode servers; `chaincode` is every one of these. Default: all.
+    /// Nodes and chaincode servers; `chaincode` is all chaincode servers. Default: all.
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Go on as the logs grow.
+    /// Follow the logs.
     #[arg(short, long)]
     pub follow: bool,
-    /// Only the last N lines of each, and what comes then.
+    /// Print only the last N lines of each log, and with --follow all later lines.
     #[arg(short = 'n', long, value_name = "N")]
     pub lines: Option<usize>,
-    /// Where the state is.
+    /// The state directory.
     #[command(flatten)]
     pub state: StateOptions,
 }
@@ -60,7 +60,7 @@ pub struct RestartOptions {
     /// `chaincode`, or the name of a node or chaincode server.
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Where the state is.
+    /// The state directory.
     #[command(flatten)]
     pub state: StateOptions,
 }
@@ -68,10 +68,10 @@ pub struct RestartOptions {
 /// The options of `snapshot` and `restore`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SnapshotOptions {
-    /// What it is called. The network remembers it until it ends.
+    /// Name of the snapshot. Snapshots exist until the network stops.
     #[arg(value_name = "NAME", default_value = "default")]
     pub name: String,
-    /// Where the state is.
+    /// The state directory.
     #[command(flatten)]
     pub state: StateOptions,
 }

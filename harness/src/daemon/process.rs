@@ -1,8 +1,8 @@
-//! The process behind a network that stays: it owns the nodes, answers the commands, and ends
-//! everything when it is told to, by a command or a signal.
+//! The daemon process of a persistent network: it owns the nodes, answers the commands, and stops
+//! everything on `down` or a signal.
 //!
-//! `up` starts it with a socket as its standard input: through it goes one word when the network is up,
-//! and its end says that nobody waits for it any more. Until then it writes to what `up` writes to.
+//! `up` starts it with a socket as its standard input. The daemon sends one word when the network is ready;
+//! if `up` closes the socket before, the daemon exits. Until then it writes to the output of `up`.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -26,32 +26,32 @@ use crate::console::{self, ExitCode, could_not_run, error_text, print};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
-use crate::network::choice::chosen;
+use crate::network::choice::choose_and_print;
 use crate::network::error::RunError;
 use crate::plan::NetworkPlan;
 use crate::runtime::Runtime;
 
-/// What is said to who waits when the network is up.
+/// The message to `up` when the network is ready.
 pub(super) const UP: &str = "up\n";
 
-/// The description of the network in its state directory. It is there once the network is up.
+/// File with the description of the network. It exists once the network is ready.
 pub(super) const DESCRIPTION: &str = "network.json";
 
-/// Where the daemon's own log goes when nobody waits for it any more.
+/// The daemon's log, once `up` has exited.
 const LOG: &str = "network.log";
 
-/// The most commands that are answered at once.
+/// Maximum number of concurrent clients.
 const MOST_CLIENTS: usize = 100;
 
-/// Brings the network up and keeps it until it is told to end.
+/// Starts the network and runs it until `down` or a signal.
 pub(crate) async fn run(options: &UpOptions) -> ExitCode {
-    // Ctrl-C is for the command in front, which tells us; and the terminal may close. A leader of a
-    // group can't, and has been started by hand.
+    // Ctrl-C is for `up`, which forwards it, and the terminal may close. It fails for the leader of a
+    // process group, which was started by hand.
     let _ = rustix::process::setsid();
     console::log(options.network.verbose);
-    let waiting = match who_waits() {
+    let waiting = match socket_to_up() {
         Ok(waiting) => waiting,
-        Err(error) => return could_not_run(&format!("this is started by `up`: {error}")),
+        Err(error) => return could_not_run(&format!("only `up` starts this command: {error}")),
     };
     let plan = match NetworkPlan::resolve(&options.network, None, crate::check::definition::ChaincodeSection::default())
     {
@@ -63,9 +63,9 @@ pub(crate) async fn run(options: &UpOptions) -> ExitCode {
         Err(error) => return could_not_run(&error_text(&error)),
     };
     let ended = Box::pin(run_in(&plan, options.network.verbose, &state, waiting)).await;
-    let removed = state.remove().map_err(|error| format!("the state directory can't be removed: {error}"));
+    let removed = state.remove().map_err(|error| format!("cannot remove the state directory: {error}"));
     match ended {
-        Ok(Farewell { asked, mut left }) => {
+        Ok(Shutdown { asked, mut left }) => {
             left.extend(removed.err());
             if let Some(mut asked) = asked {
                 let _ = control::send(&mut asked, &Answer::Ended { left }).await;
@@ -76,16 +76,16 @@ pub(crate) async fn run(options: &UpOptions) -> ExitCode {
     }
 }
 
-/// What is to be said when everything has ended.
-struct Farewell {
-    /// Who asked for it, if it was no signal.
+/// The result of a shutdown.
+struct Shutdown {
+    /// The client that requested it, unless it was a signal.
     asked: Option<UnixStream>,
-    /// What could not be removed.
+    /// Leftovers: what could not be removed.
     left: Vec<String>,
 }
 
-/// The other side of our standard input.
-fn who_waits() -> io::Result<UnixStream> {
+/// The socket to `up`: the standard input.
+fn socket_to_up() -> io::Result<UnixStream> {
     let socket = std::os::unix::net::UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.peer_addr()?;
     socket.set_nonblocking(true)?;
@@ -97,19 +97,19 @@ async fn run_in(
     verbosity: u8,
     state: &StateDirectory,
     mut waiting: UnixStream,
-) -> Result<Farewell, String> {
-    let interrupt = Interrupt::listen().map_err(|error| format!("signals can't be awaited: {error}"))?;
+) -> Result<Shutdown, String> {
+    let interrupt = Interrupt::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
     let in_state = |error: io::Error| format!("--state {}: {error}", state.path().display());
     let reap = ["reap".as_ref(), "--state".as_ref(), state.path().as_os_str()];
     let up = async {
-        let runtime = chosen(plan, false, &interrupt, &reap).await.map_err(|error| error_text(&error))?;
+        let runtime = choose_and_print(plan, false, &interrupt, &reap).await.map_err(|error| error_text(&error))?;
         let network = Box::pin(start(plan, &*runtime, verbosity, &interrupt)).await?;
         let description = Description::new(plan, &*runtime, &network, state.path());
         Ok::<_, String>(ManagedNetwork::new(network, description))
     };
     let network = tokio::select! {
         up = up => up?,
-        () = gone(&mut waiting) => return Err("nobody waits for the network any more".to_owned()),
+        () = closed(&mut waiting) => return Err("`up` has exited".to_owned()),
     };
     let listener = match write(&network, state.path()).and_then(|()| control::listen(state.path())) {
         Ok(listener) => listener,
@@ -122,14 +122,14 @@ async fn run_in(
         stop(network).await;
         return Err(in_state(error));
     }
-    // From here on the network does not depend on who waited.
+    // From here on the network does not depend on `up`.
     let _ = waiting.write_all(UP.as_bytes()).await;
     drop(waiting);
     Ok(Box::pin(serve(network, &listener, &interrupt)).await)
 }
 
 /// Waits until the other side has closed the socket.
-async fn gone(waiting: &mut UnixStream) {
+async fn closed(waiting: &mut UnixStream) {
     let mut bytes = [0; 16];
     while matches!(waiting.read(&mut bytes).await, Ok(1..)) {}
 }
@@ -146,7 +146,7 @@ async fn start(
     if let Err(RunError::Runtime(error)) = &started
         && error.is_port_in_use()
     {
-        timeline.print("another program took a port meanwhile; once more, with other ports");
+        timeline.print("another program took a port meanwhile; trying again with other ports");
         evidence = Evidence::default();
         started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
     }
@@ -165,7 +165,7 @@ async fn start(
     })
 }
 
-/// Everything that tools and people need, the description last.
+/// Writes the files of the state directory. The description is the last one.
 fn write(network: &ManagedNetwork, state: &Path) -> io::Result<()> {
     network.network.nodes().bundle.write_to(state).map_err(|error| io::Error::other(error_text(&error)))?;
     files::write(&files::files(&network.network, &network.description), state)?;
@@ -175,7 +175,7 @@ fn write(network: &ManagedNetwork, state: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves the terminal, or whatever `up` wrote to, and writes to a log from now on.
+/// Detaches from the output of `up`. From now on the output goes to a log file.
 fn detach(state: &Path) -> io::Result<()> {
     let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(state.join(LOG))?;
     let nothing = std::fs::File::open("/dev/null")?;
@@ -186,8 +186,8 @@ fn detach(state: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers until it is told to end, and ends everything.
-async fn serve(network: ManagedNetwork, listener: &UnixListener, interrupt: &Interrupt) -> Farewell {
+/// Answers requests until `down` or a signal, then stops everything.
+async fn serve(network: ManagedNetwork, listener: &UnixListener, interrupt: &Interrupt) -> Shutdown {
     let network = Arc::new(network);
     let (end, mut ending) = mpsc::channel(1);
     let mut clients = JoinSet::new();
@@ -211,7 +211,7 @@ async fn serve(network: ManagedNetwork, listener: &UnixListener, interrupt: &Int
         Some(network) => stop(network).await,
         None => Vec::new(),
     };
-    Farewell { asked, left }
+    Shutdown { asked, left }
 }
 
 async fn answer(network: Arc<ManagedNetwork>, mut stream: UnixStream, end: mpsc::Sender<UnixStream>) {
@@ -222,14 +222,14 @@ async fn answer(network: Arc<ManagedNetwork>, mut stream: UnixStream, end: mpsc:
         }
         Ok(Some(request)) => network.answer(request, &mut stream).await,
         Ok(None) => Ok(()),
-        Err(error) => control::send(&mut stream, &Answer::Refused(format!("not understood: {error}"))).await,
+        Err(error) => control::send(&mut stream, &Answer::Refused(format!("invalid request: {error}"))).await,
     };
     if let Err(error) = answered {
-        tracing::debug!("a command went away: {error}");
+        tracing::debug!("a client disconnected: {error}");
     }
 }
 
-/// Ends everything; what could not be removed.
+/// Stops everything. Returns what could not be removed.
 async fn stop(network: ManagedNetwork) -> Vec<String> {
     let left = network.network.stop().await.err().map(|error| error.leftovers).unwrap_or_default();
     crate::network::error::warn_of(&left);

@@ -1,5 +1,5 @@
-//! `up`: starts the daemon, lets it write to our own output until the network is up, and says how to go
-//! on.
+//! The command `up`: starts the daemon, which writes to the same output until the network is ready, and
+//! prints how to use the network.
 
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -17,33 +17,33 @@ use super::process::{DESCRIPTION, UP};
 use crate::console::{ExitCode, could_not_run, print};
 use crate::interrupt::Interrupt;
 
-/// How long the daemon may take to end everything after a signal.
+/// Timeout of the daemon's clean-up after a signal.
 const END_BOUND: Duration = Duration::from_mins(2);
 
-/// The subcommand that the daemon runs.
+/// The hidden command that runs the daemon.
 pub(super) const DAEMON: &str = "daemon";
 
-/// Brings a network up that stays.
+/// Starts a persistent network.
 pub(crate) async fn up(options: &UpOptions) -> ExitCode {
     let interrupt = match Interrupt::listen() {
         Ok(interrupt) => interrupt,
-        Err(error) => return could_not_run(&format!("signals can't be awaited: {error}")),
+        Err(error) => return could_not_run(&format!("cannot handle signals: {error}")),
     };
-    let (mut child, news) = match start() {
+    let (mut child, socket) = match start() {
         Ok(started) => started,
-        Err(error) => return could_not_run(&format!("the background process can't be started: {error}")),
+        Err(error) => return could_not_run(&format!("cannot start the daemon: {error}")),
     };
     tokio::select! {
-        said = all_of(news) => {
-            if said.is_ok_and(|said| said == UP) {
-                return tell(&options.state.state);
+        message = read_all(socket) => {
+            if message.is_ok_and(|message| message == UP) {
+                return print_summary(&options.state.state);
             }
-            // It has said why.
+            // It has printed the reason.
             match tokio::time::timeout(END_BOUND, child.wait()).await {
                 Ok(Ok(status)) if status.code() == Some(2) => ExitCode::CouldNotRun,
-                Ok(Ok(status)) => could_not_run(&format!("the background process ended: {status}")),
+                Ok(Ok(status)) => could_not_run(&format!("the daemon exited: {status}")),
                 Ok(Err(error)) => could_not_run(&error.to_string()),
-                Err(_) => could_not_run("the background process does not end"),
+                Err(_) => could_not_run("the daemon did not exit"),
             }
         }
         signal = interrupt.received() => {
@@ -53,7 +53,8 @@ pub(crate) async fn up(options: &UpOptions) -> ExitCode {
     }
 }
 
-/// This program as the daemon, with our own options, and the socket by which it tells that it is up.
+/// Starts this program as the daemon, with the options of this process. Returns the socket on which it
+/// reports that the network is ready.
 fn start() -> io::Result<(Child, tokio::net::UnixStream)> {
     let (ours, its) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -72,10 +73,10 @@ fn start() -> io::Result<(Child, tokio::net::UnixStream)> {
     Ok((command.spawn()?, tokio::net::UnixStream::from_std(ours)?))
 }
 
-async fn all_of(mut news: tokio::net::UnixStream) -> io::Result<String> {
-    let mut said = String::new();
-    (&mut news).take(64).read_to_string(&mut said).await?;
-    Ok(said)
+async fn read_all(mut socket: tokio::net::UnixStream) -> io::Result<String> {
+    let mut message = String::new();
+    (&mut socket).take(64).read_to_string(&mut message).await?;
+    Ok(message)
 }
 
 async fn end(child: &mut Child) {
@@ -84,16 +85,16 @@ async fn end(child: &mut Child) {
         let _ = kill_process(number, Signal::TERM);
     }
     if tokio::time::timeout(END_BOUND, child.wait()).await.is_err() {
-        // Its reaper does the rest.
+        // Its reaper cleans up.
         let _ = child.kill().await;
     }
 }
 
-/// What there is now, and what to do with it.
-fn tell(state: &Path) -> ExitCode {
+/// Prints the network and how to use it.
+fn print_summary(state: &Path) -> ExitCode {
     match read(state) {
         Ok(description) => {
-            print(format_args!("\n{}\n{}", description.text(), description.how_to_go_on()));
+            print(format_args!("\n{}\n{}", description.text(), description.usage()));
             ExitCode::Passed
         }
         Err(error) => could_not_run(&format!("{}: {error}", state.join(DESCRIPTION).display())),

@@ -134,7 +134,7 @@ async fn check_databases<'a>(runtime: &dyn Runtime, plan: &'a NetworkPlan) -> Re
 /// # Errors
 ///
 /// As [`choose`]; or a signal came, or this program has no path.
-pub(crate) async fn chosen(
+pub(crate) async fn choose_and_print(
     plan: &NetworkPlan,
     quiet: bool,
     interrupt: &Interrupt,

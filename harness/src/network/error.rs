@@ -56,7 +56,7 @@ impl RunError {
 /// Logs a warning for each leftover, where there is no report to list it.
 pub(crate) fn warn_of(left: &[String]) {
     for left in left {
-        tracing::warn!("left behind: {left}");
+        tracing::warn!("leftover: {left}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the `fabric-harness` program does with its command line: choose a runtime, run, tell, end.
+//! The `fabric-harness` program: runs the command of the command line.
 
 pub mod cli;
 
@@ -10,7 +10,7 @@ use crate::console::{self, ExitCode, Paint, could_not_run, error_text, print};
 use crate::daemon;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
-use crate::network::choice::chosen;
+use crate::network::choice::choose_and_print;
 use crate::network::error::RunError;
 use crate::options::{E2eOptions, Keep};
 use crate::plan::Plan;
@@ -22,7 +22,7 @@ use crate::runtime::registry::reap;
 use clap::CommandFactory as _;
 use std::time::Duration;
 
-/// Does what the command line says, to its exit code.
+/// Runs the command and returns the exit code.
 pub async fn program(cli: Cli) -> ExitCode {
     match cli.command {
         Command::E2e(options) => {
@@ -52,9 +52,9 @@ pub async fn program(cli: Cli) -> ExitCode {
             print(String::from_utf8_lossy(&text).trim_end());
             ExitCode::Passed
         }
-        // The reaper blocks, and needs none of what runs here.
+        // The reaper blocks, and does not use the asynchronous runtime.
         Command::Reap { directory, state } => {
-            // What can't be removed now is taken over by the next network there.
+            // The next network there removes what cannot be removed now.
             let then = move || drop(state.map(|state| daemon::remove_dead(&state)));
             if reap(&directory, then) == std::process::ExitCode::SUCCESS {
                 ExitCode::Passed
@@ -72,13 +72,13 @@ async fn e2e(options: &E2eOptions) -> ExitCode {
     };
     match Interrupt::listen() {
         Ok(interrupt) => repeat(&plan, &interrupt).await,
-        Err(error) => could_not_run(&format!("signals can't be awaited: {error}")),
+        Err(error) => could_not_run(&format!("cannot handle signals: {error}")),
     }
 }
 
-/// Runs the plan as often as it says, and ends with the worst of the outcomes.
+/// Runs the plan as often as requested. Returns the worst exit code.
 async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
-    let runtime = match chosen(&plan.network, plan.quiet, interrupt, &["reap".as_ref()]).await {
+    let runtime = match choose_and_print(&plan.network, plan.quiet, interrupt, &["reap".as_ref()]).await {
         Ok(runtime) => runtime,
         Err(error) => return could_not_run(&error_text(&error)),
     };
@@ -108,7 +108,7 @@ async fn repeat(plan: &Plan, interrupt: &Interrupt) -> ExitCode {
     worst
 }
 
-/// One run, told about, its evidence kept as the plan says.
+/// Runs the plan once, prints the results, and writes report and evidence.
 async fn once(
     plan: &Plan,
     runtime: &dyn Runtime,
@@ -121,7 +121,7 @@ async fn once(
     if let Err(RunError::Runtime(error)) = &result
         && error.is_port_in_use()
     {
-        timeline.print("another program took a port meanwhile; once more, with other ports");
+        timeline.print("another program took a port meanwhile; trying again with other ports");
         result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
     }
     let code = match &result {
@@ -130,24 +130,24 @@ async fn once(
     };
     drop(live);
     let document = Document::new(plan, runtime, timeline, &result, &evidence);
-    tell(plan, &document, result.as_ref().ok(), &evidence);
-    let told = format!(
+    print_results(plan, &document, result.as_ref().ok(), &evidence);
+    let text = format!(
         "{}{}\n{}",
         text::cases(&document, 0, Paint::default()),
         text::counts(&document),
         text::failures(&document, plan.verbosity, Paint::default())
     );
     let error = document.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
-    evidence.add("report.txt", error + &told);
-    keep(plan, runtime, &document, code, evidence);
+    evidence.add("report.txt", error + &text);
+    write_report(plan, runtime, &document, code, evidence);
     if plan.quiet && result.is_ok() && plan.repeat == 1 {
         print(text::counts(&document));
     }
     (code, result.ok())
 }
 
-/// Tells what came of a run. Of a quiet one only what failed, and of one of many only those that did.
-fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence: &Evidence) {
+/// Prints the results of a run. With `quiet`, only failures; with several runs, only those that failed.
+fn print_results(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence: &Evidence) {
     let paint = Paint::for_stdout();
     let passed = document.outcome == "passed";
     if let Some(finished) = finished
@@ -170,8 +170,8 @@ fn tell(plan: &Plan, document: &Document, finished: Option<&Finished>, evidence:
     }
 }
 
-/// Writes the reports, and the evidence when it is wanted, and says where they are.
-fn keep(plan: &Plan, runtime: &dyn Runtime, document: &Document, code: ExitCode, evidence: Evidence) {
+/// Writes the report, and the evidence if requested, and prints their directory.
+fn write_report(plan: &Plan, runtime: &dyn Runtime, document: &Document, code: ExitCode, evidence: Evidence) {
     let passed = code == ExitCode::Passed;
     if plan.keep == Keep::Never || (passed && plan.repeat > 1 && plan.keep != Keep::Always) {
         return;

@@ -1,6 +1,6 @@
-//! What came of a run, as data: `report.json`, from which `junit.xml` and `report.html` are made.
+//! The results of a run as data: `report.json`, from which `junit.xml` and `report.html` are made.
 //!
-//! The members are described in docs/report.md.
+//! docs/report.md describes the members.
 
 use crate::check::Outcome;
 use crate::console::timeline::Timeline;
@@ -22,10 +22,10 @@ use time::format_description::well_known::Rfc3339;
 /// The version of the document's schema.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// What of a log is of a case, from before it began and after it ended.
+/// The log lines of a case include this time before its start and after its end.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// A run and what came of it. Times are in milliseconds.
+/// A run and its results. Times are in milliseconds.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Document {
     /// [`SCHEMA`].
@@ -35,14 +35,14 @@ pub(crate) struct Document {
     /// `passed`, `failed` or `could not run`.
     #[schemars(extend("enum" = ["passed", "failed", "could not run"]))]
     pub outcome: &'static str,
-    /// What kept the cases from being run.
+    /// Why the cases could not be run.
     pub error: Option<String>,
     /// What ran the nodes, as `--runtime` names it.
     #[schemars(extend("enum" = crate::runtime::registry::names()))]
     pub runtime: &'static str,
     /// The version of Fabric.
     pub fabric: String,
-    /// What the topology was called.
+    /// The name of the topology.
     pub topology: String,
     /// The nodes of each organization.
     pub organizations: Vec<Organization>,
@@ -50,27 +50,27 @@ pub(crate) struct Document {
     pub channels: Vec<ChannelRecord>,
     /// The chaincode servers.
     pub chaincodes: Vec<String>,
-    /// Whether the peers' state database is a CouchDB.
+    /// Whether the peers' state database is CouchDB.
     pub couchdb: bool,
     /// TLS between the peers and the chaincode server: `off`, `tls` or `mtls`.
     pub chaincode_tls: String,
-    /// From the first step to the first query's answer.
+    /// The time from the first step to the answer of the first query.
     pub first_query: Option<u64>,
-    /// The steps, in the order of their ends.
+    /// The steps, in the order in which they ended.
     pub steps: Vec<StepRecord>,
-    /// The cases, in their order.
+    /// The cases, in order.
     pub cases: Vec<CaseRecord>,
-    /// What passed before the first case; of a run without cases, whatever passed.
+    /// The messages before the first case; all messages of a run without cases.
     pub before: Vec<MessageRecord>,
-    /// How the messages between peers and chaincode were seen, or why they are not there.
+    /// How the messages between peers and chaincode were seen, or why they are missing.
     pub chaincode_messages: String,
-    /// Nodes and servers that ended by themselves.
+    /// Nodes and servers that exited unexpectedly.
     pub exits: Vec<String>,
-    /// What could not be removed.
+    /// Leftovers: what could not be removed.
     pub left: Vec<String>,
-    /// The known failures that were found in the outcome and the logs. Empty when all passed.
+    /// The known failures that were found in the outcome and the logs. Empty if all cases passed.
     pub findings: Vec<Finding>,
-    /// When the run began, by the clock that the logs have.
+    /// The start of the run, by the clock of the logs.
     #[serde(skip)]
     pub(crate) clock: SystemTime,
 }
@@ -80,7 +80,7 @@ pub(crate) struct Document {
 pub(crate) struct Organization {
     /// Its MSP ID.
     pub msp_id: String,
-    /// What its nodes are: `peer` or `orderer`.
+    /// The kind of its nodes: `peer` or `orderer`.
     #[schemars(extend("enum" = ["peer", "orderer"]))]
     pub kind: &'static str,
     /// The full names of its nodes.
@@ -99,9 +99,9 @@ pub(crate) struct ChannelRecord {
 /// A step of the run.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StepRecord {
-    /// What was done.
+    /// The name.
     pub name: &'static str,
-    /// When it began, since the run began.
+    /// When it began, relative to the start of the run.
     pub begin: u64,
     /// How long it took.
     pub time: u64,
@@ -109,7 +109,7 @@ pub(crate) struct StepRecord {
     pub failed: bool,
 }
 
-/// A case and what came of it.
+/// A case and its result.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CaseRecord {
     /// Its name.
@@ -117,41 +117,41 @@ pub(crate) struct CaseRecord {
     /// `passed`, `failed` or `not run`.
     #[schemars(extend("enum" = ["passed", "failed", "not run"]))]
     pub outcome: &'static str,
-    /// When it began, since the run began.
+    /// When it began, relative to the start of the run.
     pub begin: u64,
     /// How long it took.
     pub time: u64,
-    /// Failed: what was expected.
+    /// If failed: what was expected.
     pub expected: Option<String>,
-    /// Failed: what was seen.
+    /// If failed: what was seen.
     pub seen: Option<String>,
-    /// Not run: why not.
+    /// If not run: the reason.
     pub reason: Option<String>,
-    /// What passed between client, peers, chaincode and orderers, in the order of time.
+    /// The messages between client, peers, chaincode and orderers, sorted by time.
     pub messages: Vec<MessageRecord>,
 }
 
 /// A message.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct MessageRecord {
-    /// When it was seen, since the run began, in milliseconds with three decimals.
+    /// When it was seen, relative to the start of the run, in milliseconds with three decimals.
     pub at: f64,
-    /// Who sent it.
+    /// The sender.
     pub from: Party,
-    /// To whom.
+    /// The receiver.
     pub to: Party,
     /// Its type, such as `Evaluate` or `PUT_STATE`.
     pub kind: String,
-    /// What is in it, shortened.
+    /// Its content, shortened.
     pub text: String,
-    /// The transaction that it belongs to; empty when it belongs to none.
+    /// The ID of its transaction; empty if it has none.
     pub transaction: String,
-    /// Whether it says that something went wrong.
+    /// Whether it reports an error.
     pub failed: bool,
 }
 
 impl Document {
-    /// Records a run. `evidence` holds the logs, in which causes are looked for when it did not pass.
+    /// Makes the document of a run. If it did not pass, the logs in `evidence` are searched for known failures.
     pub(crate) fn new(
         plan: &Plan,
         runtime: &dyn Runtime,
@@ -243,7 +243,7 @@ impl Document {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// The time in which a case ran, and a little before and after, by the clock of the logs.
+    /// The time of a case, with a margin, by the clock of the logs.
     pub(super) fn meanwhile(&self, case: &CaseRecord) -> RangeInclusive<SystemTime> {
         let begin = self.clock + Duration::from_millis(case.begin);
         begin.checked_sub(MARGIN).unwrap_or(begin)..=begin + Duration::from_millis(case.time) + MARGIN
@@ -251,7 +251,7 @@ impl Document {
 
     /// The document as JSON, indented.
     pub(crate) fn to_json(&self) -> String {
-        // Its types have no maps with other keys than strings, and nothing else that can fail.
+        // Cannot fail for these types.
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
@@ -311,12 +311,12 @@ pub(crate) fn schema() -> String {
     serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
 }
 
-/// The first messages, and how many more there were.
+/// The first messages. The last one has the number of the others.
 fn records(messages: Vec<Message>) -> Vec<MessageRecord> {
     let more = messages.len().saturating_sub(CASE_LIMIT);
     let mut records: Vec<MessageRecord> = messages.into_iter().take(CASE_LIMIT).map(MessageRecord::from).collect();
     if let (Some(last), 1..) = (records.last_mut(), more) {
-        last.text = format!("{} (the {more} messages after it are left out)", last.text);
+        last.text = format!("{} ({more} more messages are left out)", last.text);
     }
     records
 }
@@ -338,7 +338,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::journal::Role;
 
-    /// A run that failed in every way, with this text wherever a text can be.
+    /// A run with all kinds of failures, and with this text in every text field.
     pub(crate) fn hostile(text: &str) -> Document {
         let one = || text.to_owned();
         let message = || MessageRecord {
@@ -403,7 +403,7 @@ pub(crate) mod tests {
         assert_eq!(document.around_failures(&log), log);
     }
 
-    /// Every object that a schema describes: its name and its members.
+    /// The name and members of each object of a schema.
     fn objects(schema: &serde_json::Value) -> Vec<(String, Vec<String>)> {
         let members = |object: &serde_json::Value| match object["properties"].as_object() {
             Some(members) => members.keys().cloned().collect(),

@@ -1,11 +1,11 @@
-//! `junit.xml`: the cases as CI services read them.
+//! `junit.xml`: the results in the format that CI services read.
 
 use super::document::{CaseRecord, Document};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use std::time::Duration;
 
-/// The cases as one test suite. What kept them from being run, and what ended or was left behind
-/// meanwhile, are cases of their own, since a CI service shows nothing else.
+/// The cases as one test suite. Other failures (the run, unexpected exits, leftovers) are separate cases, because a CI
+/// service shows only cases.
 pub(crate) fn to_xml(document: &Document) -> String {
     let name = format!("{} on {}, Fabric {}", document.topology, document.runtime, document.fabric);
     let mut suite = TestSuite::new(name);
@@ -20,8 +20,8 @@ pub(crate) fn to_xml(document: &Document) -> String {
     }
     let further = [
         ("the cases can be run", document.error.as_slice()),
-        ("every node and server goes on running", &document.exits),
-        ("nothing is left behind", &document.left),
+        ("no node or server exits unexpectedly", &document.exits),
+        ("there are no leftovers", &document.left),
     ];
     for (name, problems) in further {
         if !problems.is_empty() {
@@ -32,9 +32,9 @@ pub(crate) fn to_xml(document: &Document) -> String {
     }
     let mut report = Report::new("fabric-harness");
     report.add_test_suite(suite);
-    // Writing to a string fails only for what these types can't hold.
+    // Cannot fail for these types.
     let xml = report.to_string().unwrap_or_default();
-    // Readers that are strict (the schema of Jenkins' xunit plugin, junit-10.xsd) know it of a suite only.
+    // The schema of Jenkins' xunit plugin (junit-10.xsd) allows this attribute only for a suite.
     let skipped = format!(" skipped=\"{}\"", document.cases.iter().filter(|case| case.outcome == "not run").count());
     xml.replacen(&skipped, "", 1)
 }
@@ -70,7 +70,7 @@ mod tests {
     use crate::report::document::tests::hostile;
 
     #[test]
-    fn a_strict_reader_finds_what_its_schema_has_and_no_more() {
+    fn the_xml_conforms_to_a_strict_schema() {
         let xml = to_xml(&hostile("a<b>&\"'\u{1b}[31m\u{0}"));
         let suites = xml.lines().find(|line| line.contains("<testsuites")).unwrap();
         assert!(!suites.contains("skipped="), "{suites}");

@@ -1,6 +1,4 @@
-//! What came of a run, for a terminal: the cases, and at the end what failed.
-//!
-//! Everything here is made from the [`Document`]; nothing is printed here.
+//! The results of a run as text for a terminal, made from the [`Document`].
 
 use super::document::{CaseRecord, Document, MessageRecord};
 use crate::console::Paint;
@@ -9,9 +7,9 @@ use crate::options::{MESSAGES_OF_ALL, MESSAGES_OF_FAILURES};
 use std::fmt::Write as _;
 use std::path::Path;
 
-const SINCE: &str = "what passed, in ms since the run began, with the transaction";
+const SINCE: &str = "messages, in ms since the run began, with the transaction";
 
-/// A line for each case, and from [`MESSAGES_OF_ALL`] on its messages.
+/// A line for each case; from [`MESSAGES_OF_ALL`] also its messages.
 pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     if verbosity >= MESSAGES_OF_ALL {
@@ -19,7 +17,7 @@ pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String 
     }
     for case in &document.cases {
         let CaseRecord { name, time, .. } = case;
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = match (case.outcome, &case.reason) {
             ("passed", _) => writeln!(text, "  {}   {time:>5} ms  {name}", paint.good("passed")),
             ("failed", _) => writeln!(text, "  {}   {time:>5} ms  {name}", paint.bad("FAILED")),
@@ -38,27 +36,27 @@ pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String 
     text
 }
 
-/// How many cases passed, failed, and were not run.
+/// The numbers of cases that passed, failed, and were not run.
 pub(crate) fn counts(document: &Document) -> String {
     let count = |outcome| document.cases.iter().filter(|case| case.outcome == outcome).count();
     format!("{} passed, {} failed, {} not run", count("passed"), count("failed"), count("not run"))
 }
 
-/// What ended by itself or was left behind; each failed case: what was expected, what was seen, and from
-/// [`MESSAGES_OF_FAILURES`] on its messages; then the likely causes.
+/// The unexpected exits and leftovers; the failed cases with expected and seen results, and from
+/// [`MESSAGES_OF_FAILURES`] their messages; the likely causes.
 pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     for exit in &document.exits {
         let _ = writeln!(text, "\n{exit}");
     }
     for left in &document.left {
-        let _ = writeln!(text, "\nleft behind: {left}");
+        let _ = writeln!(text, "\nleftover: {left}");
     }
     for case in document.cases.iter().filter(|case| case.outcome == "failed") {
         let _ = writeln!(text, "\n{}: {}", paint.bad("FAILED"), case.name);
-        for (label, said) in [("expected", &case.expected), ("seen", &case.seen)] {
-            let said = said.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "{}", labelled(label, said));
+        for (label, content) in [("expected", &case.expected), ("seen", &case.seen)] {
+            let content = content.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "{}", labelled(label, content));
         }
         if verbosity >= MESSAGES_OF_FAILURES {
             write_messages(&mut text, SINCE, &case.messages);
@@ -79,7 +77,7 @@ pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> Stri
     text
 }
 
-/// Where the evidence is. `all` when more lies there than the report.
+/// The directory of the evidence. `all` if it contains more than the report.
 pub(crate) fn places(directory: &Path, all: bool) -> String {
     let report = format!("report: {}", directory.join("report.html").display());
     if all { format!("evidence: {}\n{report}", directory.display()) } else { report }
@@ -100,9 +98,10 @@ fn write_messages(text: &mut String, title: &str, messages: &[MessageRecord]) {
     let to_width = names.iter().map(|(_, to)| to.len()).max().unwrap_or_default();
     let kind_width = messages.iter().map(|one| one.kind.len()).max().unwrap_or_default();
     for (message, (from, to)) in messages.iter().zip(names) {
-        let MessageRecord { at, kind, text: said, transaction, failed, .. } = message;
+        let MessageRecord { at, kind, text: content, transaction, failed, .. } = message;
         let (id, mark) = (short_id(transaction), if *failed { '!' } else { ' ' });
-        let line = format!("{at:>10.3} {id:8} {from:>from_width$} > {to:<to_width$} {mark} {kind:<kind_width$} {said}");
+        let line =
+            format!("{at:>10.3} {id:8} {from:>from_width$} > {to:<to_width$} {mark} {kind:<kind_width$} {content}");
         let _ = writeln!(text, "  {}", line.trim_end());
     }
 }

@@ -18,7 +18,7 @@ use super::registry::{Capabilities, Descriptor};
 use super::{
     ChaincodePlacement, ChaincodeSpec, Placed, RunningNode, RuntimeError, RuntimeOptions, StartError, UnexpectedExit,
 };
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::journal::{self, Journal, Message};
 use crate::server::ServerSource;
 
@@ -86,7 +86,7 @@ pub struct StartRequest<'a> {
     /// The options that the runtime was found with.
     pub options: &'a RuntimeOptions,
     /// The run that everything belongs to.
-    pub custody: &'a Arc<Custody>,
+    pub guard: &'a Arc<RunGuard>,
     /// The nodes, and their files.
     pub bundle: &'a Bundle,
     /// The chaincode servers, each with its place.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::exit::{Cause, UnexpectedExit};
 use super::registry;
-use crate::cleanup::{CustodyError, WorkspaceError};
+use crate::cleanup::{RunGuardError, WorkspaceError};
 use crate::tap::TapError;
 use crate::wait::TimedOut;
 
@@ -27,7 +27,7 @@ impl Unavailable {
 pub enum RuntimeError {
     /// The run has no directory or no reaper.
     #[error(transparent)]
-    Custody(#[from] CustodyError),
+    RunGuard(#[from] RunGuardError),
     /// A directory of the run cannot be created.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),

@@ -15,7 +15,7 @@ use super::{
     ChaincodePlacement, ChaincodeSpec, Prepared, RuntimeError, RuntimeOptions, StartError, StartRequest,
     external_server, registry,
 };
-use crate::cleanup::{Custody, Leftover, Resources, Swept};
+use crate::cleanup::{Leftover, Resources, RunGuard, Swept};
 use crate::console::error_text;
 use crate::tap::{self, Tap};
 
@@ -25,32 +25,32 @@ const SWEEP_BOUND: Duration = Duration::from_secs(1);
 /// The run, owned: it ends when this is dropped, whoever else still refers to it.
 #[derive(Debug)]
 pub(super) struct OwnedRun {
-    custody: Arc<Custody>,
+    guard: Arc<RunGuard>,
     sweep: JoinHandle<Swept>,
 }
 
 impl Drop for OwnedRun {
     fn drop(&mut self) {
-        self.custody.end().err().unwrap_or_default().iter().for_each(warn_of);
+        self.guard.end().err().unwrap_or_default().iter().for_each(warn_of);
     }
 }
 
 impl OwnedRun {
     /// Starts the sweep of dead runs as well, also in these engines.
-    pub(super) fn new(custody: Custody, options: &RuntimeOptions, engines: Vec<Arc<dyn Resources>>) -> Self {
+    pub(super) fn new(guard: RunGuard, options: &RuntimeOptions, engines: Vec<Arc<dyn Resources>>) -> Self {
         let parent = options.parent.clone();
         let sweep = tokio::spawn(async move { registry::sweep(&parent, engines).await });
-        Self { custody: Arc::new(custody), sweep }
+        Self { guard: Arc::new(guard), sweep }
     }
 
-    pub(super) fn custody(&self) -> &Arc<Custody> {
-        &self.custody
+    pub(super) fn guard(&self) -> &Arc<RunGuard> {
+        &self.guard
     }
 
     /// Ends the run without blocking this thread; what could not be removed.
     pub(super) async fn end(&self) -> Vec<Leftover> {
-        let custody = Arc::clone(&self.custody);
-        let ended = tokio::task::spawn_blocking(move || custody.end().err().unwrap_or_default());
+        let guard = Arc::clone(&self.guard);
+        let ended = tokio::task::spawn_blocking(move || guard.end().err().unwrap_or_default());
         ended.await.unwrap_or_default()
     }
 
@@ -122,7 +122,7 @@ impl Taps {
 impl Placed {
     /// The run's directory, which is removed with the run.
     pub fn directory(&self) -> &Path {
-        self.run.custody().workspace().directory()
+        self.run.guard().workspace().directory()
     }
 
     /// Writes what the user needs who starts some of these servers: their files, and their environment as
@@ -149,8 +149,7 @@ impl Placed {
     pub async fn start(self, bundle: &Bundle, chaincodes: &[ChaincodeSpec]) -> Result<Running, StartError> {
         let chaincodes = chaincode::placed(&self.chaincodes, chaincodes)?;
         let (taps, message_source) = self.taps.start(bundle)?;
-        let request =
-            StartRequest { options: &self.options, custody: self.run.custody(), bundle, chaincodes: &chaincodes };
+        let request = StartRequest { options: &self.options, guard: self.run.guard(), bundle, chaincodes: &chaincodes };
         match self.prepared.start(request).await {
             Ok(network) => Ok(Running { network, taps, message_source, run: self.run }),
             Err(error) => {

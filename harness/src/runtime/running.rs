@@ -34,7 +34,7 @@ impl Running {
 
     /// The run's directory, which is removed with the run.
     pub fn directory(&self) -> &Path {
-        self.run.custody().workspace().directory()
+        self.run.guard().workspace().directory()
     }
 
     /// Restarts one node, as [`RunningNetwork::restart`] says. That is no unexpected exit. Connections to
@@ -83,7 +83,7 @@ impl Running {
     ///
     /// What could not be removed.
     pub async fn stop(mut self) -> Result<Swept, Vec<Leftover>> {
-        self.run.custody().settle();
+        self.run.guard().settle();
         let left = self.run.end().await;
         let swept = self.run.swept().await;
         for left in &swept.left {

@@ -1,5 +1,5 @@
-//! `up` and what follows it, as a user runs them: a network that stays, is used by files alone, changed,
-//! and gone without a trace, whatever ends it.
+//! Persistent networks as a user runs them: `up`, use with the written files, changes, and complete removal for
+//! any end.
 //!
 //! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
 
@@ -196,7 +196,7 @@ fn files(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_network_stays_until_it_is_told_to_end() {
+async fn a_network_runs_until_down() {
     let daemon = Daemon::new();
     let told = daemon.is_up(EMBEDDED);
     for expected in ["runtime embedded", "first query", "peer0.org1.example.com", "Org1MSP", "User1@org1", "peer.env"] {
@@ -214,15 +214,15 @@ async fn a_network_stays_until_it_is_told_to_end() {
 
     let (code, text) = said(&daemon.up(EMBEDDED).output().unwrap());
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("a network is up there already"), "{text}");
+    assert!(text.contains("a network is already running there"), "{text}");
     assert!(daemon.exists(&client, "a1").await, "the other one must not touch it");
 
-    assert_eq!(daemon.done(&["down"]), "the network is down, and nothing of it is left\n");
+    assert_eq!(daemon.done(&["down"]), "stopped the network and removed everything\n");
     assert!(!daemon.state().exists());
     daemon.assert_nothing_left();
-    assert!(daemon.done(&["down"]).starts_with("no network is up in "));
+    assert!(daemon.done(&["down"]).starts_with("no network is running in "));
     let (code, text) = daemon.says(&["status"]);
-    assert_eq!((code, text.contains("no network is up in ")), (Some(2), true), "{text}");
+    assert_eq!((code, text.contains("no network is running in ")), (Some(2), true), "{text}");
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn what_died_is_told_and_restarted_with_the_same_package() {
     assert!(text.contains("! asset-transfer") && text.contains("signal: 9"), "{text}");
 
     let text = daemon.done(&["restart", "chaincode"]);
-    assert!(text.contains(&format!("restarted asset-transfer; the package stays {package}")), "{text}");
+    assert!(text.contains(&format!("restarted asset-transfer; the package remains {package}")), "{text}");
     daemon.done(&["status"]);
     assert_ne!(daemon.servers(), before);
     daemon.done(&["restart", "peer0.org1.example.com"]);
@@ -260,14 +260,14 @@ async fn embedded_nodes_go_back_to_a_snapshot() {
     let client = daemon.client().await;
     daemon.create(&client, "a1").await;
     let (code, text) = daemon.says(&["restore"]);
-    assert_eq!((code, text.contains("there is no snapshot; make one")), (Some(1), true), "{text}");
+    assert_eq!((code, text.contains("no snapshots; make one")), (Some(1), true), "{text}");
     daemon.done(&["snapshot", "one"]);
     daemon.create(&client, "a2").await;
     assert!(daemon.exists(&client, "a2").await);
     assert_eq!(daemon.done(&["restore", "one"]), "restored one\n");
     assert!(daemon.exists(&client, "a1").await && !daemon.exists(&client, "a2").await);
     let (code, text) = daemon.says(&["restore", "two"]);
-    assert_eq!((code, text.contains("there is no snapshot two; there are one")), (Some(1), true), "{text}");
+    assert_eq!((code, text.contains("unknown snapshot two; the snapshots are one")), (Some(1), true), "{text}");
     daemon.done(&["down"]);
 }
 
@@ -283,7 +283,7 @@ fn logs_are_printed_and_followed() {
     assert!(server.contains("listening on ") && !server.contains("==>"), "{server}");
     assert_eq!(daemon.done(&["logs", "asset-transfer", "-n", "1"]).lines().count(), 1);
     let (code, text) = daemon.says(&["logs", "peer9"]);
-    assert_eq!((code, text.contains("there is no log of peer9; there are those of asset-")), (Some(1), true), "{text}");
+    assert_eq!((code, text.contains("unknown name peer9; there are logs of asset-")), (Some(1), true), "{text}");
 
     let mut following = daemon.command(&["logs", "-f", "-n", "1", "chaincode"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(following.stdout.take().unwrap()));
@@ -414,7 +414,7 @@ fn an_up_that_can_not_be_says_why_and_leaves_nothing() {
     fs::create_dir_all(daemon.state()).unwrap();
     fs::write(daemon.state().join("thesis"), "").unwrap();
     let (code, text) = up(&programs);
-    assert_eq!((code, text.contains("not empty, and no network's state")), (Some(2), true), "{text}");
+    assert_eq!((code, text.contains("not empty and not a network's state")), (Some(2), true), "{text}");
     daemon.done(&["down"]);
     assert!(daemon.state().join("thesis").exists());
 }
@@ -515,7 +515,7 @@ async fn needs_fabric_processes_stay_and_the_peer_tool_drives_them() {
         let client = daemon.client().await;
         assert!(daemon.exists(&client, "p1").await, "the ledger stays");
         let (code, text) = daemon.says(&["snapshot"]);
-        assert_eq!((code, text.contains("only embedded nodes can go back in time")), (Some(1), true), "{text}");
+        assert_eq!((code, text.contains("snapshots need embedded nodes")), (Some(1), true), "{text}");
         daemon.done(&["down"]);
         daemon.assert_nothing_left();
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions};
 use fabric_harness::cleanup::labels::RUN_LABEL;
-use fabric_harness::cleanup::{Custody, Reaper, Resources};
+use fabric_harness::cleanup::{Reaper, Resources, RunGuard};
 use fabric_harness::runtime::docker::DockerRuntime;
 use fabric_harness::runtime::docker::engine::Engine;
 use fabric_harness::runtime::registry::sweep;
@@ -299,7 +299,7 @@ async fn needs_docker_the_reaper_removes_everything_when_the_program_is_killed()
 async fn needs_docker_the_next_sweep_removes_what_the_reaper_could_not() {
     let runs = Runs::new().await;
     let engine: Arc<dyn Resources> = Arc::new(Engine::from_environment());
-    let living = Custody::begin_with(&runs.parent(), &Reaper::Shell, |_| Arc::clone(&engine)).unwrap();
+    let living = RunGuard::begin_with(&runs.parent(), &Reaper::Shell, |_| Arc::clone(&engine)).unwrap();
     let mut labels: HashMap<String, String> = living.labels().into_iter().collect();
     let of_living = create(&runs, &labels).await;
     // As of a process that has ended since, and whose directory is gone.
@@ -317,7 +317,7 @@ async fn needs_docker_the_next_sweep_removes_what_the_reaper_could_not() {
 #[ignore = "needs a Docker engine with Fabric's images"]
 async fn needs_docker_a_sweep_asks_the_engine_that_the_dead_run_used() {
     let runs = Runs::new().await;
-    let dead = Custody::begin_with(&runs.parent(), &Reaper::Shell, |_| Arc::new(Engine::from_environment())).unwrap();
+    let dead = RunGuard::begin_with(&runs.parent(), &Reaper::Shell, |_| Arc::new(Engine::from_environment())).unwrap();
     create(&runs, &dead.labels().into_iter().collect()).await;
     // What a harness and a reaper leave that are both killed: a free lock, and no destructor.
     let directory = dead.workspace().directory().to_owned();

@@ -169,7 +169,7 @@ fn a_server_at_an_address_is_left_alone(runtime: &str) {
     let (code, text) = with_server_at(&e2e, &address);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("1 passed, 0 failed, 1 not run"), "{text}");
-    assert!(text.contains("the chaincode server is not the harness's to restart"), "{text}");
+    assert!(text.contains("the harness does not manage the chaincode server"), "{text}");
     e2e.assert_nothing_left();
 }
 
@@ -208,7 +208,7 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
     let sample = sample();
     let server = |text: &str| format!("# mine\n[chaincode]\nname = 'basic'\n\n[server]\n{text}\n\n{CASES}");
     for (text, line, expected) in [
-        (format!("# no server\n{CASES}"), 1, "there is no section [server]"),
+        (format!("# no server\n{CASES}"), 1, "no section [server]"),
         (server(""), 5, "[server] needs exactly one of `program`, `command`, `image` and `address`"),
         (server(&format!("image = 'a'\nprogram = '{sample}'")), 5, "[server] needs exactly one of"),
         (server("program = 'nowhere'"), 6, "nowhere: No such file"),
@@ -233,12 +233,12 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
             6,
             "which only --runtime docker and kubernetes run; leave --runtime embedded out",
         ),
-        (server("command = ['sh']").replacen("name =", "label = 'a b' #", 1), 3, "a label has letters"),
+        (server("command = ['sh']").replacen("name =", "label = 'a b' #", 1), 3, "invalid label"),
         (server("command = ['sh']").replacen("name =", "indexes = 'none' #", 1), 2, "indexes "),
         (
             server("address = 'localhost:9999'").replacen("name =", "also_named = ['other'] #", 1),
             6,
-            "each of which needs a server of its own",
+            "needs its own server",
         ),
     ] {
         let told = with_file(&text, &[]).said(2);
@@ -246,7 +246,7 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
         assert!(told.contains("my.toml") && told.contains(expected) && told.contains(&place), "{text}\n---\n{told}");
     }
     let told = with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]).said(2);
-    assert!(told.contains("my.toml has no case; begin one with [[case]]"), "{told}");
+    assert!(told.contains("my.toml has no cases; add one with [[case]]"), "{told}");
 }
 
 /// A directory of `docs/examples`.

@@ -1,4 +1,4 @@
-//! The nodes' logs: around each failure, and the end of each.
+//! The nodes' logs: the lines around each failure, and the end of each log.
 
 use crate::evidence::Evidence;
 use crate::journal::time_of;
@@ -8,13 +8,13 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// The last lines of each log that are shown.
+/// Number of lines that are shown from the end of each log.
 const LAST: usize = 200;
 
-/// The lines of one node around a failed case that are shown.
+/// Maximum number of lines of a node that are shown for a failed case.
 const AROUND: usize = 100;
 
-/// What each node logged while the case ran.
+/// The log lines of each node during a case.
 pub(super) fn around(document: &Document, case: &CaseRecord, evidence: &Evidence) -> Markup {
     let meanwhile = document.meanwhile(case);
     let logs = evidence.logs().map(|(path, bytes)| (path, String::from_utf8_lossy(bytes)));
@@ -30,7 +30,7 @@ pub(super) fn around(document: &Document, case: &CaseRecord, evidence: &Evidence
     }
 }
 
-/// The lines of a log that were written in this time. One without a time belongs to the line before.
+/// The lines of a log in this time. A line without a time belongs to the line before.
 fn between<'a>(text: &'a str, times: &RangeInclusive<SystemTime>) -> Vec<&'a str> {
     let mut is_within = false;
     let within = |line: &&str| {
@@ -42,7 +42,7 @@ fn between<'a>(text: &'a str, times: &RangeInclusive<SystemTime>) -> Vec<&'a str
     text.lines().filter(within).collect()
 }
 
-/// The end of each log; open are those that `about` names.
+/// The end of each log. Those that `about` names are open.
 pub(super) fn ends(evidence: &Evidence, about: &str) -> Markup {
     let end = |(path, bytes): (&Path, &[u8])| {
         let text = String::from_utf8_lossy(bytes);

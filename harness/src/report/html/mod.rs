@@ -1,5 +1,5 @@
-//! `report.html`: the run on one page that needs nothing else, for a person. No script is in it, and a
-//! browser is told to run none, whatever a chaincode may have written into a message.
+//! `report.html`: the results of a run on one page. It contains no scripts, and its policy forbids them, because
+//! messages may contain any text.
 
 mod logs;
 mod network;
@@ -13,12 +13,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Neither scripts nor anything from elsewhere.
+/// Forbids scripts and external resources.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// The page. The logs of `evidence` are shown when the run did not pass.
+/// The page. It shows the logs of `evidence` if the run did not pass.
 pub(crate) fn to_html(document: &Document, evidence: &Evidence) -> String {
-    // Terminal escapes and other controls mean nothing here.
+    // Control characters, such as terminal escapes, are replaced.
     let is_shown = |character: char| !character.is_control() || matches!(character, '\n' | '\t');
     let page = page(document, evidence).into_string();
     page.chars().map(|character| if is_shown(character) { character } else { '\u{fffd}' }).collect()
@@ -154,9 +154,9 @@ mod tests {
     use super::*;
     use crate::report::document::tests::hostile;
 
-    /// Names, messages, logs: whatever comes from a chaincode, a node or a user.
+    /// Texts come from chaincodes, nodes and users.
     #[test]
-    fn what_others_wrote_stays_text() {
+    fn texts_are_escaped() {
         let mut evidence = Evidence::default();
         evidence.add("logs/<script>x</script>.log", "<script>log</script>\n\u{1b}[31m</pre><img src=x onerror=y>");
         let page = to_html(&hostile("</style><script>alert('\"&')</script>\u{1b}"), &evidence);

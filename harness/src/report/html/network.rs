@@ -1,4 +1,4 @@
-//! The network as a drawing: who is there, and who calls whom.
+//! A drawing of the network: nodes and connections.
 
 use super::sequence::fitting;
 use crate::report::document::{Document, Organization};
@@ -8,13 +8,13 @@ const NODE_HEIGHT: usize = 28;
 const PAD: usize = 14;
 const GAP: usize = 26;
 const TITLE: usize = 24;
-/// Pixels of a character, and those of a box around them.
+/// Width of a character, and of the space around a text, in pixels.
 const CHARACTER: usize = 7;
 const AROUND: usize = 22;
-/// How many nodes stand side by side in an organization.
+/// Number of nodes in a row of an organization.
 const COLUMNS: usize = 4;
 
-/// A group of nodes: an organization, or the chaincode servers.
+/// A group: an organization, or the chaincode servers.
 struct Group<'a> {
     title: String,
     nodes: Vec<&'a str>,
@@ -91,7 +91,7 @@ pub(super) fn drawing(document: &Document) -> Markup {
                 rect.box x=(client.saturating_sub(45)) y="4" width="90" height="30" rx="5" {}
                 text.title x=(client) y="23" text-anchor="middle" { "client" }
                 @for group in peers.iter().chain(&below) { (group.drawing()) }
-                // The last, so that nothing covers them.
+                // Last, so that nothing covers them.
                 @for edge in edges.iter().filter(|edge| !edge.label.is_empty()) {
                     text.on.faint x=(usize::midpoint(edge.from.0, edge.to.0))
                         y=(usize::midpoint(edge.from.1, edge.to.1) + 4) text-anchor="middle" { (edge.label) }
@@ -101,14 +101,14 @@ pub(super) fn drawing(document: &Document) -> Markup {
     }
 }
 
-/// A line from one point to another, and what is said about it.
+/// A line between two points, with a label.
 struct Edge {
     from: (usize, usize),
     to: (usize, usize),
     label: String,
 }
 
-/// The client calls the first organization's peers; all peers call chaincode servers and orderers.
+/// The client calls the first organization's peers; all peers call the chaincode servers and orderers.
 fn edges(client: usize, peers: &[Group<'_>], below: &[Group<'_>], chaincode_tls: &str) -> Vec<Edge> {
     let mut edges = Vec::new();
     if let Some(gateway) = peers.first() {
@@ -146,7 +146,7 @@ fn row_height(groups: &[Group<'_>]) -> usize {
     groups.iter().map(Group::height).max().unwrap_or_default()
 }
 
-/// Spreads groups over the width.
+/// Distributes the groups over the width.
 fn place(groups: &mut [Group<'_>], width: usize, y: usize) {
     let space = width.saturating_sub(row_width(groups)) / (groups.len() + 1);
     let mut x = 1 + space;

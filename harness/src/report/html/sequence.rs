@@ -1,4 +1,4 @@
-//! The messages of a case as a drawing: who sent what to whom, from top to bottom.
+//! A sequence diagram of the messages of a case.
 
 use crate::journal::{Party, Role, short, short_id};
 use crate::report::document::MessageRecord;
@@ -7,18 +7,18 @@ use maud::{Markup, html};
 const TIME: usize = 70;
 const ROW: usize = 26;
 const HEAD: usize = 44;
-/// The widest that the text beside the arrows may be, in characters and in pixels of one.
+/// Maximum length of the text next to the arrows, in characters, and the width of a character in pixels.
 const TEXT: usize = 110;
 const CHARACTER: usize = 7;
 
-/// One who sends or gets messages, as a line from top to bottom.
+/// The vertical lines of the senders and receivers.
 struct Lanes {
     parties: Vec<Party>,
     width: usize,
 }
 
 impl Lanes {
-    /// Clients first, then the gateway, which is the peer that a client speaks to, and the others.
+    /// The client first, then the gateway peer, then the others.
     fn of(messages: &[MessageRecord]) -> Self {
         let gateway = messages.iter().find(|message| message.from.role == Role::Client).map(|message| &message.to);
         let mut parties: Vec<Party> = Vec::new();
@@ -40,18 +40,18 @@ impl Lanes {
         TIME + index * self.width + self.width / 2
     }
 
-    /// Where the texts begin.
+    /// The position of the texts.
     fn end(&self) -> usize {
         TIME + self.parties.len() * self.width - self.width / 2 + 18
     }
 }
 
-/// Orderers share a line: who of them takes what is of no interest here.
+/// All orderers share a line.
 fn lane(party: &Party) -> Party {
     if party.role == Role::Orderer { Party::orderers() } else { party.clone() }
 }
 
-/// Draws messages; `begin` is when the time on the left begins, in milliseconds since the run began.
+/// Draws messages. `begin` is the start of the shown times, in milliseconds since the start of the run.
 pub(super) fn drawing(messages: &[MessageRecord], begin: f64) -> Markup {
     let lanes = Lanes::of(messages);
     let longest = messages.iter().map(|message| message.text.chars().count().min(TEXT)).max().unwrap_or_default();
@@ -102,7 +102,7 @@ fn arrow(message: &MessageRecord, lanes: &Lanes, y: usize, begin: f64) -> Markup
     }
 }
 
-/// What is shown to whoever points at a message.
+/// The tooltip of a message.
 fn title(message: &MessageRecord) -> String {
     let MessageRecord { at, from, to, kind, text, transaction, .. } = message;
     let transaction = match transaction.as_str() {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gateway_stands_beside_the_client_and_orderers_share_a_line() {
+    fn the_gateway_is_next_to_the_client_and_orderers_share_a_line() {
         let peer = |name: &str| Party::peer(name);
         let chaincode = Party::new(Role::Chaincode, "cc");
         let messages = [
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_does_not_fit_is_cut_at_a_character() {
+    fn a_long_text_is_truncated() {
         assert_eq!(fitting("äöü", 3), "äöü");
         assert_eq!(fitting("äöüß", 3), "äö…");
     }

@@ -1,4 +1,4 @@
-//! The steps as a drawing: a bar for each, from when it began to when it ended.
+//! A timeline of the steps: a bar from the start to the end of each.
 
 use crate::report::document::{Document, StepRecord};
 use maud::{Markup, html};
@@ -8,7 +8,7 @@ const BARS: usize = 820;
 const ROW: usize = 22;
 const HEAD: usize = 26;
 
-/// Draws the steps in the order of their beginnings.
+/// Draws the steps, sorted by start.
 pub(super) fn drawing(document: &Document) -> Markup {
     let mut steps: Vec<_> = document.steps.iter().collect();
     steps.sort_by_key(|step| step.begin);
@@ -49,7 +49,7 @@ fn at(time: u64, whole: u64) -> u64 {
     LABEL as u64 + time * BARS as u64 / whole
 }
 
-/// A round number of which four to ten make the whole.
+/// A round interval that divides the total time into four to ten parts.
 fn interval(whole: u64) -> u64 {
     let mut step = 1;
     loop {

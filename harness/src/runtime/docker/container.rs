@@ -23,7 +23,7 @@ use testcontainers::{GenericImage, ImageExt as _};
 
 use super::DockerRuntime;
 use super::engine::{Engine, EngineError, find_run};
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::console::error_text;
 use crate::runtime::{RuntimeError, UnexpectedExit, log};
 
@@ -84,16 +84,16 @@ impl Container {
     /// Creates a container in the pod's network, copies its tree into it, and starts it.
     pub(super) async fn start(
         runtime: &DockerRuntime,
-        custody: &Arc<Custody>,
+        guard: &Arc<RunGuard>,
         pod: &str,
         request: Request,
     ) -> Result<Self, RuntimeError> {
-        let container_name = format!("{}{}", prefix(custody), request.name);
+        let container_name = format!("{}{}", prefix(guard), request.name);
         let mut container = GenericImage::new(&request.image.name, &request.image.tag)
             .with_wait_for(WaitFor::Nothing)
             .with_container_name(container_name)
             .with_host_config_modifier(in_network_of(pod))
-            .with_labels(custody.labels())
+            .with_labels(guard.labels())
             .with_copy_to(&request.directory, request.tree.as_path())
             .with_cmd(&request.command);
         if let Some(directory) = &request.working {
@@ -219,20 +219,20 @@ impl Container {
 }
 
 /// The prefix of the names of a run's containers, before the name of the node or server.
-fn prefix(custody: &Custody) -> String {
-    format!("fabric-harness-{}-", custody.workspace().id())
+fn prefix(guard: &RunGuard) -> String {
+    format!("fabric-harness-{}-", guard.workspace().id())
 }
 
 /// The whole logs of a run's containers, found by their label: while a network starts, there is no list of them.
-pub(super) async fn logs_of(runtime: &DockerRuntime, custody: &Custody) -> BTreeMap<String, String> {
-    let containers = match find_run(&runtime.engine, &runtime.docker, custody.workspace().id()).await {
+pub(super) async fn logs_of(runtime: &DockerRuntime, guard: &RunGuard) -> BTreeMap<String, String> {
+    let containers = match find_run(&runtime.engine, &runtime.docker, guard.workspace().id()).await {
         Ok(containers) => containers,
         Err(error) => {
             tracing::warn!("cannot read the logs: {}", error_text(&error));
             return BTreeMap::new();
         }
     };
-    let prefix = prefix(custody);
+    let prefix = prefix(guard);
     let logs = containers.into_iter().filter_map(|(id, name)| {
         let name = name.strip_prefix(&prefix)?.to_owned();
         Some(async move { (name, log::without_escapes(&read_log(&runtime.docker, &id, None).await)) })

@@ -40,7 +40,7 @@ use super::{
     PEER_IMAGE, Placed, Prepared, RESTART_GRACE, RunningNetwork, RunningNode, Runtime, RuntimeError, RuntimeOptions,
     StartError, StartRequest, Unavailable, UnexpectedExit, chaincode, files, log,
 };
-use crate::cleanup::{Custody, Resources};
+use crate::cleanup::{Resources, RunGuard};
 use crate::console::error_text;
 use crate::server::ServerSource;
 use container::{Container, Image, Request};
@@ -127,19 +127,19 @@ impl Runtime for DockerRuntime {
 
     async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
         let engine: Arc<dyn Resources> = Arc::new(self.engine.clone());
-        let custody = Custody::begin_with(&self.options.parent, &self.options.reaper, |_| Arc::clone(&engine))?;
-        let run = OwnedRun::new(custody, &self.options, vec![engine]);
-        let custody = run.custody();
+        let guard = RunGuard::begin_with(&self.options.parent, &self.options.reaper, |_| Arc::clone(&engine))?;
+        let run = OwnedRun::new(guard, &self.options, vec![engine]);
+        let guard = run.guard();
         let nodes = self.place_nodes(topology)?;
         let Servers { mut places, ports, hosts } =
-            self.place_chaincodes(chaincodes, custody.workspace().directory()).await?;
+            self.place_chaincodes(chaincodes, guard.workspace().directory()).await?;
         let chaincode_hosts: BTreeSet<String> = places.values().filter_map(host_of).collect();
         let mut chaincode_hosts: Vec<String> = chaincode_hosts.into_iter().collect();
         let names = nodes.keys().map(|name| (name.clone(), LOOPBACK.to_owned())).chain(hosts).collect();
         let of_nodes = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
         let of_servers = places.values().filter(|place| self.options.tap && place.dial.is_none());
         let published = of_nodes.chain(of_servers.map(chaincode::port_of)).collect();
-        let mut pod = Pod::begin(self, custody, names, published).await?;
+        let mut pod = Pod::begin(self, guard, names, published).await?;
         let taps = if self.options.tap {
             taps::place(self, &mut pod, &mut places, &mut chaincode_hosts).await?
         } else {
@@ -172,7 +172,7 @@ struct Network {
     containers: Vec<Container>,
     chaincodes: Vec<Box<dyn ChaincodeServer>>,
     options: RuntimeOptions,
-    custody: Arc<Custody>,
+    guard: Arc<RunGuard>,
 }
 
 #[async_trait]
@@ -182,8 +182,8 @@ impl Prepared for Reserved {
         match self.start_all(request).await {
             Ok(network) => Ok(Box::new(network)),
             Err(source) => {
-                let mut logs = container::logs_of(&runtime, request.custody).await;
-                logs.extend(log::all_in(&request.custody.workspace().directory().join(LOGS)));
+                let mut logs = container::logs_of(&runtime, request.guard).await;
+                logs.extend(log::all_in(&request.guard.workspace().directory().join(LOGS)));
                 Err(StartError { source: Box::new(source), logs })
             }
         }
@@ -192,15 +192,15 @@ impl Prepared for Reserved {
 
 impl Reserved {
     async fn start_all(mut self, request: StartRequest<'_>) -> Result<Network, RuntimeError> {
-        let StartRequest { options, custody, bundle, chaincodes } = request;
-        let trees = custody.workspace().subdirectory("trees")?;
+        let StartRequest { options, guard, bundle, chaincodes } = request;
+        let trees = guard.workspace().subdirectory("trees")?;
         let mut requests = Vec::new();
         for spec in &bundle.nodes {
             requests.push(self.node_request(bundle, spec, options, &trees)?);
         }
-        let workspace = custody.workspace();
+        let workspace = guard.workspace();
         let (logs, temporary) = (workspace.subdirectory(LOGS)?, workspace.subdirectory("tmp")?);
-        let surroundings = Surroundings { options, custody, ports: &self.ports, logs: &logs, temporary: &temporary };
+        let surroundings = Surroundings { options, guard, ports: &self.ports, logs: &logs, temporary: &temporary };
         let mut servers = Vec::new();
         for (spec, place) in chaincodes {
             servers.push(match &spec.source {
@@ -214,7 +214,7 @@ impl Reserved {
             });
         }
         let published = self.pod.ready().await?;
-        let start = |request: Request| Container::start(&self.runtime, custody, self.pod.id(), request);
+        let start = |request: Request| Container::start(&self.runtime, guard, self.pod.id(), request);
         let nodes = bundle.nodes.iter().zip(requests).map(|(spec, request)| {
             let started = start(request);
             let node = self.reached(spec, &published);
@@ -227,7 +227,7 @@ impl Reserved {
         let servers = servers.into_iter().map(|server| async {
             match server {
                 Starting::Container(request, port, bound) => {
-                    let started = Server::start_new(&self.runtime, custody, self.pod.id(), request, port, bound);
+                    let started = Server::start_new(&self.runtime, guard, self.pod.id(), request, port, bound);
                     Ok(Box::new(started.await?) as Box<dyn ChaincodeServer>)
                 }
                 Starting::Here(server) => server.start().await.map(|()| server),
@@ -235,7 +235,7 @@ impl Reserved {
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
         let (nodes, containers) = nodes.into_iter().unzip();
-        Ok(Network { nodes, containers, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
+        Ok(Network { nodes, containers, chaincodes, options: options.clone(), guard: Arc::clone(guard) })
     }
 
     fn reached(&self, spec: &NodeSpec, published: &BTreeMap<u16, u16>) -> RunningNode {
@@ -332,7 +332,7 @@ impl RunningNetwork for Network {
         let (node, container) =
             nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
         container.stop(RESTART_GRACE).await?;
-        if self.custody.has_ended() {
+        if self.guard.has_ended() {
             return Err(RuntimeError::Ended);
         }
         container.start_again().await?;

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::DockerRuntime;
 use super::engine::EngineError;
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::runtime::{PEER_IMAGE, RuntimeError};
 
 /// Its name in errors.
@@ -31,11 +31,11 @@ impl Pod {
     /// `names`; the engine chooses an outside port for each of `published`.
     pub(super) async fn begin(
         runtime: &DockerRuntime,
-        custody: &Arc<Custody>,
+        guard: &Arc<RunGuard>,
         names: Vec<(String, String)>,
         published: Vec<u16>,
     ) -> Result<Self, RuntimeError> {
-        let id = create(runtime, custody, names, &published).await?;
+        let id = create(runtime, guard, names, &published).await?;
         let starting = tokio::spawn(start(runtime.clone(), id.clone(), published));
         Ok(Self { id, starting, published: None })
     }
@@ -66,7 +66,7 @@ fn failed(reason: String) -> RuntimeError {
 
 async fn create(
     runtime: &DockerRuntime,
-    custody: &Custody,
+    guard: &RunGuard,
     names: Vec<(String, String)>,
     published: &[u16],
 ) -> Result<String, EngineError> {
@@ -78,7 +78,7 @@ async fn create(
         entrypoint: Some(Vec::new()),
         // Needs no signal handler, since it is removed by force.
         cmd: Some(vec!["sleep".to_owned(), "2147483647".to_owned()]),
-        labels: Some(custody.labels().into_iter().collect()),
+        labels: Some(guard.labels().into_iter().collect()),
         exposed_ports: Some(bindings.keys().cloned().collect()),
         host_config: Some(HostConfig {
             port_bindings: Some(bindings),
@@ -87,7 +87,7 @@ async fn create(
         }),
         ..ContainerCreateBody::default()
     };
-    let name = format!("fabric-harness-{}", custody.workspace().id());
+    let name = format!("fabric-harness-{}", guard.workspace().id());
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
     let create = runtime.docker.create_container(Some(options), body);
     Ok(runtime.engine.ask("create a container", create).await?.id)

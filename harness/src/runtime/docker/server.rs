@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::DockerRuntime;
 use super::container::{self, Container, Request};
 use super::listening::Listening;
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::runtime::{ChaincodeServer, RuntimeError, UnexpectedExit, log};
 use crate::wait::TimedOut;
 
@@ -20,23 +20,23 @@ pub(super) struct Server {
     port: u16,
     bound: Duration,
     container: Container,
-    custody: Arc<Custody>,
+    guard: Arc<RunGuard>,
 }
 
 impl Server {
     /// Creates the container, starts it, and waits until the server listens on its port.
     pub(super) async fn start_new(
         runtime: &DockerRuntime,
-        custody: &Arc<Custody>,
+        guard: &Arc<RunGuard>,
         pod: &str,
         request: Request,
         port: u16,
         bound: Duration,
     ) -> Result<Self, RuntimeError> {
         let listening = Listening::begin(runtime, pod, port);
-        let container = Container::start(runtime, custody, pod, request).await?;
-        let (runtime, pod, custody) = (runtime.clone(), pod.to_owned(), Arc::clone(custody));
-        let server = Self { runtime, pod, port, bound, container, custody };
+        let container = Container::start(runtime, guard, pod, request).await?;
+        let (runtime, pod, guard) = (runtime.clone(), pod.to_owned(), Arc::clone(guard));
+        let server = Self { runtime, pod, port, bound, container, guard };
         server.listens(listening).await?;
         Ok(server)
     }
@@ -67,7 +67,7 @@ impl ChaincodeServer for Server {
     }
 
     async fn start(&self) -> Result<(), RuntimeError> {
-        if self.custody.has_ended() {
+        if self.guard.has_ended() {
             return Err(RuntimeError::Ended);
         }
         let listening = Listening::begin(&self.runtime, &self.pod, self.port);

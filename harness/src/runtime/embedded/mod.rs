@@ -140,7 +140,7 @@ struct Network {
 #[async_trait]
 impl Prepared for Reserved {
     async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
-        let logs = request.custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
+        let logs = request.guard.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
         match self.start_all(request, &logs).await {
             Ok(network) => Ok(Box::new(network)),
             Err(source) => Err(StartError { source: Box::new(source), logs: log::all_in(&logs) }),
@@ -150,9 +150,9 @@ impl Prepared for Reserved {
 
 impl Reserved {
     async fn start_all(&self, request: StartRequest<'_>, logs: &Path) -> Result<Network, RuntimeError> {
-        let StartRequest { options, custody, bundle, .. } = request;
-        let temporary = custody.workspace().subdirectory("tmp")?;
-        let surroundings = Surroundings { options, custody, ports: &self.ports, logs, temporary: &temporary };
+        let StartRequest { options, guard, bundle, .. } = request;
+        let temporary = guard.workspace().subdirectory("tmp")?;
+        let surroundings = Surroundings { options, guard, ports: &self.ports, logs, temporary: &temporary };
         let chaincodes = surroundings.prepare(&request)?;
         let tracer = Tracer::new();
         let record = Record::begin(&tracer);
@@ -163,8 +163,8 @@ impl Reserved {
     }
 
     fn nodes(&self, request: StartRequest<'_>, temporary: &Path, tracer: Tracer) -> Result<Nodes, RuntimeError> {
-        let StartRequest { options, custody, bundle, .. } = request;
-        let workspace = custody.workspace();
+        let StartRequest { options, guard, bundle, .. } = request;
+        let workspace = guard.workspace();
         files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
         let mut listeners = Vec::new();
         for spec in &bundle.nodes {

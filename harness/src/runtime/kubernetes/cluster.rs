@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cleanup::labels::{RUN_LABEL, run_label};
-use crate::cleanup::{Custody, DIRECTORY_PREFIX, Leftover, ResourceKind, Resources, ShellRemoval};
+use crate::cleanup::{DIRECTORY_PREFIX, Leftover, ResourceKind, Resources, RunGuard, ShellRemoval};
 use crate::console::error_text;
 
 /// How long a cluster may take to answer at all.
@@ -235,9 +235,9 @@ pub(super) fn namespace_of(id: &str) -> String {
 }
 
 /// Marks a namespace as a run's.
-pub(super) fn mark(namespace: &mut Namespace, custody: &Custody) {
+pub(super) fn mark(namespace: &mut Namespace, guard: &RunGuard) {
     // The values of the others are not valid in a label.
-    let (label, annotations): (Vec<_>, Vec<_>) = custody.labels().into_iter().partition(|(name, _)| name == RUN_LABEL);
+    let (label, annotations): (Vec<_>, Vec<_>) = guard.labels().into_iter().partition(|(name, _)| name == RUN_LABEL);
     namespace.metadata.labels.get_or_insert_default().extend(label);
     namespace.metadata.annotations.get_or_insert_default().extend(annotations);
 }

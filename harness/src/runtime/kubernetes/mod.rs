@@ -40,7 +40,7 @@ use super::{
     PEER_IMAGE, Placed, RESTART_GRACE, RunningNetwork, RunningNode, Runtime, RuntimeError, RuntimeOptions, Unavailable,
     UnexpectedExit, chaincode,
 };
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::console::error_text;
 use crate::server::ServerSource;
 use cluster::{Cluster, NAMESPACE, Place, namespace_of};
@@ -168,10 +168,10 @@ impl Runtime for KubernetesRuntime {
     async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
         let (cluster, given) = (self.cluster.clone(), self.own.namespace.clone());
         let place = |id: &str| Place { cluster, namespace: given.unwrap_or_else(|| namespace_of(id)) };
-        let custody = Custody::begin_with(&self.options.parent, &self.options.reaper, |id| Arc::new(place(id)))?;
-        let name = self.own.namespace.clone().unwrap_or_else(|| namespace_of(custody.workspace().id()));
-        let run = OwnedRun::new(custody, &self.options, Vec::new());
-        let custody = run.custody();
+        let guard = RunGuard::begin_with(&self.options.parent, &self.options.reaper, |id| Arc::new(place(id)))?;
+        let name = self.own.namespace.clone().unwrap_or_else(|| namespace_of(guard.workspace().id()));
+        let run = OwnedRun::new(guard, &self.options, Vec::new());
+        let guard = run.guard();
         let nodes = topology.nodes().map(|node| {
             let mut place = objects::place_node(topology, &node, &name);
             // The ports are forwarded to it.
@@ -179,7 +179,7 @@ impl Runtime for KubernetesRuntime {
             (node.name, place)
         });
         let nodes = nodes.collect();
-        let directory = custody.workspace().directory().join("chaincode");
+        let directory = guard.workspace().directory().join("chaincode");
         let places = chaincodes.iter().zip(0..).map(|((name, source), number)| {
             Ok(((*name).to_owned(), place_chaincode(name, number, source, &directory)?))
         });
@@ -188,7 +188,7 @@ impl Runtime for KubernetesRuntime {
         let placement = Placement { nodes, chaincode_hosts: hosts.collect() };
         let space = Space { cluster: self.cluster.clone(), client: self.client.clone(), name };
         let settings = self.settings(&space);
-        space.create(custody, Objects::new(topology, &BTreeMap::new(), settings).namespace()).await?;
+        space.create(guard, Objects::new(topology, &BTreeMap::new(), settings).namespace()).await?;
         let taps = if self.options.tap {
             Taps::Impossible("peers and chaincode servers are in a cluster, where a tap cannot be placed".to_owned())
         } else {
@@ -213,7 +213,7 @@ struct Network {
     chaincodes: Vec<Box<dyn ChaincodeServer>>,
     watched: Arc<Watched>,
     options: RuntimeOptions,
-    custody: Arc<Custody>,
+    guard: Arc<RunGuard>,
     /// The forwarded ports of each node, in the order of the nodes.
     forwards: Vec<Vec<Forward>>,
 }
@@ -247,7 +247,7 @@ impl RunningNetwork for Network {
         let mut nodes = self.nodes.iter().zip(&self.members).zip(&self.forwards);
         let ((node, member), forwards) =
             nodes.find(|((node, _), _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
-        if self.custody.has_ended() {
+        if self.guard.has_ended() {
             return Err(RuntimeError::Ended);
         }
         let exits = member.exit_count();

@@ -20,7 +20,7 @@ use super::places::CHAINCODE_PORT;
 use super::reach::wait_until_reached;
 use super::state;
 use super::upload::Archive;
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::runtime::{ChaincodeServer, RuntimeError, UnexpectedExit};
 
 /// Between SIGTERM and SIGKILL, in seconds.
@@ -45,7 +45,7 @@ pub(super) struct Server {
     pub(super) program: Option<(Archive, Upload)>,
     /// The peers that must reach it.
     pub(super) peers: Vec<Arc<Member>>,
-    pub(super) custody: Arc<Custody>,
+    pub(super) guard: Arc<RunGuard>,
 }
 
 impl Server {
@@ -127,7 +127,7 @@ impl ChaincodeServer for Server {
     }
 
     async fn start(&self) -> Result<(), RuntimeError> {
-        if self.custody.has_ended() {
+        if self.guard.has_ended() {
             return Err(RuntimeError::Ended);
         }
         let exits = self.member.exit_count();

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use super::cluster::{Cluster, ClusterError, mark};
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::runtime::RuntimeError;
 
 /// A namespace of a cluster, and a client of the cluster.
@@ -60,8 +60,8 @@ impl Space {
     }
 
     /// Creates the namespace itself.
-    pub(super) async fn create(&self, custody: &Custody, mut namespace: Namespace) -> Result<(), RuntimeError> {
-        mark(&mut namespace, custody);
+    pub(super) async fn create(&self, guard: &RunGuard, mut namespace: Namespace) -> Result<(), RuntimeError> {
+        mark(&mut namespace, guard);
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let parameters = PostParams::default();
         let create = namespaces.create(&parameters, &namespace);

@@ -23,7 +23,7 @@ use super::state;
 use super::upload::Archive;
 use super::watch::Watched;
 use super::{KubernetesRuntime, Network, logs};
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::runtime::external_server::ExternalServer;
 use crate::runtime::ready::ready;
 use crate::runtime::{
@@ -44,7 +44,7 @@ pub(super) struct Reserved {
 struct Start<'a> {
     reserved: &'a Reserved,
     options: &'a RuntimeOptions,
-    custody: &'a Arc<Custody>,
+    guard: &'a Arc<RunGuard>,
     objects: Objects<'a>,
     watched: Arc<Watched>,
     /// The external builder, unless it is in an image.
@@ -54,7 +54,7 @@ struct Start<'a> {
 #[async_trait]
 impl Prepared for Reserved {
     async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
-        let StartRequest { options, custody, bundle, chaincodes } = request;
+        let StartRequest { options, guard, bundle, chaincodes } = request;
         let settings = self.runtime.settings(&self.space);
         let builder = (settings.builder == Origin::Uploaded).then(|| Archive::of_builder(&options.builder));
         let builder = builder.transpose().map_err(unreadable(&options.builder))?;
@@ -64,7 +64,7 @@ impl Prepared for Reserved {
         }
         let objects = Objects::new(&self.topology, &files, settings);
         let watched = Arc::new(Watched::begin(&self.space));
-        let start = Start { reserved: &self, options, custody, objects, watched, builder };
+        let start = Start { reserved: &self, options, guard, objects, watched, builder };
         let members: Vec<_> = bundle.nodes.iter().map(|spec| start.member(spec)).collect();
         let peers: Vec<_> = bundle.nodes.iter().zip(&members).filter(|(spec, _)| spec.kind == NodeKind::Peer).collect();
         let peers: Vec<_> = peers.into_iter().map(|(_, member)| Arc::clone(member)).collect();
@@ -91,7 +91,7 @@ impl Prepared for Reserved {
                     chaincodes: servers.into_iter().map(Starting::into_server).collect(),
                     watched: start.watched,
                     options: options.clone(),
-                    custody: Arc::clone(custody),
+                    guard: Arc::clone(guard),
                     forwards,
                 }))
             }
@@ -213,7 +213,7 @@ impl Start<'_> {
             bound: self.options.timeout,
             program: program.zip(objects.upload),
             peers: peers.to_vec(),
-            custody: Arc::clone(self.custody),
+            guard: Arc::clone(self.guard),
         };
         let applied = Applied {
             configuration: objects.configuration,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Mutex;
 
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::runtime::{RuntimeError, UnexpectedExit, log};
 
 /// Between SIGTERM and SIGKILL of a process that is not started again.
@@ -64,26 +64,26 @@ impl Child {
     }
 
     /// Starts it, unless it is running.
-    pub(in crate::runtime) async fn start(&self, custody: &Custody) -> Result<(), RuntimeError> {
+    pub(in crate::runtime) async fn start(&self, guard: &RunGuard) -> Result<(), RuntimeError> {
         let mut process = self.process.lock().await;
         if let Some(child) = process.as_mut()
             && matches!(child.try_wait(), Ok(None))
         {
             return Ok(());
         }
-        if custody.has_ended() {
+        if guard.has_ended() {
             return Err(RuntimeError::Ended);
         }
         self.remember(process.as_mut());
-        *process = Some(self.spawn(custody)?);
+        *process = Some(self.spawn(guard)?);
         Ok(())
     }
 
-    fn spawn(&self, custody: &Custody) -> Result<tokio::process::Child, RuntimeError> {
+    fn spawn(&self, guard: &RunGuard) -> Result<tokio::process::Child, RuntimeError> {
         let program = &self.program;
         let log_failed = |source| RuntimeError::File { path: program.log.clone(), source };
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&program.log).map_err(log_failed)?;
-        let mut command = custody.command(&program.path, &program.directory);
+        let mut command = guard.command(&program.path, &program.directory);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_overriding(name)) {
             command.env_remove(name);
         }
@@ -91,7 +91,7 @@ impl Child {
             .args(&program.arguments)
             .env("TMPDIR", &program.temporary)
             .envs(&program.environment)
-            .env(crate::cleanup::processes::RUN_VARIABLE, custody.workspace().directory())
+            .env(crate::cleanup::processes::RUN_VARIABLE, guard.workspace().directory())
             .stdout(log.try_clone().map_err(log_failed)?)
             .stderr(log);
         tokio::process::Command::from(command).spawn().map_err(|source| RuntimeError::Spawn {

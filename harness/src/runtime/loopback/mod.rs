@@ -15,7 +15,7 @@ use fabric_network::topology::Topology;
 
 use super::placed::{OwnedRun, Taps};
 use super::{ChaincodePlacement, Placed, Prepared, RunningNode, RuntimeError, RuntimeOptions};
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::server::{Address, ServerSource};
 use crate::tap;
 
@@ -36,8 +36,8 @@ pub(super) fn place(
     seed: Option<u64>,
     prepare: impl FnOnce(Arc<Ports>) -> Box<dyn Prepared>,
 ) -> Result<Placed, RuntimeError> {
-    let run = OwnedRun::new(Custody::begin(&options.parent, &options.reaper)?, options, Vec::new());
-    let directory = run.custody().workspace().directory().to_owned();
+    let run = OwnedRun::new(RunGuard::begin(&options.parent, &options.reaper)?, options, Vec::new());
+    let directory = run.guard().workspace().directory().to_owned();
     let tapped = if options.tap && can_tap { chaincodes.len() } else { 0 };
     let count = topology.nodes().count() * PORTS_PER_NODE + chaincodes.len() + tapped;
     let (ports, mut free) = Ports::take(count, seed).map_err(|source| RuntimeError::Ports { count, source })?;

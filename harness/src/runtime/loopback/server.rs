@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 
 use super::child::{self, Child, Program};
 use super::{HOST, Ports};
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::cleanup::processes::{SERVER_VARIABLE, end_server};
 use crate::runtime::external_server::ExternalServer;
 use crate::runtime::ready::wait_error;
@@ -27,14 +27,14 @@ struct Server {
     port: u16,
     ports: Arc<Ports>,
     bound: Duration,
-    custody: Arc<Custody>,
+    guard: Arc<RunGuard>,
 }
 
 /// What the servers of a run share.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::runtime) struct Surroundings<'a> {
     pub(in crate::runtime) options: &'a RuntimeOptions,
-    pub(in crate::runtime) custody: &'a Arc<Custody>,
+    pub(in crate::runtime) guard: &'a Arc<RunGuard>,
     /// The ports of the servers' places, taken until each server starts.
     pub(in crate::runtime) ports: &'a Arc<Ports>,
     /// The directory of the logs.
@@ -83,8 +83,8 @@ impl Surroundings<'_> {
             log: self.logs.join(log::file_name(&spec.name)),
             temporary: self.temporary.to_owned(),
         });
-        let (port, ports, custody) = (chaincode::port_of(place), Arc::clone(self.ports), Arc::clone(self.custody));
-        Ok(Box::new(Server { child, port, ports, bound, custody }))
+        let (port, ports, guard) = (chaincode::port_of(place), Arc::clone(self.ports), Arc::clone(self.guard));
+        Ok(Box::new(Server { child, port, ports, bound, guard }))
     }
 }
 
@@ -97,7 +97,7 @@ impl Server {
     /// A shell, or npm, may exit before what it has started, which still holds the port.
     async fn end(&self, grace: Option<Duration>) -> Result<(), RuntimeError> {
         self.child.end(grace).await;
-        let (run, name) = (self.custody.workspace().directory().to_owned(), self.name().to_owned());
+        let (run, name) = (self.guard.workspace().directory().to_owned(), self.name().to_owned());
         let rest = tokio::task::spawn_blocking(move || end_server(&run, &name, grace.unwrap_or_default()));
         match rest.await {
             Ok(Err(left)) => Err(RuntimeError::Outlived { name: self.name().to_owned(), left }),
@@ -115,7 +115,7 @@ impl ChaincodeServer for Server {
     /// Listening is enough: the peers find out what it serves.
     async fn start(&self) -> Result<(), RuntimeError> {
         self.ports.release(&[self.port]);
-        self.child.start(&self.custody).await?;
+        self.child.start(&self.guard).await?;
         let what = format!("{} listens on {HOST}:{}, its CHAINCODE_SERVER_ADDRESS", self.name(), self.port);
         let listens = until_with_log(
             &what,

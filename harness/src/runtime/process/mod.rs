@@ -23,7 +23,7 @@ use super::{
     RunningNode, Runtime, RuntimeError, RuntimeOptions, StartError, StartRequest, UnexpectedExit, chaincode, files,
     log,
 };
-use crate::cleanup::Custody;
+use crate::cleanup::RunGuard;
 use crate::console::error_text;
 use crate::server::ServerSource;
 use binaries::Binaries;
@@ -134,13 +134,13 @@ struct Network {
     children: Vec<Child>,
     chaincodes: Vec<Box<dyn ChaincodeServer>>,
     options: RuntimeOptions,
-    custody: Arc<Custody>,
+    guard: Arc<RunGuard>,
 }
 
 #[async_trait]
 impl Prepared for Reserved {
     async fn start(self: Box<Self>, request: StartRequest<'_>) -> Result<Box<dyn RunningNetwork>, StartError> {
-        let logs = request.custody.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
+        let logs = request.guard.workspace().subdirectory("logs").map_err(RuntimeError::from)?;
         match self.start_all(request, &logs).await {
             Ok(network) => Ok(Box::new(network)),
             Err(source) => Err(StartError { source: Box::new(source), logs: log::all_in(&logs) }),
@@ -150,8 +150,8 @@ impl Prepared for Reserved {
 
 impl Reserved {
     async fn start_all(&self, request: StartRequest<'_>, logs: &Path) -> Result<Network, RuntimeError> {
-        let StartRequest { options, custody, bundle, .. } = request;
-        let workspace = custody.workspace();
+        let StartRequest { options, guard, bundle, .. } = request;
+        let workspace = guard.workspace();
         let temporary = workspace.subdirectory("tmp")?;
         files::link_builder(&options.builder, &workspace.directory().join("builder"))?;
 
@@ -164,7 +164,7 @@ impl Reserved {
             files::write_node(bundle, spec, directory)?;
             children.push(Child::new(self.program(spec, logs, &temporary)));
         }
-        let surroundings = Surroundings { options, custody, ports: &self.ports, logs, temporary: &temporary };
+        let surroundings = Surroundings { options, guard, ports: &self.ports, logs, temporary: &temporary };
         let chaincodes = surroundings.prepare(&request)?;
 
         // Everything that can be done before has been done: from here on the processes share the machine.
@@ -172,7 +172,7 @@ impl Reserved {
             let NodePorts { grpc, operations, admin, chaincode } = spec.placement.ports;
             let own: Vec<u16> = [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten().collect();
             self.ports.release(&own);
-            child.start(custody).await?;
+            child.start(guard).await?;
         }
         let nodes: Vec<RunningNode> = bundle.nodes.iter().map(reached).collect();
         let ready = nodes
@@ -180,7 +180,7 @@ impl Reserved {
             .zip(&children)
             .map(|(node, child)| ready(options, node, child.exit(), || async { child.log_tail() }));
         tokio::try_join!(try_join_all(ready), loopback::start(&chaincodes))?;
-        Ok(Network { nodes, children, chaincodes, options: options.clone(), custody: Arc::clone(custody) })
+        Ok(Network { nodes, children, chaincodes, options: options.clone(), guard: Arc::clone(guard) })
     }
 
     fn program(&self, spec: &NodeSpec, logs: &Path, temporary: &Path) -> Program {
@@ -218,7 +218,7 @@ impl RunningNetwork for Network {
         let mut nodes = self.nodes.iter().zip(&self.children);
         let (node, child) = nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
         child.end(Some(RESTART_GRACE)).await;
-        child.start(&self.custody).await?;
+        child.start(&self.guard).await?;
         ready(&self.options, node, child.exit(), || async { child.log_tail() }).await
     }
 

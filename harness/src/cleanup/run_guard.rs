@@ -1,7 +1,6 @@
-//! The harness's hold on a run: whoever drops it ends the run.
+//! The guard of a run: dropping it ends the run.
 //!
-//! It joins the workspace, the reaper and the engine, and knows the order in which they go. It starts
-//! no node.
+//! It owns the workspace and the reaper, and defines the order of the clean-up. It starts no nodes.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -16,56 +15,56 @@ use super::workspace::{Owner, Record, Workspace, WorkspaceError, id_of};
 use super::{Leftover, Resources, Run, end_run};
 use crate::console::error_text;
 
-/// Why a run can't be taken into custody.
+/// Why a run cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum CustodyError {
-    /// No directory.
+pub enum RunGuardError {
+    /// The run's directory cannot be created.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
-    /// No reaper.
+    /// The reaper cannot be started.
     #[error("cannot start the reaper, the process that cleans up after the harness")]
     Reaper {
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// A run that lives. Dropping it ends everything that belongs to it, blocking for a bounded time;
-/// [`Custody::end`] does the same and tells what is left.
+/// The guard of a run. Dropping it ends everything that belongs to the run, and blocks for a bounded time.
+/// [`RunGuard::end`] does the same and returns the leftovers.
 #[derive(Debug)]
-pub struct Custody {
+pub struct RunGuard {
     workspace: Workspace,
     /// Where its containers or its namespace are.
     resources: Option<Arc<dyn Resources>>,
     owner: Owner,
-    /// Taken when the run has ended.
+    /// `None` once the run has ended.
     reaper: Mutex<Option<reaper::Running>>,
     group: u32,
     settled: AtomicBool,
 }
 
-impl Custody {
+impl RunGuard {
     /// Makes the run's directory in `parent` and starts its reaper.
     ///
     /// # Errors
     ///
     /// When there is no place for the directory, or the reaper can't be started.
-    pub fn begin(parent: &Path, reaper: &Reaper) -> Result<Self, CustodyError> {
+    pub fn begin(parent: &Path, reaper: &Reaper) -> Result<Self, RunGuardError> {
         Self::begin_in(parent, reaper, |_| None)
     }
 
-    /// [`Custody::begin`] for a run that has more than processes and files: `resources` tells where, given the
+    /// [`RunGuard::begin`] for a run that has more than processes and files: `resources` tells where, given the
     /// run's ID.
     ///
     /// # Errors
     ///
-    /// As [`Custody::begin`].
+    /// As [`RunGuard::begin`].
     pub fn begin_with(
         parent: &Path,
         reaper: &Reaper,
         resources: impl FnOnce(&str) -> Arc<dyn Resources>,
-    ) -> Result<Self, CustodyError> {
+    ) -> Result<Self, RunGuardError> {
         Self::begin_in(parent, reaper, |id| Some(resources(id)))
     }
 
@@ -73,14 +72,14 @@ impl Custody {
         parent: &Path,
         reaper: &Reaper,
         resources: impl FnOnce(&str) -> Option<Arc<dyn Resources>>,
-    ) -> Result<Self, CustodyError> {
+    ) -> Result<Self, RunGuardError> {
         let directory = Workspace::choose(parent)?;
         let id = id_of(&directory);
         let resources = resources(&id);
         let removal = resources.as_ref().map(|resources| resources.shell_removal(&id));
-        // Before there is anything to reap, so that there is no moment at which nobody would.
+        // First, so that everything that is created later is removed if the harness dies.
         let reaper = reaper::Running::start(reaper, &directory, removal.as_ref());
-        let reaper = reaper.map_err(|source| CustodyError::Reaper { source })?;
+        let reaper = reaper.map_err(|source| RunGuardError::Reaper { source })?;
         let workspace = match Workspace::create(directory) {
             Ok(workspace) => workspace,
             Err(error) => {
@@ -88,7 +87,7 @@ impl Custody {
                 return Err(error.into());
             }
         };
-        let custody = Self {
+        let guard = Self {
             group: reaper.group(),
             reaper: Mutex::new(Some(reaper)),
             owner: Owner::this(),
@@ -96,9 +95,9 @@ impl Custody {
             workspace,
             resources,
         };
-        let record = Record::new(custody.owner.clone(), Some(custody.group), custody.resources.as_deref());
-        custody.workspace.write_record(&record)?;
-        Ok(custody)
+        let record = Record::new(guard.owner.clone(), Some(guard.group), guard.resources.as_deref());
+        guard.workspace.write_record(&record)?;
+        Ok(guard)
     }
 
     /// The run's directory.
@@ -111,8 +110,8 @@ impl Custody {
         super::labels::labels(&self.workspace, &self.owner)
     }
 
-    /// A command that starts a process of the run: in its group and with its mark, without standard
-    /// input, in `directory`, which must be below the run's.
+    /// A command that starts a process of the run: in its group, marked, without standard input, in
+    /// `directory`, which must be in the run's directory.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>, directory: &Path) -> Command {
         use std::os::unix::process::CommandExt as _;
         let mut command = Command::new(program);
@@ -124,7 +123,7 @@ impl Custody {
         command
     }
 
-    /// Says that no request to the engine or cluster is under way any more, so nothing can still come of one.
+    /// Declares that the engine or cluster has no unfinished requests.
     pub(crate) fn settle(&self) {
         self.settled.store(true, Ordering::Relaxed);
     }
@@ -139,7 +138,7 @@ impl Custody {
     ///
     /// # Errors
     ///
-    /// What could not be removed.
+    /// The leftovers.
     pub fn end(&self) -> Result<(), Vec<Leftover>> {
         self.end_within(GRACE)
     }
@@ -159,8 +158,8 @@ impl Custody {
             aftermath: !self.settled.load(Ordering::Relaxed),
         };
         if !cfg!(target_os = "linux") {
-            // Processes can't be looked for here, but the reaper leads their group.
-            reaper.leave_the_rest();
+            // Processes cannot be found here, but the reaper leads their group.
+            reaper.finish();
             return end_run(&run, grace);
         }
         let result = end_run(&run, grace);
@@ -169,7 +168,7 @@ impl Custody {
     }
 }
 
-impl Drop for Custody {
+impl Drop for RunGuard {
     fn drop(&mut self) {
         for leftover in self.end().err().unwrap_or_default() {
             tracing::warn!("{}", error_text(&leftover));
