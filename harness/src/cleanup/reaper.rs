@@ -252,7 +252,7 @@ mod tests {
         let mut reaper = Running::start(&Reaper::Shell, &chosen, None).unwrap();
         drop(reaper.pipe.take());
         let begin = Instant::now();
-        assert!(reaper.child.wait().is_ok() && begin.elapsed() < FAREWELL);
+        assert!(reaper.child.wait().is_ok() && begin.elapsed() < CLEAN_UP_TIMEOUT);
         assert!(!chosen.exists());
     }
 
@@ -270,7 +270,7 @@ mod tests {
     fn the_shell_script_ends_the_group_and_removes_the_directory() {
         let (_parent, workspace, reaper, mut node) = run(None);
         std::fs::write(workspace.directory().join("file"), "").unwrap();
-        reaper.leave_the_rest();
+        reaper.finish();
         let status = std::os::unix::process::ExitStatusExt::signal(&node.wait().unwrap());
         assert_eq!(status, Some(Signal::TERM.as_raw()));
         assert!(!workspace.directory().exists());
@@ -287,7 +287,7 @@ mod tests {
                 environment: vec![("VARIABLE", "value".into())],
             };
             let (_parent, workspace, reaper, mut node) = run(Some(&removal));
-            reaper.leave_the_rest();
+            reaper.finish();
             node.wait().unwrap();
             assert_eq!(std::fs::read_to_string(&file).unwrap(), "two words value\n");
             assert_eq!(workspace.directory().exists(), is_kept, "exit status {end}");
@@ -306,7 +306,7 @@ mod tests {
             .spawn()
             .unwrap();
         io::Read::read_exact(&mut deaf.stdout.take().unwrap(), &mut [0; 3]).unwrap();
-        reaper.leave_the_rest();
+        reaper.finish();
         let status = std::os::unix::process::ExitStatusExt::signal(&deaf.wait().unwrap());
         assert_eq!(status, Some(Signal::KILL.as_raw()));
         assert!(!workspace.directory().exists());
@@ -322,7 +322,7 @@ mod tests {
         // A program that has just been started does not show its environment at once.
         let begin = Instant::now();
         while processes::find(&mark).len() != 2 {
-            assert!(begin.elapsed() < FAREWELL, "the reaper and the node are not found");
+            assert!(begin.elapsed() < CLEAN_UP_TIMEOUT, "the reaper and the node are not found");
             std::thread::sleep(Duration::from_millis(1));
         }
         guard.end().unwrap();

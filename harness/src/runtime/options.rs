@@ -37,7 +37,7 @@ pub struct RuntimeOptions {
     /// How long nodes and servers may take to be ready. Default: 60 s.
     pub timeout: Duration,
     /// Whether the messages between peers and chaincode servers are recorded, with a
-    /// [`Tap`](crate::tap::Tap) between them if there is no other way. Default: no.
+    /// tap between them if there is no other way. Default: no.
     pub tap: bool,
     /// How a node is asked whether it is ready. Default: a gRPC call over TLS.
     pub readiness: ReadinessCheck,

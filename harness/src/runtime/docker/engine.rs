@@ -382,7 +382,7 @@ mod tests {
         let create = ["create", "--label", &label, "hyperledger/fabric-peer:3.1"];
         let made = Command::new("docker").args(create).output().unwrap();
         assert!(made.status.success(), "{made:?}");
-        reaper.leave_the_rest();
+        reaper.finish();
         let list = ["ps", "-aq", "--filter", &format!("label={label}")].map(str::to_owned);
         let left = Command::new("docker").args(list).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&left.stdout), "");

@@ -398,7 +398,7 @@ mod tests {
         let namespaces: Api<Namespace> = Api::all(client);
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();
         let removal = place.shell_removal(workspace.id());
-        Running::start(&Reaper::Shell, workspace.directory(), Some(&removal)).unwrap().leave_the_rest();
+        Running::start(&Reaper::Shell, workspace.directory(), Some(&removal)).unwrap().finish();
         let label = run_label(workspace.id());
         let left = namespaces.list(&ListParams::default().labels(&label)).await.unwrap();
         assert!(left.items.iter().all(|namespace| namespace.metadata.deletion_timestamp.is_some()), "{left:?}");
