@@ -184,7 +184,8 @@ fn files(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let entry = entry.unwrap();
-            let metadata = entry.metadata().unwrap();
+            // A temporary file may be gone by now.
+            let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 directories.push(entry.path());
             } else if metadata.is_file() {
@@ -383,7 +384,7 @@ fn an_up_that_is_ended_half_way_leaves_nothing() {
         let daemon = Daemon::new();
         let mut up = up_for_ever(&daemon, &fake);
         let (code, text) = daemon.says(&["status"]);
-        assert_eq!((code, text.contains("is not up yet")), (Some(2), true), "{text}");
+        assert_eq!((code, text.contains("is not ready yet")), (Some(2), true), "{text}");
         send(up.id(), signal);
         let code = up.wait().unwrap().code();
         assert_eq!(code, if signal == Signal::KILL { None } else { Some(2) });

@@ -45,7 +45,7 @@ async fn a_call_that_can_not_be_made_says_what_there_is() {
     for (call, expected) in [
         (call().channel("other"), "expected a channel other, seen the channels mychannel"),
         (call().identity("User9@Org1"), "expected an identity User9@Org1, seen the identities User1@Org1, Admin@Org1"),
-        (call().identity("Tom"), "an identity is Admin@ORGANIZATION, User1@ORGANIZATION and so on"),
+        (call().identity("Tom"), "invalid identity \"Tom\"; give Admin@ORGANIZATION, User1@ORGANIZATION, …"),
         (call().endorsed_by("Org7"), "expected an organization Org7 in the channel mychannel, seen the organizations"),
     ] {
         let error = call.evaluate().await.unwrap_err();

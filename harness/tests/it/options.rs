@@ -91,7 +91,7 @@ fn every_mistake_is_told_at_once_with_its_option() {
         "--fabric 1.4: not a supported Fabric version; give 2.5, 3.1",
         "--fabric-bin no-bin: not a directory",
         "--topology no-topology: neither a preset (solo, duo, bft) nor a file that can be read",
-        "--cases: no-cases can't be read",
+        "--cases: cannot read no-cases",
     ] {
         assert!(text.contains(mistake), "{mistake} is not in:\n{text}");
     }
@@ -115,7 +115,7 @@ fn the_builder_need_not_be_given() {
     assert!(text.contains("--builder no-builder: No such file"), "{text}");
     std::os::unix::fs::symlink(own, scratch.path().join("ccaas-builder")).unwrap();
     let text = run(scratch.path(), Some(""));
-    assert!(text.contains("--cases: no-cases can't be read") && !text.contains("--builder"), "{text}");
+    assert!(text.contains("--cases: cannot read no-cases") && !text.contains("--builder"), "{text}");
 }
 
 #[test]

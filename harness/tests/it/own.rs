@@ -122,7 +122,10 @@ fn other_cases_take_the_place_of_the_files_own() {
     assert!(text.contains("1 passed, 0 failed, 0 not run") && text.contains("other"), "{text}");
     e2e.file("other.toml", &format!("# mine\n[chaincode]\nname = 'other'\n{CASES}"));
     let text = e2e.said(2);
-    assert!(text.contains("other.toml at line 2, column 1: only the cases are taken from here"), "{text}");
+    assert!(
+        text.contains("other.toml at line 2, column 1: this section is not used: only cases are read from here"),
+        "{text}"
+    );
 }
 
 /// Starts the harness, and the sample as its user would: when told to, with the file of variables.

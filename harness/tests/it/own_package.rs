@@ -119,12 +119,12 @@ fn a_value_that_a_template_lacks_is_told() {
 #[test]
 fn what_does_not_go_with_a_package_is_told_before_anything_starts() {
     for (fields, expected) in [
-        ("package = 'nowhere.tar.gz'", "nowhere.tar.gz: can't be read: No such file"),
+        ("package = 'nowhere.tar.gz'", "nowhere.tar.gz: cannot read it: No such file"),
         ("package = 'my.toml'", "my.toml: the package: found data that is not gzip"),
         ("package = 'own.tar.gz'\nlabel = 'a'", "leave out `label` and `indexes`"),
         ("package = 'own.tar.gz'\nindexes = 'META-INF'", "leave out `label` and `indexes`"),
-        ("package = 'own.tar.gz'\nalso_named = ['b']", "is that of one name"),
-        ("values = { a = 'b' }", "`values` are those of the templates in a `package`"),
+        ("package = 'own.tar.gz'\nalso_named = ['b']", "needs its own package, but `package` is one package"),
+        ("values = { a = 'b' }", "`values` needs a `package` with templates"),
         ("package = 'own.tar.gz'\nvalues = { a = '${HOME}' }", "unknown variable ${HOME}"),
     ] {
         let e2e = on(&["--runtime", "embedded"], fields);

@@ -21,7 +21,8 @@ pub(super) enum FormError {
 
 /// The content of the form's only part, which must be a file with the name `key`.
 pub(super) async fn file(content_type: &str, body: Bytes, key: &'static str) -> Result<Bytes, FormError> {
-    let boundary = multer::parse_boundary(content_type).map_err(|_| FormError::Boundary)?;
+    let boundary = multer::parse_boundary(content_type).ok().filter(|boundary| !boundary.is_empty());
+    let boundary = boundary.ok_or(FormError::Boundary)?;
     let body = stream::iter([Ok::<_, Infallible>(body)]);
     let mut form = Multipart::new(body, boundary);
     let (mut parts, mut found) = (0, None);
