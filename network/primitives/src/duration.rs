@@ -111,7 +111,7 @@ pub fn format(nanoseconds: i64) -> String {
     format!("{sign}{text}")
 }
 
-/// As [`format`], of a duration of Rust's standard library. One that does not fit becomes the longest that does.
+/// As [`format()`], of a duration of Rust's standard library. One that does not fit becomes the longest that does.
 pub fn format_std(duration: Duration) -> String {
     format(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }
