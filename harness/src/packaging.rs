@@ -83,7 +83,7 @@ fn report() -> Report<io::Stderr> {
     Report::new(std::env::var(LEVEL_VARIABLE).ok().as_deref(), io::stderr())
 }
 
-/// What is wrong with a package is a result; what keeps us from it is none.
+/// An invalid package is a result (1); anything else that fails means that it could not be checked (2).
 fn ended(exit: Exit) -> ExitCode {
     match exit {
         Exit::Success => ExitCode::Passed,

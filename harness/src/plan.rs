@@ -1,5 +1,5 @@
-//! What the options ask for: resolved, validated, and every mistake told at once with its option's
-//! name. Declares no option, and starts nothing.
+//! The options of a run, resolved and validated. All mistakes are reported together, each with its
+//! option's name. Declares no option, and starts nothing.
 
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
@@ -16,7 +16,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A network that was asked for, resolved and validated.
+/// The options of a network, resolved and validated.
 #[derive(Debug, Clone)]
 pub struct NetworkPlan {
     /// What runs the nodes.
@@ -29,7 +29,7 @@ pub struct NetworkPlan {
     pub cluster: ClusterOptions,
     /// The network.
     pub topology: Topology,
-    /// What the user called it: a preset's name or a file.
+    /// The topology as the user gave it: a preset's name or a file.
     pub topology_name: String,
     /// The CouchDB of each peer, in the order of the topology's peers; empty when there is none.
     pub couchdb: Vec<CouchDb>,
@@ -37,7 +37,7 @@ pub struct NetworkPlan {
     pub tls: TlsMode,
     /// Longest wait for any one thing.
     pub timeout: Duration,
-    /// What the embedded nodes draw by lot is made from this.
+    /// The seed of everything random in embedded nodes.
     pub seed: Option<u64>,
     /// The ccaas-builder program.
     pub builder: PathBuf,

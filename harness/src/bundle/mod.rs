@@ -71,7 +71,7 @@ pub struct BundleOptions {
     /// Image of the external builder.
     #[arg(long, value_name = "IMAGE", default_value = concat!("ccaas-builder:", env!("CARGO_PKG_VERSION")))]
     pub builder_image: String,
-    /// Image of this program, which deploys, and tells whether a node is ready.
+    /// Image of this program, for deployment and readiness checks.
     #[arg(long, value_name = "IMAGE", default_value = concat!("fabric-harness:", env!("CARGO_PKG_VERSION")))]
     pub harness_image: String,
     /// Kubernetes: the namespace.

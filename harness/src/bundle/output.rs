@@ -1,4 +1,4 @@
-//! Writes a directory whole or not at all: beside its place first, and into it by one rename.
+//! Writes a directory completely or not at all: into a neighbouring directory, then with one rename.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -135,7 +135,7 @@ impl Target {
         Ok(foreign)
     }
 
-    /// Writes the files beside the directory, then puts them into its place at once.
+    /// Writes the files to a neighbouring directory, then renames it.
     pub(super) fn write(&self, files: &BTreeMap<PathBuf, File>) -> Result<(), OutputError> {
         let io = |what: &'static str| {
             let path = self.path.clone();

@@ -167,7 +167,7 @@ fn group_of(number: u32) -> Option<Pid> {
 
 /// What a program does that was started as the reaper: waits for its standard input to end, then ends
 /// the run in `directory`, and with it itself. The directory may still be to come. One that no harness
-/// made is refused at once.
+/// created is refused immediately.
 ///
 /// `kinds` are what runs may have besides processes and files. A run that has something else is left for a
 /// sweep of a program that knows it.

@@ -54,7 +54,7 @@ impl RunGuard {
         Self::begin_in(parent, reaper, |_| None)
     }
 
-    /// [`RunGuard::begin`] for a run that has more than processes and files: `resources` tells where, given the
+    /// [`RunGuard::begin`] for a run that has more than processes and files: `resources` returns them for the
     /// run's ID.
     ///
     /// # Errors

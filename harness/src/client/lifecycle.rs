@@ -210,8 +210,8 @@ impl PeerClient {
 /// Approves a definition for the organization of the first peer's identity, an administrator, and
 /// waits until all of `peers` have committed that.
 ///
-/// `peers` are peers of that one organization. All of them should be given: each keeps the approval,
-/// which is private data, at once, and does not have to fetch it from another before it can start the
+/// `peers` are peers of that one organization. All of them should be given: each then stores the approval,
+/// which is private data, immediately, and need not fetch it from another peer before it can start the
 /// chaincode. `package_id` is the package that this organization's peers run; without one they can
 /// validate, but not endorse.
 ///
@@ -286,8 +286,7 @@ fn invoke(channel: &str, function: &str, arguments: &impl Message) -> Invocation
     Invocation::new(channel, LIFECYCLE, function).argument(arguments.encode_to_vec())
 }
 
-/// Tells from an install's error that the package was there already, which Fabric says only in
-/// words: `… already successfully installed (package ID '<id>')`.
+/// Recognizes the error of an install of an installed package, which Fabric reports only as text: `… already successfully installed (package ID '<id>')`.
 fn already_installed(message: &str) -> Option<Installation> {
     let (_, rest) = message.split_once("already successfully installed (package ID '")?;
     let (package_id, _) = rest.split_once("')")?;

@@ -52,8 +52,8 @@ pub struct Signer {
     seed: Option<Arc<Seed>>,
 }
 
-/// What the signers of a run draw by lot and read from the clock, the same in each run: each identity
-/// has its own sequence of nonces, and a second goes by with each.
+/// Repeatable nonces and times for the signers of a run: each identity has its own sequence of nonces, and
+/// the time advances by one second with each.
 #[derive(Debug)]
 pub struct Seed {
     number: u64,

@@ -1,10 +1,9 @@
-//! What a run does to the `CouchDB`s that hold its peers' world state: claims them before anything
-//! starts, and removes its databases at the end.
+//! Claims the `CouchDB`s of the peers before anything starts, and removes the channels' databases at the end.
 //!
 //! A CouchDB outlives a run, and a ledger does not. A peer that joins a channel with a new ledger, and
-//! finds the channel's databases of an older one, goes on with that one's state and its chaincode
-//! definitions. So such databases are told of, or removed if they are a killed run's. Nothing here
-//! starts a CouchDB, or reads what a peer wrote.
+//! finds databases of an older ledger, continues with the old state and chaincode definitions. Such
+//! databases are reported, or removed if they are a killed run's. Nothing here starts a CouchDB or reads
+//! a peer's data.
 
 mod claim;
 mod http;
@@ -77,7 +76,7 @@ pub enum Unfit {
         /// The URL of one of them.
         example: String,
     },
-    /// Databases, but none that tells their format: a peer takes them for those of Fabric 1.
+    /// Databases without a format marker: a peer assumes that they are of Fabric 1.
     #[error("has databases that are no peer's: {databases}; a peer refuses to start on it. Give an empty CouchDB")]
     Foreign {
         /// The databases.
@@ -121,9 +120,9 @@ pub struct Databases {
 
 impl Databases {
     /// Claims each CouchDB: it answers, lets the user in, is in no other run's use, and has nothing
-    /// that keeps a new network of this topology from using it. What a run left that was killed is
-    /// removed first. `reaches` tells whether the nodes reach the address that it was found at. No
-    /// request takes longer than `timeout` or 10 s.
+    /// that keeps a new network of this topology from using it. Leftovers of a killed run are
+    /// removed first. `reaches` checks whether the nodes reach its address. No request takes longer than
+    /// `timeout` or 10 s.
     ///
     /// # Errors
     ///

@@ -1,7 +1,6 @@
-//! The known failures: what a client or a log says, turned into cause and cure.
+//! Finds known failures in logs and client errors, with cause and fix.
 //!
-//! They are data, in `catalogue.toml`; this room reads texts and says which of them it found. It
-//! runs nothing and asks no node.
+//! The failures are data, in `catalogue.toml`. This module only reads texts; it calls no node.
 
 #[cfg(feature = "cli")]
 mod command;

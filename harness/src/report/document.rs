@@ -225,9 +225,9 @@ impl Document {
         find(self.error.iter().map(|error| ("the run", error.as_str())).chain(seen).chain(logs))
     }
 
-    /// The lines of a log that can tell why a case failed: those from around failed cases. All others are
-    /// empty, so that the lines keep their numbers: a network that comes up says many a thing that is no
-    /// cause of what comes later. When it was no case that failed, or the log has no times, it is whole.
+    /// The lines of a log around failed cases. All others become empty, so that line numbers stay: a starting
+    /// network logs errors that cause no later failure. If no case failed, or the log has no times, the log
+    /// is complete.
     fn around_failures(&self, log: &str) -> String {
         let failed: Vec<&CaseRecord> = self.cases.iter().filter(|case| case.outcome == "failed").collect();
         if failed.is_empty() || self.error.is_some() || !self.exits.is_empty() {

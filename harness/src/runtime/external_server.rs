@@ -15,7 +15,7 @@ use crate::wait::{Poll, until};
 /// The file of the environment variables, one per line.
 pub const VARIABLES_FILE: &str = "chaincode.env";
 
-/// Its first line, which tells it from a file of the user.
+/// Its first line, which distinguishes it from a user's file.
 const HEAD: &str = "# Written by fabric-harness for the chaincode server. Replaced by the next run.";
 
 /// A server that its user starts.

@@ -48,7 +48,7 @@ pub struct Descriptor {
     pub find: for<'a> fn(&'a FindRequest) -> Found<'a>,
     /// Whether it can be expected to be found, without pulling anything: a description of it, or why not.
     pub probe: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Result<String, String>>,
-    /// Looks for whatever helps or hinders it, for `doctor`.
+    /// Diagnoses its requirements, for `doctor`.
     pub diagnose: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Vec<Finding>>,
     /// What its runs have besides processes and files, for the clean-up.
     pub resources: Option<&'static ResourceKind>,
