@@ -28,6 +28,11 @@
 //! The modules are listed from the lowest layer up. A module uses modules of its own and of lower layers;
 //! `xtask/tests/it/layers.rs` checks it.
 
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, unreachable_pub, unused_imports, reason = "only the commands use it")
+)]
+
 // The terminal and what is recorded of a run.
 pub mod console;
 mod evidence;
