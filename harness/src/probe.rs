@@ -20,8 +20,9 @@ pub struct ProbeOptions {
     /// Which Fabric.
     #[command(flatten)]
     pub fabric: FabricOptions,
-    /// Print the tiers of the tests only: `TESTS<TAB>programs|-<TAB>yes|no<TAB>WHY`, where TESTS is part of
-    /// each test's name, and `programs` says that --fabric-bin matters.
+    /// Print the tiers of the tests only: `TESTS<TAB>USES<TAB>yes|no<TAB>WHY`. TESTS is part of each test's
+    /// name. USES is `programs` if the tests use those of --fabric-bin, `static-harness` if they use a static
+    /// build of the harness, or `-`.
     #[arg(long, hide = true)]
     pub tests: bool,
 }
@@ -33,6 +34,8 @@ struct Tier {
     tests: &'static str,
     /// The capability of the runtime whose needs it shares.
     runtime: fn(&Capabilities) -> bool,
+    /// What its tests use, unless it is what the runtime uses.
+    uses: Option<&'static str>,
     /// Whether the rest is there: a description of it, or what is missing.
     look: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Result<String, String>>,
 }
@@ -42,36 +45,42 @@ const TIERS: [Tier; 6] = [
         name: "compose",
         tests: "needs_compose",
         runtime: |it| it.takes_images && !it.in_cluster,
+        uses: Some("static-harness"),
         look: |_| Box::pin(async { Ok(format!("Docker Compose {}", compose().await?)) }),
     },
     Tier {
         name: "release",
         tests: "needs_release",
         runtime: |it| it.takes_programs,
+        uses: None,
         look: |request| Box::pin(async { has_tools(&["configtxgen", "configtxlator", "osnadmin"], request) }),
     },
     Tier {
         name: "discover",
         tests: "needs_discover",
         runtime: |it| it.takes_programs,
+        uses: None,
         look: |request| Box::pin(async { has_tools(&["osnadmin", "discover"], request) }),
     },
     Tier {
         name: "node",
         tests: "needs_node",
         runtime: |it| it.takes_programs,
+        uses: None,
         look: |request| Box::pin(async { has_tools(&["osnadmin"], request).and_then(|_| node_for_tests()) }),
     },
     Tier {
         name: "couchdb",
         tests: "needs_couchdb",
         runtime: |it| it.takes_programs,
+        uses: None,
         look: |_| Box::pin(async { Ok(format!("CouchDB {}", couchdb_for_tests().await?)) }),
     },
     Tier {
         name: "images",
         tests: "needs_images",
         runtime: |it| it.in_cluster,
+        uses: None,
         look: |_| Box::pin(async { images_for_tests().map(str::to_owned) }),
     },
 ];
@@ -80,7 +89,7 @@ const TIERS: [Tier; 6] = [
 struct Line {
     name: &'static str,
     tests: Option<&'static str>,
-    takes_programs: bool,
+    uses: &'static str,
     possible: Result<String, String>,
 }
 
@@ -95,16 +104,13 @@ pub(crate) async fn probe(options: &ProbeOptions) -> ExitCode {
         fabric_bin: options.fabric.fabric_bin.clone(),
         ..FindRequest::new(RuntimeOptions::new(PathBuf::new()))
     };
-    for Line { name, tests, takes_programs, possible } in lines(&request).await {
+    for Line { name, tests, uses, possible } in lines(&request).await {
         let (is_possible, why) = match &possible {
             Ok(what) => ("yes", what),
             Err(reason) => ("no", reason),
         };
         match tests {
-            Some(tests) if options.tests => {
-                let programs = if takes_programs { "programs" } else { "-" };
-                print(format_args!("{tests}\t{programs}\t{is_possible}\t{why}"));
-            }
+            Some(tests) if options.tests => print(format_args!("{tests}\t{uses}\t{is_possible}\t{why}")),
             None if options.tests => {}
             _ => print(format_args!("{name}\t{is_possible}\t{why}")),
         }
@@ -115,15 +121,16 @@ pub(crate) async fn probe(options: &ProbeOptions) -> ExitCode {
 async fn lines(request: &FindRequest) -> Vec<Line> {
     let mut lines = Vec::new();
     for runtime in RUNTIMES {
-        let (takes_programs, possible) = (runtime.capabilities.takes_programs, (runtime.probe)(request).await);
+        let possible = (runtime.probe)(request).await;
+        let uses = if runtime.capabilities.takes_programs { "programs" } else { "-" };
         for tier in TIERS.iter().filter(|tier| (tier.runtime)(&runtime.capabilities)) {
             let possible = match &possible {
                 Ok(what) => (tier.look)(request).await.map(|more| joined(what, &more)),
                 Err(reason) => Err(reason.clone()),
             };
-            lines.push(Line { name: tier.name, tests: Some(tier.tests), takes_programs, possible });
+            lines.push(Line { name: tier.name, tests: Some(tier.tests), uses: tier.uses.unwrap_or(uses), possible });
         }
-        lines.push(Line { name: runtime.name, tests: runtime.tests, takes_programs, possible });
+        lines.push(Line { name: runtime.name, tests: runtime.tests, uses, possible });
     }
     lines
 }

@@ -32,7 +32,8 @@ struct Tier {
     /// Part of the name of each of its tests.
     name: String,
     fabric_bin: Option<PathBuf>,
-    takes_programs: bool,
+    /// `programs`: those of `--fabric-bin`. `static-harness`: a static build of the harness.
+    uses: String,
     supported: bool,
     reason: String,
 }
@@ -68,8 +69,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
         if let Some(directory) = &tier.fabric_bin {
             tests.env("FABRIC_BIN", directory);
         }
-        // Needed only for the image in these tests, and takes minutes to build.
-        if tier.name == "needs_compose" {
+        // Takes minutes to build.
+        if tier.uses == "static-harness" {
             tests.env("FABRIC_HARNESS_STATIC", build::static_harness()?);
         }
         if build::must(&mut tests, "tests").is_err() {
@@ -156,10 +157,10 @@ fn tiers(options: &Options) -> Result<Vec<Tier>> {
     let mut tiers = probe(&harness, None)?;
     if !options.fabric_bin.is_empty() {
         // Those of a given directory, not of PATH.
-        tiers.retain(|tier| !tier.takes_programs);
+        tiers.retain(|tier| tier.uses != "programs");
     }
     for directory in &options.fabric_bin {
-        tiers.extend(probe(&harness, Some(directory))?.into_iter().filter(|tier| tier.takes_programs));
+        tiers.extend(probe(&harness, Some(directory))?.into_iter().filter(|tier| tier.uses == "programs"));
     }
     Ok(tiers)
 }
@@ -174,11 +175,11 @@ fn probe(harness: &Path, fabric_bin: Option<&Path>) -> Result<Vec<Tier>> {
     let text = String::from_utf8_lossy(&output.stdout);
     let tier = |line: &str| {
         let fields: Vec<&str> = line.splitn(4, '\t').collect();
-        let [name, programs, supported, reason] = fields.try_into().ok()?;
+        let [name, uses, supported, reason] = fields.try_into().ok()?;
         Some(Tier {
             name: name.to_owned(),
             fabric_bin: fabric_bin.map(Path::to_owned),
-            takes_programs: programs == "programs",
+            uses: uses.to_owned(),
             supported: supported == "yes",
             reason: reason.to_owned(),
         })
