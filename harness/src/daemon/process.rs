@@ -159,7 +159,7 @@ async fn start(
             .map(|(path, text)| (path.display().to_string(), String::from_utf8_lossy(text).into_owned()))
             .collect();
         for finding in crate::explain::find(logs.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
-            print(format_args!("\nlikely cause: {}\n  what to do: {}", finding.cause, finding.cure));
+            print(format_args!("\nlikely cause: {}\n  fix: {}", finding.cause, finding.fix));
         }
         error_text(&error)
     })

@@ -1,4 +1,4 @@
-//! `explain [LOG…]`: reads logs, and prints the causes and cures of the failures in them.
+//! `explain [LOG…]`: prints the known failures in logs, with cause and fix.
 
 use super::{Finding, find};
 use crate::console::{ExitCode, print};
@@ -6,20 +6,20 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
-/// The most bytes of one log that are read: what is further back is rarely the first cause.
+/// The number of bytes that are read of one log.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
 /// The options of `explain`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExplainOptions {
-    /// Logs of peers, orderers, chaincode servers or clients; a directory stands for the files in
-    /// it, and for those in its `logs`. Default: standard input.
+    /// Logs of peers, orderers, chaincode servers or clients. A directory means the files in it and in
+    /// its `logs`. Default: standard input.
     #[arg(value_name = "LOG")]
     pub logs: Vec<PathBuf>,
 }
 
 /// Explains the logs. Ends with [`ExitCode::Passed`] when a known failure was found,
-/// [`ExitCode::Failed`] when none was, [`ExitCode::CouldNotRun`] when a log can't be read.
+/// [`ExitCode::Failed`] when none was, [`ExitCode::CouldNotRun`] when a log cannot be read.
 pub fn explain(options: &ExplainOptions) -> ExitCode {
     let texts = match read(&options.logs) {
         Ok(texts) => texts,
@@ -35,20 +35,20 @@ pub fn explain(options: &ExplainOptions) -> ExitCode {
         return ExitCode::Failed;
     }
     for finding in &found {
-        print(told(finding));
+        print(text_of(finding));
     }
     ExitCode::Passed
 }
 
-/// A finding as it is printed: where, what is wrong, what to do.
-pub(super) fn told(finding: &Finding) -> String {
-    let Finding { name, place, line, excerpt, cause, cure } = finding;
-    format!("{place}:{line}: {name}\n  {excerpt}\n  cause: {cause}\n  cure:  {cure}\n")
+/// A finding as it is printed: place, line, cause, fix.
+fn text_of(finding: &Finding) -> String {
+    let Finding { name, place, line, excerpt, cause, fix } = finding;
+    format!("{place}:{line}: {name}\n  {excerpt}\n  cause: {cause}\n  fix:   {fix}\n")
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
     if paths.is_empty() {
-        let text = text(io::stdin().lock()).map_err(|error| format!("standard input can't be read: {error}"))?;
+        let text = text(io::stdin().lock()).map_err(|error| format!("cannot read standard input: {error}"))?;
         return Ok(vec![("standard input".to_owned(), text)]);
     }
     let mut texts = Vec::new();
@@ -70,7 +70,7 @@ fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
             }
         }
         if texts.len() == before {
-            return Err(format!("{}: no .log or .txt in it, nor in its logs", path.display()));
+            return Err(format!("{}: no .log or .txt files, also not in its logs", path.display()));
         }
     }
     Ok(texts)

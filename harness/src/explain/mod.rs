@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 /// The longest part of a line that is shown, in characters.
 const EXCERPT: usize = 240;
 
-/// Reads the catalogue. It is part of the program, and a test holds that it can be read.
+/// The catalogue, which is part of the program. A test checks that it is valid.
 static CATALOGUE: LazyLock<Catalogue> =
     LazyLock::new(|| toml::from_str(include_str!("catalogue.toml")).unwrap_or_default());
 
@@ -31,11 +31,11 @@ struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct Failure {
     name: String,
-    says: Vec<Expression>,
+    patterns: Vec<Expression>,
     #[serde(default)]
     except: Vec<Expression>,
     cause: String,
-    cure: String,
+    fix: String,
     #[serde(default)]
     hides: Vec<String>,
 }
@@ -57,29 +57,29 @@ impl TryFrom<String> for Expression {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 pub struct Finding {
-    /// What it is called, such as `unknown-authority`.
+    /// The failure's name, such as `unknown-authority`.
     pub name: String,
     /// The name of the text that it was found in.
     pub place: String,
-    /// The number of the first line that says it, from 1.
+    /// The number of the first matching line, from 1.
     pub line: usize,
     /// That line, shortened.
     pub excerpt: String,
-    /// What is wrong.
+    /// What happened.
     pub cause: String,
     /// What to do.
-    pub cure: String,
+    pub fix: String,
 }
 
-/// Finds the known failures in texts, each with its name. Each failure is there once, where it is
-/// seen first; causes come before symptoms, and a symptom whose cause was found is left out.
+/// Finds known failures in texts, each given with its name. Each failure is reported once, for its first
+/// match. Causes come before symptoms; a symptom whose cause was found is omitted.
 ///
 /// ```
 /// let log = "ClientHandshake -> tls: failed to verify certificate: x509: certificate signed by unknown authority";
 /// let answer = "error creating grpc connection to cc:9999: failed to create new connection: context deadline exceeded";
 /// let found = fabric_harness::explain::find([("peer.log", log), ("client", answer)]);
 /// assert_eq!(found.len(), 1);
-/// assert!(found[0].cure.contains("root_cert"));
+/// assert!(found[0].fix.contains("root_cert"));
 /// ```
 pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Finding> {
     let texts: Vec<(&str, &str)> = texts.into_iter().collect();
@@ -95,7 +95,7 @@ pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Find
 impl Failure {
     fn seen_in(&self, place: &str, text: &str) -> Option<(&Self, Finding)> {
         let (start, captures) = self
-            .says
+            .patterns
             .iter()
             .filter_map(|expression| {
                 let mut all = expression.0.captures_iter(text).filter_map(|found| Some((found.get(0)?.start(), found)));
@@ -114,26 +114,26 @@ impl Failure {
                 line,
                 excerpt: excerpt(whole, start - begin),
                 cause: filled_in(&self.cause, &captures),
-                cure: filled_in(&self.cure, &captures),
+                fix: filled_in(&self.fix, &captures),
             },
         ))
     }
 }
 
-/// The line that this byte is in.
+/// The line that contains this byte.
 fn line_at(text: &str, at: usize) -> &str {
     let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     text[begin..].lines().next().unwrap_or_default()
 }
 
-/// `${name}` becomes what the group of that name matched.
+/// Replaces `${name}` with the match of the group of that name.
 fn filled_in(text: &str, captures: &Captures<'_>) -> String {
     let mut filled = String::new();
     captures.expand(text, &mut filled);
     filled
 }
 
-/// At most [`EXCERPT`] characters of a line, with the place that begins at byte `at` among them.
+/// At most [`EXCERPT`] characters of a line, including the one at byte `at`.
 fn excerpt(line: &str, at: usize) -> String {
     let characters = line.chars().count();
     if characters <= EXCERPT {

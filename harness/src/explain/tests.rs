@@ -2,26 +2,26 @@ use super::*;
 use std::fmt::Write as _;
 
 #[test]
-fn the_catalogue_is_read_and_refers_only_to_itself() {
+fn the_catalogue_is_valid() {
     let catalogue: Catalogue = toml::from_str(include_str!("catalogue.toml")).unwrap();
     let names: BTreeSet<&str> = catalogue.failures.iter().map(|failure| failure.name.as_str()).collect();
-    assert_eq!(names.len(), catalogue.failures.len(), "a name is there twice");
+    assert_eq!(names.len(), catalogue.failures.len(), "duplicate name");
     for failure in &catalogue.failures {
-        assert!(!failure.says.is_empty(), "{} is never found", failure.name);
+        assert!(!failure.patterns.is_empty(), "{} has no patterns", failure.name);
         for hidden in &failure.hides {
-            assert!(names.contains(hidden.as_str()), "{} hides {hidden}, which is none", failure.name);
+            assert!(names.contains(hidden.as_str()), "{} hides the unknown failure {hidden}", failure.name);
         }
-        for placeholder in failure.cause.split("${").chain(failure.cure.split("${")).skip(1) {
+        for placeholder in failure.cause.split("${").chain(failure.fix.split("${")).skip(1) {
             let Some((name, _)) = placeholder.split_once('}') else { continue };
             let has = |expression: &Expression| expression.0.capture_names().flatten().any(|group| group == name);
-            assert!(failure.says.iter().any(has), "{}: no expression has a group {name}", failure.name);
+            assert!(failure.patterns.iter().any(has), "{}: no pattern has a group {name}", failure.name);
         }
     }
 }
 
-/// What real peers, of 2.5 and 3.1, said to each mistake.
+/// Messages of real peers, of 2.5 and 3.1.
 #[test]
-fn what_real_peers_say_is_explained() {
+fn messages_of_real_peers_are_explained() {
     let seen = [
         ("could not build chaincode: docker build failed: docker build is disabled", "docker-missing"),
         ("failed to generate platform-specific docker build: Unknown chaincodeType: CCAAS", "type-not-taken"),
@@ -69,7 +69,7 @@ fn what_real_peers_say_is_explained() {
 }
 
 #[test]
-fn a_cause_takes_the_place_of_its_symptoms_and_names_what_it_saw() {
+fn a_cause_hides_its_symptoms_and_contains_the_matched_text() {
     let client = "error sending: failed to create new connection: context deadline exceeded";
     let log = "one\ntwo\nClient TLS handshake failed: x509: certificate is valid for cc.example, not peer.example";
     let found = find([("client", client), ("peer.log", log)]);
@@ -80,7 +80,7 @@ fn a_cause_takes_the_place_of_its_symptoms_and_names_what_it_saw() {
 }
 
 #[test]
-fn what_a_builder_refuses_is_told_as_it_says_it() {
+fn an_error_of_the_builder_is_quoted() {
     let embedded =
         "ccaas_builder build: error: builder.json line 7 (labels: b_1): dial_timeout: found \"x\", expected a duration";
     let found = find([("peer.log", embedded)]);
@@ -90,12 +90,12 @@ fn what_a_builder_refuses_is_told_as_it_says_it() {
 }
 
 #[test]
-fn nothing_is_made_up() {
+fn a_normal_log_has_no_failures() {
     assert_eq!(find([("peer.log", "INFO [lifecycle] all is well\n")]), []);
 }
 
 #[test]
-fn what_a_network_says_that_comes_up_is_no_failure() {
+fn messages_of_a_starting_network_are_not_failures() {
     let log = "ERRO [core.comm] ServerHandshake -> Server TLS handshake failed in 1.5ms with error remote error: tls: bad certificate server=PeerServer\n\
                WARN [peer.blocksprovider] DeliverBlocks -> Got error while attempting to receive blocks: received bad status SERVICE_UNAVAILABLE from orderer\n\
                WARN [orderer.common.broadcast] ProcessMessage -> [channel: mychannel] Rejecting broadcast of normal message from 127.0.0.1:38584 with SERVICE_UNAVAILABLE: rejected by Order: no Raft leader\n\
@@ -108,16 +108,16 @@ fn what_a_network_says_that_comes_up_is_no_failure() {
 }
 
 #[test]
-fn a_long_line_is_shortened_around_what_it_says() {
+fn a_long_line_is_shortened_around_the_match() {
     let line = format!("{}chaincode stream terminated{}", "ä".repeat(500), "b".repeat(500));
     let found = find([("peer.log", line.as_str())]);
     assert!(found[0].excerpt.contains("chaincode stream terminated"), "{}", found[0].excerpt);
     assert!(found[0].excerpt.chars().count() <= EXCERPT + 2);
 }
 
-/// `docs/troubleshooting.md` is written by this test when `BLESS` is set.
+/// With `BLESS` set, this test writes `docs/troubleshooting.md`.
 #[test]
-fn the_page_of_failures_is_the_catalogue() {
+fn the_troubleshooting_page_is_current() {
     let mut page = String::from(
         "# Troubleshooting\n\n```console\n$ cargo xtask explain LOG…\n```\n\nfinds these failures in logs of peers, \
          orderers, chaincode servers and clients. A failed run reports them itself.\n\nIn the patterns, `…` and \
@@ -126,11 +126,11 @@ fn the_page_of_failures_is_the_catalogue() {
     for failure in &CATALOGUE.failures {
         // Writing to a string can't fail.
         let _ = write!(page, "\n## {}\n\n", failure.name);
-        for expression in &failure.says {
+        for expression in &failure.patterns {
             let _ = writeln!(page, "    {}", readable(expression.0.as_str()));
         }
         let text = |text: &str| text.replace("${", "<").replace('}', ">").replace('<', "`<").replace('>', ">`");
-        let _ = write!(page, "\n{}\n\n**Fix:** {}\n", text(&failure.cause), text(&failure.cure));
+        let _ = write!(page, "\n{}\n\n**Fix:** {}\n", text(&failure.cause), text(&failure.fix));
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
     if std::env::var_os("BLESS").is_some() {
@@ -140,7 +140,7 @@ fn the_page_of_failures_is_the_catalogue() {
     assert!(written == page, "docs/troubleshooting.md differs from the catalogue; run this test with BLESS=1");
 }
 
-/// An expression as a person reads it: a named group is its name, what is optional is in brackets.
+/// A readable form of an expression: named groups by name, optional parts in brackets.
 fn readable(expression: &str) -> String {
     let group = Regex::new(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)").unwrap();
     let optional = Regex::new(r"\((?:\?:)?((?:[^()]|\([^()]*\))*)\)\?").unwrap();

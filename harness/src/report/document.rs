@@ -383,7 +383,7 @@ pub(crate) mod tests {
             chaincode_messages: one(),
             exits: vec![one()],
             left: vec![one()],
-            findings: vec![Finding { name: one(), place: one(), line: 3, excerpt: one(), cause: one(), cure: one() }],
+            findings: vec![Finding { name: one(), place: one(), line: 3, excerpt: one(), cause: one(), fix: one() }],
             clock: SystemTime::UNIX_EPOCH,
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> Stri
     for finding in &document.findings {
         let _ = writeln!(text, "\n{}: {}", paint.strong("likely cause"), finding.cause);
         let _ = writeln!(text, "{}", labelled("seen in", &format!("{}:{}", finding.place, finding.line)));
-        let _ = writeln!(text, "{}", labelled("what to do", &finding.cure));
+        let _ = writeln!(text, "{}", labelled("fix", &finding.fix));
     }
     text
 }

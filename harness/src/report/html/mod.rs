@@ -98,7 +98,7 @@ fn problems(document: &Document) -> Markup {
         @for finding in &document.findings {
             div.finding {
                 p { b { (finding.cause) } }
-                p { b { "What to do:" } " " (finding.cure) }
+                p { b { "Fix:" } " " (finding.fix) }
                 p.faint { (finding.name) ", seen in " (finding.place) ":" (finding.line) }
                 pre { (finding.excerpt) }
             }
