@@ -46,6 +46,7 @@ pub struct Administration {
 
 /// Why a deployment failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DeployError {
     /// A call failed.
     #[error(transparent)]

@@ -19,13 +19,13 @@ use std::time::Duration;
 /// The options of a network, resolved and validated.
 #[derive(Debug, Clone)]
 pub struct NetworkPlan {
-    /// What runs the nodes.
+    /// The runtime.
     pub runtime: RuntimeChoice,
-    /// Image tag or release line, if one was asked for.
+    /// The requested image tag or release.
     pub fabric: Option<FabricTag>,
-    /// Where Fabric's binaries are, if not on PATH.
+    /// Directory of Fabric's binaries. Default: PATH.
     pub fabric_bin: Option<PathBuf>,
-    /// Where, in a cluster.
+    /// The options of a cluster.
     pub cluster: ClusterOptions,
     /// The network.
     pub topology: Topology,
@@ -35,21 +35,21 @@ pub struct NetworkPlan {
     pub couchdb: Vec<CouchDb>,
     /// TLS between the peers and the chaincode server.
     pub tls: TlsMode,
-    /// Longest wait for any one thing.
+    /// Timeout of each wait.
     pub timeout: Duration,
     /// The seed of everything random in embedded nodes.
     pub seed: Option<u64>,
     /// The ccaas-builder program.
     pub builder: PathBuf,
-    /// How the chaincode server comes to run.
+    /// The chaincode server.
     pub server: Server,
-    /// What is committed on each channel.
+    /// The definition that is committed on each channel.
     pub chaincode: ChaincodeSection,
-    /// Whether the messages between peers and chaincode shall be seen, by a tap if need be.
+    /// Whether the messages between peers and chaincode are recorded, with a tap if necessary.
     pub tap: bool,
 }
 
-/// What the user asked `e2e` for, resolved and validated.
+/// The options of `e2e`, resolved and validated.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// The network, and the chaincode on it.
@@ -60,53 +60,54 @@ pub(crate) struct Plan {
     pub keep: Keep,
     /// Parent directory of the evidence.
     pub evidence: PathBuf,
-    /// How often the whole job runs.
+    /// The number of runs.
     pub repeat: u32,
-    /// How much more is said: 0 to 4.
+    /// The number of `-v`: 0 to 4.
     pub verbosity: u8,
-    /// Whether only failures and the last line are said.
+    /// Whether only failures and the last line are printed.
     pub quiet: bool,
 }
 
-/// A Fabric version as it was asked for, and the release line that it belongs to.
+/// A requested Fabric version and its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FabricTag {
     /// `2.5`, `3.1.5`, or any image tag that starts with such a number.
     pub tag: String,
-    /// The release line, for which the configuration is rendered.
+    /// The release, for which the configuration is rendered.
     pub release: Release,
 }
 
 /// A mistake on the command line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OptionError {
-    /// The version is of no supported release line.
+    /// The version is not supported.
     #[error(
         "--fabric {value}: not a supported Fabric version; give {}, or an image tag that starts with one of them, such as {}",
         Release::ALL.map(Release::line).join(", "),
         Release::NEWEST.tested_version()
     )]
     Fabric {
-        /// What was given.
+        /// The given value.
         value: String,
     },
-    /// The topology can't be used.
+    /// The topology is invalid.
     #[error("--topology {value}:{reason}")]
     Topology {
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What is wrong with it, a mistake a line.
+        /// The mistakes, one per line.
         reason: String,
     },
-    /// No URL of a CouchDB that a peer can use. It is not shown: it has a password.
+    /// A CouchDB URL is invalid. It is not shown, because it contains a password.
     #[error("--couchdb (number {number}): {source}")]
     CouchDb {
-        /// Which of them, from 1.
+        /// Its position, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The reason.
         source: CouchDbUrlError,
     },
-    /// Not one CouchDB for each peer.
+    /// The number of CouchDB URLs differs from that of the peers.
     #[error(
         "--couchdb: URLs given: {given}, peers of the topology: {} ({}); a CouchDB serves one peer only, so give one for \
          each, in this order",
@@ -114,81 +115,81 @@ pub enum OptionError {
         peers.join(", ")
     )]
     CouchDbCount {
-        /// How many are given.
+        /// The number of URLs.
         given: usize,
         /// The peers.
         peers: Vec<String>,
     },
-    /// One CouchDB for two peers.
+    /// The same CouchDB for two peers.
     #[error(
-        "--couchdb {couchdb} is given twice; a CouchDB serves one peer only, since both would write to the same databases"
+        "--couchdb {couchdb} is given twice; each peer needs its own CouchDB, because both would write to the same databases"
     )]
     CouchDbTwice {
         /// The CouchDB.
         couchdb: CouchDb,
     },
-    /// A program is not there.
+    /// A program is missing or not executable.
     #[error("{option} {}: {reason}", path.display())]
     Program {
         /// The option's name.
         option: &'static str,
-        /// What was given.
+        /// The given value.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// There is no external builder.
+    /// The external builder is not found.
     #[error(
         "--builder: no ccaas-builder program: give its path, set the variable CCAAS_BUILDER, or put it on PATH; `cargo \
          xtask dist` in the harness's repository builds it"
     )]
     NoBuilder,
-    /// The directory of Fabric's programs can't be used.
+    /// The directory of Fabric's programs is invalid.
     #[error("--fabric-bin {}: {reason}", path.display())]
     FabricBin {
-        /// What was given.
+        /// The given value.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// An option of a cluster cannot be used.
+    /// An option of a cluster is invalid.
     #[error("{option} {value}: {reason}")]
     Cluster {
         /// The option's name.
         option: &'static str,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// The cases can't be used.
+    /// The cases are invalid.
     #[error("--cases: {}", error_text(.0))]
     Cases(#[source] CaseFileError),
-    /// The chaincode file can't be used.
+    /// The chaincode file is invalid.
     #[error("--chaincode: {}", error_text(.0))]
     ChaincodeFile(#[source] CaseFileError),
-    /// The chaincode server can't run so.
+    /// The chaincode server cannot be used.
     #[error("{origin}: {reason}")]
     Server {
-        /// Where that is said.
+        /// The place of its specification.
         origin: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Every mistake on the command line, one a line.
+/// All mistakes on the command line, one per line.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct OptionErrors(pub Vec<OptionError>);
 
 impl NetworkPlan {
-    /// Resolves and validates the options of a network, on which `chaincode` is committed, or what the
-    /// chaincode file says.
+    /// Resolves and validates the options of a network. `chaincode` is its definition; that of a chaincode file
+    /// takes precedence.
     ///
     /// # Errors
     ///
-    /// Every mistake that was found, each with its option's name.
+    /// All mistakes, each with its option's name.
     pub fn resolve(
         options: &NetworkOptions,
         topology: Option<Topology>,
@@ -197,12 +198,12 @@ impl NetworkPlan {
         Self::resolve_with(options, topology, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
     }
 
-    /// The name of each chaincode server, which is that of its definition.
+    /// The names of the chaincode servers, which are those of the definitions.
     pub(crate) fn server_names(&self) -> Vec<String> {
         self.chaincode.definitions().into_iter().map(|definition| definition.name).collect()
     }
 
-    /// With the chaincode file, which also has cases.
+    /// As `resolve`, with the chaincode file, which also has cases.
     fn resolve_with(
         options: &NetworkOptions,
         topology: Option<Topology>,
@@ -268,7 +269,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Every mistake that was found, each with its option's name.
+    /// All mistakes, each with its option's name.
     pub(crate) fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
         let own = &options.network.chaincode;
         let (file, cases, mistake) = if is_chaincode_file(own) {
@@ -315,14 +316,14 @@ impl Plan {
 ///
 /// # Errors
 ///
-/// When the version is of no supported release line.
+/// The version is not supported.
 pub(crate) fn resolve_fabric(options: &FabricOptions) -> Result<Option<FabricTag>, OptionError> {
     let Some(value) = &options.fabric else { return Ok(None) };
     let release = value.parse::<Release>().map_err(|_| OptionError::Fabric { value: value.clone() })?;
     Ok(Some(FabricTag { tag: value.clone(), release }))
 }
 
-/// A topology that a library's user made.
+/// Validates a topology that a user of the library made.
 fn check_topology(topology: Topology) -> Result<Topology, OptionError> {
     let mistake = |error| OptionError::Topology { value: "a value".to_owned(), reason: format!("\n{error}") };
     topology.validate().map_err(mistake).map(|()| topology)
@@ -338,8 +339,7 @@ pub(crate) fn resolve_topology(value: &str) -> Result<Topology, OptionError> {
     Topology::from_yaml(&text).map_err(|error| mistake(format!("\n{error}")))
 }
 
-/// One CouchDB for each peer, or none. Without a topology, which is a mistake of its own, they are not
-/// counted.
+/// One CouchDB for each peer, or none. They are not counted if the topology is invalid.
 fn resolve_couchdb(urls: &[Secret], topology: Option<&Topology>) -> Result<Vec<CouchDb>, Vec<OptionError>> {
     let (mut found, mut mistakes) = (Vec::<CouchDb>::new(), Vec::new());
     for (number, url) in (1..).zip(urls) {
@@ -372,7 +372,7 @@ fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
 /// Variable with the path of the external builder.
 const BUILDER_VARIABLE: &str = "CCAAS_BUILDER";
 
-/// The external builder's program.
+/// Name of the external builder's program.
 const BUILDER: &str = "ccaas-builder";
 
 /// The external builder that `CCAAS_BUILDER` names, or that is on PATH.
@@ -382,7 +382,7 @@ pub(crate) fn builder_on_this_machine() -> Option<PathBuf> {
     named.map(PathBuf::from).or_else(on_path)
 }
 
-/// The external builder that is given, or that this machine has.
+/// The external builder: that of the option, or that of this machine.
 fn resolve_builder(options: &NetworkOptions) -> Result<PathBuf, OptionError> {
     let path = options.builder.clone().or_else(builder_on_this_machine).ok_or(OptionError::NoBuilder)?;
     check_program("--builder", &path).map(|()| path)
@@ -392,7 +392,7 @@ fn is_chaincode_file(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
 }
 
-/// What `--chaincode` gives. Of a program or an address, `chaincode` is committed.
+/// The chaincode of `--chaincode`. For a program or an address, its definition is `chaincode`.
 fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFile, OptionError> {
     const OPTION: &str = "--chaincode";
     if is_chaincode_file(path) {
@@ -409,12 +409,12 @@ fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFil
     Ok(CaseFile::without_cases(chaincode, server))
 }
 
-/// The directory of Fabric's programs, which not every runtime takes.
+/// Checks the directory of Fabric's programs, which not every runtime uses.
 fn check_fabric_bin(options: &NetworkOptions) -> Result<(), OptionError> {
     let Some(path) = &options.fabric.fabric_bin else { return Ok(()) };
     let reason = match options.runtime {
         RuntimeChoice::Named(runtime) if runtime.capabilities.takes_images => {
-            format!("--runtime {} takes images, not programs; leave one of the two out", runtime.name)
+            format!("--runtime {} uses images, not programs; remove one of the two options", runtime.name)
         }
         _ if !path.is_dir() => "not a directory".to_owned(),
         _ => return Ok(()),
@@ -435,9 +435,9 @@ fn resolve_cluster(options: &NetworkOptions) -> Result<ClusterOptions, Vec<Optio
         let value = value.clone()?;
         let reason = if !in_cluster {
             let runtimes = names_with(|capabilities| capabilities.in_cluster);
-            format!("only --runtime {runtimes} uses it; give that, or leave this out")
+            format!("only --runtime {runtimes} uses it; add that option, or remove this one")
         } else if option == "--kube-namespace" && !is_label(&value) {
-            "no name of a namespace: up to 63 of a-z, 0-9 and -, the first and last no -".to_owned()
+            "not a valid namespace name: up to 63 of a-z, 0-9 and -, not starting or ending with -".to_owned()
         } else if value.is_empty() {
             "is empty".to_owned()
         } else {
@@ -456,7 +456,7 @@ fn resolve_cluster(options: &NetworkOptions) -> Result<ClusterOptions, Vec<Optio
     })
 }
 
-/// Whether this can name a namespace: a DNS label (RFC 1123).
+/// Whether this is a valid namespace name: a DNS label (RFC 1123).
 pub(crate) fn is_label(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')

@@ -139,7 +139,7 @@ fn joined(what: &str, more: &str) -> String {
     if more.is_empty() { what.to_owned() } else { format!("{what}, {more}") }
 }
 
-/// Whether these programs of Fabric are there, which have nothing more to say.
+/// Whether these programs of Fabric are there, which have no more details.
 fn has_tools(tools: &[&str], request: &FindRequest) -> Result<String, String> {
     let directories: Vec<PathBuf> = match &request.fabric_bin {
         Some(directory) => vec![directory.clone(), directory.join("bin")],
@@ -183,7 +183,7 @@ fn images_for_tests() -> Result<&'static str, String> {
     }
 }
 
-/// How long the `docker` command may take to say its version.
+/// How long the `docker` command may take to print its version.
 const COMPOSE: Duration = Duration::from_secs(10);
 
 /// The version of the Compose plugin of the `docker` command. The older program `docker-compose` is another.
@@ -194,7 +194,7 @@ async fn compose() -> Result<String, String> {
         Ok(Ok(output)) if output.status.success() => output.stdout,
         Ok(Ok(_)) => return Err("the `docker` command has no plugin `compose`".to_owned()),
         Ok(Err(error)) => return Err(format!("there is no `docker` command: {error}")),
-        Err(_) => return Err(format!("`docker compose version` says nothing within {} s", COMPOSE.as_secs())),
+        Err(_) => return Err(format!("`docker compose version` printed nothing within {} s", COMPOSE.as_secs())),
     };
     let version = String::from_utf8_lossy(&output).trim().trim_start_matches('v').to_owned();
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());

@@ -66,6 +66,7 @@ pub struct CouchDb {
 
 /// Why a peer cannot use a CouchDB's URL. The text does not contain the URL, which has a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CouchDbUrlError {
     /// Not a URL.
     #[error("invalid URL ({0}); give http://USER:PASSWORD@HOST:PORT")]

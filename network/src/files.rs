@@ -41,6 +41,7 @@ impl fmt::Debug for File {
 
 /// Why files could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// A file exists already.
     #[error("{} already exists; write to an empty directory, or remove the old network first", path.display())]

@@ -1,4 +1,4 @@
-//! The embedded peer and orderer beside Fabric's own, with the same client, chaincode and batches:
+//! The embedded peer and orderer compared with Fabric's own, with the same client, chaincode and batches:
 //!
 //! ```text
 //! cargo xtask bench peer [--fabric-bin DIR] [--rounds N] [--transactions N] [--keys N]
@@ -8,7 +8,7 @@
 //! of the embedded ones the process that they live in, of Fabric's the `peer` and the `orderer`. The
 //! client is this program and the chaincode a third process; neither is counted, but all share the
 //! machine. The networks have their turns one after another in each round, and of a network's rounds
-//! the median is told. Without `--fabric-bin` the embedded one is measured alone.
+//! the median is printed. Without `--fabric-bin` the embedded one is measured alone.
 //!
 //! `CCAAS_BUILDER`, `CHAINCODE_SAMPLE` and `CHAINCODE_CONFORMANCE` are the static programs.
 
@@ -35,7 +35,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const IN_FLIGHT: usize = 64;
 /// How the real orderer cuts its batches, in turn: after this time, or this many messages.
 const BATCHES: [(Duration, u32); 2] = [(Duration::from_millis(100), 500), (Duration::from_millis(100), 10)];
-/// The batches of a network that is not told otherwise.
+/// The batches of a network with default options.
 const DEFAULT_BATCH: (Duration, u32) = (Duration::from_millis(10), 500);
 
 struct Options {
@@ -127,10 +127,10 @@ async fn throughput(options: &Options) -> Result<()> {
         }
         match &medians[..] {
             [embedded, fabric] => {
-                println!("| {timeout:?}/{max_messages} | embedded : Fabric | {} |", embedded.beside(fabric));
+                println!("| {timeout:?}/{max_messages} | embedded : Fabric | {} |", embedded.ratio(fabric));
                 println!(
                     "| {timeout:?}/{max_messages} | embedded by default : Fabric | {} |",
-                    embedded_by_default.beside(fabric)
+                    embedded_by_default.ratio(fabric)
                 );
             }
             [embedded, ..] if (timeout, max_messages) == DEFAULT_BATCH => embedded_by_default = *embedded,
@@ -164,7 +164,9 @@ async fn measure(settings: &Settings, transactions: usize) -> Result<Figures> {
 /// What a transaction costs an embedded peer as its ledger grows.
 async fn growth(options: &Options) -> Result<()> {
     println!("\nembedded, by the number of keys on the ledger");
-    println!("| keys | submit/s | evaluate/s | CPU µs a submit | beside the first | MB |\n|---|---|---|---|---|---|");
+    println!(
+        "| keys | submit/s | evaluate/s | CPU µs a submit | relative to the first | MB |\n|---|---|---|---|---|---|"
+    );
     let (timeout, max_messages) = DEFAULT_BATCH;
     let nodes = Nodes::start(&Settings { fabric_bin: None, timeout, max_messages })?;
     let client = Client::connect(nodes.view()).await?;
@@ -175,7 +177,7 @@ async fn growth(options: &Options) -> Result<()> {
         keys = target.max(keys);
         let evaluated = client.evaluate_many("warm", options.transactions).await?;
         let before = nodes.usage()?;
-        // The same keys each time, so that the ledger has as many as it says.
+        // The same keys each time, so that the ledger has the stated number.
         let submitted = client.submit_many("warm", options.transactions).await?;
         let after = nodes.usage()?;
         let processor = after.processor_since(&before).div_f64(as_f64(options.transactions));
@@ -193,7 +195,7 @@ async fn growth(options: &Options) -> Result<()> {
 }
 
 impl Figures {
-    fn beside(&self, other: &Self) -> String {
+    fn ratio(&self, other: &Self) -> String {
         let time = |of: Duration| of.as_secs_f64();
         format!(
             "{:.2} | {:.2} | {:.2} | {:.2} | {:.2}",

@@ -1,6 +1,6 @@
 //! A network with its chaincode in a process of its own, and that process as its parent sees it.
 //!
-//! The process tells what a client needs in a line of JSON, and ends when its input does.
+//! The process prints what a client needs in a line of JSON, and ends when its input does.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -39,17 +39,17 @@ fn first_query(arguments: &[&str]) -> Result<Duration> {
     let begin = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let output = BufReader::new(child.stdout.take().ok_or("no output")?);
-    let (mut answered, mut said) = (None, String::new());
+    let (mut answered, mut printed) = (None, String::new());
     for line in output.lines() {
         let line = line?;
         if line.ends_with(&format!("ms  {FIRST_QUERY}")) {
             answered = Some(begin.elapsed());
         }
-        said += &line;
-        said.push('\n');
+        printed += &line;
+        printed.push('\n');
     }
     if !child.wait()?.success() {
-        return Err(format!("a case failed:\n{said}").into());
+        return Err(format!("a case failed:\n{printed}").into());
     }
-    answered.ok_or_else(|| format!("no first query:\n{said}").into())
+    answered.ok_or_else(|| format!("no first query:\n{printed}").into())
 }

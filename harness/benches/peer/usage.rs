@@ -1,4 +1,4 @@
-//! Processor time and memory of processes, as Linux tells them.
+//! Processor time and memory of processes, as reported by Linux.
 
 use std::time::Duration;
 

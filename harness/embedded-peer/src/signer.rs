@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 /// A node cannot sign.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignerError {
     /// Not a PKCS#8 PEM with a key on P-256.
     #[error("the private key of {msp_id} is not a P-256 key in PKCS#8 PEM")]

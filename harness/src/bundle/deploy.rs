@@ -340,7 +340,7 @@ fn question(channel: &Channel, definition: &Definition) -> Invocation {
     Invocation::new(&channel.name, &definition.name, "AssetExists").argument("asset1")
 }
 
-/// Whether a peer's refusal is what the chaincode said: 500 with its message, and not what the peer says
+/// Whether a peer's refusal is the chaincode's own answer: 500 with its message, and not the peer's
 /// when it can't reach the chaincode, which is an error of the same status.
 fn is_answer_of_chaincode(error: &ClientError) -> bool {
     match error {

@@ -35,7 +35,7 @@ pub(crate) enum IdentitiesError {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -87,7 +87,7 @@ fn read_directory(
             if !is_there {
                 return Err(refused("is one file too many: there are more than any network has"));
             }
-            // The configuration beside an identity is made anew.
+            // The configuration next to an identity is made anew.
             if is_identity(&name) {
                 files.insert(name, read_file(&path)?);
             }

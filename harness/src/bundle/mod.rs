@@ -134,7 +134,7 @@ fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
-/// Does what the command line says, to its exit code.
+/// Runs the command and returns its exit code.
 pub(crate) fn bundle(options: &BundleOptions) -> ExitCode {
     match write_bundle(options) {
         Ok(rendered) => {

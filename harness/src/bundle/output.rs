@@ -47,7 +47,7 @@ pub(crate) enum OutputError {
         path: PathBuf,
         /// What could not be done.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -153,7 +153,7 @@ impl Target {
         let prefix = format!(".{name}.partial-");
         // Removed when it is dropped: what was written if this fails, what was replaced otherwise.
         let aside = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
-        let aside = aside.map_err(io("no directory can be made beside it"))?;
+        let aside = aside.map_err(io("cannot create a directory next to it"))?;
         write_files(files, aside.path())?;
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(aside.path(), mode).map_err(io("can't get its permissions"))?;

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_says_what_is_possible_and_where() {
+    fn a_mistake_reports_what_is_possible_and_where() {
         for (text, expected) in [
             ("d = 5", "invalid type: integer `5`, expected a text in quotes, { base64 ="),
             ("d = { base64 = 'x' }", "invalid base64"),

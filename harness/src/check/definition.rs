@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_says_what_and_where() {
+    fn a_mistake_reports_what_and_where() {
         let collection = |rest: &str| format!("[[collections]]\nname = 'c'\npolicy = \"OR('A.member')\"\n{rest}");
         for (text, line, expected) in [
             ("name = 'a--b'".to_owned(), 1, "invalid chaincode name"),

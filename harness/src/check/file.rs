@@ -48,6 +48,7 @@ struct FileText {
 
 /// An invalid chaincode file.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CaseFileError {
     /// It cannot be read.
     #[error("cannot read {file}")]

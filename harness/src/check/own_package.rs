@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_no_peer_would_take_is_refused_and_no_key_is_told() {
+    fn a_package_that_no_peer_accepts_is_refused_and_no_key_is_printed() {
         assert!(read(b"nothing").unwrap_err().contains("found data that is not gzip"));
         let absent = OwnPackage::read(Path::new("/nonexistent/own.tar.gz")).unwrap_err();
         assert!(absent.starts_with("package /nonexistent/own.tar.gz: cannot read it: No such file"), "{absent}");

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_place() {
+    fn a_mistake_is_reported_with_its_place() {
         for (text, position, reason) in [
             ("", 1, "expected AND(…)"),
             ("'Org1MSP.peer'", 1, "expected AND(…)"),

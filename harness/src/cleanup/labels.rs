@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::path::Path;
 
-use super::workspace::{self, Owner, Workspace};
+use super::record::Owner;
+use super::workspace::{self, Workspace};
 
 /// Label with the run's ID, on everything that a run makes in an engine or cluster.
 pub const RUN_LABEL: &str = "fabric-harness.run";

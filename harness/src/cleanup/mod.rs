@@ -13,6 +13,7 @@
 pub mod labels;
 pub mod processes;
 pub mod reaper;
+mod record;
 mod resources;
 mod run_guard;
 pub mod sweep;
@@ -23,10 +24,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use reaper::Reaper;
+pub(crate) use record::Owner;
 pub use resources::{ResourceKind, Resources, ShellRemoval};
 pub use run_guard::{RunGuard, RunGuardError};
 pub use sweep::{Swept, sweep};
-pub(crate) use workspace::Owner;
 #[cfg(test)]
 pub(crate) use workspace::made_in;
 pub use workspace::{PREFIX as DIRECTORY_PREFIX, Workspace, WorkspaceError};
@@ -49,7 +50,7 @@ pub enum Leftover {
     Resources {
         /// What is left, and how to remove it.
         text: String,
-        /// What the engine or cluster said.
+        /// The error of the engine or cluster.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shell_script_gives_the_removal_its_arguments_and_keeps_the_directory_if_that_fails() {
+    fn the_shell_script_keeps_the_directory_if_the_removal_fails() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("file").display().to_string();
         for (end, is_kept) in [("0", false), ("1", true)] {
@@ -319,7 +319,7 @@ mod tests {
         let directory = guard.workspace().directory().to_owned();
         let mut node = guard.command("sleep", &directory).arg("1000").spawn().unwrap();
         let mark = Mark { directory: directory.clone(), group: None, spare: None };
-        // A program that has just been started does not show its environment at once.
+        // A program that has just been started does not show its environment immediately.
         let begin = Instant::now();
         while processes::find(&mark).len() != 2 {
             assert!(begin.elapsed() < CLEAN_UP_TIMEOUT, "the reaper and the node are not found");

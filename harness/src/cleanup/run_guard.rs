@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
-use super::workspace::{Owner, Record, Workspace, WorkspaceError, id_of};
+use super::record::{Owner, Record};
+use super::workspace::{Workspace, WorkspaceError, id_of};
 use super::{Leftover, Resources, Run, end_run};
 use crate::console::error_text;
 
 /// Why a run cannot be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunGuardError {
     /// The run's directory cannot be created.
     #[error(transparent)]
@@ -45,11 +47,11 @@ pub struct RunGuard {
 }
 
 impl RunGuard {
-    /// Makes the run's directory in `parent` and starts its reaper.
+    /// Creates the run's directory in `parent` and starts the reaper.
     ///
     /// # Errors
     ///
-    /// When there is no place for the directory, or the reaper can't be started.
+    /// The directory cannot be created, or the reaper cannot be started.
     pub fn begin(parent: &Path, reaper: &Reaper) -> Result<Self, RunGuardError> {
         Self::begin_in(parent, reaper, |_| None)
     }

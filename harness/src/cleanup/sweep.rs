@@ -26,7 +26,7 @@ pub struct Swept {
 ///
 /// The containers or the namespace of a dead run are looked for where its record says. That must be of
 /// `kinds`, and on this machine or one of the engines given: any other run is left for a sweep that is sure of
-/// reaching it. A given engine that does not answer is no error here: whoever needs it reports that.
+/// reaching it. A given engine that does not answer is no error here: its user reports that.
 pub async fn sweep(parent: &Path, kinds: &[&'static ResourceKind], engines: Vec<Arc<dyn Resources>>) -> Swept {
     let (parent, kinds, reachable) = (parent.to_owned(), kinds.to_vec(), engines.clone());
     // Not a task, because the program would wait for it at its end. The next sweep continues an interrupted

@@ -3,19 +3,13 @@
 //! The lock is the kernel's (`flock`), which releases it as soon as the harness ends for any reason. This
 //! module does not know the other files in the directory.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::processes::Stat;
-use super::{ResourceKind, Resources};
+use super::record::Record;
 
 /// Prefix of the names of run directories.
 pub const PREFIX: &str = "fabric-harness-";
@@ -131,88 +125,6 @@ fn lock_new(directory: &Path) -> io::Result<File> {
     file.lock()?;
     fs::rename(unnamed, directory.join(LOCK))?;
     Ok(file)
-}
-
-/// The owner of a run, and where its parts are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// The harness.
-    pub(crate) owner: Owner,
-    /// The process group of the run's processes on this machine.
-    pub(crate) group: Option<u32>,
-    /// Where containers or a namespace of the run may be, by [`ResourceKind::key`].
-    #[serde(flatten)]
-    resources: BTreeMap<String, Value>,
-}
-
-/// A record names resources of a kind that this program does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UnknownResources;
-
-impl Record {
-    pub(crate) fn new(owner: Owner, group: Option<u32>, resources: Option<&dyn Resources>) -> Self {
-        let resources = resources.map(|resources| (resources.kind().key.to_owned(), resources.to_record()));
-        Self { owner, group, resources: resources.into_iter().collect() }
-    }
-
-    /// Where containers or a namespace of the run may be, if anywhere; an error if that is of none of these
-    /// kinds.
-    pub(crate) fn resources(
-        &self,
-        kinds: &[&'static ResourceKind],
-    ) -> Result<Option<Arc<dyn Resources>>, UnknownResources> {
-        let Some((key, value)) = self.resources.iter().find(|(_, value)| !value.is_null()) else { return Ok(None) };
-        let kind = kinds.iter().find(|kind| kind.key == key).ok_or(UnknownResources)?;
-        (kind.read)(value).map(Some).ok_or(UnknownResources)
-    }
-}
-
-/// The identity of a harness, unique among those that can share an engine or a directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Owner {
-    /// Host name, boot ID and process namespace. Process IDs are unique within these.
-    pub(crate) place: String,
-    /// The process ID of the harness.
-    pub(crate) process: u32,
-    /// Its start in clock ticks after boot; 0 if unknown.
-    pub(crate) started: u64,
-}
-
-impl Owner {
-    /// This process.
-    pub(crate) fn this() -> Self {
-        let process = std::process::id();
-        let started = Stat::read(process).map_or(0, |stat| stat.started);
-        Self { place: this_place(), process, started }
-    }
-
-    /// Whether the harness is known to have ended. Only known in the same place.
-    pub(crate) fn is_known_dead(&self) -> bool {
-        self.place == this_place()
-            && self.started != 0
-            && Stat::read(self.process).is_none_or(|stat| stat.started != self.started)
-    }
-}
-
-impl Owner {
-    /// Whether its processes are visible from here, or have ended with an earlier boot of this machine.
-    fn is_visible(&self) -> bool {
-        let here = this_place();
-        let [its, own] = [&self.place, &here].map(|place| place.splitn(3, ' ').collect::<Vec<_>>());
-        match (its.as_slice(), own.as_slice()) {
-            ([host, boot, namespace], [own_host, own_boot, own_namespace]) => {
-                host == own_host && (boot != own_boot || namespace == own_namespace)
-            }
-            _ => false,
-        }
-    }
-}
-
-fn this_place() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    format!("{host} {} {}", boot.trim(), namespace.display())
 }
 
 /// A run whose harness has ended. Its lock is held, so that only one sweep removes it.
@@ -336,6 +248,7 @@ pub(crate) fn made_in(parent: &Path) -> Workspace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cleanup::record::{Owner, this_place};
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -442,16 +355,6 @@ mod tests {
         assert!(as_run(directory).is_some());
         fs::remove_file(directory.join(LOCK)).unwrap();
         assert_eq!(as_run(directory), None, "no lock");
-    }
-
-    #[test]
-    fn this_process_is_alive_and_one_with_another_start_is_dead() {
-        let this = Owner::this();
-        assert!(!this.is_known_dead());
-        if cfg!(target_os = "linux") {
-            assert!(Owner { started: this.started + 1, ..this.clone() }.is_known_dead());
-        }
-        assert!(!Owner { place: "elsewhere".into(), process: 0, started: 1 }.is_known_dead());
     }
 
     #[test]

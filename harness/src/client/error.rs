@@ -16,6 +16,7 @@ use super::signer::SignerError;
 
 /// Why a call failed. The text names the node and the reason.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// Connecting failed: TCP, TLS, or the certificates given for it.
     #[error("cannot connect to {uri} (expecting a certificate for {server_name}): {cause}")]

@@ -120,7 +120,7 @@ impl EventStart {
     }
 }
 
-/// Forwards blocks until the stream fails or nobody reads. A separate task, because a Go server sends its
+/// Forwards blocks until the stream fails or the reader is gone. A separate task, because a Go server sends its
 /// headers only with the first block, and the request should not wait for a reader.
 async fn forward(
     peer: PeerClient,
@@ -148,7 +148,7 @@ async fn forward(
         () = sender.closed() => {}
         ended = reading => if let Err(status) = ended {
             let failed = ClientError::from_status(OPERATION, Node::name(&peer.node), &status);
-            // Fails only when nobody reads any more.
+            // Fails only if the reader is gone.
             let _ = sender.send(Err(failed)).await;
         }
     }

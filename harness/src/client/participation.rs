@@ -183,8 +183,8 @@ impl Participation {
                 .map_err(|bad| ClientError::malformed(operation, &self.node, bad))?;
             Ok((status, body.to_bytes()))
         };
-        // The connection is driven here and not by a task of its own, so that nothing of it is left
-        // when the deadline drops this future. Its own end says nothing that the answer does not.
+        // Not driven by a separate task, so that the connection ends when the deadline drops this future. Its
+        // result adds nothing to the answer.
         tokio::pin!(answer);
         tokio::select! {
             answer = &mut answer => answer,

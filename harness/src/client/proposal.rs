@@ -72,7 +72,7 @@ impl Invocation {
         self
     }
 
-    /// The signed proposal of this call, with a transaction id of its own.
+    /// The signed proposal of this call, with a new transaction ID.
     ///
     /// # Errors
     /// [`SignerError`] when the system gives no random bytes.
@@ -213,7 +213,7 @@ impl Transaction {
     /// The MSP IDs of the organizations whose peers endorsed, each once, in order.
     ///
     /// # Errors
-    /// When the envelope holds something else, or an endorser is no identity.
+    /// The envelope is not an endorsed transaction, or an endorser is not a valid identity.
     pub fn endorsers(&self) -> Result<BTreeSet<String>, DecodeError> {
         let endorsements = self.action()?.endorsements;
         let identities =

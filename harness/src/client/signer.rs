@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Why an identity cannot sign.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignerError {
     /// Not a PKCS#8 PEM with a key on P-256.
     #[error("the private key of {msp_id} is not a P-256 key in PKCS#8 PEM (`BEGIN PRIVATE KEY`): {source}")]

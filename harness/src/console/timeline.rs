@@ -95,7 +95,7 @@ pub fn table(runs: &[Vec<Step>], to_first_query: &[Duration]) -> String {
         let milliseconds = |time: Option<&Duration>| time.map_or(0, Duration::as_millis);
         let median = milliseconds(times.get(times.len() / 2));
         let (min, max) = (milliseconds(times.first()), milliseconds(times.last()));
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "  {median:>6} {min:>6} {max:>6}  {name}");
     };
     for step in runs.first().into_iter().flatten() {

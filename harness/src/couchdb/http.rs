@@ -138,7 +138,7 @@ impl Answer {
         Err(Unfit::Answer { request: self.request.clone(), status: self.status.as_u16(), reason: self.reason() })
     }
 
-    /// What the answer says.
+    /// The content of the answer.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Unfit> {
         serde_json::from_slice(&self.body).map_err(|_| self.stranger())
     }

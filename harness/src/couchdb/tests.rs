@@ -234,7 +234,7 @@ async fn all_are_claimed_or_none() {
 }
 
 #[tokio::test]
-async fn databases_of_another_ledger_are_told_and_kept() {
+async fn databases_of_another_ledger_are_reported_and_kept() {
     let fake = Fake::start(WELCOME, &[&OWN[..], &[INTERNAL, "mychannel_c", "mychannel_d"]].concat()).await;
     let (refusal, url) = (fake.refusal().await, fake.shown());
     assert!(refusal.starts_with(&format!("--couchdb {url}: has databases of another network's channel")), "{refusal}");
@@ -245,25 +245,25 @@ async fn databases_of_another_ledger_are_told_and_kept() {
 }
 
 #[tokio::test]
-async fn what_a_peer_would_not_start_on_is_told() {
+async fn what_a_peer_would_not_start_on_is_reported() {
     let fake = Fake::start(WELCOME, &["_users", "wiki"]).await;
     let refusal = fake.refusal().await;
     assert!(refusal.contains("has databases that are no peer's: wiki; a peer refuses to start"), "{refusal}");
     assert_eq!(fake.databases(), ["_users", "wiki"]);
 
-    for (welcome, says) in [
+    for (welcome, expected) in [
         (r#"{"couchdb":"Welcome","version":"1.7.2"}"#, "is version 1.7.2, and a peer needs 2.0 or newer"),
         (r#"{"version":"new"}"#, "what answers there is no CouchDB: 200 OK {\"version\":\"new\"}"),
         ("<html>\nhello", "what answers there is no CouchDB: 200 OK <html> hello"),
         ("", "(an empty answer)"),
     ] {
         let refusal = Fake::start(welcome, &[]).await.refusal().await;
-        assert!(refusal.contains(says), "{refusal}");
+        assert!(refusal.contains(expected), "{refusal}");
     }
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_and_not_shown() {
+async fn a_wrong_password_is_reported_and_not_shown() {
     let fake = Fake::start(WELCOME, &[]).await;
     let error = claim(&[&fake.url.replace("secret", "wrongsecret")]).await.unwrap_err();
     let text = error.to_string();
@@ -272,7 +272,7 @@ async fn a_wrong_password_is_told_and_not_shown() {
 }
 
 #[tokio::test]
-async fn nobody_there_and_nobody_who_answers_are_told_in_time() {
+async fn a_missing_and_a_silent_server_are_reported_in_time() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://a:b@{}", listener.local_addr().unwrap());
     let bound = Duration::from_millis(50);
@@ -288,7 +288,7 @@ async fn nobody_there_and_nobody_who_answers_are_told_in_time() {
 
 #[cfg(feature = "docker")]
 #[tokio::test]
-async fn nodes_that_do_not_reach_it_are_told_where_it_was_found() {
+async fn nodes_that_do_not_reach_it_are_reported_where_it_was_found() {
     let fake = Fake::start(WELCOME, &[]).await;
     let loopback = |address: IpAddr| Err(crate::runtime::docker::Error::Loopback { address }.into());
     let couchdb = [fake.url.replace("127.0.0.1", "localhost").parse().unwrap()];
@@ -298,7 +298,7 @@ async fn nodes_that_do_not_reach_it_are_told_where_it_was_found() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_removed_is_told() {
+async fn what_cannot_be_removed_is_reported() {
     let fake = Fake::start(WELCOME, &[]).await;
     let databases = fake.claim().await.unwrap();
     fake.add(&["mychannel_", "undeletable"]);

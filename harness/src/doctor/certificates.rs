@@ -118,7 +118,7 @@ mod tests {
     use crate::doctor::Level;
 
     #[test]
-    fn what_has_ended_and_what_ends_soon_is_told() {
+    fn what_has_ended_and_what_ends_soon_is_reported() {
         let scratch = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let at = |days: i64| time::OffsetDateTime::from(now) + time::Duration::days(days);

@@ -108,7 +108,7 @@ mod tests {
     use crate::doctor::Level;
 
     #[test]
-    fn what_needs_a_loader_is_told_from_what_does_not() {
+    fn static_and_dynamic_programs_are_distinguished() {
         // A test is linked as its machine does it, which is dynamically.
         let own = std::env::current_exe().unwrap();
         let finding = travels("builder", &own);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_without_its_permission_is_told_what_to_do() {
+    fn a_program_without_its_permission_is_reported_what_to_do() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let finding = travels("builder", file.path());
         assert!(finding.level == Level::Problem && finding.text.contains("not executable; chmod +x"), "{finding}");

@@ -148,11 +148,6 @@ impl Journal {
         Self(None)
     }
 
-    /// Whether it records messages. If not, callers skip expensive work.
-    pub fn is_on(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// The time between its start and `instant`.
     pub fn since(&self, instant: Instant) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |shared| instant.saturating_duration_since(shared.begin))

@@ -22,6 +22,7 @@ pub struct Choice {
 
 /// No runtime could be chosen.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChoiceError {
     /// The one that was named is not available.
     #[error("--runtime {name}: {source}")]

@@ -10,6 +10,7 @@ use fabric_network::render::RenderError;
 
 /// A run that could not be finished.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The nodes cannot be placed or started.
     #[error(transparent)]

@@ -26,6 +26,6 @@ fn help_of_auto() -> String {
     let all = listed(automatic().map(|runtime| runtime.name));
     let programs = listed(automatic().filter(|it| it.capabilities.takes_programs).map(|runtime| runtime.name));
     format!(
-        "The first possible one of {all}, or {programs} when --fabric-bin is given; says which, and why not the others"
+        "The first possible one of {all}, or {programs} when --fabric-bin is given; prints which, and why not the others"
     )
 }

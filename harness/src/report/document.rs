@@ -425,7 +425,7 @@ pub(crate) mod tests {
         assert!(objects.len() >= 8, "{objects:?}");
         for (object, members) in objects {
             for member in members {
-                assert!(page.contains(&format!("`{member}`")), "docs/report.md says nothing of {member} of {object}");
+                assert!(page.contains(&format!("`{member}`")), "docs/report.md does not mention {member} of {object}");
             }
         }
     }

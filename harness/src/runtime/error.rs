@@ -24,6 +24,7 @@ impl Unavailable {
 
 /// A network that cannot be placed, started or controlled.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RuntimeError {
     /// The run has no directory or no reaper.
     #[error(transparent)]

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_longer_than_the_limit_is_its_end_and_says_so() {
+    fn a_log_longer_than_the_limit_is_its_end_and_reports_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(file_name("peer0.org1"));
         fs::write(&path, "one\ntwo\n").unwrap();

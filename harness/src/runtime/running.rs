@@ -37,7 +37,7 @@ impl Running {
         self.run.guard().workspace().directory()
     }
 
-    /// Restarts one node, as [`RunningNetwork::restart`] says. That is no unexpected exit. Connections to
+    /// Restarts one node, as with [`RunningNetwork::restart`]. That is no unexpected exit. Connections to
     /// the node come back by themselves.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Running {
         self.network.restart(name).await
     }
 
-    /// Every exit of a node or chaincode server that nobody asked for, as [`RunningNetwork::exits`] says.
+    /// Every exit of a node or chaincode server that was not requested; see [`RunningNetwork::exits`].
     pub async fn exits(&self) -> Vec<UnexpectedExit> {
         self.network.exits().await
     }

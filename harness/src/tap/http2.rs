@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_or_too_long_is_told_by_its_size() {
+    fn compressed_and_long_messages_are_shown_by_size() {
         let mut compressed = grpc(b"zip");
         compressed[0] = 1;
         let size = MESSAGE_LIMIT + 1;

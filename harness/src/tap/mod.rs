@@ -54,6 +54,7 @@ pub(crate) struct Place {
 
 /// A tap that can't be placed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TapError {
     /// The network has no peer organization, or no certificate can be read.
     #[error("the certificates of the network can't be used by the tap of {chaincode}: {reason}")]

@@ -27,7 +27,7 @@ async fn bundle() -> Bundle {
     render(&topology, &placed.placement, &RenderOptions::new(Release::default(), validity)).unwrap()
 }
 
-/// Sends back, once, what it gets; and says who came.
+/// Sends back, once, what it gets; and records who connected.
 async fn server(bundle: &Bundle, mutual: bool) -> (SocketAddr, tokio::task::JoinHandle<Option<Vec<u8>>>) {
     let owner = &bundle.identities.peer_organizations[0];
     let mut roots = RootCertStore::empty();
@@ -106,7 +106,7 @@ fn speech() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame].concat()
 }
 
-fn told(tap: &Tap) -> Vec<String> {
+fn recorded(tap: &Tap) -> Vec<String> {
     let messages = tap.journal().messages();
     messages.iter().map(|m| format!("{} > {}: {} {}", m.from.name, m.to.name, m.kind, m.transaction)).collect()
 }
@@ -120,9 +120,9 @@ async fn the_server_sees_the_peers_own_certificate_and_every_byte_passes() {
     assert_eq!(answer, speech()[24..]);
     let (own, _) = pair(client_of(&bundle)).unwrap();
     assert_eq!(served.await.unwrap().as_deref(), Some(&*own[0]));
-    let told = told(&tap);
+    let recorded = recorded(&tap);
     let passed = [format!("{PEER} > cc: connect "), format!("{PEER} > cc: READY t1"), format!("cc > {PEER}: READY t1")];
-    assert_eq!(told[..3], passed);
+    assert_eq!(recorded[..3], passed);
 }
 
 #[tokio::test]
@@ -133,7 +133,11 @@ async fn a_peer_without_a_certificate_gets_only_what_the_server_gives_it() {
     let refused = ask(&bundle, None, address, &speech()).await;
     assert!(refused.as_ref().map_or(true, Vec::is_empty), "{refused:?}");
     assert_eq!(served.await.unwrap(), None);
-    assert!(!told(&tap).iter().any(|told| told.starts_with("cc >") && told.contains("READY")), "{:?}", told(&tap));
+    assert!(
+        !recorded(&tap).iter().any(|line| line.starts_with("cc >") && line.contains("READY")),
+        "{:?}",
+        recorded(&tap)
+    );
 
     let (address, _served) = server(&bundle, false).await;
     let (_tap, address) = self::tap(&bundle, address);
@@ -158,7 +162,7 @@ async fn a_strangers_certificate_is_refused_before_the_server_hears_of_it() {
 }
 
 #[tokio::test]
-async fn without_tls_bytes_pass_as_well_and_a_server_that_is_gone_is_told() {
+async fn without_tls_bytes_pass_as_well_and_a_server_that_is_gone_is_reported() {
     let bundle = bundle().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (tap, address) = tap(&bundle, listener.local_addr().unwrap());
@@ -170,11 +174,11 @@ async fn without_tls_bytes_pass_as_well_and_a_server_that_is_gone_is_told() {
     assert_eq!(bytes, speech());
     drop(server);
     assert_eq!(peer.read(&mut bytes).await.unwrap(), 0);
-    assert_eq!(told(&tap)[..2], [format!("{PEER} > cc: connect "), format!("{PEER} > cc: READY t1")]);
+    assert_eq!(recorded(&tap)[..2], [format!("{PEER} > cc: connect "), format!("{PEER} > cc: READY t1")]);
 
     drop(listener);
     let mut peer = TcpStream::connect(address).await.unwrap();
     peer.write_all(&speech()).await.unwrap();
     assert!(peer.read(&mut bytes).await.map_or(true, |length| length == 0));
-    assert!(told(&tap).contains(&format!("cc > {PEER}: connection failed ")), "{:?}", told(&tap));
+    assert!(recorded(&tap).contains(&format!("cc > {PEER}: connection failed ")), "{:?}", recorded(&tap));
 }

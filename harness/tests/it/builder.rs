@@ -1,5 +1,5 @@
-//! The external builder inside real peers: what they store, what their clients are told, what their
-//! logs say; and what is left of an interrupted build, and after a restart.
+//! The external builder inside real peers: what they store, what their clients see, what their
+//! logs show; and what is left of an interrupted build, and after a restart.
 //!
 //! `CCAAS_BUILDER` is the static program; `cargo xtask test` builds it. `tar` makes packages as people
 //! do by hand.
@@ -58,7 +58,7 @@ fn configure(bundle: &mut Bundle) {
 }
 
 impl Network {
-    /// The package ID, or what the client was told.
+    /// The package ID, or the client's error.
     async fn install(&self, package: &[u8]) -> Result<String, String> {
         let deadline = Instant::now() + Duration::from_mins(1);
         match self.peer.install(package, deadline).await {
@@ -207,8 +207,8 @@ async fn needs_fabric_a_peer_stores_what_the_builder_made() {
     assert!(network.stored(&id).contains_key("release/chaincode/server/connection.json 600"), "its mode is kept");
 
     let log = network.log().await;
-    let says = "build: mutual_1.0 connects to 127.0.0.1:9999 with mutual TLS, dial timeout 3s, no CouchDB index files";
-    assert!(log.contains(says), "{log}");
+    let line = "build: mutual_1.0 connects to 127.0.0.1:9999 with mutual TLS, dial timeout 3s, no CouchDB index files";
+    assert!(log.contains(line), "{log}");
     assert!(!log.contains("PRIVATE KEY"), "a key is in the log");
     network.running.stop().await.unwrap();
 }
@@ -219,9 +219,9 @@ fn pem_of_the_peer(network: &Network, path: &str) -> String {
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_refusal_is_told_to_the_client_and_its_reason_to_the_log() {
+async fn needs_fabric_the_client_sees_the_refusal_and_the_log_its_reason() {
     let network = start().await;
-    for (label, kind, connection, client_is_told, log_says) in [
+    for (label, kind, connection, client_error, log_says) in [
         (
             "port_1.0",
             "ccaas",
@@ -246,8 +246,8 @@ async fn needs_fabric_a_refusal_is_told_to_the_client_and_its_reason_to_the_log(
         ),
     ] {
         let package = ByHand { kind, ..ByHand::new(label, connection) }.bytes();
-        let told = network.install(&package).await.unwrap_err();
-        assert!(told.contains(client_is_told), "{label}: {told}");
+        let error = network.install(&package).await.unwrap_err();
+        assert!(error.contains(client_error), "{label}: {error}");
         let log = network.log().await;
         assert!(log.contains(log_says), "{label}: {log_says:?} is not in\n{log}");
     }
@@ -257,7 +257,7 @@ async fn needs_fabric_a_refusal_is_told_to_the_client_and_its_reason_to_the_log(
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_failed_release_is_told_and_a_missing_detect_is_not() {
+async fn needs_fabric_a_failed_release_is_reported_and_a_missing_detect_is_not() {
     let network = start().await;
     let (build, detect) = (network.program("build"), network.program("detect"));
     let kept = build.with_file_name("kept");
@@ -265,16 +265,16 @@ async fn needs_fabric_a_failed_release_is_told_and_a_missing_detect_is_not() {
     // As of a builder that does not know what a peer reads.
     script(&build, "echo '{\"address\":\"a:1\",\"tls_required\":\"true\"}' > \"$3/connection.json\"");
     let package = ByHand::new("foreign_1.0", PLAIN).bytes();
-    let told = network.install(&package).await.unwrap_err();
-    assert!(told.contains("builder 'ccaas_builder' release failed: exit status 5"), "{told}");
+    let error = network.install(&package).await.unwrap_err();
+    assert!(error.contains("builder 'ccaas_builder' release failed: exit status 5"), "{error}");
     let log = network.log().await;
     assert!(log.contains("error: connection.json: found a tls_required that is not true or"), "{log}");
     assert_eq!(fs::read_dir(network.builds()).unwrap().count(), 0, "nothing is stored");
 
     fs::rename(&kept, &build).unwrap();
     fs::rename(&detect, &kept).unwrap();
-    let told = network.install(&package).await.unwrap_err();
-    assert!(told.contains("docker build is disabled"), "{told}");
+    let error = network.install(&package).await.unwrap_err();
+    assert!(error.contains("docker build is disabled"), "{error}");
     fs::rename(&kept, &detect).unwrap();
     network.install(&package).await.unwrap();
     network.running.stop().await.unwrap();
@@ -297,8 +297,8 @@ async fn needs_fabric_a_killed_build_leaves_nothing_and_the_next_one_is_whole() 
                  echo half > \"$3/.ccaas-builder.partial-connection.json\"\nkill -9 $$";
     script(&build, begun);
     let package = ByHand::new("killed_1.0", PLAIN).bytes();
-    let told = network.install(&package).await.unwrap_err();
-    assert!(told.contains("external builder 'ccaas_builder' failed: signal: killed"), "{told}");
+    let error = network.install(&package).await.unwrap_err();
+    assert!(error.contains("external builder 'ccaas_builder' failed: signal: killed"), "{error}");
     assert_eq!(fs::read_dir(network.builds()).unwrap().count(), 0, "nothing is stored");
 
     fs::rename(&kept, &build).unwrap();
@@ -324,8 +324,8 @@ async fn needs_fabric_a_build_outlives_its_peer() {
     let installed = network.peer.query_installed(Instant::now() + Duration::from_secs(10)).await.unwrap();
     assert!(installed.iter().any(|package| package.package_id == id), "{installed:?}");
     assert_eq!(network.stored(&id), before);
-    let told = network.install(&package).await.unwrap_err();
-    assert_eq!(told, format!("{id} is installed already"));
+    let error = network.install(&package).await.unwrap_err();
+    assert_eq!(error, format!("{id} is installed already"));
     assert_eq!(built().await, 1, "the builder was run again");
     assert!(network.running.exits().await.is_empty());
     network.running.stop().await.unwrap();

@@ -49,7 +49,7 @@ fn a_bundle_is_rendered_again_with_its_identities_to_the_same_bytes() {
         assert!(tree(&first) == tree(&second), "the two differ");
     }
     let names: Vec<_> = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 4, "something is left beside them: {names:?}");
+    assert_eq!(names.len(), 4, "something is left next to them: {names:?}");
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn nothing_is_overwritten_that_is_no_bundle_or_without_force() {
     let (code, text) = bundle(&[&arguments[..], &["--force"]].concat());
     assert_eq!(code, Some(0), "{text}");
     assert!(before != tree(&out), "new keys");
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "something is left beside it");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "something is left next to it");
 }
 
 #[test]
-fn every_wrong_option_is_told() {
+fn every_wrong_option_is_reported() {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("out");
     let file = scratch.path().join("file");
@@ -106,7 +106,7 @@ fn every_wrong_option_is_told() {
     fs::create_dir_all(linked.join("peerOrganizations")).unwrap();
     std::os::unix::fs::symlink("/etc", linked.join("peerOrganizations/org1.example.com")).unwrap();
     let compose = ["--format", "compose", "--out", path(&out)];
-    for (arguments, says) in [
+    for (arguments, expected) in [
         (&["--fabric", "1.4"][..], "--fabric 1.4: not a supported Fabric version"),
         (
             &["--topology", "bft", "--fabric", "2.5"],
@@ -121,7 +121,7 @@ fn every_wrong_option_is_told() {
     ] {
         let (code, text) = bundle(&[&compose[..], arguments].concat());
         assert_eq!(code, Some(2), "{text}");
-        assert!(text.contains(says), "{says} is not in:\n{text}");
+        assert!(text.contains(expected), "{expected} is not in:\n{text}");
         assert!(!out.exists());
     }
     let (code, text) = bundle(&["--format", "compose", "--out", path(&file)]);
@@ -145,7 +145,7 @@ fn a_server_that_is_not_there_is_not_ready() {
 }
 
 #[test]
-fn the_program_puts_itself_where_it_is_told() {
+fn the_program_installs_itself_in_the_given_directory() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("tools");
     for _ in 0..2 {

@@ -99,7 +99,7 @@ impl Composed {
         assert!(!dials("peer1.org1.example.com"), "another peer reaches the server");
     }
 
-    /// What README.md says, from nothing to nothing, for a network of so many peers and orderers.
+    /// The commands of README.md, from nothing to nothing, for a network of so many peers and orderers.
     fn lives_and_goes(&self, peers: usize, orderers: usize, tls: &[&str]) {
         self.done(&["up", "--detach"]);
         let deployed = self.done(&["run", "--rm", "deploy"]);

@@ -108,7 +108,7 @@ fn needs_couchdb_a_run_passes_leaves_no_database_and_shows_no_password() {
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer (FABRIC_BIN or PATH) and a CouchDB (COUCHDB_URL)"]
-fn needs_couchdb_an_interrupted_run_leaves_no_database_and_what_a_killed_one_left_is_removed() {
+fn needs_couchdb_interrupted_and_killed_runs_leave_no_database() {
     let server = Server::new();
     let before = server.databases();
     let came = || -> Vec<String> { server.databases().into_iter().filter(|name| !before.contains(name)).collect() };
@@ -126,7 +126,7 @@ fn needs_couchdb_an_interrupted_run_leaves_no_database_and_what_a_killed_one_lef
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer (FABRIC_BIN or PATH) and a CouchDB (COUCHDB_URL)"]
-fn needs_couchdb_another_ledgers_databases_are_told_of_and_kept() {
+fn needs_couchdb_the_databases_of_another_ledger_are_reported_and_kept() {
     let server = Server::new();
     server.ask("PUT /mychannel_mine", "");
     let (output, text) = server.e2e(&["--keep", "never"]).output();
@@ -246,14 +246,14 @@ fn needs_docker_a_couchdb_on_this_machines_loopback_is_refused() {
     );
 }
 
-/// A pass would say that CouchDB had been used.
+/// A pass would mean that CouchDB had been used.
 #[test]
 fn an_embedded_network_refuses_a_couchdb() {
     let text = refusal_of("embedded");
     assert!(text.contains("would not be used: an embedded peer keeps its world state in memory"), "{text}");
 }
 
-/// What is said of one on this machine's loopback that welcomes everyone.
+/// The warning about one on this machine's loopback that welcomes everyone.
 fn refusal_of(runtime: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://admin:topsecret@{}", listener.local_addr().unwrap());

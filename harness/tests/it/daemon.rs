@@ -55,21 +55,21 @@ impl Daemon {
         command
     }
 
-    /// Its exit code, and what it said.
-    fn says(&self, arguments: &[&str]) -> (Option<i32>, String) {
-        said(&self.command(arguments).output().unwrap())
+    /// Its exit code, and output.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        code_and_text(&self.command(arguments).output().unwrap())
     }
 
     #[track_caller]
     pub(crate) fn done(&self, arguments: &[&str]) -> String {
-        let (code, text) = self.says(arguments);
+        let (code, text) = self.run(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {text}");
         text
     }
 
     #[track_caller]
     pub(crate) fn is_up(&self, arguments: &[&str]) -> String {
-        let (code, text) = said(&self.up(arguments).output().unwrap());
+        let (code, text) = code_and_text(&self.up(arguments).output().unwrap());
         assert_eq!(code, Some(0), "{text}");
         text
     }
@@ -165,7 +165,7 @@ fn variables(file: &Path) -> BTreeMap<String, String> {
     text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
-fn said(output: &Output) -> (Option<i32>, String) {
+fn code_and_text(output: &Output) -> (Option<i32>, String) {
     let text = [output.stdout.clone(), output.stderr.clone()].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -199,12 +199,12 @@ fn files(directory: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
 #[tokio::test]
 async fn a_network_runs_until_down() {
     let daemon = Daemon::new();
-    let told = daemon.is_up(EMBEDDED);
+    let text = daemon.is_up(EMBEDDED);
     for expected in ["runtime embedded", "first query", "peer0.org1.example.com", "Org1MSP", "User1@org1", "peer.env"] {
-        assert!(told.contains(expected), "no {expected} in:\n{told}");
+        assert!(text.contains(expected), "no {expected} in:\n{text}");
     }
     let package = daemon.json("network.json")["chaincodes"][0]["package_id"].as_str().unwrap().to_owned();
-    assert!(told.contains(&package), "{told}");
+    assert!(text.contains(&package), "{text}");
     let client = daemon.client().await;
     daemon.create(&client, "a1").await;
 
@@ -213,7 +213,7 @@ async fn a_network_runs_until_down() {
     let status: Value = serde_json::from_str(&daemon.done(&["status", "--json"])).unwrap();
     assert_eq!((&status["up"], &status["members"]["asset-transfer"]["alive"]), (&true.into(), &true.into()));
 
-    let (code, text) = said(&daemon.up(EMBEDDED).output().unwrap());
+    let (code, text) = code_and_text(&daemon.up(EMBEDDED).output().unwrap());
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("a network is already running there"), "{text}");
     assert!(daemon.exists(&client, "a1").await, "the other one must not touch it");
@@ -222,12 +222,12 @@ async fn a_network_runs_until_down() {
     assert!(!daemon.state().exists());
     daemon.assert_nothing_left();
     assert!(daemon.done(&["down"]).starts_with("no network is running in "));
-    let (code, text) = daemon.says(&["status"]);
+    let (code, text) = daemon.run(&["status"]);
     assert_eq!((code, text.contains("no network is running in ")), (Some(2), true), "{text}");
 }
 
 #[tokio::test]
-async fn what_died_is_told_and_restarted_with_the_same_package() {
+async fn what_died_is_reported_and_restarted_with_the_same_package() {
     let daemon = Daemon::new();
     daemon.is_up(EMBEDDED);
     let client = daemon.client().await;
@@ -236,8 +236,8 @@ async fn what_died_is_told_and_restarted_with_the_same_package() {
     let before = daemon.servers();
     assert_eq!(before.len(), 1, "the chaincode server");
     send(before[0], Signal::KILL);
-    soon("its exit is reported", || daemon.says(&["status"]).0 == Some(1));
-    let (_, text) = daemon.says(&["status"]);
+    soon("its exit is reported", || daemon.run(&["status"]).0 == Some(1));
+    let (_, text) = daemon.run(&["status"]);
     assert!(text.contains("! asset-transfer") && text.contains("signal: 9"), "{text}");
 
     let text = daemon.done(&["restart", "chaincode"]);
@@ -247,7 +247,7 @@ async fn what_died_is_told_and_restarted_with_the_same_package() {
     daemon.done(&["restart", "peer0.org1.example.com"]);
     let client = daemon.client().await;
     assert!(daemon.exists(&client, "a1").await, "the ledger stays");
-    let (code, text) = daemon.says(&["restart", "peer9"]);
+    let (code, text) = daemon.run(&["restart", "peer9"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("no node peer9; the nodes are orderer.example.com, peer0"), "{text}");
     daemon.done(&["down"]);
@@ -260,14 +260,14 @@ async fn embedded_nodes_go_back_to_a_snapshot() {
     daemon.is_up(EMBEDDED);
     let client = daemon.client().await;
     daemon.create(&client, "a1").await;
-    let (code, text) = daemon.says(&["restore"]);
+    let (code, text) = daemon.run(&["restore"]);
     assert_eq!((code, text.contains("no snapshots; make one")), (Some(1), true), "{text}");
     daemon.done(&["snapshot", "one"]);
     daemon.create(&client, "a2").await;
     assert!(daemon.exists(&client, "a2").await);
     assert_eq!(daemon.done(&["restore", "one"]), "restored one\n");
     assert!(daemon.exists(&client, "a1").await && !daemon.exists(&client, "a2").await);
-    let (code, text) = daemon.says(&["restore", "two"]);
+    let (code, text) = daemon.run(&["restore", "two"]);
     assert_eq!((code, text.contains("unknown snapshot two; the snapshots are one")), (Some(1), true), "{text}");
     daemon.done(&["down"]);
 }
@@ -283,7 +283,7 @@ fn logs_are_printed_and_followed() {
     let server = daemon.done(&["logs", "chaincode"]);
     assert!(server.contains("listening on ") && !server.contains("==>"), "{server}");
     assert_eq!(daemon.done(&["logs", "asset-transfer", "-n", "1"]).lines().count(), 1);
-    let (code, text) = daemon.says(&["logs", "peer9"]);
+    let (code, text) = daemon.run(&["logs", "peer9"]);
     assert_eq!((code, text.contains("unknown name peer9; there are logs of asset-")), (Some(1), true), "{text}");
 
     let mut following = daemon.command(&["logs", "-f", "-n", "1", "chaincode"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -383,7 +383,7 @@ fn an_up_that_is_ended_half_way_leaves_nothing() {
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
         let daemon = Daemon::new();
         let mut up = up_for_ever(&daemon, &fake);
-        let (code, text) = daemon.says(&["status"]);
+        let (code, text) = daemon.run(&["status"]);
         assert_eq!((code, text.contains("is not ready yet")), (Some(2), true), "{text}");
         send(up.id(), signal);
         let code = up.wait().unwrap().code();
@@ -398,9 +398,9 @@ fn an_up_that_is_ended_half_way_leaves_nothing() {
 }
 
 #[test]
-fn an_up_that_can_not_be_says_why_and_leaves_nothing() {
+fn a_failed_up_reports_why_and_leaves_nothing() {
     let daemon = Daemon::new();
-    let up = |arguments: &[&str]| said(&daemon.command(&[&["up"], arguments].concat()).output().unwrap());
+    let up = |arguments: &[&str]| code_and_text(&daemon.command(&[&["up"], arguments].concat()).output().unwrap());
     let builder = std::env::var("CCAAS_BUILDER").expect("CCAAS_BUILDER");
     let programs = ["--runtime", "embedded", "--builder", &builder, "--chaincode", "/bin/false"];
     let (code, text) = up(&programs);
@@ -449,16 +449,16 @@ async fn a_server_that_its_user_starts_keeps_its_package_when_it_is_restarted() 
     let client = daemon.client().await;
     daemon.create(&client, "a1").await;
     assert!(daemon.done(&["status"]).contains(&format!("yours, listens at {address}")));
-    let (code, text) = daemon.says(&["restart", "chaincode"]);
+    let (code, text) = daemon.run(&["restart", "chaincode"]);
     assert_eq!((code, text.contains("the chaincode server is yours")), (Some(1), true), "{text}");
 
     server.kill().unwrap();
     server.wait().unwrap();
-    let (code, text) = daemon.says(&["status"]);
+    let (code, text) = daemon.run(&["status"]);
     assert_eq!((code, text.contains("yours, does not listen at ")), (Some(1), true), "{text}");
     // As a debugger starts it: with the file in the state directory.
     let mut server = by_hand(&daemon.environment("chaincode.env"));
-    soon("it is back", || daemon.says(&["status"]).0 == Some(0));
+    soon("it is back", || daemon.run(&["status"]).0 == Some(0));
     let late = deadline();
     while !daemon.call(&client, "a1").await.is_ok_and(|answer| answer == b"true") {
         assert!(tokio::time::Instant::now() < late, "the peer does not reach the new server");
@@ -477,7 +477,7 @@ fn peer(daemon: &Daemon, line: &str) -> String {
     let path = std::env::var("FABRIC_BIN").map_or(path.clone(), |directory| format!("{directory}:{path}"));
     let script = format!(". {}; exec {line}", daemon.state().join("peer.env").display());
     let output = Command::new("/bin/sh").args(["-c", &script]).env_clear().env("PATH", path).output().unwrap();
-    let (code, text) = said(&output);
+    let (code, text) = code_and_text(&output);
     assert_eq!(code, Some(0), "{line}: {text}");
     text
 }
@@ -515,7 +515,7 @@ async fn needs_fabric_processes_stay_and_the_peer_tool_drives_them() {
         daemon.done(&["status"]);
         let client = daemon.client().await;
         assert!(daemon.exists(&client, "p1").await, "the ledger stays");
-        let (code, text) = daemon.says(&["snapshot"]);
+        let (code, text) = daemon.run(&["snapshot"]);
         assert_eq!((code, text.contains("snapshots need embedded nodes")), (Some(1), true), "{text}");
         daemon.done(&["down"]);
         daemon.assert_nothing_left();

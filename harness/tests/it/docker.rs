@@ -205,7 +205,7 @@ async fn needs_docker_an_exit_of_a_chaincode_server_is_reported_after_a_restart(
     let running = placed.start(&bundle, &[server(runs.listener(0.0))]).await.unwrap();
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
-    assert!(running.exits().await.is_empty(), "it was told to end");
+    assert!(running.exits().await.is_empty(), "its end was requested");
     let name = runs.containers().await.into_iter().find(|name| name.ends_with("-basic")).unwrap();
     let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
     runs.docker.kill_container(name.trim_start_matches('/'), Some(options)).await.unwrap();
@@ -223,7 +223,7 @@ async fn needs_docker_an_exit_of_a_chaincode_server_is_reported_after_a_restart(
 
 #[tokio::test]
 #[ignore = "needs a Docker engine with Fabric's images"]
-async fn needs_docker_a_chaincode_server_that_never_listens_is_told() {
+async fn needs_docker_a_chaincode_server_that_never_listens_is_reported() {
     let runs = Runs::new().await;
     let options = RuntimeOptions { timeout: Duration::from_secs(5), ..runs.options() };
     let runtime = DockerRuntime::find(options, TAG).await.unwrap();
@@ -237,7 +237,7 @@ async fn needs_docker_a_chaincode_server_that_never_listens_is_told() {
 
 #[tokio::test]
 #[ignore = "needs a Docker engine with Fabric's images"]
-async fn needs_docker_what_dies_while_starting_is_told_with_its_log() {
+async fn needs_docker_what_dies_while_starting_is_reported_with_its_log() {
     let runs = Runs::new().await;
     let (placed, mut bundle) = place(&runs.runtime(TAG).await, &Topology::solo()).await;
     let path = bundle.files.keys().find(|path| path.ends_with("core.yaml")).unwrap().clone();
@@ -346,8 +346,9 @@ async fn create(runs: &Runs, labels: &HashMap<String, String>) -> String {
 async fn needs_docker_an_image_that_cannot_be_had_is_named() {
     let error = DockerRuntime::find(RuntimeOptions::new("/bin/true"), "3.1.99999").await.unwrap_err();
     let text = error.to_string();
-    // Both are asked for at once; the first refusal is told.
-    let told = |name| text.starts_with(&format!("the image hyperledger/{name}:3.1.99999 is not in the Docker engine"));
-    assert!(told("fabric-peer") || told("fabric-orderer"), "{text}");
+    // Both are asked for together; the first refusal is reported.
+    let reported =
+        |name| text.starts_with(&format!("the image hyperledger/{name}:3.1.99999 is not in the Docker engine"));
+    assert!(reported("fabric-peer") || reported("fabric-orderer"), "{text}");
     assert!(text.contains("--fabric"), "{text}");
 }

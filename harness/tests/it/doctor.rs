@@ -1,4 +1,4 @@
-//! `doctor` as a program: what it says of a machine with one thing wrong, and its exit codes.
+//! `doctor` as a program: its output on a machine with one thing wrong, and its exit codes.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::fake::{Fake, LIVE};
 
-/// What `doctor` says in a place of its own, where no engine is.
+/// The output of `doctor` in a place of its own, where no engine is.
 fn doctor(runs: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let builder = std::env::var("CCAAS_BUILDER").expect("`cargo xtask test` sets CCAAS_BUILDER");
     let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
@@ -24,7 +24,7 @@ fn lines<'a>(text: &'a str, what: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_machine_without_a_problem_is_told_so_a_line_each() {
+fn a_machine_without_problems_has_one_line_per_check() {
     let fake = Fake::new(LIVE, LIVE);
     let (code, text) = doctor(&fake.runs(), &["--fabric-bin", fake.fabric().to_str().unwrap()]);
     assert_eq!(code, Some(0), "{text}");
@@ -51,7 +51,7 @@ fn a_program_that_would_not_run_in_a_container_is_a_problem() {
 }
 
 #[test]
-fn leftovers_of_a_dead_run_are_told_and_removed_when_asked() {
+fn leftovers_of_a_dead_run_are_reported_and_removed_when_asked() {
     let fake = Fake::new(LIVE, LIVE);
     let run = fake.runs().join("fabric-harness-dead0000");
     fs::DirBuilder::new().mode(0o700).create(&run).unwrap();
@@ -63,9 +63,12 @@ fn leftovers_of_a_dead_run_are_told_and_removed_when_asked() {
     }
     let (code, text) = doctor(&fake.runs(), &[]);
     assert_eq!(code, Some(0), "{text}");
-    let told = lines(&text, "leftovers");
-    assert_eq!(told.len(), 2, "{text}");
-    assert!(told[0].contains("fabric-harness-dead0000") && told[1].contains("the state of a dead network"), "{text}");
+    let leftovers = lines(&text, "leftovers");
+    assert_eq!(leftovers.len(), 2, "{text}");
+    assert!(
+        leftovers[0].contains("fabric-harness-dead0000") && leftovers[1].contains("the state of a dead network"),
+        "{text}"
+    );
     assert!(run.exists() && state.exists());
 
     let (code, text) = doctor(&fake.runs(), &["--clean"]);
@@ -76,7 +79,7 @@ fn leftovers_of_a_dead_run_are_told_and_removed_when_asked() {
 
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
-fn needs_docker_the_engine_and_its_images_are_told() {
+fn needs_docker_the_engine_and_its_images_are_reported() {
     let builder = std::env::var("CCAAS_BUILDER").expect("CCAAS_BUILDER");
     let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
     let output = command.args(["doctor", "--builder", &builder]).output().unwrap();

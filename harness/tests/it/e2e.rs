@@ -1,4 +1,4 @@
-//! `e2e` as a user runs it, on real Fabric: every topology and TLS mode passes, a failure is told,
+//! `e2e` as a user runs it, on real Fabric: every topology and TLS mode passes, a failure is reported,
 //! and whenever it is ended, nothing is left.
 //!
 //! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
@@ -86,7 +86,7 @@ impl E2e {
     }
 
     /// What it prints, when it ends with this exit code and leaves nothing behind.
-    pub(crate) fn said(&self, code: i32) -> String {
+    pub(crate) fn printed(&self, code: i32) -> String {
         let (output, text) = self.output();
         assert_eq!(output.status.code(), Some(code), "{text}");
         self.assert_nothing_left();
@@ -220,7 +220,7 @@ fn needs_fabric_a_failed_case_is_exit_code_1_and_its_evidence_holds_no_key() {
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-fn needs_fabric_a_chaincode_that_registers_as_another_is_told() {
+fn needs_fabric_a_chaincode_that_registers_as_another_is_reported() {
     let mut e2e = E2e::process(&["--timeout", "5"]);
     let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
     let liar = e2e.file("liar", &format!("#!/bin/sh\nCHAINCODE_ID=liar:0 exec {sample}\n"));
@@ -234,7 +234,7 @@ fn needs_fabric_a_chaincode_that_registers_as_another_is_told() {
 
 #[test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-fn needs_fabric_a_chaincode_that_ends_is_told_with_its_log() {
+fn needs_fabric_a_chaincode_that_ends_is_reported_with_its_log() {
     let mut e2e = E2e::process(&["--timeout", "5"]);
     let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
     let script = format!("#!/bin/sh\n{sample} & sleep 0.4; echo 'out of ideas' >&2; kill $!\n");
@@ -256,7 +256,7 @@ fn needs_fabric_a_slow_batch_and_a_chaincode_of_other_functions_pass() {
                     ordering: {domain: example.com, orderers: [{name: orderer}], batch: {timeout: 6s}}\n\
                     channels: [{name: mychannel}]\n";
     let topology = e2e.file("topology.yaml", topology);
-    let cases = e2e.file("cases.toml", "[[case]]\nname = 'told'\nevaluate = ['Unheard']\nerror = 'Unheard'\n");
+    let cases = e2e.file("cases.toml", "[[case]]\nname = 'reported'\nevaluate = ['Unheard']\nerror = 'Unheard'\n");
     e2e.arguments.extend(["--topology", &topology, "--cases", &cases].map(str::to_owned));
     e2e.assert_passes(1, 0);
 }

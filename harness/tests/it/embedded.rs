@@ -136,7 +136,7 @@ fn a_failed_case_is_exit_code_1_and_its_evidence_holds_no_key() {
 }
 
 #[test]
-fn a_chaincode_that_registers_as_another_is_told() {
+fn a_chaincode_that_registers_as_another_is_reported() {
     let mut e2e = embedded(&["--timeout", "5"]);
     let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
     let liar = e2e.file("liar", &format!("#!/bin/sh\nCHAINCODE_ID=liar:0 exec {sample}\n"));
@@ -149,7 +149,7 @@ fn a_chaincode_that_registers_as_another_is_told() {
 }
 
 #[test]
-fn a_chaincode_that_ends_is_told_with_its_log() {
+fn a_chaincode_that_ends_is_reported_with_its_log() {
     let mut e2e = long(&["--timeout", "5"]);
     let sample = std::env::var("CHAINCODE_SAMPLE").unwrap();
     let ends = e2e.file("ends", &format!("#!/bin/sh\n{sample} & sleep 0.2; echo 'out of ideas' >&2; kill $!\n"));
@@ -187,7 +187,7 @@ fn whenever_it_is_ended_nothing_is_left() {
 }
 
 #[test]
-fn it_is_taken_when_nothing_else_is_possible_and_says_so() {
+fn it_is_chosen_and_named_when_nothing_else_is_possible() {
     let e2e = E2e::new(&[]);
     let mut command = e2e.command();
     // No engine listens there, and no program of Fabric is there.
@@ -196,7 +196,7 @@ fn it_is_taken_when_nothing_else_is_possible_and_says_so() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
     for line in ["runtime docker passed over: ", "runtime process passed over: ", "runtime embedded, ", NOT_COVERED] {
-        assert!(text.lines().any(|said| said.starts_with(line)), "no {line}:\n{text}");
+        assert!(text.lines().any(|text| text.starts_with(line)), "no {line}:\n{text}");
     }
     e2e.assert_nothing_left();
 }

@@ -155,9 +155,9 @@ fn the_reaper_refuses_a_directory_that_no_harness_made() {
     fs::create_dir(&mine).unwrap();
     fs::write(mine.join("thesis"), "").unwrap();
     let reap = Command::new(env!("CARGO_BIN_EXE_fabric-harness")).arg("reap").arg(&mine).stdin(Stdio::null()).output();
-    let said = String::from_utf8(reap.unwrap().stderr).unwrap();
-    assert!(mine.join("thesis").exists(), "it is gone: {said}");
-    assert!(said.contains("mine is not the directory of a run"), "{said}");
+    let stderr = String::from_utf8(reap.unwrap().stderr).unwrap();
+    assert!(mine.join("thesis").exists(), "it is gone: {stderr}");
+    assert!(stderr.contains("mine is not the directory of a run"), "{stderr}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Stand-ins for Fabric's programs: shell scripts that live, die or fall silent as a test needs it.
-//! They never answer a call; a test says itself what counts as an answer.
+//! They never answer a call; a test decides itself what counts as an answer.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ use fabric_network::identity::Validity;
 use fabric_network::render::{RenderOptions, render};
 use fabric_network::topology::Topology;
 
-/// What a node does that runs until it is told to end.
+/// What a node does that runs until it is asked to end.
 pub(crate) const LIVE: &str = "echo up; exec sleep 1000";
 
 /// A directory with Fabric's fake programs, and one for runs. Both go with it.

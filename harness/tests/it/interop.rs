@@ -147,7 +147,7 @@ pub(super) async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-/// Standard output and error, of a command that must end as said.
+/// Standard output and error, of a command that must end with this status.
 pub(super) fn text(output: &Output, succeeds: bool) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.success(), succeeds, "{text}");

@@ -145,18 +145,18 @@ async fn needs_kubernetes_whenever_it_is_ended_nothing_is_left() {
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster: FABRIC_HARNESS_KUBE_CONTEXT"]
-async fn needs_kubernetes_what_can_not_be_is_told_before_anything_is_made() {
-    let said = |arguments: &[&str]| {
+async fn needs_kubernetes_impossible_options_are_refused_before_anything_is_created() {
+    let printed = |arguments: &[&str]| {
         let e2e = E2e::new(&[&["--runtime", "kubernetes"], arguments].concat());
         let (output, text) = e2e.output();
         assert_eq!(output.status.code(), Some(2), "{text}");
         e2e.assert_nothing_left();
         text
     };
-    let text = said(&["--kube-context", "no-such-context"]);
+    let text = printed(&["--kube-context", "no-such-context"]);
     assert!(text.contains("--kube-context no-such-context: unknown context; the kubeconfig has"), "{text}");
     assert!(text.contains(&context()), "{text}");
-    let text = said(&["--kube-context", &context(), "--kube-namespace", "kube-system"]);
+    let text = printed(&["--kube-context", &context(), "--kube-namespace", "kube-system"]);
     assert!(text.contains("the namespace kube-system already exists"), "{text}");
     assert!(namespaces().await.get("kube-system").await.unwrap().metadata.deletion_timestamp.is_none());
 }
@@ -180,7 +180,7 @@ async fn needs_kubernetes_an_image_that_is_not_there_is_named_and_nothing_is_lef
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
-async fn needs_kubernetes_an_image_that_is_no_builder_is_told_with_its_last_words() {
+async fn needs_kubernetes_an_image_without_a_builder_is_reported_with_its_output() {
     // Its `install` is another one.
     let e2e = e2e(&["--fabric", "3.1", "--builder-image", "hyperledger/fabric-peer:3.1"]);
     let (output, text) = e2e.output();
@@ -220,7 +220,7 @@ fn quantities(name: &str, quantity: &str) -> BTreeMap<String, Quantity> {
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster: FABRIC_HARNESS_KUBE_CONTEXT"]
-async fn needs_kubernetes_a_quota_and_a_want_of_room_are_told_before_the_time_is_over() {
+async fn needs_kubernetes_a_quota_and_missing_resources_are_reported_before_the_timeout() {
     let mut quota = ResourceQuota {
         spec: Some(ResourceQuotaSpec { hard: Some(quantities("pods", "1")), ..ResourceQuotaSpec::default() }),
         ..ResourceQuota::default()
@@ -272,7 +272,7 @@ async fn needs_kubernetes_a_network_stays_and_is_gone_with_its_daemon() {
 
 #[tokio::test]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
-async fn needs_kubernetes_a_namespace_of_a_name_is_made_and_one_that_came_meanwhile_is_left_alone() {
+async fn needs_kubernetes_an_existing_namespace_is_not_removed() {
     let scratch = tempfile::tempdir().unwrap();
     let parent = scratch.path().canonicalize().unwrap();
     let name = format!("fabric-harness-test-{}", std::process::id());
@@ -301,7 +301,7 @@ async fn needs_kubernetes_a_namespace_of_a_name_is_made_and_one_that_came_meanwh
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes cluster that can have Fabric's images: FABRIC_HARNESS_KUBE_CONTEXT"]
-async fn needs_kubernetes_a_chaincode_server_is_stopped_killed_and_started_and_its_exit_reported() {
+async fn needs_kubernetes_a_chaincode_server_is_stopped_killed_and_started() {
     let scratch = tempfile::tempdir().unwrap();
     let parent = scratch.path().canonicalize().unwrap().join("runs");
     std::fs::create_dir(&parent).unwrap();
@@ -372,7 +372,7 @@ async fn needs_kubernetes_the_next_sweep_removes_what_even_the_reaper_could_not(
         assert!(Instant::now() < deadline, "no namespace was made");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The program and its reaper, at once.
+    // The program and its reaper, together.
     let group: Vec<u32> = marked(&runs);
     for number in group.into_iter().chain([child.id()]) {
         kill(number);
@@ -403,22 +403,22 @@ fn kill(number: u32) {
 
 #[test]
 fn options_of_a_cluster_are_for_the_kubernetes_runtime_alone() {
-    let said = |arguments: &[&str]| {
+    let printed = |arguments: &[&str]| {
         let (output, text) = E2e::new(arguments).output();
         assert_eq!(output.status.code(), Some(2), "{text}");
         text
     };
-    let text = said(&["--runtime", "embedded", "--kube-context", "x", "--builder-image", "y"]);
+    let text = printed(&["--runtime", "embedded", "--kube-context", "x", "--builder-image", "y"]);
     assert!(text.contains("--kube-context x: only --runtime kubernetes uses it"), "{text}");
     assert!(text.contains("--builder-image y: only"), "{text}");
-    let text = said(&["--runtime", "kubernetes", "--kube-namespace", "A_b"]);
+    let text = printed(&["--runtime", "kubernetes", "--kube-namespace", "A_b"]);
     assert!(text.contains("--kube-namespace A_b: no name of a namespace"), "{text}");
 }
 
 #[test]
-fn a_kubeconfig_that_leads_nowhere_is_told_in_time() {
+fn a_kubeconfig_that_leads_nowhere_is_reported_in_time() {
     let e2e = E2e::new(&["--runtime", "kubernetes"]);
-    let said = |kubeconfig: &str| {
+    let printed = |kubeconfig: &str| {
         let begin = Instant::now();
         let output = e2e.command().env("KUBECONFIG", kubeconfig).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
@@ -426,9 +426,9 @@ fn a_kubeconfig_that_leads_nowhere_is_told_in_time() {
         e2e.assert_nothing_left();
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let text = said("/does/not/exist");
+    let text = printed("/does/not/exist");
     assert!(text.contains("no kubeconfig: /does/not/exist does not exist"), "{text}");
-    let text = said(&e2e.file("broken", "{"));
+    let text = printed(&e2e.file("broken", "{"));
     assert!(text.contains("invalid kubeconfig "), "{text}");
     let cluster = |address: &str| {
         format!(
@@ -436,11 +436,11 @@ fn a_kubeconfig_that_leads_nowhere_is_told_in_time() {
              clusters: [{{name: c, cluster: {{server: \"{address}\"}}}}]\n"
         )
     };
-    let text = said(&e2e.file("refused", &cluster("https://127.0.0.1:1")));
+    let text = printed(&e2e.file("refused", &cluster("https://127.0.0.1:1")));
     assert!(text.contains("the cluster of context here does not answer"), "{text}");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let text = said(&e2e.file("silent", &cluster(&format!("https://{}", silent.local_addr().unwrap()))));
+    let text = printed(&e2e.file("silent", &cluster(&format!("https://{}", silent.local_addr().unwrap()))));
     assert!(text.contains("does not answer: nothing within 5 s; choose another with --kube-context"), "{text}");
-    let text = said(&e2e.file("none", "apiVersion: v1\nkind: Config\n"));
+    let text = printed(&e2e.file("none", "apiVersion: v1\nkind: Config\n"));
     assert!(text.contains("no current context; choose one with --kube-context: none"), "{text}");
 }

@@ -33,13 +33,13 @@ async fn a_dropped_network_leaves_nothing() {
     tokio::net::TcpStream::connect(&address).await.unwrap();
     drop(network);
     assert!(!directory.exists());
-    // Its tasks are told to end, and end when this one lets them.
+    // Its tasks are asked to end, and end when this one lets them.
     let closed = async { while tokio::net::TcpStream::connect(&address).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_call_that_can_not_be_made_says_what_there_is() {
+async fn an_impossible_call_is_refused_with_what_exists() {
     let network = builder().start().await.unwrap();
     let call = || network.call(["ReadAsset", "a9"]);
     for (call, expected) in [
@@ -56,7 +56,7 @@ async fn a_call_that_can_not_be_made_says_what_there_is() {
 }
 
 #[tokio::test]
-async fn a_network_that_can_not_be_says_why() {
+async fn an_impossible_network_is_refused_with_the_reason() {
     let error = Network::builder("no-program").topology("trio").external_builder("/").start().await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, NetworkError::Options(_)), "{text}");

@@ -1,4 +1,4 @@
-//! The command line: what it refuses, and that the page on it is what it says itself.
+//! The command line: what it refuses, and that docs/options.md equals its help.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,14 +10,14 @@ fn harness(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// Every command that is told of.
+/// Every documented command.
 fn commands() -> Vec<String> {
     let command = <fabric_harness::program::cli::Cli as clap::CommandFactory>::command();
     command.get_subcommands().filter(|it| !it.is_hide_set()).map(|it| it.get_name().to_owned()).collect()
 }
 
 #[test]
-fn the_help_of_each_command_fits_a_screen_and_says_its_exit_codes() {
+fn the_help_of_each_command_fits_a_screen_and_shows_its_exit_codes() {
     assert!(commands().len() > 15, "{:?}", commands());
     for command in commands() {
         let (code, help) = harness(&[&command, "--help"]);
@@ -77,11 +77,11 @@ fn the_page_of_options_is_the_help() {
         std::fs::write(&path, &page).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/options.md is not what --help says; run this test with BLESS=1");
+    assert!(written == page, "docs/options.md differs from --help; run this test with BLESS=1");
 }
 
 #[test]
-fn every_mistake_is_told_at_once_with_its_option() {
+fn all_mistakes_are_reported_together_with_their_options() {
     let wrong = ["e2e", "--builder", "no-builder", "--chaincode", "/", "--fabric", "1.4", "--fabric-bin", "no-bin"];
     let (code, text) = harness(&[&wrong[..], &["--topology", "no-topology", "--cases", "no-cases"]].concat());
     assert_eq!(code, Some(2), "{text}");

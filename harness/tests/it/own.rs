@@ -45,7 +45,7 @@ fn command() -> String {
 #[test]
 fn a_command_is_started_restarted_and_ended() {
     let e2e = with_file(&format!("[server]\n{}{CASES}", command()), &["--keep", "never"]);
-    let text = e2e.said(0);
+    let text = e2e.printed(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run") && text.contains("chaincode TLS mtls"), "{text}");
     // Its environment bears no mark, so it is looked for by its program.
     soon("the server has ended", || servers_of(&e2e).is_empty());
@@ -73,10 +73,10 @@ fn servers_of(e2e: &E2e) -> Vec<String> {
 
 #[test]
 fn what_a_shell_has_started_ends_with_it() {
-    // The shell ends at once when it is told to, and leaves the server behind.
+    // The shell ends immediately when asked to, and leaves the server behind.
     let shell = format!("command = ['sh', '-c', \"trap 'exit 0' TERM; '{}' & wait\"]\n", sample());
     let e2e = with_file(&format!("[server]\n{shell}{CASES}"), &["--keep", "always"]);
-    let text = e2e.said(0);
+    let text = e2e.printed(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
     let evidence = e2e.evidence();
     let (_, log) = evidence.iter().find(|(path, _)| path.ends_with("asset-transfer.log")).unwrap();
@@ -85,7 +85,7 @@ fn what_a_shell_has_started_ends_with_it() {
 }
 
 #[test]
-fn the_file_says_what_is_not_given_as_an_option() {
+fn the_file_supplies_what_no_option_gives() {
     let file = format!(
         "[chaincode]\nname = 'basic'\nversion = '2.0'\nlabel = 'mine+1'\nindexes = 'META-INF'\n[server]\n\
          program = '{}'\ntls = 'off'\n{CASES}",
@@ -95,7 +95,7 @@ fn the_file_says_what_is_not_given_as_an_option() {
     let index = "META-INF/statedb/couchdb/indexes/byOwner.json";
     fs::create_dir_all(e2e.path(index).parent().unwrap()).unwrap();
     fs::write(e2e.path(index), r#"{"index":{"fields":["Owner"]},"ddoc":"d","name":"byOwner","type":"json"}"#).unwrap();
-    let text = e2e.said(0);
+    let text = e2e.printed(0);
     assert!(text.contains("chaincode TLS off") && text.contains("2 passed, 0 failed"), "{text}");
     let evidence = e2e.evidence();
     let package = evidence.iter().map(|(path, _)| path).find(|path| path.to_string_lossy().ends_with(".tar.gz"));
@@ -108,7 +108,7 @@ fn the_file_says_what_is_not_given_as_an_option() {
     assert!(inspected.contains(index) && inspected.contains("mine+1"), "{inspected}");
     assert!(evidence.iter().any(|(path, _)| path.ends_with("basic.log")), "the log has the chaincode's name");
 
-    let text = with_file(&file.replace("indexes = 'META-INF'\n", ""), &["--tls", "tls"]).said(0);
+    let text = with_file(&file.replace("indexes = 'META-INF'\n", ""), &["--tls", "tls"]).printed(0);
     assert!(text.contains("chaincode TLS tls"), "{text}");
 }
 
@@ -118,17 +118,17 @@ fn other_cases_take_the_place_of_the_files_own() {
     let mut e2e = with_file(&file, &[]);
     let cases = e2e.file("other.toml", "[[case]]\nname = 'other'\nevaluate = ['AssetExists', 'a']\npayload = false\n");
     e2e.arguments.extend(["--cases".to_owned(), cases]);
-    let text = e2e.said(0);
+    let text = e2e.printed(0);
     assert!(text.contains("1 passed, 0 failed, 0 not run") && text.contains("other"), "{text}");
     e2e.file("other.toml", &format!("# mine\n[chaincode]\nname = 'other'\n{CASES}"));
-    let text = e2e.said(2);
+    let text = e2e.printed(2);
     assert!(
         text.contains("other.toml at line 2, column 1: this section is not used: only cases are read from here"),
         "{text}"
     );
 }
 
-/// Starts the harness, and the sample as its user would: when told to, with the file of variables.
+/// Starts the harness, and the sample as its user would: when asked to, with the file of variables.
 fn with_server_at(e2e: &E2e, address: &str) -> (Option<i32>, String) {
     let mut harness = e2e.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(harness.stdout.take().unwrap()).lines();
@@ -194,20 +194,20 @@ fn the_files_for_a_server_at_an_address_can_be_put_where_it_looks_for_them() {
     let variables = e2e.path("for-debugger/chaincode.env");
     assert!(variables.is_file() && e2e.path("for-debugger/server.key").is_file());
     fs::remove_file(variables).unwrap();
-    let text = e2e.said(2);
+    let text = e2e.printed(2);
     assert!(text.contains("for-debugger") && text.contains("a file of your own already exists"), "{text}");
 }
 
 #[test]
-fn a_server_at_an_address_that_nobody_starts_is_told() {
+fn a_server_address_without_a_server_is_reported() {
     let mut e2e = E2e::new(&["--runtime", "embedded", "--timeout", "1"]);
     e2e.chaincode = Some(format!("localhost:{}", free_port()));
-    let text = e2e.said(2);
+    let text = e2e.printed(2);
     assert!(text.contains("which you start, listens at localhost:"), "{text}");
 }
 
 #[test]
-fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
+fn a_mistake_in_a_chaincode_file_is_reported_with_its_place() {
     let sample = sample();
     let server = |text: &str| format!("# mine\n[chaincode]\nname = 'basic'\n\n[server]\n{text}\n\n{CASES}");
     for (text, line, expected) in [
@@ -244,12 +244,15 @@ fn a_mistake_in_a_chaincode_file_is_told_with_its_place() {
             "needs its own server",
         ),
     ] {
-        let told = with_file(&text, &[]).said(2);
+        let printed = with_file(&text, &[]).printed(2);
         let place = format!("line {line}, column ");
-        assert!(told.contains("my.toml") && told.contains(expected) && told.contains(&place), "{text}\n---\n{told}");
+        assert!(
+            printed.contains("my.toml") && printed.contains(expected) && printed.contains(&place),
+            "{text}\n---\n{printed}"
+        );
     }
-    let told = with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]).said(2);
-    assert!(told.contains("my.toml has no cases; add one with [[case]]"), "{told}");
+    let printed = with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]).printed(2);
+    assert!(printed.contains("my.toml has no cases; add one with [[case]]"), "{printed}");
 }
 
 /// A directory of `docs/examples`.
@@ -264,7 +267,7 @@ fn the_examples_can_be_read() {
         let cases = CaseFile::read(&path).unwrap_or_else(|error| panic!("{language}: {error}")).cases;
         assert!(cases.len() > 3 && cases.iter().any(|case| case.error.is_some()), "{language}: {}", cases.len());
         let text = fs::read_to_string(path).unwrap();
-        assert!(text.contains("\n[server]\n"), "{language} says nothing of its server");
+        assert!(text.contains("\n[server]\n"), "{language} does not describe its server");
     }
 }
 
@@ -273,7 +276,7 @@ fn the_example_for_rust_passes() {
     // Its program is where cargo puts it, which need not be where the tests have theirs.
     let cases = example("rust").join("chaincode.toml").display().to_string();
     let e2e = E2e::new(&["--runtime", "embedded", "--keep", "never", "--cases", &cases]);
-    let text = e2e.said(0);
+    let text = e2e.printed(0);
     assert!(text.contains("4 passed, 0 failed, 0 not run"), "{text}");
 }
 
@@ -289,7 +292,7 @@ fn needs_node_the_example_for_node_passes() {
         }
         std::os::unix::fs::symlink(&modules, e2e.path("node_modules")).unwrap();
         e2e.chaincode = Some(e2e.path("chaincode.toml").display().to_string());
-        let text = e2e.said(0);
+        let text = e2e.printed(0);
         assert!(text.contains("6 passed, 0 failed, 0 not run"), "{text}");
     }
 }
@@ -322,20 +325,20 @@ fn needs_docker_an_image_is_started_restarted_and_removed() {
     let image = Image::new();
     for tls in ["off", "mtls"] {
         let file = format!("[server]\nimage = '{}'\nenvironment = {{ RUST_LOG = 'debug' }}\n{CASES}", image.0);
-        let text = on("docker", &file, &["--keep", "never", "--tls", tls]).said(0);
+        let text = on("docker", &file, &["--keep", "never", "--tls", tls]).printed(0);
         assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
     }
     // Several names are several containers.
     let file = format!("[chaincode]\nname = 'one'\nalso_named = ['other']\n[server]\nimage = '{}'\n{CASES}", image.0);
-    let text = on("docker", &file, &["--keep", "never"]).said(0);
+    let text = on("docker", &file, &["--keep", "never"]).printed(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
 }
 
 #[test]
 #[ignore = "needs a Docker engine with Fabric's images"]
-fn needs_docker_an_image_that_is_not_there_is_told_before_anything_starts() {
+fn needs_docker_an_image_that_is_not_there_is_reported_before_anything_starts() {
     let file = format!("[server]\nimage = 'localhost:1/fabric-harness-test/absent:1'\n{CASES}");
-    let text = on("docker", &file, &[]).said(2);
+    let text = on("docker", &file, &[]).printed(2);
     assert!(text.contains("the image localhost:1/fabric-harness-test/absent:1 of the chaincode server"), "{text}");
     assert!(text.contains("build, load or pull it") && !text.contains("render the network"), "{text}");
 }
@@ -346,7 +349,7 @@ fn needs_docker_a_command_runs_on_this_machine() {
     let file = format!("[server]\n{}{CASES}", command());
     for tls in ["off", "mtls"] {
         let e2e = on("docker", &file, &["--keep", "never", "--tls", tls]);
-        let text = e2e.said(0);
+        let text = e2e.printed(0);
         assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
         soon("the server has ended", || servers_of(&e2e).is_empty());
     }

@@ -25,7 +25,7 @@ fn tar(directory: &Path, entries: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Writes `own.tar.gz` beside the chaincode file, with an index, and with what a peer passes over;
+/// Writes `own.tar.gz` in the directory of the chaincode file, with an index, and with what a peer passes over;
 /// its entries are in this order.
 fn package(e2e: &E2e, kind: &str, connection: &str, order: &[&str]) {
     let (outer, code) = (e2e.path("outer"), e2e.path("code"));
@@ -55,7 +55,7 @@ fn with(mut e2e: E2e, fields: &str) -> E2e {
 }
 
 fn passes(e2e: &E2e) {
-    let text = e2e.said(0);
+    let text = e2e.printed(0);
     assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
     let evidence = e2e.evidence();
     let of_package = |name: &str| {
@@ -107,17 +107,17 @@ fn needs_docker_a_package_is_installed_as_it_is() {
 }
 
 #[test]
-fn a_value_that_a_template_lacks_is_told() {
+fn a_value_that_a_template_lacks_is_reported() {
     let e2e = on(&["--runtime", "embedded"], "package = 'own.tar.gz'\nvalues = { host = 'h' }");
     package(&e2e, "ccaas", TEMPLATED, &["metadata.json", "code.tar.gz"]);
-    let text = e2e.said(2);
+    let text = e2e.printed(2);
     let cause = "likely cause: The external builder rejected its input. connection.json: address: \
                  found a template with the key \"port\"";
     assert!(text.contains(cause), "{text}");
 }
 
 #[test]
-fn what_does_not_go_with_a_package_is_told_before_anything_starts() {
+fn what_does_not_go_with_a_package_is_reported_before_anything_starts() {
     for (fields, expected) in [
         ("package = 'nowhere.tar.gz'", "nowhere.tar.gz: cannot read it: No such file"),
         ("package = 'my.toml'", "my.toml: the package: found data that is not gzip"),
@@ -129,7 +129,7 @@ fn what_does_not_go_with_a_package_is_told_before_anything_starts() {
     ] {
         let e2e = on(&["--runtime", "embedded"], fields);
         package(&e2e, "ccaas", FIXED, &["metadata.json", "code.tar.gz"]);
-        let text = e2e.said(2);
+        let text = e2e.printed(2);
         assert!(text.contains("my.toml") && text.contains(expected), "{fields}\n---\n{text}");
     }
 }

@@ -231,7 +231,7 @@ async fn deploy(runtime: &dyn Runtime, topology: Topology) -> Deployed {
 
 impl Deployed {
     /// What the peer's own server answers to it. A peer may notice only by a call that its server was
-    /// replaced, and tells that caller.
+    /// replaced, and signals that caller.
     async fn ask(&self, peer: &PeerClient) -> Result<String, ClientError> {
         let deadline = deadline();
         loop {
@@ -276,7 +276,7 @@ impl Deployed {
         self.running.directory().join("nodes").join(peer).join(path)
     }
 
-    /// Has the peer build the package again, as docs/operators.md says.
+    /// Has the peer build the package again, as in docs/operators.md.
     async fn build_again(&self, peer: &str) {
         fs::remove_dir_all(self.file(peer, "data/externalbuilder/builds")).unwrap();
         self.running.restart(peer).await.unwrap();
@@ -334,7 +334,7 @@ async fn needs_fabric_each_server_sees_its_own_peer_alone() {
     deploy(&fabric().await, Topology::duo()).await.each_server_sees_its_own_peer_alone().await;
 }
 
-/// Server, client and authority, each replaced in turn, as docs/operators.md says; the package stays.
+/// Server, client and authority, each replaced in turn, as in docs/operators.md; the package stays.
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
 async fn needs_fabric_certificates_are_renewed_without_a_new_package() {

@@ -1,4 +1,4 @@
-//! The process runtime: what comes up, what is said when something does not, and that every end of
+//! The process runtime: what comes up, what is reported when something does not, and that every end of
 //! the library's values leaves nothing behind.
 
 use std::fs;
@@ -118,7 +118,7 @@ async fn a_process_that_leaves_the_group_is_ended_too() {
 }
 
 #[tokio::test]
-async fn a_node_that_dies_while_starting_is_told_with_status_and_log() {
+async fn a_node_that_dies_while_starting_is_reported_with_status_and_log() {
     let fake = Fake::new("echo 'no MSP here' >&2; exit 7", LIVE);
     let (placed, bundle) = fake.place(fake.options_of_silence()).await;
     let error = placed.start(&bundle, &[]).await.unwrap_err();
@@ -133,7 +133,7 @@ async fn a_node_that_dies_while_starting_is_told_with_status_and_log() {
 }
 
 #[tokio::test]
-async fn a_node_whose_port_is_taken_is_told_as_such() {
+async fn a_node_whose_port_is_taken_is_reported_as_such() {
     let fake = Fake::new(LIVE, "echo 'listen tcp 127.0.0.1:1: bind: address already in use'; exit 1");
     let (placed, bundle) = fake.place(fake.options_of_silence()).await;
     let error = placed.start(&bundle, &[]).await.unwrap_err();
@@ -143,7 +143,7 @@ async fn a_node_whose_port_is_taken_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn a_node_that_stays_silent_is_told_with_what_was_seen() {
+async fn a_node_that_stays_silent_is_reported_with_what_was_seen() {
     let fake = Fake::new(LIVE, LIVE);
     let runs = fake.runs();
     let readiness: ReadinessCheck = Arc::new(move |node| {
@@ -164,7 +164,7 @@ async fn a_node_that_stays_silent_is_told_with_what_was_seen() {
 }
 
 #[tokio::test]
-async fn a_chaincode_server_that_dies_is_told_and_has_its_files_and_environment() {
+async fn a_chaincode_server_that_dies_is_reported_and_has_its_files_and_environment() {
     let fake = Fake::new(LIVE, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;
     let server = ChaincodeSpec {
@@ -193,7 +193,7 @@ async fn an_exit_of_a_chaincode_server_is_reported_after_a_restart() {
     let running = placed.start(&bundle, &[server]).await.unwrap();
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
-    assert!(running.exits().await.is_empty(), "it was told to end");
+    assert!(running.exits().await.is_empty(), "its end was requested");
     for (again, restart) in [(1, true), (2, false)] {
         fs::write(&crash, "").unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -299,7 +299,7 @@ fn spoil(bundle: &mut Bundle, name: &str) {
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_node_that_dies_says_why() {
+async fn needs_fabric_a_node_that_dies_reports_why() {
     let (placed, mut bundle) = place(&fabric().await, &Topology::solo()).await;
     spoil(&mut bundle, "core.yaml");
     let error = placed.start(&bundle, &[]).await.unwrap_err().to_string();
@@ -309,7 +309,7 @@ async fn needs_fabric_a_node_that_dies_says_why() {
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_port_in_use_is_told_as_such() {
+async fn needs_fabric_a_port_in_use_is_reported_as_such() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = other.local_addr().unwrap().port();
     for node in ["orderer.example.com", "peer0.org1.example.com"] {

@@ -9,7 +9,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::e2e::E2e;
 
-/// What turns beside a step that runs.
+/// The spinner of a running step.
 const SPINNER: [char; 8] = ['⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈'];
 
 const FAILING: &str = "[[case]]\nname = 'wrong'\nevaluate = ['AssetExists', 'a']\npayload = true\n";
@@ -37,24 +37,24 @@ fn on_a_terminal(mut command: Command) -> String {
     let mut child = command.stdout(theirs()).stderr(theirs()).spawn().unwrap();
     // It holds the terminal's other side as well, which would never end.
     drop(command);
-    let (mut ours, mut said) = (File::from(ours), Vec::new());
+    let (mut ours, mut printed) = (File::from(ours), Vec::new());
     let mut piece = [0; 4096];
     // Linux ends a terminal that nobody holds any more by an error.
     while let Ok(length @ 1..) = ours.read(&mut piece) {
-        said.extend_from_slice(&piece[..length]);
+        printed.extend_from_slice(&piece[..length]);
     }
     child.wait().unwrap();
-    String::from_utf8(said).unwrap()
+    String::from_utf8(printed).unwrap()
 }
 
 #[test]
 fn on_a_terminal_the_steps_that_run_are_shown_and_every_line_stays() {
-    let said = on_a_terminal(plain(&embedded(&[])));
-    assert!(said.contains(SPINNER), "{said:?}");
+    let printed = on_a_terminal(plain(&embedded(&[])));
+    assert!(printed.contains(SPINNER), "{printed:?}");
     for line in [" ms  place the nodes\r\n", " ms  stop, and remove everything\r\n", " passed, 0 failed, "] {
-        assert!(said.contains(line), "no {line:?} in {said:?}");
+        assert!(printed.contains(line), "no {line:?} in {printed:?}");
     }
-    let (_, end) = said.rsplit_once("run the cases").unwrap();
+    let (_, end) = printed.rsplit_once("run the cases").unwrap();
     assert!(end.contains("\u{1b}[32mpassed\u{1b}[0m"), "{end:?}");
 }
 
@@ -64,30 +64,33 @@ fn elsewhere_and_when_asked_there_are_lines_alone() {
         let e2e = embedded(&[]);
         let mut command = plain(&e2e);
         command.env(name, value);
-        let said = on_a_terminal(command);
-        assert!(said.contains(" ms  place the nodes\r\n") && !said.contains(SPINNER), "{name}: {said:?}");
-        assert!(name == "CI" || !said.contains('\u{1b}'), "{name}: {said:?}");
+        let printed = on_a_terminal(command);
+        assert!(printed.contains(" ms  place the nodes\r\n") && !printed.contains(SPINNER), "{name}: {printed:?}");
+        assert!(name == "CI" || !printed.contains('\u{1b}'), "{name}: {printed:?}");
     }
     let output = plain(&embedded(&[])).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains(" ms  place the nodes\n") && !said.contains('\u{1b}') && !said.contains(SPINNER), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        printed.contains(" ms  place the nodes\n") && !printed.contains('\u{1b}') && !printed.contains(SPINNER),
+        "{printed}"
+    );
     assert_eq!(output.stderr, b"");
 }
 
 #[test]
-fn a_quiet_run_says_what_failed_and_one_line() {
+fn a_quiet_run_reports_what_failed_and_one_line() {
     let output = plain(&embedded(&["-q"])).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!((said.lines().count(), output.stderr.as_slice()), (1, &b""[..]), "{said}");
-    assert!(said.contains(" passed, 0 failed, "), "{said}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((printed.lines().count(), output.stderr.as_slice()), (1, &b""[..]), "{printed}");
+    assert!(printed.contains(" passed, 0 failed, "), "{printed}");
 
     let mut e2e = embedded(&["-q"]);
     let cases = e2e.file("cases.toml", FAILING);
     e2e.arguments.extend(["--cases".to_owned(), cases]);
-    let said = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
-    let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(lines.first(), Some(&"FAILED: wrong"), "{said}");
-    assert_eq!(lines.last(), Some(&"0 passed, 1 failed, 0 not run"), "{said}");
+    let printed = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
+    let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.first(), Some(&"FAILED: wrong"), "{printed}");
+    assert_eq!(lines.last(), Some(&"0 passed, 1 failed, 0 not run"), "{printed}");
 }
 
 #[test]
@@ -95,10 +98,10 @@ fn a_failure_ends_with_case_difference_and_the_evidences_place() {
     let mut e2e = embedded(&[]);
     let cases = e2e.file("cases.toml", FAILING);
     e2e.arguments.extend(["--cases".to_owned(), cases]);
-    let said = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
-    let (_, end) = said.rsplit_once("FAILED: wrong\n").unwrap();
+    let printed = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
+    let (_, end) = printed.rsplit_once("FAILED: wrong\n").unwrap();
     let starts: Vec<&str> = end.lines().map(|line| line.split(':').next().unwrap_or_default().trim()).collect();
-    assert_eq!(starts, ["expected", "seen", "$ is false, not true", "evidence", "report"], "{said}");
+    assert_eq!(starts, ["expected", "seen", "$ is false, not true", "evidence", "report"], "{printed}");
     let evidence = end.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
     assert!(std::path::Path::new(evidence).join("logs").is_dir(), "{evidence}");
 }

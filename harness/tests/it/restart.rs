@@ -49,7 +49,7 @@ async fn a_restart_stops_and_starts_the_node_and_is_no_unexpected_exit() {
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_come_back_is_told_and_an_unknown_one_refused() {
+async fn a_node_that_does_not_come_back_is_reported_and_an_unknown_one_refused() {
     let once = "if [ -e up ]; then echo 'no way back'; exit 7; fi; touch up; exec sleep 1000";
     let fake = Fake::new(once, LIVE);
     let (placed, bundle) = fake.place(fake.options()).await;
@@ -143,7 +143,7 @@ impl Deployed {
         asset["Owner"].clone()
     }
 
-    /// How often the peer has run the builder: it says so once for each build.
+    /// How often the peer has run the builder: it logs it once for each build.
     async fn builds(&self) -> usize {
         self.running.logs().await[PEER].matches("build: basic_1.0 connects to").count()
     }
@@ -165,7 +165,7 @@ impl Deployed {
         assert_eq!((self.builds().await, self.starts().await), (1, 1));
 
         self.running.restart(PEER).await.unwrap();
-        // A node of this process may answer a moment before its log says so.
+        // A node of this process may answer a moment before its log shows it.
         let begin = Instant::now();
         while self.starts().await < 2 && begin.elapsed() < TIMEOUT {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -197,10 +197,10 @@ async fn needs_fabric_a_chaincode_outlives_restarts_of_its_nodes() {
     deploy(&fabric().await).await.outlives_restarts().await;
 }
 
-/// What `run` says of a lost release, and that what it advises helps.
+/// What `run` logs of a lost release, and that what it advises helps.
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_lost_release_is_told_and_built_again_after_a_restart() {
+async fn needs_fabric_a_lost_release_is_reported_and_built_again_after_a_restart() {
     let network = deploy(&fabric().await).await;
     network.submit(&["InitLedger"]).await;
     let release = network.build().join("release/chaincode");
@@ -210,12 +210,12 @@ async fn needs_fabric_a_lost_release_is_told_and_built_again_after_a_restart() {
     network.gateway.evaluate(&read, &[], deadline()).await.unwrap_err();
     let log = network.running.logs().await.remove(PEER).unwrap();
     let (id, missing) = (&network.package.id, release.join("server/connection.json"));
-    let says = format!(
+    let lines = format!(
         "error: run: chaincode \"{id}\" runs as a service and is not started by the peer; \
          the peer called run because {} is missing",
         missing.display()
     );
-    assert!(log.contains(&says), "{says}\nis not in\n{log}");
+    assert!(log.contains(&lines), "{lines}\nis not in\n{log}");
 
     fs::remove_dir_all(network.build()).unwrap();
     let again = network.administrator.install(&network.package.bytes, deadline()).await.unwrap();

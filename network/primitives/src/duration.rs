@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// Why a text is not a duration. The texts are those of Go's `time.ParseDuration`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DurationError {
     /// Malformed, or longer than 64 bits of nanoseconds allow.
     #[error("time: invalid duration {}", quoted(.0))]

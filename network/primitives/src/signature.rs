@@ -10,6 +10,7 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 
 /// Why a text is not a private key.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// Not a PKCS#8 PEM (`BEGIN PRIVATE KEY`) with a key on P-256.
     #[error(transparent)]
@@ -21,6 +22,7 @@ pub enum KeyError {
 
 /// Why signing failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignError {
     /// The system provides no random bytes.
     #[error("no random bytes from the system")]

@@ -21,6 +21,7 @@ const SHARED_BYTES: [&str; 7] = [
 
 /// Why the bindings could not be generated.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CodegenError {
     /// A .proto file is invalid, or imports a missing one.
     #[error("cannot compile the .proto files")]

@@ -7,6 +7,7 @@ use crate::release::Release;
 
 /// Input that Fabric would reject.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChannelError {
     /// The channel's name (`common/configtx/validator.go`).
     #[error(

@@ -164,6 +164,7 @@ impl Validity {
 
 /// Why keys or certificates could not be generated.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// The validity ends before it begins, or is outside the years 1970 to 9999.
     #[error(

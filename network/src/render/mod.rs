@@ -63,6 +63,7 @@ impl RenderOptions {
 
 /// Why a network cannot be rendered.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RenderError {
     /// The topology has mistakes.
     #[error(transparent)]

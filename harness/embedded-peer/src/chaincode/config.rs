@@ -71,6 +71,7 @@ pub struct ChaincodeConfig {
 
 /// Why core.yaml is invalid.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The file is not valid YAML.
     #[error("core.yaml cannot be read: {0}")]

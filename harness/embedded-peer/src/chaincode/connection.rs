@@ -49,6 +49,7 @@ impl std::fmt::Debug for ServerInfo {
 
 /// Why a connection.json is unusable. The texts are Fabric's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectionError {
     /// The file cannot be read.
     #[error("could not read '{path}' for chaincode info: open {path}: {reason}")]

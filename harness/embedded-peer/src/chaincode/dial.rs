@@ -23,6 +23,7 @@ const BACKOFF_FACTOR: f64 = 1.6;
 
 /// Why a connection failed. Displays Fabric's text, after `error creating grpc connection to …: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DialError {
     /// The certificates or the key in connection.json are invalid.
     #[error("{0}")]

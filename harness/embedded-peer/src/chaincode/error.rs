@@ -6,6 +6,7 @@ use super::package::{PackageError, SaveError};
 /// Why an installation failed. Displays Fabric's text, after `failed to invoke backing
 /// implementation of 'InstallChaincode': `; see [`is_timeout`](Self::is_timeout) for the exception.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InstallError {
     /// The package is invalid.
     #[error("could not parse as a chaincode install package: {0}")]

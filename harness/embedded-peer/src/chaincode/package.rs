@@ -47,6 +47,7 @@ pub struct Package {
 
 /// Why a package is invalid. The texts are Fabric's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PackageError {
     /// The package is not a gzip stream.
     #[error("error reading as gzip stream: {0}")]

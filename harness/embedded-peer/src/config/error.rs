@@ -5,6 +5,7 @@ use crate::policy::PolicyError;
 
 /// A configuration or an update is invalid. The texts are Fabric's, which an orderer returns to the client.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A block without data.
     #[error("block contains no data")]

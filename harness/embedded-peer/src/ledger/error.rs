@@ -6,6 +6,7 @@ use fabric_protos::prost::DecodeError;
 ///
 /// Displays Fabric's text (`core/ledger`, `common/ledger/blkstorage`).
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LedgerError {
     /// The chaincode's definition has no collections.
     #[error(

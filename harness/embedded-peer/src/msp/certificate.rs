@@ -13,6 +13,7 @@ use super::signature::{KeyKind, PublicKey, with_low_s};
 
 /// A certificate is malformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CertificateError {
     /// Invalid PEM.
     #[error("could not decode the PEM structure")]

@@ -12,6 +12,7 @@ const LONGEST: usize = 10;
 
 /// Why there is no chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChainError {
     /// No authority of the MSP signed it.
     #[error("the supplied identity is not valid: x509: certificate signed by unknown authority")]

@@ -14,6 +14,7 @@ use super::signature::{BadSignature, KeyKind, PublicKey};
 
 /// An identity is malformed or invalid, or a signature of it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// Not a `SerializedIdentity`.
     #[error("could not deserialize a SerializedIdentity")]

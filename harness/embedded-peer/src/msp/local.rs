@@ -11,6 +11,7 @@ use super::setup::MspError;
 
 /// A node's own MSP is invalid.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LocalMspError {
     /// `config.yaml` is malformed.
     #[error("failed unmarshalling configuration file config.yaml: {cause}")]

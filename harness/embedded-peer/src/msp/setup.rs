@@ -16,6 +16,7 @@ use super::revocation::Revocations;
 
 /// An MSP's configuration is invalid.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MspError {
     /// Not a `FabricMSPConfig`.
     #[error("failed unmarshalling fabric msp config")]

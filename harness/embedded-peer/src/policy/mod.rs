@@ -31,6 +31,7 @@ pub struct SignedData {
 
 /// Why a policy failed. The texts are Fabric's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// Not enough matching signatures.
     #[error("signature set did not satisfy policy")]

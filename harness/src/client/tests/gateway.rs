@@ -1,4 +1,4 @@
-//! A gateway that answers as it is told: error details, retries, signatures, events.
+//! A gateway that answers as scripted: error details, retries, signatures, events.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +25,8 @@ use super::*;
 use crate::client::{ClientError, EventStart, Invocation, Node, NodeFailure, PeerClient};
 
 /// What the gateway is to do, and what it has seen.
-struct Told {
-    /// Endorsements to turn down, as before gossip has told of the peers.
+struct Script {
+    /// Endorsements to turn down, as before gossip knows the peers.
     without_peers: AtomicUsize,
     /// Submits to turn down, as without a leader of the ordering service.
     without_leader: AtomicUsize,
@@ -38,7 +38,7 @@ struct Told {
     broken: bool,
 }
 
-impl Default for Told {
+impl Default for Script {
     fn default() -> Self {
         Self {
             without_peers: 0.into(),
@@ -56,7 +56,7 @@ fn one_less(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
-struct Fake(Arc<Told>, VerifyingKey);
+struct Fake(Arc<Script>, VerifyingKey);
 
 impl Fake {
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Status> {
@@ -144,21 +144,21 @@ impl Gateway for Fake {
     }
 }
 
-/// A client of a gateway that does as told.
-async fn gateway(told: Told) -> (PeerClient, Arc<Told>) {
+/// A client of a gateway with this script.
+async fn gateway(script: Script) -> (PeerClient, Arc<Script>) {
     let (signer, key) = identity();
     let key = VerifyingKey::from(SecretKey::from_pkcs8_pem(&key).unwrap().public_key());
-    let told = Arc::new(told);
+    let script = Arc::new(script);
     let authority = Authority::new();
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = incoming.local_addr().unwrap();
     let server = Server::builder()
         .tls_config(authority.server_tls())
         .unwrap()
-        .add_service(GatewayServer::new(Fake(Arc::clone(&told), key)));
+        .add_service(GatewayServer::new(Fake(Arc::clone(&script), key)));
     tokio::spawn(server.serve_with_incoming(incoming));
     let node = Node::connect(SERVER_NAME, &authority.endpoint(address), None).await.unwrap();
-    (PeerClient::new(node, signer), told)
+    (PeerClient::new(node, signer), script)
 }
 
 fn call() -> Invocation {
@@ -166,8 +166,8 @@ fn call() -> Invocation {
 }
 
 #[tokio::test]
-async fn the_chaincodes_message_reaches_the_caller_with_every_peer_that_said_it() {
-    let (peer, _) = gateway(Told::default()).await;
+async fn the_chaincodes_message_reaches_the_caller_with_every_peer_that_sent_it() {
+    let (peer, _) = gateway(Script::default()).await;
     let error = peer.evaluate(&call(), &[], soon()).await.unwrap_err();
     assert_eq!(error.chaincode_error(), Some((404, "asset9 does not exist")));
     let ClientError::Status { code: Code::Unknown, details, node, .. } = error else {
@@ -184,24 +184,24 @@ async fn the_chaincodes_message_reaches_the_caller_with_every_peer_that_said_it(
 
 #[tokio::test]
 async fn every_step_of_a_transaction_is_signed_and_has_the_same_id() {
-    let (peer, told) = gateway(Told::default()).await;
+    let (peer, script) = gateway(Script::default()).await;
     let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
     assert_eq!(submitted.committed.block_number, 7);
-    assert_eq!(*told.submitted.lock().unwrap(), [submitted.committed.transaction_id]);
+    assert_eq!(*script.submitted.lock().unwrap(), [submitted.committed.transaction_id]);
 }
 
 #[tokio::test]
 async fn a_transaction_is_submitted_again_until_there_is_a_leader() {
-    let (peer, told) = gateway(Told { without_leader: 3.into(), ..Told::default() }).await;
+    let (peer, script) = gateway(Script { without_leader: 3.into(), ..Script::default() }).await;
     let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
-    let seen = told.submitted.lock().unwrap();
+    let seen = script.submitted.lock().unwrap();
     assert_eq!(seen.len(), 4);
     assert!(seen.iter().all(|id| *id == submitted.committed.transaction_id), "{seen:?}");
 }
 
 #[tokio::test]
 async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
-    let (peer, _) = gateway(Told { without_leader: usize::MAX.into(), ..Told::default() }).await;
+    let (peer, _) = gateway(Script { without_leader: usize::MAX.into(), ..Script::default() }).await;
     let deadline = Instant::now() + Duration::from_millis(200);
     let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
     assert!(error.starts_with("submit: no answer from peer0.org1.example.com within "), "{error}");
@@ -210,14 +210,14 @@ async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
 
 #[tokio::test]
 async fn a_transaction_that_is_not_committed_is_submitted_again() {
-    let (peer, told) = gateway(Told { lost: 1, ..Told::default() }).await;
+    let (peer, script) = gateway(Script { lost: 1, ..Script::default() }).await;
     peer.submit_transaction(&call(), &[], soon()).await.unwrap();
-    assert_eq!(told.submitted.lock().unwrap().len(), 2);
+    assert_eq!(script.submitted.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_transaction_that_is_never_committed_ends_at_the_deadline() {
-    let (peer, _) = gateway(Told { lost: usize::MAX, ..Told::default() }).await;
+    let (peer, _) = gateway(Script { lost: usize::MAX, ..Script::default() }).await;
     let deadline = Instant::now() + Duration::from_millis(200);
     let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
     assert!(error.starts_with("wait for the commit: no answer from peer0.org1.example.com within "), "{error}");
@@ -226,7 +226,7 @@ async fn a_transaction_that_is_never_committed_ends_at_the_deadline() {
 
 #[tokio::test]
 async fn a_transaction_committed_as_invalid_is_an_error_with_its_code() {
-    let (peer, _) = gateway(Told { code: TxValidationCode::MvccReadConflict, ..Told::default() }).await;
+    let (peer, _) = gateway(Script { code: TxValidationCode::MvccReadConflict, ..Script::default() }).await;
     let error = peer.submit_transaction(&call(), &[], soon()).await.unwrap_err();
     let ClientError::Invalid { block_number: 7, ref code, .. } = error else {
         panic!("not an invalid transaction: {error}");
@@ -236,7 +236,7 @@ async fn a_transaction_committed_as_invalid_is_an_error_with_its_code() {
 
 #[tokio::test]
 async fn events_come_one_by_one_with_their_block_and_then_the_end() {
-    let (peer, _) = gateway(Told::default()).await;
+    let (peer, _) = gateway(Script::default()).await;
     let after = EventStart::AfterTransaction("tx1".to_owned());
     let mut events = peer.chaincode_events("mychannel", "basic", &after).unwrap();
     let mut seen = Vec::new();
@@ -254,15 +254,15 @@ async fn events_come_one_by_one_with_their_block_and_then_the_end() {
 async fn endorsing_peers_are_waited_for_until_the_chaincode_answers() {
     let organizations = ["Org2MSP".to_owned()];
     for broken in [false, true] {
-        let (peer, told) = gateway(Told { without_peers: 3.into(), broken, ..Told::default() }).await;
+        let (peer, script) = gateway(Script { without_peers: 3.into(), broken, ..Script::default() }).await;
         peer.await_endorsers(&call(), &organizations, soon()).await.unwrap();
-        assert_eq!(told.without_peers.load(Ordering::SeqCst), 0);
+        assert_eq!(script.without_peers.load(Ordering::SeqCst), 0);
     }
 }
 
 #[tokio::test]
 async fn without_endorsing_peers_the_deadline_ends_it_with_the_last_answer() {
-    let (peer, _) = gateway(Told { without_peers: usize::MAX.into(), ..Told::default() }).await;
+    let (peer, _) = gateway(Script { without_peers: usize::MAX.into(), ..Script::default() }).await;
     let deadline = Instant::now() + Duration::from_millis(200);
     let error = peer.await_endorsers(&call(), &[], deadline).await.unwrap_err().to_string();
     assert!(error.ends_with("last seen: failed to find any endorsing peers for org(s): Org2MSP"), "{error}");

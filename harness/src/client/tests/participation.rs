@@ -103,7 +103,7 @@ async fn an_answer_that_is_no_json_or_too_long_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_of_another_authority_is_refused_and_the_error_says_so() {
+async fn a_client_certificate_of_another_authority_is_refused_and_the_error_reports_it() {
     let authority = Authority::new();
     let (endpoint, _) = serve(&authority, String::new()).await;
     let stranger = Authority::new().pair();

@@ -39,6 +39,7 @@ pub struct Engine {
 
 /// A request to an engine that failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// No client for the address.
     #[error("cannot use the Docker engine at {uri}; choose another with DOCKER_HOST")]

@@ -158,7 +158,7 @@ fn message(event: &Event, orderers: &[&str], streams: &mut HashMap<u64, String>)
         }
         EventKind::Block { channel, number, detail } if !orderers.contains(&&*event.node) => {
             let block = content("block", format!("{channel}: block {number} {detail}"), false);
-            // It is traced after the client has heard of it, so its time does not tell which case it belongs to.
+            // It is traced after the client has heard of it, so its time does not show which case it belongs to.
             let only = detail.strip_prefix("committed: ").filter(|ids| !ids.contains(','));
             let transaction = only.and_then(|one| one.split(' ').next()).unwrap_or_default().to_owned();
             (Party::orderers(), node(), Content { transaction, ..block })

@@ -59,6 +59,7 @@ pub struct Place {
 
 /// A request to a cluster that failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClusterError {
     /// There is no kubeconfig.
     #[error("no kubeconfig: {} does not exist; set KUBECONFIG, or create one with your cluster's tools", list(looked))]
@@ -372,7 +373,7 @@ mod tests {
     use crate::cleanup::reaper::{Reaper, Running};
     use kube::api::PostParams;
 
-    /// With the files of the kubeconfig as paths relative to the killed program.
+    /// With the kubeconfig of the cluster, not that of the environment.
     #[tokio::test]
     #[ignore = "needs a Kubernetes cluster, and the kubectl command: FABRIC_HARNESS_KUBE_CONTEXT"]
     async fn needs_kubernetes_the_shell_script_removes_a_namespace() {

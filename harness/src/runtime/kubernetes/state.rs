@@ -192,8 +192,8 @@ mod tests {
     fn a_refusal_is_final_unless_what_is_missing_will_be_created() {
         let refused = |message: &str| rejection(&event("FailedCreate", message));
         let quota = "create Pod peer0-0 in StatefulSet peer0 failed error: pods \"peer0-0\" is forbidden: ";
-        let told = refused(&format!("{quota}exceeded quota: small, requested: pods=1, used: pods=1")).unwrap();
-        assert!(told.starts_with("the cluster refuses its pod: create Pod") && told.contains("exceeded quota"));
+        let reason = refused(&format!("{quota}exceeded quota: small, requested: pods=1, used: pods=1")).unwrap();
+        assert!(reason.starts_with("the cluster refuses its pod: create Pod") && reason.contains("exceeded quota"));
         assert_eq!(refused(&format!("{quota}status unknown for quota: small, resources: pods")), None);
         assert_eq!(refused(&format!("{quota}error looking up service account a/default: serviceaccount")), None);
         assert_eq!(rejection(&event("FailedScheduling", "it is forbidden")), None);
@@ -210,8 +210,11 @@ mod tests {
         };
         let status = PodStatus { conditions: Some(vec![condition.clone()]), ..PodStatus::default() };
         let pod = |status: PodStatus| Pod { status: Some(status), ..Pod::default() };
-        let told = unschedulable(&pod(status.clone())).unwrap();
-        assert!(told.contains("its pod is unschedulable: 0/1 nodes are available: 1 Insufficient cpu; free"), "{told}");
+        let reason = unschedulable(&pod(status.clone())).unwrap();
+        assert!(
+            reason.contains("its pod is unschedulable: 0/1 nodes are available: 1 Insufficient cpu; free"),
+            "{reason}"
+        );
         let nominated = PodStatus { nominated_node_name: Some("node1".to_owned()), ..status.clone() };
         assert_eq!(unschedulable(&pod(nominated)), None);
         let waits = PodCondition { reason: Some("SchedulingGated".to_owned()), ..condition };
@@ -229,7 +232,7 @@ mod tests {
             }),
             ..ContainerState::default()
         };
-        let told = |state: ContainerState| {
+        let reason = |state: ContainerState| {
             let status = ContainerStatus {
                 name: "install-builder".to_owned(),
                 image: "a:1".to_owned(),
@@ -240,9 +243,9 @@ mod tests {
             trouble(&Pod { status: Some(status), ..Pod::default() })
         };
         assert_eq!(
-            told(ended(2)).as_deref(),
+            reason(ended(2)).as_deref(),
             Some("its init container install-builder, image a:1, exited: exit status: 2: no such directory")
         );
-        assert_eq!(told(ended(0)), None);
+        assert_eq!(reason(ended(0)), None);
     }
 }

@@ -190,26 +190,26 @@ impl Scene {
 async fn breaks(runtime: &dyn Runtime) {
     let scene = Scene::set(runtime).await;
     let mut verdict = Verdict::default();
-    // What a network says that comes up is no failure.
+    // The logs of a starting network show no failure.
     let logs = scene.stage.unread().await;
     let found = find(logs.iter().map(|(name, log)| (name.as_str(), log.as_str())));
     assert_eq!(found, []);
     scene.stage.turn_over().await;
     for entry in ENTRIES {
-        let told = scene.break_for(entry).await.err().unwrap_or_else(|| panic!("{entry}: nothing went wrong"));
-        scene.stage.judge(&mut verdict, entry, &text(&told), "").await;
+        let error = scene.break_for(entry).await.err().unwrap_or_else(|| panic!("{entry}: nothing went wrong"));
+        scene.stage.judge(&mut verdict, entry, &text(&error), "").await;
     }
     scene.stage.stop().await;
     verdict.assert();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_network_tells_what_is_wrong_with_a_transaction() {
+async fn an_embedded_network_shows_what_is_wrong_with_a_transaction() {
     breaks(&stage::embedded()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_network_tells_what_is_wrong_with_a_transaction() {
+async fn needs_fabric_a_network_shows_what_is_wrong_with_a_transaction() {
     breaks(&stage::fabric().await).await;
 }

@@ -1,4 +1,4 @@
-//! Servers and connections that are broken: what a call says.
+//! Servers and connections that are broken: the error of a call.
 
 use fabric_harness::runtime::Runtime;
 use fabric_network::bundle::Bundle;
@@ -13,7 +13,7 @@ use crate::fake::rendered;
 /// Who listens at the address.
 enum Server {
     Nobody,
-    /// A listener that says nothing.
+    /// A listener that sends nothing.
     Silent,
     /// The sample, without TLS.
     Plain,
@@ -36,7 +36,7 @@ enum ClientCa {
     Other,
 }
 
-/// What stands in connection.json besides address and time-out.
+/// What connection.json contains besides address and time-out.
 enum Connection {
     Plain,
     /// TLS, with the CA that issued the server's certificate.
@@ -232,31 +232,31 @@ async fn dials(runtime: &dyn Runtime, with_tls: bool) {
         }
         let serving = dial.serve(port, &package.id, &authorities).await;
         stage.turn_over().await;
-        let told = stage.ask(&label, &["any"]).await;
-        stage.judge(&mut verdict, dial.entry, &told, &serving.log()).await;
+        let error = stage.ask(&label, &["any"]).await;
+        stage.judge(&mut verdict, dial.entry, &error, &serving.log()).await;
     }
     stage.stop().await;
     verdict.assert();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_peer_tells_what_is_wrong_with_a_server() {
+async fn an_embedded_peer_shows_what_is_wrong_with_a_server() {
     dials(&stage::embedded(), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_peer_tells_what_is_wrong_with_tls() {
+async fn an_embedded_peer_shows_what_is_wrong_with_tls() {
     dials(&stage::embedded(), true).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_peer_tells_what_is_wrong_with_a_server() {
+async fn needs_fabric_a_peer_shows_what_is_wrong_with_a_server() {
     dials(&stage::fabric().await, false).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_peer_tells_what_is_wrong_with_tls() {
+async fn needs_fabric_a_peer_shows_what_is_wrong_with_tls() {
     dials(&stage::fabric().await, true).await;
 }

@@ -1,4 +1,4 @@
-//! Builders and packages that are broken: what an install says.
+//! Builders and packages that are broken: the error of an install.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use fabric_protos::lifecycle::InstallChaincodeArgs;
 use fabric_protos::prost::Message as _;
 
 use super::servers;
-use super::stage::{self, Builder, PEER, Stage, Verdict, deadline, rewrite, said, set, text};
+use super::stage::{self, Builder, PEER, Stage, Verdict, deadline, rewrite, set, text, texts_of};
 use crate::builder::ByHand;
 
 const PLAIN: &str = r#"{"address":"127.0.0.1:9","tls_required":false}"#;
@@ -48,7 +48,7 @@ const INSTALLS: &[Install] = &[
     Install { entry: "execute-timeout", program: Some(("build", "exec sleep 9", 0o755)), ..OF_PROGRAM },
 ];
 
-/// A peer that has no builder at all, says nothing of detect, or has lost the builder of a package.
+/// A peer that has no builder at all, logs nothing of detect, or has lost the builder of a package.
 const OTHERS: &[&str] =
     &["docker-missing", "no-builder-and-no-docker", "already-installed", "builder-gone", "type-not-taken"];
 
@@ -69,8 +69,8 @@ async fn installs(runtime: &dyn Runtime) {
             builder.replace(name, script, *mode);
         }
         let package = ByHand { kind, ..ByHand::new(entry, connection) }.bytes();
-        let told = stage.install(&package).await.err().unwrap_or_else(|| panic!("{entry}: it is installed"));
-        stage.judge(&mut verdict, entry, &told, "").await;
+        let reported = stage.install(&package).await.err().unwrap_or_else(|| panic!("{entry}: it is installed"));
+        stage.judge(&mut verdict, entry, &reported, "").await;
         if let Some((name, ..)) = program {
             builder.restore(name);
         }
@@ -79,7 +79,7 @@ async fn installs(runtime: &dyn Runtime) {
     verdict.assert();
 }
 
-/// What is seen at the default level of logs. Fabric's says nothing of detect then.
+/// What is seen at the default level of logs. Fabric's logs nothing of detect then.
 async fn installs_without_a_word(runtime: &dyn Runtime) {
     let stage = Stage::start(runtime, &Topology::solo(), |_| {}).await.unwrap();
     let builder = Builder::of(&stage);
@@ -87,18 +87,18 @@ async fn installs_without_a_word(runtime: &dyn Runtime) {
     stage.turn_over().await;
     builder.remove("detect");
     let package = ByHand::new("label", PLAIN).bytes();
-    let told = stage.install(&package).await.unwrap_err();
+    let reported = stage.install(&package).await.unwrap_err();
     let is_embedded = stage.running.embedded().is_some();
     let entry = if is_embedded { "detect-not-runnable" } else { "docker-missing" };
-    stage.judge(&mut verdict, entry, &told, "").await;
+    stage.judge(&mut verdict, entry, &reported, "").await;
     builder.restore("detect");
     stage.install(&package).await.unwrap();
 
     let arguments = InstallChaincodeArgs { chaincode_install_package: package }.encode_to_vec();
     let peer = &stage.peers()[0];
     let proposal = Invocation::new("", "_lifecycle", "InstallChaincode").argument(arguments).propose(peer.signer());
-    let told = peer.process_proposal("install", &proposal.unwrap(), deadline()).await.unwrap_err();
-    stage.judge(&mut verdict, "already-installed", &text(&told), "").await;
+    let reported = peer.process_proposal("install", &proposal.unwrap(), deadline()).await.unwrap_err();
+    stage.judge(&mut verdict, "already-installed", &text(&reported), "").await;
 
     if is_embedded {
         // It has read its core.yaml once and for all.
@@ -112,8 +112,8 @@ async fn installs_without_a_word(runtime: &dyn Runtime) {
     fs::write(&settings, renamed).unwrap();
     stage.running.restart(PEER).await.unwrap();
     stage.turn_over().await;
-    let told = stage.ask("left", &["any"]).await;
-    stage.judge(&mut verdict, "builder-gone", &told, "").await;
+    let reported = stage.ask("left", &["any"]).await;
+    stage.judge(&mut verdict, "builder-gone", &reported, "").await;
     stage.stop().await;
     verdict.assert();
 }
@@ -122,7 +122,7 @@ async fn no_builder(runtime: &dyn Runtime) {
     let without = |bundle: &mut Bundle| rewrite(bundle, "externalBuilders:", "formerBuilders:");
     let error = Stage::start(runtime, &Topology::solo(), without).await.err().expect("the peer starts");
     let mut verdict = Verdict::default();
-    verdict.of("no-builder-and-no-docker", &said(error));
+    verdict.of("no-builder-and-no-docker", &texts_of(error));
     verdict.assert();
 }
 
@@ -135,15 +135,15 @@ async fn no_builder_but_docker(runtime: &dyn Runtime) {
         set(bundle, &[("CORE_VM_ENDPOINT", &endpoint)]);
     };
     let stage = Stage::start(runtime, &Topology::solo(), change).await.unwrap();
-    let told = stage.install(&ByHand::new("label", PLAIN).bytes()).await.unwrap_err();
+    let reported = stage.install(&ByHand::new("label", PLAIN).bytes()).await.unwrap_err();
     let mut verdict = Verdict::default();
-    stage.judge(&mut verdict, "type-not-taken", &told, "").await;
+    stage.judge(&mut verdict, "type-not-taken", &reported, "").await;
     stage.stop().await;
     verdict.assert();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_peer_tells_what_is_wrong_with_a_builder_or_package() {
+async fn an_embedded_peer_shows_what_is_wrong_with_a_builder_or_package() {
     let runtime = stage::embedded();
     installs(&runtime).await;
     installs_without_a_word(&runtime).await;
@@ -152,7 +152,7 @@ async fn an_embedded_peer_tells_what_is_wrong_with_a_builder_or_package() {
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_peer_tells_what_is_wrong_with_a_builder_or_package() {
+async fn needs_fabric_a_peer_shows_what_is_wrong_with_a_builder_or_package() {
     let runtime = stage::fabric().await;
     installs(&runtime).await;
     installs_without_a_word(&runtime).await;

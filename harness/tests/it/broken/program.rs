@@ -10,7 +10,7 @@ use super::servers::Authority;
 use crate::builder::ByHand;
 use crate::e2e::E2e;
 
-/// What a run is told, and how it ends.
+/// The output of a run, and its exit.
 struct Run {
     entry: &'static str,
     code: i32,
@@ -92,8 +92,8 @@ impl Run {
         let report = evidence.iter().find(|(path, _)| path.ends_with("report.json"));
         let report: Value = report.map(|(_, bytes)| serde_json::from_slice(bytes).unwrap()).unwrap_or_default();
         let first = &report["findings"][0];
-        let told = text.split_once("likely cause: ").map_or("", |(_, rest)| rest);
-        let is_first = first["cause"].as_str().is_some_and(|cause| told.starts_with(cause));
+        let named = text.split_once("likely cause: ").map_or("", |(_, rest)| rest);
+        let is_first = first["cause"].as_str().is_some_and(|cause| named.starts_with(cause));
         let (code, entry) = (output.status.code(), self.entry);
         let is_right = (code, first["name"].as_str(), is_first) == (Some(self.code), Some(entry), true);
         (!is_right).then(|| format!("=== {entry} after exit code {code:?}: {first}\n{text}"))

@@ -1,4 +1,4 @@
-//! A network to break things on, and what it has said since it was last asked.
+//! A network to break things on, and its output since the last check.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -25,7 +25,7 @@ use crate::builder::ByHand;
 use crate::fake::rendered;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a node may take to write what it has told already.
+/// How long a node may take to write what it has message already.
 const LOGGED: Duration = Duration::from_secs(3);
 
 pub(super) const PEER: &str = "peer0.org1.example.com";
@@ -91,8 +91,8 @@ impl Verdict {
         let seen: Vec<String> = found.iter().map(|finding| format!("{} ({})", finding.name, finding.excerpt)).collect();
         let right = found.first().is_some_and(|finding| finding.name == entry);
         if !right {
-            let said: Vec<String> = texts.iter().map(|(name, text)| format!("--- {name}\n{text}")).collect();
-            self.0.push(format!("\n=== {entry}: found {seen:#?} in\n{}", said.join("\n")));
+            let lines: Vec<String> = texts.iter().map(|(name, text)| format!("--- {name}\n{text}")).collect();
+            self.0.push(format!("\n=== {entry}: found {seen:#?} in\n{}", lines.join("\n")));
         }
         right
     }
@@ -103,7 +103,7 @@ impl Verdict {
 }
 
 /// What was logged until a network did not start, and why it did not.
-pub(super) fn said(error: StartError) -> BTreeMap<String, String> {
+pub(super) fn texts_of(error: StartError) -> BTreeMap<String, String> {
     let mut texts = error.logs;
     texts.insert(" client".to_owned(), text(&*error.source));
     texts
@@ -166,12 +166,12 @@ impl Stage {
         *self.read.lock().unwrap() = lengths;
     }
 
-    /// Looks for the first cause in what a client was told and the logs have said since.
-    pub(super) async fn judge(&self, verdict: &mut Verdict, entry: &str, told: &str, server: &str) {
+    /// Looks for the first cause in the message of a client and in the logs since.
+    pub(super) async fn judge(&self, verdict: &mut Verdict, entry: &str, message: &str, server: &str) {
         let begin = Instant::now();
         loop {
             let mut texts = self.unread().await;
-            texts.insert(" client".to_owned(), told.to_owned());
+            texts.insert(" client".to_owned(), message.to_owned());
             texts.insert("server".to_owned(), server.to_owned());
             let mut attempt = Verdict::default();
             if attempt.of(entry, &texts) {
@@ -205,7 +205,7 @@ impl Stage {
         self.administration.commit(&self.channel, definition).await
     }
 
-    /// What a client is told who asks for something.
+    /// The error of a client that calls something.
     pub(super) async fn ask(&self, chaincode: &str, arguments: &[&str]) -> String {
         let invocation = invocation(chaincode, arguments);
         match self.gateway().evaluate(&invocation, &[], deadline()).await {

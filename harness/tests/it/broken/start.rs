@@ -1,4 +1,4 @@
-//! Nodes that are broken: why they do not start, and what a client is told who can't reach one.
+//! Nodes that are broken: why they do not start, and the error of a client that cannot reach one.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::On::{self, Both, Fabric};
 use super::servers::{Sample, free};
-use super::stage::{self, PEER, Stage, Verdict, invocation, package, said, set, shows, text};
+use super::stage::{self, PEER, Stage, Verdict, invocation, package, set, shows, text, texts_of};
 use crate::fake::marked;
 
 const ENTRIES: &[(&str, On)] = &[("port-in-use", Both), ("local-msp", Both), ("couchdb-unreachable", Fabric)];
@@ -59,7 +59,7 @@ async fn starts(runtime: &dyn Runtime) {
     for (entry, _) in ENTRIES.iter().filter(|(_, on)| shows(runtime, *on)) {
         let change = |bundle: &mut Bundle| break_for(entry, bundle, address);
         let error = Stage::start(runtime, &Topology::solo(), change).await.err();
-        verdict.of(entry, &said(error.unwrap_or_else(|| panic!("{entry}: everything starts"))));
+        verdict.of(entry, &texts_of(error.unwrap_or_else(|| panic!("{entry}: everything starts"))));
     }
     verdict.assert();
 }
@@ -101,25 +101,25 @@ async fn too_few_orderers(runtime: &dyn Runtime, entry: &str, left: usize, verdi
     orderers.into_iter().skip(left).for_each(kill);
     // A leader may take it before it notices that nobody follows; it is submitted again then.
     let deadline = Instant::now() + Duration::from_secs(9);
-    let told = gateway.commit(&transaction, itself, deadline).await.unwrap_err();
-    stage.judge(verdict, entry, &text(&told), "").await;
+    let error = gateway.commit(&transaction, itself, deadline).await.unwrap_err();
+    stage.judge(verdict, entry, &text(&error), "").await;
     stage.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_node_tells_why_it_does_not_start() {
+async fn an_embedded_node_reports_why_it_does_not_start() {
     starts(&stage::embedded()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_a_node_tells_why_it_does_not_start() {
+async fn needs_fabric_a_node_reports_why_it_does_not_start() {
     starts(&stage::fabric().await).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
-async fn needs_fabric_too_few_orderers_are_told() {
+async fn needs_fabric_too_few_orderers_are_reported() {
     let (runtime, mut verdict) = (stage::fabric().await, Verdict::default());
     too_few_orderers(&runtime, "orderer-not-ready", 1, &mut verdict).await;
     too_few_orderers(&runtime, "orderer-unreachable", 0, &mut verdict).await;

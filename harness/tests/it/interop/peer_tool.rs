@@ -185,7 +185,7 @@ async fn transact(network: &Interop) {
     assert!(refused.contains("The identity is not an admin under this MSP [Org1MSP]"), "{refused}");
 }
 
-/// What `getinfo` says of a peer's ledger.
+/// The output of `getinfo` for a peer's ledger.
 async fn info(tool: &Tool<'_>) -> Value {
     let info = tool.run(&["channel", "getinfo", "-c", CHANNEL]).await;
     serde_json::from_str(info.split_once("Blockchain info: ").unwrap().1.lines().next().unwrap()).unwrap()
@@ -206,7 +206,7 @@ async fn look_at_blocks(network: &Interop) {
     }
 }
 
-/// What embedded nodes have not, and say so.
+/// What embedded nodes lack, and report as unsupported.
 async fn ask_for_what_is_not_there(network: &Interop, release: Release) {
     let (admin, address, root) =
         (Tool::admin(network, 0), network.address("peer0.org1.example.com"), Tool::admin(network, 0).tls_root(0));

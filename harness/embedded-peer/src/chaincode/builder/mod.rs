@@ -27,6 +27,7 @@ const TERMINATION: Duration = Duration::from_secs(5);
 
 /// Why a build failed. The texts are Fabric's, after `could not build chaincode: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// The stored package is missing or invalid.
     #[error("failed to get chaincode package for external build: {0}")]
