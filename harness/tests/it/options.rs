@@ -138,7 +138,7 @@ fn what_can_not_go_together_is_refused() {
     assert!(text.contains("--topology bft: BFT ordering needs Fabric 3, but --fabric is 2.5"), "{text}");
     let (code, text) = harness(&[&programs[..], &["--runtime", "docker", "--fabric-bin", "/"]].concat());
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("--fabric-bin /: --runtime docker takes images"), "{text}");
+    assert!(text.contains("--fabric-bin /: --runtime docker uses images"), "{text}");
 }
 
 #[test]
