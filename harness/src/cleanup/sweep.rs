@@ -18,8 +18,11 @@ pub struct Swept {
     pub runs: usize,
     /// How many containers without a directory were removed.
     pub containers: usize,
-    /// Leftovers that could not be removed. They are no failure of the sweep.
+    /// Leftovers that could not be removed, on this machine or in an engine given. They are no failure of the
+    /// sweep.
     pub left: Vec<Leftover>,
+    /// Those in other engines, which do not answer or refuse. Whoever does not use them is not affected.
+    pub elsewhere: Vec<Leftover>,
 }
 
 /// Removes what dead runs left in `parent`, and in the engines given.
@@ -48,9 +51,9 @@ fn sweep_directories(parent: &Path, kinds: &[&'static ResourceKind], engines: &[
     for dead in workspace::dead_runs(parent) {
         let record = dead.record.as_ref();
         let Ok(resources) = record.map_or(Ok(None), |record| record.resources(kinds)) else { continue };
-        let is_reachable =
-            |used: &Arc<dyn Resources>| used.is_local() || engines.iter().any(|engine| is_same(&**used, &**engine));
-        if !resources.as_ref().is_none_or(is_reachable) {
+        let is_given = |used: &Arc<dyn Resources>| engines.iter().any(|engine| is_same(&**used, &**engine));
+        let is_here = resources.as_ref().is_none_or(is_given);
+        if !is_here && !resources.as_ref().is_some_and(|used| used.is_local()) {
             continue;
         }
         let run = Run {
@@ -65,8 +68,61 @@ fn sweep_directories(parent: &Path, kinds: &[&'static ResourceKind], engines: &[
         };
         match end_run(&run, GRACE) {
             Ok(()) => swept.runs += 1,
-            Err(left) => swept.left.extend(left),
+            Err(left) => {
+                let (elsewhere, here): (Vec<_>, Vec<_>) =
+                    left.into_iter().partition(|left| !is_here && matches!(left, Leftover::Resources { .. }));
+                swept.left.extend(here);
+                swept.elsewhere.extend(elsewhere);
+            }
         }
     }
     swept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cleanup::ShellRemoval;
+    use crate::cleanup::record::{Owner, Record};
+    use serde_json::Value;
+
+    /// An engine of this machine that does not answer.
+    #[derive(Debug)]
+    struct Silent;
+
+    static SILENT: ResourceKind = ResourceKind { key: "engine", read: |_| Some(Arc::new(Silent)), current: || None };
+
+    impl Resources for Silent {
+        fn kind(&self) -> &'static ResourceKind {
+            &SILENT
+        }
+
+        fn to_record(&self) -> Value {
+            "unix:///silent.sock".into()
+        }
+
+        fn is_local(&self) -> bool {
+            true
+        }
+
+        fn remove(&self, id: &str, _: bool) -> Result<(), Leftover> {
+            Err(Leftover::Resources { text: format!("containers of {id}"), source: "no answer".into() })
+        }
+
+        fn shell_removal(&self, _: &str) -> ShellRemoval {
+            ShellRemoval { script: "", arguments: Vec::new(), environment: Vec::new() }
+        }
+    }
+
+    #[tokio::test]
+    async fn containers_in_an_engine_that_a_run_does_not_use_do_not_concern_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = workspace::made_in(parent.path());
+        run.write_record(&Record::new(Owner::this(), None, Some(&Silent))).unwrap();
+        drop(run);
+        let unrelated = sweep(parent.path(), &[&SILENT], Vec::new()).await;
+        assert_eq!((unrelated.left.len(), unrelated.elsewhere.len()), (0, 1), "{unrelated:?}");
+        let own = sweep(parent.path(), &[&SILENT], vec![Arc::new(Silent)]).await;
+        assert_eq!((own.left.len(), own.elsewhere.len()), (1, 0), "{own:?}");
+    }
 }

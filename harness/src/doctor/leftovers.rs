@@ -43,6 +43,7 @@ async fn removed(runs: &Path, state: &Path, engines: Vec<Arc<dyn Resources>>) ->
     let mut findings: Vec<Finding> = swept
         .left
         .iter()
+        .chain(&swept.elsewhere)
         .map(|left| Finding::problem("leftovers", format!("still there: {}", error_text(left))))
         .collect();
     let states = match remove_dead(state) {

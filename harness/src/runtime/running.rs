@@ -89,6 +89,9 @@ impl Running {
         for left in &swept.left {
             tracing::warn!("of a dead run, {}", error_text(left));
         }
+        for left in &swept.elsewhere {
+            tracing::debug!("of a dead run of another runtime, {}", error_text(left));
+        }
         if left.is_empty() { Ok(swept) } else { Err(left) }
     }
 }
