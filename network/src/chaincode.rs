@@ -109,7 +109,7 @@ impl ChaincodeOptions {
             servers.specs.push(ServerSpec {
                 peer: node.name,
                 msp_id: node.msp_id.to_owned(),
-                environment: self.server_environment(placement),
+                environment: self.server_environment(placement, node.msp_id),
                 directory,
                 placement: placement.clone(),
             });
@@ -117,12 +117,14 @@ impl ChaincodeOptions {
         servers
     }
 
-    fn server_environment(&self, at: &ServerPlacement) -> BTreeMap<String, String> {
+    fn server_environment(&self, at: &ServerPlacement, msp_id: &str) -> BTreeMap<String, String> {
         let file = |name: &str| text(&at.directory.join(name));
         let mut environment = BTreeMap::from([
             ("CHAINCODE_ID".to_owned(), self.package_id.clone()),
             ("CHAINCODE_SERVER_ADDRESS".to_owned(), SocketAddr::new(at.bind, at.port).to_string()),
             ("CHAINCODE_TLS_DISABLED".to_owned(), (self.tls == ChaincodeTls::Off).to_string()),
+            // As a peer sets it for a chaincode that it starts itself.
+            ("CORE_PEER_LOCALMSPID".to_owned(), msp_id.to_owned()),
         ]);
         if self.tls != ChaincodeTls::Off {
             environment.insert("CHAINCODE_TLS_CERT".to_owned(), file("server.crt"));

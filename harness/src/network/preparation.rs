@@ -169,6 +169,9 @@ fn chaincode_server(
         values.insert(server::TLS_CERT.to_owned(), path(CERTIFICATE));
         values.insert(server::TLS_KEY.to_owned(), path(KEY));
     }
+    if let [owner] = organizations.as_slice() {
+        values.insert(server::LOCAL_MSP_ID.to_owned(), owner.msp_id.clone());
+    }
     if plan.tls == TlsMode::Mtls {
         let trusted: String = organizations.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
         files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));

@@ -30,9 +30,13 @@ pub const TLS_KEY: &str = "CHAINCODE_TLS_KEY";
 /// File with the CA certificates of the clients; only with mutual TLS.
 pub const CLIENT_CA: &str = "CHAINCODE_CLIENT_CA_CERT";
 
+/// The MSP ID of the server's organization; only if the network has one organization with peers. A peer sets it for a
+/// chaincode that it starts itself.
+pub const LOCAL_MSP_ID: &str = "CORE_PEER_LOCALMSPID";
+
 /// The environment variables of a server, which `${…}` also refers to. The chaincodes of fabric-samples
 /// use the same names.
-pub const VARIABLES: [&str; 8] = [ID, ADDRESS, HOST, PORT, TLS_DISABLED, TLS_CERT, TLS_KEY, CLIENT_CA];
+pub const VARIABLES: [&str; 9] = [ID, ADDRESS, HOST, PORT, TLS_DISABLED, TLS_CERT, TLS_KEY, CLIENT_CA, LOCAL_MSP_ID];
 
 /// The requested server. Its files exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
