@@ -13,12 +13,38 @@ use serde_json::{Value, json};
 
 use super::description::{Description, Node};
 use crate::network::Network;
-use crate::runtime::ChaincodeSpec;
+use crate::plan::NetworkPlan;
+use crate::runtime::{ChaincodeSpec, VARIABLES_FILE};
+use crate::server::ServerSource;
 
 /// The directory of the chaincode servers' files.
 const CHAINCODE: &str = "chaincode";
 
-/// All files in the state directory except the bundle.
+/// The variables of the first chaincode server.
+const ENVIRONMENT: &str = "chaincode.env";
+
+/// Puts the files of a server that the user starts, which are written before the network starts, into the state
+/// directory, unless the user has chosen another one.
+pub(super) fn give_directory(server: &mut ServerSource, chaincode: &str, state: &Path) {
+    if let ServerSource::Address { directory, .. } = server {
+        directory.get_or_insert_with(|| state.join(CHAINCODE).join(chaincode));
+    }
+}
+
+/// For a server that the user starts, the file that a shell sources: it reads the variables that are written when
+/// the network starts.
+pub(super) fn user_started(plan: &NetworkPlan, state: &Path) -> BTreeMap<PathBuf, File> {
+    let ServerSource::Address { directory, .. } = &plan.server.source else { return BTreeMap::new() };
+    let variables = directory.as_deref().unwrap_or(state).join(VARIABLES_FILE);
+    let script = format!(
+        "# Source this file to start the chaincode server {}.\nset -a\n. {}\nset +a\n",
+        plan.chaincode.name(),
+        quoted(&variables.display().to_string())
+    );
+    BTreeMap::from([(ENVIRONMENT.into(), text(&script))])
+}
+
+/// All files in the state directory except the bundle and those of a server that the user starts.
 pub(super) fn files(network: &Network, description: &Description) -> BTreeMap<PathBuf, File> {
     let mut files = BTreeMap::new();
     let bundle = &network.nodes().bundle;
@@ -38,9 +64,9 @@ pub(super) fn files(network: &Network, description: &Description) -> BTreeMap<Pa
             files.insert(Path::new("wallet").join(format!("{user}.id")), file);
         }
     }
-    for (server, number) in network.nodes().servers().zip(0..) {
+    for (server, number) in network.nodes().servers().filter(|server| server.source.is_ours()).zip(0..) {
         let (environment, own) = server_files(server, &description.state);
-        let name = if number == 0 { "chaincode.env".to_owned() } else { format!("chaincode-{}.env", server.name) };
+        let name = if number == 0 { ENVIRONMENT.to_owned() } else { format!("chaincode-{}.env", server.name) };
         files.insert(name.into(), text(&environment));
         files.extend(own);
     }

@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &UpOptions) -> ExitCode {
         Ok(waiting) => waiting,
         Err(error) => return could_not_run(&format!("only `up` starts this command: {error}")),
     };
-    let plan = match NetworkPlan::resolve(&options.network, None, crate::check::definition::ChaincodeSection::default())
+    let mut plan = match NetworkPlan::resolve(&options.network, None, crate::check::definition::ChaincodeSection::default())
     {
         Ok(plan) => plan,
         Err(mistakes) => return could_not_run(&mistakes.to_string()),
@@ -62,6 +62,7 @@ pub(crate) async fn run(options: &UpOptions) -> ExitCode {
         Ok(state) => state,
         Err(error) => return could_not_run(&error_text(&error)),
     };
+    files::give_directory(&mut plan.server.source, plan.chaincode.name(), state.path());
     let ended = Box::pin(run_in(&plan, options.network.verbose, &state, waiting)).await;
     let removed = state.remove().map_err(|error| format!("cannot remove the state directory: {error}"));
     match ended {
@@ -100,6 +101,12 @@ async fn run_in(
 ) -> Result<Shutdown, String> {
     let interrupt = Interrupt::listen().map_err(|error| format!("cannot handle signals: {error}"))?;
     let in_state = |error: io::Error| format!("--state {}: {error}", state.path().display());
+    let for_user = files::user_started(plan, state.path());
+    files::write(&for_user, state.path()).map_err(in_state)?;
+    for name in for_user.keys() {
+        let file = state.path().join(name);
+        print(format_args!("you start the chaincode server, in another terminal:  . {} && SERVER", file.display()));
+    }
     let reap = ["reap".as_ref(), "--state".as_ref(), state.path().as_os_str()];
     let up = async {
         let runtime = choose_and_print(plan, false, &interrupt, &reap).await.map_err(|error| error_text(&error))?;

@@ -425,6 +425,18 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// The sample, started with the command of docs/up.md.
+fn as_documented(daemon: &Daemon) -> Child {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/up.md")).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("Chaincode server in a debugger")).unwrap();
+    let line = section.lines().find_map(|line| line.strip_prefix("$ . ")).unwrap();
+    let sample = std::env::var("CHAINCODE_SAMPLE").expect("CHAINCODE_SAMPLE");
+    let (state, server) = (daemon.state().display().to_string(), format!("exec {sample}"));
+    let script = format!(". {}", line.replace("target/network", &state).replace("my-chaincode", &server));
+    assert!(script.contains(&state) && script.contains(&sample), "{script}");
+    Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 /// The sample, started by hand with what was handed over.
 fn by_hand(environment: &BTreeMap<String, String>) -> Child {
     let sample = std::env::var_os("CHAINCODE_SAMPLE").expect("CHAINCODE_SAMPLE");
@@ -439,12 +451,9 @@ async fn a_server_that_its_user_starts_keeps_its_package_when_it_is_restarted() 
     let mut command = daemon.command(&["up", "--builder", &builder, "--chaincode", &address]);
     let mut up = command.args(EMBEDDED).stdout(Stdio::null()).spawn().unwrap();
     // It waits for the server, and has written what the server needs.
-    let handed_over = || {
-        let mut written = files(&daemon.path("runs")).into_iter().map(|(path, _, _)| path);
-        written.find(|path| path.ends_with("chaincode.env"))
-    };
-    soon("the server's variables are written", || handed_over().is_some());
-    let mut server = by_hand(&variables(&handed_over().unwrap()));
+    let variables = daemon.state().join("chaincode/asset-transfer/chaincode.env");
+    soon("the server's variables are written", || variables.exists());
+    let mut server = as_documented(&daemon);
     assert!(up.wait().unwrap().success());
     let client = daemon.client().await;
     daemon.create(&client, "a1").await;
