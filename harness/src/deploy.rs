@@ -45,7 +45,7 @@ pub struct Administration {
 }
 
 /// Why a deployment failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DeployError {
     /// A call failed.
@@ -87,6 +87,8 @@ pub enum DeployError {
         what: &'static str,
     },
 }
+
+crate::console::debug_as_text!(DeployError);
 
 impl Administration {
     /// Connects to all nodes.

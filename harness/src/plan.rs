@@ -78,7 +78,7 @@ pub struct FabricTag {
 }
 
 /// A mistake on the command line.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionError {
     /// The version is not supported.
@@ -178,10 +178,14 @@ pub enum OptionError {
     },
 }
 
+crate::console::debug_as_text!(OptionError);
+
 /// All mistakes on the command line, one per line.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct OptionErrors(pub Vec<OptionError>);
+
+crate::console::debug_as_text!(OptionErrors);
 
 impl NetworkPlan {
     /// Resolves and validates the options of a network. `chaincode` is its definition; that of a chaincode file

@@ -47,7 +47,7 @@ struct FileText {
 }
 
 /// An invalid chaincode file.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CaseFileError {
     /// It cannot be read.
@@ -110,6 +110,8 @@ pub enum CaseFileError {
         reason: &'static str,
     },
 }
+
+crate::console::debug_as_text!(CaseFileError);
 
 impl CaseFile {
     /// The cases of the asset-transfer chaincode.

@@ -15,7 +15,7 @@ use prost::Message as _;
 use super::signer::SignerError;
 
 /// Why a call failed. The text names the node and the reason.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// Connecting failed: TCP, TLS, or the certificates given for it.
@@ -135,6 +135,8 @@ pub enum ClientError {
     #[error(transparent)]
     Signer(#[from] SignerError),
 }
+
+crate::console::debug_as_text!(ClientError);
 
 impl ClientError {
     /// From a gRPC status: a broken transport, or an answer with the gateway's details.

@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 
 /// Why an identity cannot sign.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SignerError {
     /// Not a PKCS#8 PEM with a key on P-256.
@@ -44,6 +44,8 @@ pub enum SignerError {
         cause: String,
     },
 }
+
+crate::console::debug_as_text!(SignerError);
 
 /// A member of an organization with its private key.
 pub struct Signer {

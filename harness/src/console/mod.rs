@@ -98,6 +98,18 @@ pub fn error_text<E: std::error::Error + ?Sized>(error: &E) -> String {
     text
 }
 
+/// Implements `Debug` of an error as its text with its causes, since that is what `unwrap` prints in a test.
+macro_rules! debug_as_text {
+    ($error:ty) => {
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(&$crate::console::error_text(self))
+            }
+        }
+    };
+}
+pub(crate) use debug_as_text;
+
 /// Largest text file that is read, in bytes.
 const TEXT_LIMIT: u64 = 1024 * 1024;
 

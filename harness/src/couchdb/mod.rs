@@ -28,7 +28,7 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(10);
 const NAMED: usize = 5;
 
 /// A CouchDB that a run can't use, or can't leave as it was.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("--couchdb {url}: {source}")]
 pub struct CouchDbError {
     /// Which one, without user and password.
@@ -37,6 +37,8 @@ pub struct CouchDbError {
     #[source]
     pub source: Box<Unfit>,
 }
+
+crate::console::debug_as_text!(CouchDbError);
 
 /// What is wrong with a CouchDB. Says what to do.
 #[derive(Debug, thiserror::Error)]

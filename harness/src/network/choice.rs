@@ -21,7 +21,7 @@ pub struct Choice {
 }
 
 /// No runtime could be chosen.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ChoiceError {
     /// The one that was named is not available.
@@ -58,6 +58,8 @@ pub enum ChoiceError {
     #[error("no runtime of this build fits; give another --runtime")]
     None,
 }
+
+crate::console::debug_as_text!(ChoiceError);
 
 /// `Fabric 3.1.5`, or `as Fabric 3.1` for nodes that are not Fabric's.
 pub fn describe(runtime: &dyn Runtime) -> String {

@@ -9,7 +9,7 @@ use ccaas_builder::package::PackageError;
 use fabric_network::render::RenderError;
 
 /// A run that could not be finished.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The nodes cannot be placed or started.
@@ -47,6 +47,8 @@ pub enum RunError {
     Interrupted(&'static str),
 }
 
+crate::console::debug_as_text!(RunError);
+
 impl RunError {
     /// Adds the nodes that had exited by then, which may be the cause.
     pub(crate) fn after(self, exits: Vec<UnexpectedExit>) -> Self {
@@ -66,5 +68,32 @@ pub(crate) async fn unless<T>(interrupt: &Interrupt, work: impl Future<Output = 
     tokio::select! {
         done = work => Ok(done),
         signal = interrupt.received() => Err(RunError::Interrupted(signal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{CallError, NetworkError, NotEmbedded, StopError};
+    use crate::plan::{OptionError, OptionErrors};
+    use std::fmt::Debug;
+
+    #[test]
+    fn unwrap_prints_what_failed_and_why() {
+        let client = || ClientError::NoPeer { operation: "evaluate" };
+        let run = RunError::FirstQuery(client());
+        let errors: [(&dyn Debug, &[&str]); 7] = [
+            (&NetworkError::NoBuilder, &["ccaas-builder program not found", "CCAAS_BUILDER"]),
+            (&OptionErrors(vec![OptionError::NoBuilder]), &["--builder: no ccaas-builder program"]),
+            (&StopError { leftovers: vec!["a container".to_owned()] }, &["cannot remove everything: a container"]),
+            (&NotEmbedded { runtime: "docker" }, &["the runtime docker has no embedded nodes"]),
+            (&CallError::Client(client()), &["evaluate"]),
+            (&run, &["the first query failed: ", "evaluate"]),
+            (&RunError::Runtime(crate::runtime::RuntimeError::NotPlaced { name: "peer0".to_owned() }), &["peer0"]),
+        ];
+        for (error, expected) in errors {
+            let text = format!("{error:?}");
+            assert!(expected.iter().all(|expected| text.contains(expected)) && !text.contains('{'), "{text}");
+        }
     }
 }

@@ -85,7 +85,7 @@ impl From<Topology> for TopologySource {
 }
 
 /// Leftovers that [`Network::stop`] could not remove.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("cannot remove everything: {}", leftovers.join("; "))]
 #[non_exhaustive]
 pub struct StopError {
@@ -93,8 +93,10 @@ pub struct StopError {
     pub leftovers: Vec<String>,
 }
 
+crate::console::debug_as_text!(StopError);
+
 /// The network has no embedded nodes, and so no snapshots, clock or faults.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the runtime {runtime} has no embedded nodes; start the network with the runtime embedded")]
 #[non_exhaustive]
 pub struct NotEmbedded {
@@ -102,8 +104,10 @@ pub struct NotEmbedded {
     pub runtime: &'static str,
 }
 
+crate::console::debug_as_text!(NotEmbedded);
+
 /// A network that cannot be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
     /// Invalid options.
@@ -128,6 +132,8 @@ pub enum NetworkError {
         source: Box<RunError>,
     },
 }
+
+crate::console::debug_as_text!(NetworkError);
 
 impl Network {
     /// A network for a chaincode: a chaincode file (`.toml`, its cases are not used); a server program,
@@ -235,7 +241,7 @@ pub struct Call<'a> {
 }
 
 /// A failed call.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// An unknown channel, identity or organization.
@@ -246,6 +252,8 @@ pub enum CallError {
     #[error(transparent)]
     Client(#[from] ClientError),
 }
+
+crate::console::debug_as_text!(CallError);
 
 impl Call<'_> {
     /// The caller, such as `Admin@Org1` or `User1@org1.example.com`. Default: the first user of the

@@ -23,7 +23,7 @@ impl Unavailable {
 }
 
 /// A network that cannot be placed, started or controlled.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
     /// The run has no directory or no reaper.
@@ -119,6 +119,8 @@ pub enum RuntimeError {
     Ended,
 }
 
+crate::console::debug_as_text!(RuntimeError);
+
 impl RuntimeError {
     /// An error that only one runtime has.
     pub fn specific(error: impl std::error::Error + Send + Sync + 'static) -> Self {
@@ -133,7 +135,7 @@ impl RuntimeError {
 }
 
 /// A network that did not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{source}")]
 pub struct StartError {
     /// The cause.
@@ -141,6 +143,8 @@ pub struct StartError {
     /// The logs until then, as of [`Running::logs`](super::Running::logs).
     pub logs: BTreeMap<String, String>,
 }
+
+crate::console::debug_as_text!(StartError);
 
 impl From<RuntimeError> for StartError {
     fn from(source: RuntimeError) -> Self {

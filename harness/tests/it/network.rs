@@ -91,5 +91,5 @@ async fn a_couchdb_is_claimed_before_the_start_and_its_password_is_not_shown() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = builder().couchdb(format!("http://admin:secret@{closed}")).start().await.unwrap_err();
     let text = format!("{error}: {:?}", std::error::Error::source(&error));
-    assert!(text.contains("CouchDb") && text.contains(&closed.to_string()) && !text.contains("secret"), "{text}");
+    assert!(text.contains("CouchDB") && text.contains(&closed.to_string()) && !text.contains("secret"), "{text}");
 }
