@@ -15,7 +15,7 @@ use crate::metadata::{self, Metadata};
 use crate::quote::shown_path;
 use crate::resolve::{Resolved, resolve};
 use crate::staging::{PUBLIC, SECRET, Staging};
-use crate::tree::{self, Entry};
+use crate::tree::{self, Entry, Source};
 
 /// The directories of a package with CouchDB indexes: that of Fabric, and that of the sample in its
 /// documentation. If both have the same file, the first one is used.
@@ -44,7 +44,6 @@ pub(crate) struct Plan {
     pub(crate) sources: BTreeMap<Field, String>,
     /// Directories of the package, and their files to copy.
     pub(crate) trees: Vec<(&'static str, Vec<Entry>)>,
-    metadata: Vec<u8>,
 }
 
 /// Builds the package that is unpacked in `source` and `metadata`, and writes to `output`.
@@ -52,9 +51,11 @@ pub(crate) struct Plan {
 /// # Errors
 /// [`BuilderError`]; `output` is then unchanged.
 pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Environment) -> Result<Built, BuilderError> {
-    let Plan { built, trees, metadata, .. } = plan(source, metadata, environment)?;
+    let (metadata_bytes, metadata) = detect::read(metadata)?;
+    environment.types.check(&metadata)?;
+    let Plan { built, trees, .. } = plan(Source::Directory(source), metadata, environment)?;
     let mut staging = Staging::begin(output)?;
-    staging.write(Path::new(metadata::FILE), metadata.as_slice(), PUBLIC)?;
+    staging.write(Path::new(metadata::FILE), metadata_bytes.as_slice(), PUBLIC)?;
     for (name, files) in trees {
         for entry in files {
             staging.copy(&source.join(name), &entry, &PathBuf::from(name).join(&entry.path))?;
@@ -66,31 +67,50 @@ pub fn build(source: &Path, metadata: &Path, output: &Path, environment: &Enviro
     Ok(built)
 }
 
-pub(crate) fn plan(source: &Path, metadata: &Path, environment: &Environment) -> Result<Plan, BuilderError> {
-    let (metadata_bytes, metadata) = detect::read(metadata)?;
-    environment.types.check(&metadata)?;
+/// Checks everything that a build needs, and reports all findings together.
+pub(crate) fn plan(source: Source<'_>, metadata: Metadata, environment: &Environment) -> Result<Plan, BuilderError> {
     let (environment, mut warnings) = environment.for_package(&metadata).map_err(BuilderError::Connection)?;
-    let resolved = read_connection(source, &environment)?;
-    warnings.extend(resolved.warnings);
+    let resolved = match read_connection(source, &environment) {
+        Ok(mut resolved) => {
+            warnings.append(&mut resolved.warnings);
+            Ok(resolved)
+        }
+        Err(BuilderError::Connection(findings)) => Err(findings),
+        Err(error) => return Err(error),
+    };
+    let trees = check_trees(source, &mut warnings);
+    let Resolved { connection, sources, .. } = resolved.map_err(|mut findings| {
+        findings.append(&mut warnings);
+        BuilderError::Connection(findings)
+    })?;
+    let trees = trees?;
+    let indexes: BTreeSet<&PathBuf> = trees
+        .iter()
+        .flat_map(|(_, files)| files)
+        .map(|file| &file.path)
+        .filter(|path| path.starts_with(STATEDB))
+        .collect();
+    let built = Built { metadata, connection, indexes: indexes.len(), warnings };
+    Ok(Plan { built, sources, trees })
+}
+
+fn check_trees(
+    source: Source<'_>,
+    warnings: &mut Vec<Finding>,
+) -> Result<Vec<(&'static str, Vec<Entry>)>, BuilderError> {
     let mut trees = Vec::new();
-    let mut statedb = BTreeSet::new();
     for name in INDEX_DIRECTORIES {
-        let files = tree::files(source, Path::new(name))?;
+        let files = source.files(Path::new(name))?;
         for entry in &files {
-            if entry.path.starts_with(STATEDB) {
-                statedb.insert(entry.path.clone());
-            }
             warnings.extend(check(source, name, entry)?);
         }
         trees.push((name, files));
     }
-    let built = Built { metadata, connection: resolved.connection, indexes: statedb.len(), warnings };
-    Ok(Plan { built, sources: resolved.sources, trees, metadata: metadata_bytes })
+    Ok(trees)
 }
 
-fn read_connection(source: &Path, environment: &Environment) -> Result<Resolved, BuilderError> {
-    let path = source.join(connection::FILE);
-    let bytes = tree::read(&path, Path::new(connection::FILE), tree::MAX_CONNECTION).map_err(|error| {
+fn read_connection(source: Source<'_>, environment: &Environment) -> Result<Resolved, BuilderError> {
+    let bytes = source.read(Path::new(connection::FILE), tree::MAX_CONNECTION).map_err(|error| {
         if tree::is_missing(&error) {
             let expected = "one at the top level of code.tar.gz";
             return BuilderError::Connection(vec![Finding::error(connection::FILE, "", "no such file", expected)]);
@@ -103,16 +123,15 @@ fn read_connection(source: &Path, environment: &Environment) -> Result<Resolved,
 
 /// A warning for a file from which peers create no index. The file is copied nevertheless: other builders
 /// do, and the chaincode works without its indexes.
-fn check(source: &Path, directory: &str, entry: &Entry) -> Result<Option<Finding>, BuilderError> {
+fn check(source: Source<'_>, directory: &str, entry: &Entry) -> Result<Option<Finding>, BuilderError> {
     let shown = PathBuf::from(directory).join(&entry.path);
     let Ok(below) = entry.path.strip_prefix(STATEDB) else {
         let found = "a file that peers ignore";
-        return Ok(Some(Finding::warning(
-            shown_path(&shown),
-            "",
-            found,
-            format!("indexes in {directory}/{STATEDB}/couchdb/"),
-        )));
+        let expected = format!("indexes in {directory}/{STATEDB}/couchdb/");
+        // Case-sensitive, as in a peer.
+        let is_index = entry.path.extension() == Some("json".as_ref());
+        let report = if is_index { Finding::warning } else { Finding::advice };
+        return Ok(Some(report(shown_path(&shown), "", found, expected)));
     };
     let warning = |InvalidIndex { found, expected }: InvalidIndex| {
         Some(Finding::warning(shown_path(&shown), "", found, expected))
@@ -120,6 +139,6 @@ fn check(source: &Path, directory: &str, entry: &Entry) -> Result<Option<Finding
     if let Err(problem) = indexes::check_path(below) {
         return Ok(warning(problem));
     }
-    let bytes = tree::read(&source.join(&shown), &shown, tree::MAX_INDEX)?;
+    let bytes = source.read(&shown, tree::MAX_INDEX)?;
     Ok(indexes::check_content(&bytes).err().and_then(warning))
 }

@@ -11,6 +11,7 @@ use crate::connection::Field;
 use crate::environment::Environment;
 use crate::exit::Exit;
 use crate::explain::{Explanation, explain};
+use crate::finding::Finding;
 use crate::package::{Contents, MAX_PACKAGE, MAX_SETTING, Opened, PackageError, package_id, read_file};
 use crate::quote::quoted_path;
 use crate::report::{Report, print};
@@ -54,8 +55,15 @@ pub fn explain_path(path: &Path, report: &mut Report<Stderr>) -> Exit {
 
 /// Prints type, label, ID, files, connection and certificates of a package.
 pub fn inspect(path: &Path, report: &mut Report<Stderr>) -> Exit {
-    match open(path) {
-        Ok(package) => print(&package.describe(SystemTime::now()), report),
+    let inspected = open(path).and_then(|package| {
+        let findings = package.findings(&Environment::default())?;
+        Ok((package, findings))
+    });
+    match inspected {
+        Ok((package, findings)) => {
+            report.findings(&findings.into_iter().map(Finding::for_any_peer).collect::<Vec<_>>());
+            print(&package.describe(SystemTime::now()), report)
+        }
         Err(error) => failure("inspect", &error, report),
     }
 }

@@ -3,19 +3,21 @@
 
 use std::fmt;
 
-/// Whether a [`Finding`] fails the build.
+/// How serious a [`Finding`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The chaincode would be unreachable: the build fails.
     Error,
-    /// The build continues.
+    /// The build continues, but a part of the package has no effect, or connections will fail.
     Warning,
+    /// The package works; its operator should know about this.
+    Advice,
 }
 
 /// An error or warning. `Display` prints one line: `PLACE: FIELD: found …, expected …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether it fails the build.
+    /// How serious it is.
     pub severity: Severity,
     /// The file in the package, or the peer's variable (and its file).
     pub file: String,
@@ -28,6 +30,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The same finding about a package for any peer, whose settings may fix an error.
+    #[cfg(feature = "package")]
+    pub(crate) fn for_any_peer(self) -> Self {
+        let severity = if self.severity == Severity::Error { Severity::Warning } else { self.severity };
+        Self { severity, ..self }
+    }
+
     pub(crate) fn error(
         file: impl Into<String>,
         field: &'static str,
@@ -44,6 +53,15 @@ impl Finding {
         expected: impl Into<String>,
     ) -> Self {
         Self { severity: Severity::Warning, ..Self::error(file, field, found, expected) }
+    }
+
+    pub(crate) fn advice(
+        file: impl Into<String>,
+        field: &'static str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Advice, ..Self::error(file, field, found, expected) }
     }
 }
 

@@ -105,11 +105,11 @@ impl<W: Write> Report<W> {
 
     /// Logs findings, errors first; only the first 50.
     pub fn findings(&mut self, findings: &[Finding]) {
-        let of = |severity| findings.iter().filter(move |finding| finding.severity == severity);
-        for finding in of(Severity::Error).chain(of(Severity::Warning)).take(MAX_FINDINGS) {
+        let of = |is_error| findings.iter().filter(move |finding| (finding.severity == Severity::Error) == is_error);
+        for finding in of(true).chain(of(false)).take(MAX_FINDINGS) {
             match finding.severity {
                 Severity::Error => self.error(&finding.to_string()),
-                Severity::Warning => self.warning(&finding.to_string()),
+                Severity::Warning | Severity::Advice => self.warning(&finding.to_string()),
             }
         }
         if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {

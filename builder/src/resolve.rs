@@ -100,6 +100,7 @@ impl Resolver<'_> {
         } else {
             self.unused_without_tls();
         }
+        self.only_unknown_fields();
         self.key_in_package();
         self.values_unused();
         connection
@@ -278,11 +279,11 @@ impl Resolver<'_> {
         }
     }
 
-    /// Fails if no certificate is valid now; warns if only some are not.
+    /// Fails if no certificate is valid now; advises if only some are not.
     fn validity(&mut self, origin: &str, field: Field, certificates: &[Certificate]) {
         let now = self.environment.now;
         let invalid: Vec<_> = certificates.iter().filter(|c| c.validity(now) != Validity::Valid).collect();
-        let severity = if invalid.len() == certificates.len() { Severity::Error } else { Severity::Warning };
+        let severity = if invalid.len() == certificates.len() { Severity::Error } else { Severity::Advice };
         for certificate in invalid {
             let problem = match certificate.validity(now) {
                 Validity::Expired(end) => format!("which expired at {end}"),
@@ -307,18 +308,31 @@ impl Resolver<'_> {
         }
     }
 
+    /// A file of another kind with this name, such as a connection profile.
+    fn only_unknown_fields(&mut self) {
+        if let (Some(name), true) = (self.draft.other.keys().next(), self.draft.is_empty()) {
+            let found = format!("only fields that peers ignore, such as {}", quoted(name));
+            self.findings.push(Finding::warning(
+                FILE,
+                "",
+                found,
+                "address, tls_required or another field that peers read",
+            ));
+        }
+    }
+
     fn key_in_package(&mut self) {
         for field in Field::ALL.into_iter().filter(|field| field.is_pem()) {
             if self.draft.text(field).is_some_and(|text| text.contains("PRIVATE KEY")) {
                 let expected = "none, because everyone with the package has the key; set CORE_CHAINCODE_TLS_CLIENT_KEY on each peer instead";
-                self.warning(FILE, field, "a private key in the package", expected);
+                self.findings.push(Finding::advice(FILE, field.name(), "a private key in the package", expected));
             }
         }
         for (name, value) in &self.draft.other {
             if value.to_string().contains("PRIVATE KEY") {
                 let file = format!("{FILE}: {}", quoted(name));
                 let expected = "none, because everyone with the package has the key; peers ignore this field";
-                self.findings.push(Finding::warning(file, "", "a private key in the package", expected));
+                self.findings.push(Finding::advice(file, "", "a private key in the package", expected));
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Reads the files of an unpacked package: only regular files, never through links, within limits.
 
+use std::borrow::Cow;
+#[cfg(feature = "package")]
+use std::collections::BTreeMap;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -30,6 +33,56 @@ pub(crate) struct Entry {
     pub(crate) path: PathBuf,
     /// Size in bytes.
     pub(crate) size: u64,
+}
+
+/// The files of an unpacked package, with the same limits on each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    /// A trusted directory with untrusted files.
+    Directory(&'a Path),
+    /// In memory, by path.
+    #[cfg(feature = "package")]
+    Files(&'a BTreeMap<PathBuf, Vec<u8>>),
+}
+
+impl<'a> Source<'a> {
+    /// Reads a file of at most `limit` bytes.
+    pub(crate) fn read(self, path: &Path, limit: u64) -> Result<Cow<'a, [u8]>, BuilderError> {
+        match self {
+            Self::Directory(directory) => read(&directory.join(path), path, limit).map(Cow::Owned),
+            #[cfg(feature = "package")]
+            Self::Files(files) => match files.get(path) {
+                None => Err(BuilderError::read(path)(io::ErrorKind::NotFound.into())),
+                Some(bytes) if bytes.len() as u64 > limit => Err(too_large(path, limit)),
+                Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            },
+        }
+    }
+
+    /// See [`files`].
+    pub(crate) fn files(self, below: &Path) -> Result<Vec<Entry>, BuilderError> {
+        match self {
+            Self::Directory(directory) => files(directory, below),
+            #[cfg(feature = "package")]
+            Self::Files(files) => {
+                if files.contains_key(below) {
+                    return Err(unsafe_path(below, "is a file, expected a directory".to_owned()));
+                }
+                let below_it = |(path, bytes): (&PathBuf, &Vec<u8>)| {
+                    let path = path.strip_prefix(below).ok().filter(|path| !path.as_os_str().is_empty())?;
+                    Some(Entry { path: path.to_owned(), size: bytes.len() as u64 })
+                };
+                let entries: Vec<Entry> = files.iter().filter_map(below_it).collect();
+                if let Some(deep) = entries.iter().find(|entry| entry.path.components().count() > MAX_DEPTH + 1) {
+                    return Err(too_deep(&below.join(&deep.path)));
+                }
+                if entries.iter().map(|entry| entry.size).sum::<u64>() > MAX_TREE {
+                    return Err(too_large(below, MAX_TREE));
+                }
+                Ok(entries)
+            }
+        }
+    }
 }
 
 /// Opens a regular file, without following a link or blocking on a named pipe. `shown` is the path for
@@ -95,7 +148,7 @@ impl Walk<'_> {
         let directory = self.root.join(below);
         let shown = self.shown.join(below);
         if depth > MAX_DEPTH {
-            return Err(unsafe_path(&shown, format!("is nested deeper than {MAX_DEPTH} directories")));
+            return Err(too_deep(&shown));
         }
         for entry in fs::read_dir(&directory).map_err(BuilderError::read(&directory))? {
             let entry = entry.map_err(BuilderError::read(&directory))?;
@@ -130,6 +183,10 @@ pub(crate) fn too_large(shown: &Path, limit: u64) -> BuilderError {
     let limit =
         if limit >= 1024 * 1024 { format!("{} MiB", limit / (1024 * 1024)) } else { format!("{} KiB", limit / 1024) };
     unsafe_path(shown, format!("is larger than {limit}"))
+}
+
+fn too_deep(shown: &Path) -> BuilderError {
+    unsafe_path(shown, format!("is nested deeper than {MAX_DEPTH} directories"))
 }
 
 fn check_kind(kind: FileType, directory: bool, shown: &Path) -> Result<(), BuilderError> {

@@ -58,6 +58,11 @@ impl Draft {
         if findings.is_empty() { Ok(draft) } else { Err(findings) }
     }
 
+    /// Whether it has none of the fields that peers read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.texts.values().all(String::is_empty)
+    }
+
     /// The text of a field, unless it is missing or empty.
     pub fn text(&self, field: Field) -> Option<&str> {
         self.texts.get(&field).map(String::as_str).filter(|text| !text.is_empty())

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::{PackageError, archive_files};
 use crate::connection::{self, Draft, Field};
 use crate::environment::Environment;
-use crate::finding::{Finding, Severity};
-use crate::metadata::{self, Metadata, Types};
-use crate::quote::{quoted, shown_path};
-use crate::resolve::resolve;
+use crate::explain::findings;
+use crate::finding::Finding;
+use crate::metadata::{self, Metadata};
+use crate::tree::Source;
 use crate::{detect, json, tree};
 
 /// The contents of a new package.
@@ -25,6 +25,7 @@ use crate::{detect, json, tree};
 /// contents.metadata.kind = "ccaas".into();
 /// contents.metadata.label = "basic_1.0".into();
 /// contents.set(Field::Address, "basic:9999".into())?;
+/// contents.set(Field::TlsRequired, false.into())?;
 /// let (_bytes, warnings) = contents.to_bytes()?;
 /// assert!(warnings.is_empty());
 /// # Ok::<(), ccaas_builder::package::PackageError>(())
@@ -92,34 +93,15 @@ impl Contents {
                 connection::FILE
             )));
         };
-        let draft = Draft::parse(connection).map_err(PackageError::Connection)?;
-        let findings =
-            resolve(&draft, &Environment::default()).map_or_else(|findings| findings, |resolved| resolved.warnings);
-        let warnings = findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }).collect();
-        let mut warnings: Vec<Finding> = warnings;
-        warnings.extend(self.unusual_type());
+        Draft::parse(connection).map_err(PackageError::Connection)?;
         let mut files = BTreeMap::new();
         for (path, bytes) in &self.files {
-            warnings.extend(private_key(path, bytes));
             let name =
                 path.to_str().filter(|_| tree::is_relative(path)).ok_or_else(|| PackageError::Path(path.clone()))?;
             files.insert(name, bytes.as_slice());
         }
-        Ok((archive_files(&self.metadata, files)?, warnings))
+        let bytes = archive_files(&self.metadata, files)?;
+        let findings = findings(Source::Files(&self.files), &self.metadata, &[], &Environment::default())?;
+        Ok((bytes, findings.into_iter().map(Finding::for_any_peer).collect()))
     }
-
-    /// A warning for a type that peers support only with a setting.
-    fn unusual_type(&self) -> Option<Finding> {
-        let expected = "ccaas or external; peers support other types only if CORE_PEER_CC_BUILDER_TYPES lists them";
-        let unusual = Types::default().check(&self.metadata).is_err();
-        unusual.then(|| Finding::warning(metadata::FILE, "type", quoted(&self.metadata.kind), expected))
-    }
-}
-
-/// A warning for a private key in a file other than connection.json, which has its own warnings.
-fn private_key(path: &Path, bytes: &[u8]) -> Option<Finding> {
-    const MARK: &[u8] = b"PRIVATE KEY-----";
-    let found = path != Path::new(connection::FILE) && bytes.windows(MARK.len()).any(|window| window == MARK);
-    let expected = "none, because everyone with the package has the key";
-    found.then(|| Finding::warning(shown_path(path), "", "a private key in the package", expected))
 }

@@ -1,19 +1,19 @@
 //! Describes a package for an operator, without a peer's settings, expanded templates or private keys.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::SystemTime;
 
 use super::{Opened, PackageError};
 use crate::connection::{self, Draft, Field};
 use crate::environment::Environment;
 use crate::error::BuilderError;
-use crate::explain::{Explanation, explain};
+use crate::explain::{Explanation, explain_source, findings};
+use crate::finding::Finding;
 use crate::metadata;
 use crate::quote::{quoted, shown_path};
-use crate::staging::{PUBLIC, Staging};
 use crate::tls::{self, Validity};
+use crate::tree::{self, Source};
 
 impl Opened {
     /// Describes the package; `now` is the time for the validity of certificates.
@@ -41,22 +41,29 @@ impl Opened {
         text
     }
 
-    /// Explains what detect, build and release would do with the package on this peer. Unpacks it to a
-    /// temporary directory and removes that.
+    /// Explains what detect, build and release would do with the package on this peer.
     ///
     /// # Errors
     /// The errors of [`build`](crate::build()).
     pub fn explain(&self, environment: &Environment) -> Result<Explanation, PackageError> {
-        let scratch = Scratch::new().map_err(PackageError::File)?;
-        let mut source = Staging::begin(&scratch.0.join("src"))?;
-        for (path, bytes) in &self.files {
-            source.write(path, bytes.as_slice(), PUBLIC)?;
+        environment.types.check(&self.metadata)?;
+        Ok(explain_source(self.source()?, self.metadata.clone(), &self.ignored, environment)?)
+    }
+
+    /// Every finding about the package on a peer with these settings: the errors and warnings of a build, and
+    /// those about files that a build does not read.
+    ///
+    /// # Errors
+    /// If a file exceeds its limit, so that peers reject the package.
+    pub fn findings(&self, environment: &Environment) -> Result<Vec<Finding>, PackageError> {
+        Ok(findings(self.source()?, &self.metadata, &self.ignored, environment)?)
+    }
+
+    fn source(&self) -> Result<Source<'_>, BuilderError> {
+        if self.metadata_bytes.len() as u64 > tree::MAX_METADATA {
+            return Err(tree::too_large(Path::new(metadata::FILE), tree::MAX_METADATA));
         }
-        source.publish(connection::FILE)?;
-        let mut metadata = Staging::begin(&scratch.0.join("metadata"))?;
-        metadata.write(Path::new(metadata::FILE), self.metadata_bytes.as_slice(), PUBLIC)?;
-        metadata.publish(metadata::FILE)?;
-        Ok(explain(&scratch.0, environment)?)
+        Ok(Source::Files(&self.files))
     }
 }
 
@@ -97,25 +104,4 @@ fn describe_certificate(certificate: &tls::Certificate, now: SystemTime) -> Stri
         format!(", for {}", quoted(&certificate.names.join(", ")))
     };
     format!("{}{names}, {validity}", quoted(&certificate.subject))
-}
-
-/// A temporary directory that only this user can read; removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, BuilderError> {
-        use std::os::unix::fs::DirBuilderExt;
-        let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let name = format!("ccaas-builder-{}-{}", std::process::id(), age.as_nanos());
-        let path = std::env::temp_dir().join(name);
-        // Fails if it exists: it could be another user's.
-        fs::DirBuilder::new().mode(0o700).create(&path).map_err(BuilderError::write(&path))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

@@ -160,6 +160,114 @@ fn private_keys_and_unusual_types_are_warned_about() {
     }
 }
 
+/// The lines of stderr that begin with a place, without `error: ` or `warning: `, sorted.
+fn findings(output: &Output) -> Vec<String> {
+    let stderr = text(&output.stderr);
+    let finding = |line: &str| {
+        let (severity, finding) = line.split_once(": ")?;
+        (["error", "warning"].contains(&severity) && finding.contains(": found ")).then(|| finding.to_owned())
+    };
+    let mut findings: Vec<String> = stderr.lines().filter_map(finding).collect();
+    findings.sort();
+    findings
+}
+
+#[test]
+fn package_inspect_and_explain_report_the_same_findings() {
+    let good = r#"{"index":{"fields":["owner"]}}"#;
+    let statedb = "META-INF/statedb/couchdb";
+    let bad_indexes = [
+        (format!("{statedb}/indexes/broken.json"), "{", "invalid JSON"),
+        (format!("{statedb}/indexes/owner.txt"), good, "a file without the extension .json"),
+        (format!("{statedb}/owner.json"), good, "a file in a directory that peers ignore"),
+        (format!("{statedb}/collections/a b/indexes/owner.json"), good, "invalid collection name"),
+        ("META-INF/couchdb/indexes/owner.json".to_owned(), good, "a file that peers ignore"),
+        ("statedb/couchdb/indexes/owner.json".to_owned(), good, "a file that peers ignore"),
+        ("src/META-INF/statedb/couchdb/indexes/owner.json".to_owned(), good, "a file that peers ignore"),
+    ];
+    for (connection, expected) in [
+        (
+            r#"{"address":"a:1"}"#,
+            &["connection.json: tls_required: found nothing, expected true or false; peers do not"][..],
+        ),
+        (r#"{"address":"a:1","tls_required":true}"#, &["connection.json: root_cert: found nothing, expected PEM"]),
+        (
+            r#"{"name":"test-network","version":"1.0.0"}"#,
+            &[
+                "connection.json: address: found nothing, expected host:port",
+                "connection.json: found only fields that peers ignore, such as \"name\"",
+                "connection.json: tls_required: found nothing",
+            ],
+        ),
+        (r#"{"address":"0.0.0.0:1","tls_required":false}"#, &["connection.json: address: found \"0.0.0.0:1\""]),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        fs::create_dir_all(root.join("from/program")).unwrap();
+        fs::write(root.join("from/connection.json"), connection).unwrap();
+        fs::write(root.join("from/metadata.json"), r#"{"type":"ccaas","label":"l"}"#).unwrap();
+        fs::write(root.join("from/program/main.js"), "").unwrap();
+        for (path, content, _) in &bad_indexes {
+            fs::create_dir_all(root.join("from").join(path).parent().unwrap()).unwrap();
+            fs::write(root.join("from").join(path), content).unwrap();
+        }
+        // No command needs a temporary directory.
+        let packaged = builder(root, &[], &["package", "p.tar.gz", "--from", "from"]);
+        assert_eq!(packaged.status.code(), Some(0), "{packaged:?}");
+        let found = findings(&packaged);
+        assert_eq!(found.len(), bad_indexes.len() + expected.len(), "{found:#?}");
+        for begin in expected {
+            assert!(found.iter().any(|line| line.starts_with(begin)), "{begin}\nis not in {found:#?}");
+        }
+        for (path, _, problem) in &bad_indexes {
+            let is_it = |line: &&String| line.contains(path.as_str()) && line.contains(problem);
+            assert!(found.iter().any(|line| is_it(&line)), "{path}: {problem}\nis not in {found:#?}");
+        }
+        let explained = builder(root, &[], &["explain", "p.tar.gz"]);
+        let unpacked = builder(root, &[], &["explain", "from"]);
+        assert_eq!(explained.status, unpacked.status);
+        assert_eq!(text(&explained.stdout).contains("program/main.js"), explained.status.success(), "{explained:?}");
+        for output in [builder(root, &[], &["inspect", "p.tar.gz"]), explained, unpacked] {
+            assert_eq!(findings(&output), found, "{output:?}");
+        }
+    }
+}
+
+#[test]
+fn ignored_files_are_explained() {
+    let directory = source();
+    let root = directory.path();
+    let code =
+        archive(&[("connection.json", b'0', br#"{"address":"a:1","tls_required":false}"#), ("main.js", b'0', b"")]);
+    let index = "META-INF/statedb/couchdb/indexes/owner.json";
+    let package = archive(&[
+        ("metadata.json", b'0', METADATA),
+        ("code.tar.gz", b'0', &code),
+        ("README", b'0', b""),
+        (index, b'0', b"{}"),
+    ]);
+    fs::write(root.join("p.tar.gz"), package).unwrap();
+    let explained = builder(root, &[], &["explain", "p.tar.gz"]);
+    let ignored = format!("ignored  main.js\n         README\n         {index}\n");
+    assert!(text(&explained.stdout).contains(&ignored), "{explained:?}");
+    let expected = format!(
+        "{index} outside code.tar.gz: found a file that peers ignore, expected indexes in META-INF/statedb/couchdb/, \
+         at the top level of code.tar.gz"
+    );
+    assert_eq!(findings(&explained), [expected]);
+    assert_eq!(findings(&builder(root, &[], &["inspect", "p.tar.gz"])), findings(&explained));
+}
+
+#[test]
+fn a_peers_setting_of_tls_required_needs_none_in_the_package() {
+    let directory = source();
+    let root = directory.path();
+    builder(root, &[], &["package", "p.tar.gz", "--label", "l", "--address", "a:1"]);
+    let explained = builder(root, &[("CORE_CHAINCODE_TLS_REQUIRED", "false")], &["explain", "p.tar.gz"]);
+    assert_eq!(findings(&explained), Vec::<String>::new(), "{explained:?}");
+    assert_eq!(findings(&builder(root, &[], &["explain", "p.tar.gz"])).len(), 1);
+}
+
 /// Readers such as `head` close the pipe early.
 #[test]
 fn a_closed_pipe_is_not_an_error() {
@@ -258,7 +366,7 @@ fn invalid_connections_and_paths_are_rejected() {
     let mut contents = Contents { metadata, ..Contents::default() };
     contents.files.insert("connection.json".into(), br#"{"address":1}"#.to_vec());
     assert!(matches!(contents.to_bytes(), Err(PackageError::Connection(_))));
-    contents.files.insert("connection.json".into(), br#"{"address":"a:1"}"#.to_vec());
+    contents.files.insert("connection.json".into(), br#"{"address":"a:1","tls_required":false}"#.to_vec());
     assert_eq!(contents.to_bytes().unwrap().1, []);
     contents.files.insert("../x".into(), Vec::new());
     assert!(matches!(contents.to_bytes(), Err(PackageError::Path(_))));
