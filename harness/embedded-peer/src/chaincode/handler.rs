@@ -332,16 +332,12 @@ impl Handler {
             call.host,
             done,
         );
-        let _active = self.begin(key, transaction)?;
+        let active = self.begin(key, transaction)?;
         let mut out = Vec::with_capacity(1);
         self.send(message, &mut out);
         self.send_later(out);
-        match tokio::time::timeout(self.settings.execute_timeout, end).await {
-            Ok(Ok(Ok(message))) => Ok(message),
-            Ok(Ok(Err(text))) => Err(ExecuteReason::Send(text)),
-            Ok(Err(_)) => Err(ExecuteReason::StreamTerminated),
-            Err(_) => Err(ExecuteReason::Timeout),
-        }
+        let deadline = tokio::time::Instant::now() + self.settings.execute_timeout;
+        Execution(Some((active, end, deadline))).end().await
     }
 
     fn begin(self: &Arc<Self>, key: String, transaction: Transaction) -> Result<Active, ExecuteReason> {
@@ -440,6 +436,37 @@ struct Active {
     handler: Arc<Handler>,
     key: String,
     transaction: std::sync::Weak<Transaction>,
+}
+
+/// A transaction whose end is awaited. As in Fabric, it goes on when its caller goes away: otherwise the chaincode's
+/// next request would fail without a ledger context.
+struct Execution(Option<(Active, End, tokio::time::Instant)>);
+
+type End = oneshot::Receiver<Result<ChaincodeMessage, String>>;
+
+impl Execution {
+    async fn end(&mut self) -> Result<ChaincodeMessage, ExecuteReason> {
+        let Some((_, end, deadline)) = &mut self.0 else { return Err(ExecuteReason::StreamTerminated) };
+        let ended = tokio::time::timeout_at(*deadline, end).await;
+        self.0 = None;
+        match ended {
+            Ok(Ok(Ok(message))) => Ok(message),
+            Ok(Ok(Err(text))) => Err(ExecuteReason::Send(text)),
+            Ok(Err(_)) => Err(ExecuteReason::StreamTerminated),
+            Err(_) => Err(ExecuteReason::Timeout),
+        }
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        if let (Some((active, end, deadline)), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                let _ = tokio::time::timeout_at(deadline, end).await;
+                drop(active);
+            });
+        }
+    }
 }
 
 impl Drop for Active {

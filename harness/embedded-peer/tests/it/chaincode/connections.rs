@@ -407,6 +407,26 @@ async fn a_server_restart_between_calls_is_transparent() {
     }
 }
 
+/// As in Fabric, whose peers do not end a simulation because the client has gone.
+#[tokio::test]
+async fn a_transaction_goes_on_when_its_caller_goes_away() {
+    let peer = Peer::with(|_, config| config.execute_timeout = Duration::from_secs(20));
+    let mut server = ChaincodeProgram::plain().await;
+    let id = peer.connected_to(&json!({"address": server.address.to_string()}).to_string()).await;
+    let executing = peer.executing(&id, "tx1");
+    let mut stream = server.register(&id).await;
+    let call = stream.next().await;
+    executing.abort();
+    assert!(executing.await.unwrap_err().is_cancelled());
+    let put = fabric_protos::protos::PutState { key: "k".to_owned(), ..Default::default() };
+    assert_eq!(stream.ask(&call, Type::PutState, put).await.r#type(), Type::Response);
+    stream.complete(&call, 200, b"late");
+    let executing = peer.executing(&id, "tx2");
+    let call = stream.next().await;
+    stream.complete(&call, 200, b"done");
+    executing.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn the_execute_timeout_fails_the_transaction_and_later_requests() {
     let peer = Peer::with(|_, config| config.execute_timeout = Duration::from_millis(300));
