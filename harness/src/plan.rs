@@ -9,6 +9,7 @@ use crate::runtime::registry::{RuntimeChoice, names_with};
 use crate::runtime::{ClusterOptions, not_in_cluster};
 use crate::server::{Address, Server, ServerSource, TlsMode};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
+use fabric_network::logging::{LoggingSpec, LoggingSpecError};
 use fabric_network::release::Release;
 use fabric_network::topology::{Consensus, NodeKind, Topology};
 use fabric_primitives::program;
@@ -39,6 +40,8 @@ pub struct NetworkPlan {
     pub timeout: Duration,
     /// The seed of everything random in embedded nodes.
     pub seed: Option<u64>,
+    /// What Fabric's nodes log. Default: that of the release.
+    pub logging: Option<LoggingSpec>,
     /// The ccaas-builder program.
     pub builder: PathBuf,
     /// The chaincode server.
@@ -138,6 +141,14 @@ pub enum OptionError {
         /// The reason.
         reason: String,
     },
+    /// The logging specification is invalid.
+    #[error("{origin}: {source}")]
+    Logging {
+        /// The option, or the variable.
+        origin: &'static str,
+        /// The reason.
+        source: LoggingSpecError,
+    },
     /// The external builder is not found.
     #[error(
         "--builder: no ccaas-builder program: give its path, set the variable CCAAS_BUILDER, or put it on PATH; `cargo \
@@ -225,6 +236,7 @@ impl NetworkPlan {
         let couchdb = resolve_couchdb(&options.couchdb, topology.as_ref())
             .map_err(|found| found.into_iter().for_each(&mut keep))
             .ok();
+        let logging = resolve_logging(options).map_err(&mut keep).ok();
         let builder = resolve_builder(options).map_err(&mut keep).ok();
         let file = file.map_err(&mut keep).ok();
         if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
@@ -241,10 +253,16 @@ impl NetworkPlan {
             });
         }
 
-        match (fabric, cluster, topology, couchdb, builder, file) {
-            (Some(fabric), Some(cluster), Some(topology), Some(couchdb), Some(builder), Some(mut file))
-                if mistakes.is_empty() =>
-            {
+        match (fabric, cluster, topology, couchdb, logging, builder, file) {
+            (
+                Some(fabric),
+                Some(cluster),
+                Some(topology),
+                Some(couchdb),
+                Some(logging),
+                Some(builder),
+                Some(mut file),
+            ) if mistakes.is_empty() => {
                 let plan = Self {
                     runtime: options.runtime,
                     fabric,
@@ -256,6 +274,7 @@ impl NetworkPlan {
                     tls: options.tls.or(file.tls).unwrap_or_default(),
                     timeout: Duration::from_secs(options.timeout),
                     seed: options.seed,
+                    logging,
                     builder,
                     server: file.server.take().unwrap_or_default(),
                     chaincode: std::mem::take(&mut file.chaincode),
@@ -371,6 +390,19 @@ fn check_program(option: &'static str, path: &Path) -> Result<(), OptionError> {
         path: path.to_owned(),
         reason: reason.to_string(),
     })
+}
+
+/// The logging specification: that of the option, or of the variable.
+fn resolve_logging(options: &NetworkOptions) -> Result<Option<LoggingSpec>, OptionError> {
+    let variable = || env::var_os(LoggingSpec::VARIABLE).filter(|value| !value.is_empty());
+    let (origin, text) = match &options.logging_spec {
+        Some(text) => ("--logging-spec", text.clone()),
+        None => match variable() {
+            Some(value) => (LoggingSpec::VARIABLE, value.to_string_lossy().into_owned()),
+            None => return Ok(None),
+        },
+    };
+    text.parse().map(Some).map_err(|source| OptionError::Logging { origin, source })
 }
 
 /// Variable with the path of the external builder.

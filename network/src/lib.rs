@@ -16,6 +16,7 @@ pub mod channel;
 pub mod couchdb;
 mod files;
 pub mod identity;
+pub mod logging;
 pub mod node;
 pub mod placement;
 pub mod release;

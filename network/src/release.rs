@@ -90,6 +90,24 @@ impl Release {
         self < Self::V3_1
     }
 
+    /// The default `FABRIC_LOGGING_SPEC` of peers. Why a TLS handshake with a chaincode server failed may be in a
+    /// message of the gRPC library alone, which 3.1 logs at level warn, and 2.5 at level debug: some lines for each
+    /// connection, none for a call.
+    pub fn peer_logging(self) -> &'static str {
+        match self {
+            Self::V2_5 => "info:grpc=debug",
+            Self::V3_1 => "info:grpc=warn",
+        }
+    }
+
+    /// The default `FABRIC_LOGGING_SPEC` of orderers.
+    pub fn orderer_logging(self) -> &'static str {
+        match self {
+            Self::V2_5 => "info:grpc=error",
+            Self::V3_1 => "info:grpc=warn",
+        }
+    }
+
     /// Whether the orderer's channel participation API gives out blocks and accepts updates of channels.
     pub fn has_participation_updates(self) -> bool {
         self >= Self::V3_1

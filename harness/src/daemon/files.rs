@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fabric_network::bundle::{File, PRIVATE_MODE, PUBLIC_MODE};
 use fabric_network::identity::{Credential, OrganizationIdentities};
-use fabric_network::render::RenderOptions;
+use fabric_network::logging::LoggingSpec;
 use serde_json::{Value, json};
 
 use super::description::{Description, Node};
@@ -140,7 +140,7 @@ impl View<'_> {
         values.push(("CORE_PEER_MSPCONFIGPATH", admin.join("msp").display().to_string()));
         values.push(("CORE_PEER_TLS_ENABLED", "true".to_owned()));
         // Otherwise Fabric 3.1 prints messages of its gRPC library.
-        values.push(("FABRIC_LOGGING_SPEC", RenderOptions::DEFAULT_LOGGING.to_owned()));
+        values.push((LoggingSpec::VARIABLE, "info:grpc=error".to_owned()));
         let orderers = &self.network.nodes().bundle.identities.orderer_organization;
         let of_orderers = self.description.state.join("organizations/ordererOrganizations").join(&orderers.domain);
         if let Some(orderer) = self.description.nodes.iter().find(|node| node.kind == "orderer") {

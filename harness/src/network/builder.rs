@@ -84,6 +84,13 @@ impl NetworkBuilder {
         self
     }
 
+    /// What Fabric's nodes log, such as `info:grpc=warn`; embedded nodes ignore it. Default: the variable
+    /// `FABRIC_LOGGING_SPEC`, or one that shows why TLS connections fail.
+    pub fn logging_spec(mut self, spec: impl Into<String>) -> Self {
+        self.options.logging_spec = Some(spec.into());
+        self
+    }
+
     /// The definition: name, version, policies, collections. A chaincode file overrides it. Default:
     /// `asset-transfer` 1.0.
     pub fn definition(mut self, chaincode: ChaincodeSection) -> Self {

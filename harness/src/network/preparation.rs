@@ -44,7 +44,12 @@ pub(super) fn prepare(
     let validity = seed.map_or_else(|| Validity::starting(SystemTime::now(), LIFETIME), |_| Validity::fixed());
     let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
     let couchdb = peers.zip(plan.couchdb.iter().cloned()).collect();
-    let options = RenderOptions { couchdb, seed, ..RenderOptions::new(runtime.release(), validity) };
+    let options = RenderOptions {
+        couchdb,
+        seed,
+        logging: plan.logging.clone(),
+        ..RenderOptions::new(runtime.release(), validity)
+    };
     let mut bundle = render(&plan.topology, &placed.placement, &options)?;
     let definitions = plan.chaincode.definitions();
     let deployments = definitions.into_iter().map(|definition| {

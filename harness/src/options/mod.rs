@@ -84,6 +84,12 @@ pub struct NetworkOptions {
     /// replaced, which changes the blocks.
     #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub seed: Option<u64>,
+    /// What Fabric's nodes log, such as info:grpc=warn. Default: the variable `FABRIC_LOGGING_SPEC`, or one that
+    /// shows why TLS connections fail.
+    ///
+    /// Embedded nodes ignore it.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SPEC", hide_short_help = true))]
+    pub logging_spec: Option<String>,
     /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, or PATH.
     ///
     /// It must be statically linked for docker and kubernetes. `cargo xtask` builds it and sets this option.
@@ -113,6 +119,7 @@ impl NetworkOptions {
             tls: None,
             timeout: DEFAULT_TIMEOUT,
             seed: None,
+            logging_spec: None,
             builder: None,
             chaincode,
             verbose: 0,

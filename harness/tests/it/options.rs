@@ -97,6 +97,22 @@ fn all_mistakes_are_reported_together_with_their_options() {
     }
 }
 
+#[test]
+fn an_invalid_logging_specification_is_refused_wherever_it_is_from() {
+    let own = env!("CARGO_BIN_EXE_fabric-harness");
+    for (option, variable, expected) in [
+        (&["--logging-spec", "info:grpc=loud"][..], "info", "--logging-spec: invalid part `grpc=loud`; give levels"),
+        (&[], "bogus", "FABRIC_LOGGING_SPEC: invalid part `bogus`; give levels"),
+    ] {
+        let mut command = Command::new(own);
+        command.args(["e2e", "--runtime", "process", "--chaincode", own, "--builder", own]).args(option);
+        let output = command.env("FABRIC_LOGGING_SPEC", variable).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
 /// As a user of the installed program types it: the builder is the one on PATH, or of the variable.
 #[test]
 fn the_builder_need_not_be_given() {

@@ -17,6 +17,7 @@ use crate::chaincode::{ChaincodeOptions, ChaincodeTls};
 use crate::channel::ChannelError;
 use crate::couchdb::CouchDb;
 use crate::identity::{self, ExistingIdentities, Identities, IdentityError, OrganizationIdentities, Validity};
+use crate::logging::LoggingSpec;
 use crate::node::{NodeSpec, Readiness};
 use crate::placement::{NodePlacement, Placement};
 use crate::release::Release;
@@ -32,8 +33,8 @@ pub struct RenderOptions {
     /// With a seed, keys, certificates and genesis blocks are the same on each call with the same validity.
     /// Only for tests: everybody who knows the seed has the keys. Default: none.
     pub seed: Option<u64>,
-    /// The nodes' `FABRIC_LOGGING_SPEC`. Default [`DEFAULT_LOGGING`](Self::DEFAULT_LOGGING).
-    pub logging: String,
+    /// The nodes' `FABRIC_LOGGING_SPEC`. Default: [`Release::peer_logging`] and [`Release::orderer_logging`].
+    pub logging: Option<LoggingSpec>,
     /// The CouchDB for a peer's world state, by the peer's full name. Each serves only one peer. Default: none;
     /// other peers keep their world state in their own directory.
     pub couchdb: BTreeMap<String, CouchDb>,
@@ -44,16 +45,13 @@ pub struct RenderOptions {
 }
 
 impl RenderOptions {
-    /// Fabric's default level, without the messages of the gRPC library, of which 3.1 logs many at that level.
-    pub const DEFAULT_LOGGING: &'static str = "info:grpc=error";
-
-    /// Options with the default logging.
+    /// The default options.
     pub fn new(release: Release, validity: Validity) -> Self {
         Self {
             release,
             validity,
             seed: None,
-            logging: Self::DEFAULT_LOGGING.to_owned(),
+            logging: None,
             couchdb: BTreeMap::new(),
             chaincode: None,
             identities: None,
@@ -237,11 +235,12 @@ fn channel_path(name: &str) -> PathBuf {
     Path::new("channels").join(format!("{name}.block"))
 }
 
-/// The environment of every node.
-fn environment(at: &NodePlacement, options: &RenderOptions) -> BTreeMap<String, String> {
+/// The environment of every node. `logging` is the default level of its logs.
+fn environment(at: &NodePlacement, options: &RenderOptions, logging: &str) -> BTreeMap<String, String> {
+    let logging = options.logging.as_ref().map_or(logging, LoggingSpec::as_str);
     BTreeMap::from([
         ("FABRIC_CFG_PATH".to_owned(), path_text(&at.config_dir)),
-        ("FABRIC_LOGGING_SPEC".to_owned(), options.logging.clone()),
+        (LoggingSpec::VARIABLE.to_owned(), logging.to_owned()),
     ])
 }
 

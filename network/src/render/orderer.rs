@@ -48,7 +48,7 @@ pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptio
         program: "orderer".to_owned(),
         arguments: Vec::new(),
         image: "hyperledger/fabric-orderer".to_owned(),
-        environment: environment(at, options),
+        environment: environment(at, options, options.release.orderer_logging()),
         secrets: BTreeMap::new(),
         directory: node_directory(NodeKind::Orderer, node.domain, &node.name),
         placement: at.clone(),

@@ -73,7 +73,7 @@ fn bootstrap(topology: &Topology, placement: &Placement, node: &NodeRef<'_>, at:
 
 /// How the peer is started.
 pub(super) fn spec(node: &NodeRef<'_>, at: &NodePlacement, options: &RenderOptions, tls_ca_pem: &str) -> NodeSpec {
-    let mut environment = environment(at, options);
+    let mut environment = environment(at, options, options.release.peer_logging());
     // For the builder; the same values as in core.yaml.
     environment.extend([
         ("CORE_PEER_ID".to_owned(), node.name.clone()),

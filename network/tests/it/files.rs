@@ -170,7 +170,7 @@ fn every_node_can_be_started_from_its_spec() {
         }
         let config_dir = node.placement.config_dir.to_str().unwrap();
         assert_eq!(node.environment["FABRIC_CFG_PATH"], config_dir);
-        assert_eq!(node.environment["FABRIC_LOGGING_SPEC"], "info:grpc=error");
+        assert_eq!(node.environment["FABRIC_LOGGING_SPEC"], "info:grpc=warn");
         if node.kind == NodeKind::Peer {
             for (variable, file) in [
                 ("CORE_CHAINCODE_TLS_CLIENT_KEY", "chaincode/client.key"),

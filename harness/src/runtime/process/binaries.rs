@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use fabric_network::logging::LoggingSpec;
 use fabric_network::release::Release;
 use fabric_primitives::program;
 use tokio::process::Command;
@@ -50,6 +51,8 @@ pub(crate) async fn version_of(peer: &Path) -> Result<String, Error> {
     let output = Command::new(peer)
         .arg("version")
         .env_remove("FABRIC_CFG_PATH")
+        // A specification for the nodes; an invalid one would end this program.
+        .env_remove(LoggingSpec::VARIABLE)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
