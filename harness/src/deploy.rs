@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The step that installs the packages.
+pub(crate) const INSTALL: &str = "install the package on every peer";
+
 /// A chaincode package and its ID.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -160,7 +163,7 @@ impl Administration {
             timeline.step("join the peers to the channel", self.join_peers(topology, bundle)).await
         };
         let install = try_join_all(packages.iter().map(|package| self.install(package)));
-        let install = timeline.step("install the package on every peer", install);
+        let install = timeline.step(INSTALL, install);
         try_join(join, install).await.map(drop)
     }
 

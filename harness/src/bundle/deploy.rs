@@ -20,6 +20,7 @@ use crate::client::{
 };
 use crate::console::timeline::Timeline;
 use crate::console::{print, read_text};
+use crate::deploy::INSTALL;
 use crate::wait::{Poll, TimedOut, WaitError, until};
 
 /// A block of a channel with many organizations has some hundred kilobytes.
@@ -99,7 +100,7 @@ pub(super) async fn deploy(options: &DeployOptions) -> Result<(), DeployError> {
     let network = Network::connect(options, &timeline).await?;
     timeline.step("join the orderers to each channel", network.join_orderers()).await?;
     timeline.step("join the peers to each channel", network.join_peers()).await?;
-    timeline.step("install the package on every peer", network.install()).await?;
+    timeline.step(INSTALL, network.install()).await?;
     let definition = Definition::new(&network.description.chaincode.name, &network.description.chaincode.version);
     for channel in &network.topology.channels {
         if network.is_committed(channel, &definition).await? {

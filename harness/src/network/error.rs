@@ -1,6 +1,7 @@
 //! Errors of a network's start and of a run.
 
 use crate::client::ClientError;
+use crate::console::error_text;
 use crate::couchdb::CouchDbError;
 use crate::deploy::DeployError;
 use crate::interrupt::Interrupt;
@@ -33,6 +34,14 @@ pub enum RunError {
     /// The gateway finds no endorsers.
     #[error("the chaincode is committed, but its transactions cannot be endorsed")]
     Endorsers(#[source] ClientError),
+    /// A failure during which an external builder wrote to its stderr.
+    #[error("{}\nthe builder printed:\n{}", error_text(.failure), .printed.join("\n"))]
+    Builder {
+        /// The lines, each with the peer and the builder's command.
+        printed: Vec<String>,
+        /// The failure.
+        failure: Box<RunError>,
+    },
     /// A failure after a node or server had exited unexpectedly.
     #[error("{}", .exits.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Died {
@@ -50,6 +59,11 @@ pub enum RunError {
 crate::console::debug_as_text!(RunError);
 
 impl RunError {
+    /// Adds what the external builders printed.
+    pub(crate) fn with_builder(self, printed: Vec<String>) -> Self {
+        if printed.is_empty() { self } else { Self::Builder { printed, failure: Box::new(self) } }
+    }
+
     /// Adds the nodes that had exited by then, which may be the cause.
     pub(crate) fn after(self, exits: Vec<UnexpectedExit>) -> Self {
         if exits.is_empty() { self } else { Self::Died { exits, source: Box::new(self) } }

@@ -7,7 +7,7 @@ use crate::check::{self, Target};
 use crate::console::error_text;
 use crate::console::timeline::Timeline;
 use crate::couchdb::Databases;
-use crate::deploy::{Administration, DeployError, Package};
+use crate::deploy::{Administration, DeployError, INSTALL, Package};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::plan::NetworkPlan;
@@ -85,6 +85,17 @@ impl Nodes {
     ///
     /// The first step that failed.
     pub async fn deploy(&self, probe: &Case, timeline: &Timeline) -> Result<Target, RunError> {
+        match self.deploy_steps(probe, timeline).await {
+            Ok(target) => Ok(target),
+            Err(error) => {
+                let is_installed = timeline.steps().iter().any(|step| step.name == INSTALL && !step.failed);
+                let commands: &[&str] = if is_installed { &["run"] } else { &["detect", "build", "release"] };
+                Err(error.with_builder(self.running.printed_by_builders(commands).await))
+            }
+        }
+    }
+
+    async fn deploy_steps(&self, probe: &Case, timeline: &Timeline) -> Result<Target, RunError> {
         let (topology, deployments) = (&self.plan.topology, &self.deployments);
         let connect = Administration::connect(topology, &self.bundle, self.running.nodes(), self.plan.timeout);
         let administration = timeline.step("connect to the nodes", connect).await?.noting(timeline.journal());

@@ -7,8 +7,11 @@ use super::placed::OwnedRun;
 use super::{ChaincodeServer, RunningNetwork, RunningNode, RuntimeError, UnexpectedExit};
 use crate::cleanup::{Leftover, Swept};
 use crate::console::error_text;
-use crate::journal::Journal;
+use crate::journal::{Journal, Message, Role, short};
 use crate::tap::Tap;
+
+/// Maximum number of lines of builders that are shown with a failure.
+const BUILDER_LINES: usize = 20;
 
 /// A network that runs. Dropping it stops it as [`Running::stop`] does, but blocks meanwhile.
 #[derive(Debug)]
@@ -69,6 +72,23 @@ impl Running {
         journal.extend(self.network.messages(logs, journal).await);
         self.taps.iter().for_each(|tap| journal.append(tap.journal()));
         journal.chaincode_is(&self.message_source);
+    }
+
+    /// The last lines that the peers' external builders wrote to stderr in these commands, such as `detect`; each with
+    /// the peer and the command.
+    pub async fn printed_by_builders(&self, commands: &[&str]) -> Vec<String> {
+        let logs = self.network.logs().await;
+        let messages = self.network.messages(&logs, &Journal::begin()).await;
+        let is_printed = |message: &&Message| {
+            // An embedded peer also reports the end of each program.
+            message.from.role == Role::Builder
+                && commands.contains(&message.kind.as_str())
+                && !message.text.starts_with("succeeded after ")
+        };
+        let lines = messages.iter().filter(is_printed);
+        let lines = lines.map(|message| format!("  {} {}: {}", short(&message.to), message.kind, message.text));
+        let lines: Vec<String> = lines.collect();
+        lines.into_iter().rev().take(BUILDER_LINES).rev().collect()
     }
 
     /// The controls of embedded nodes: snapshots, the clock, faults. `None` on every other runtime.

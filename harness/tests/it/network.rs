@@ -1,8 +1,10 @@
 //! The library as a test author uses it: a network started, called, and gone.
 
 use fabric_harness::runtime::embedded::EMBEDDED;
+use fabric_harness::runtime::process::PROCESS;
 use fabric_harness::{CallError, Network, NetworkBuilder, NetworkError, Topology};
 use std::env;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 fn builder() -> NetworkBuilder {
@@ -92,4 +94,41 @@ async fn a_couchdb_is_claimed_before_the_start_and_its_password_is_not_shown() {
     let error = builder().couchdb(format!("http://admin:secret@{closed}")).start().await.unwrap_err();
     let text = format!("{error}: {:?}", std::error::Error::source(&error));
     assert!(text.contains("CouchDB") && text.contains(&closed.to_string()) && !text.contains("secret"), "{text}");
+}
+
+/// A script as the builder, of which one program prints something and fails.
+async fn prints_what_builders_print(programs: &[&str], builder: impl Fn() -> NetworkBuilder) {
+    let scratch = tempfile::tempdir().unwrap();
+    for command in programs {
+        let script = scratch.path().join(command);
+        let text = format!(
+            "#!/bin/sh\nif [ \"${{0##*/}}\" = {command} ]; then echo \"set: Illegal option -o pipefail\" >&2; exit 3; fi\n"
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let timeout = Duration::from_secs(20);
+        let failed = builder().external_builder(&script).timeout(timeout).start().await.unwrap_err();
+        let text = std::error::Error::source(&failed).unwrap().to_string();
+        let (_, printed) = text.split_once("\nthe builder printed:\n").unwrap_or_else(|| panic!("{command}: {text}"));
+        let expected = format!("  peer0.org1 {command}: set: Illegal option -o pipefail");
+        assert!(printed.lines().any(|line| line == expected), "{command}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_external_builder_prints_is_part_of_the_error() {
+    prints_what_builders_print(&["detect", "build", "release"], builder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+async fn needs_fabric_what_an_external_builder_prints_is_part_of_the_error() {
+    prints_what_builders_print(&["detect", "build", "release", "run"], || {
+        let builder = builder().runtime(&PROCESS);
+        match env::var_os("FABRIC_BIN") {
+            Some(directory) => builder.fabric_bin(directory),
+            None => builder,
+        }
+    })
+    .await;
 }
