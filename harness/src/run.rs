@@ -99,7 +99,10 @@ mod tests {
         CaseReport {
             name: name.to_owned(),
             outcome,
+            checked: 1,
+            warning: None,
             begin: tokio::time::Instant::now(),
+            call: None,
             time: Duration::from_millis(12),
         }
     }

@@ -191,6 +191,20 @@ impl Case {
         self.error.is_some() || self.status.is_some_and(|status| status >= ERROR_THRESHOLD)
     }
 
+    /// Why the case says little if it passes after this number of comparisons.
+    pub(super) fn weakness(&self, checked: usize) -> Option<&'static str> {
+        let object = self.payload.as_ref().and_then(|payload| payload.0.as_object());
+        if self.error.as_deref() == Some("") {
+            Some("every error contains the empty `error`; give a part of the expected text")
+        } else if object.is_some_and(serde_json::Map::is_empty) {
+            Some("any object matches the `payload` {}; give the expected members")
+        } else if checked == 0 {
+            Some("it checks only that the call succeeds; add a `payload`, `payload_text`, `status` or `error`")
+        } else {
+            None
+        }
+    }
+
     /// Checks that the fields do not contradict each other.
     pub(super) fn validate(&self) -> Result<(), &'static str> {
         let ((Some(arguments), None) | (None, Some(arguments))) = (&self.submit, &self.evaluate) else {

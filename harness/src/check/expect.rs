@@ -1,4 +1,4 @@
-//! Compares the result of a call with the expectations of its case.
+//! Compares the result of a call with the expectations of its case, and counts what was compared in `checked`.
 
 use super::Difference;
 use super::cases::{Case, ExpectedEvent};
@@ -18,16 +18,17 @@ pub(super) async fn submitted(
     invocation: &Invocation,
     organizations: &[String],
     deadline: Instant,
+    checked: &mut usize,
 ) -> Result<(), Difference> {
     let gateway = &client.gateway;
     let proposal = invocation.propose(gateway.signer()).map_err(|error| failure("a proposal", &error))?;
     let transaction = match gateway.endorse(&proposal, organizations, deadline).await {
         Ok(transaction) => transaction,
-        Err(error) => return answer(case, Err(&error)),
+        Err(error) => return answer(case, Err(&error), checked),
     };
     let response = transaction.response().map_err(|error| failure("an endorsed transaction", &error))?;
-    answer(case, Ok(&response))?;
-    endorsers(case, &transaction)?;
+    answer(case, Ok(&response), checked)?;
+    endorsers(case, &transaction, checked)?;
 
     // Events are read from the next block, so that none is missed.
     let height = match case.event {
@@ -36,11 +37,13 @@ pub(super) async fn submitted(
     };
     let height = height.map_err(|error| failure("the height of the ledger", &error))?;
     let committed = gateway.commit(&transaction, &channel.peers, deadline).await;
+    // The validation code.
+    *checked += 1;
     match (&case.invalid, committed) {
         (None, Err(error)) => Err(failure("a committed, valid transaction", &error)),
         (None, Ok(committed)) => match (&case.event, height) {
             (Some(expected), Some(height)) => {
-                event(expected, client, invocation, height, &committed.transaction_id, deadline).await
+                event(expected, client, invocation, height, &committed.transaction_id, deadline, checked).await
             }
             _ => Ok(()),
         },
@@ -52,9 +55,10 @@ pub(super) async fn submitted(
     }
 }
 
-fn endorsers(case: &Case, transaction: &Transaction) -> Result<(), Difference> {
+fn endorsers(case: &Case, transaction: &Transaction, checked: &mut usize) -> Result<(), Difference> {
     let Some(expected) = case.endorsed_by else { return Ok(()) };
     let organizations = transaction.endorsers().map_err(|error| failure("endorsements that can be read", &error))?;
+    *checked += 1;
     if organizations.len() == expected {
         return Ok(());
     }
@@ -71,6 +75,7 @@ async fn event(
     from_block: u64,
     transaction_id: &str,
     deadline: Instant,
+    checked: &mut usize,
 ) -> Result<(), Difference> {
     let what = format!("the event {}", expected.name);
     let start = EventStart::Block(from_block);
@@ -82,11 +87,12 @@ async fn event(
             break event;
         }
     };
+    *checked += 1;
     if event.name != expected.name {
         return Err(Difference { expected: what, seen: format!("the event {}", event.name) });
     }
     match &expected.payload {
-        Some(payload) => json(&payload.0, &event.payload),
+        Some(payload) => json(&payload.0, &event.payload, checked),
         None => Ok(()),
     }
 }
@@ -96,27 +102,33 @@ fn failure(expected: &str, error: &(impl std::error::Error + ?Sized)) -> Differe
 }
 
 /// Compares a response or error with the expectations of the case.
-pub(super) fn answer(case: &Case, answer: Result<&Response, &ClientError>) -> Result<(), Difference> {
+pub(super) fn answer(
+    case: &Case,
+    answer: Result<&Response, &ClientError>,
+    checked: &mut usize,
+) -> Result<(), Difference> {
     match answer {
-        Err(error) if case.must_fail() => refusal(case, error),
+        Err(error) if case.must_fail() => refusal(case, error, checked),
         Err(error) => Err(failure("success", error)),
         Ok(response) if case.must_fail() => Err(Difference {
             expected: error_expected(case),
             seen: format!("success, with the payload {}", String::from_utf8_lossy(&response.payload)),
         }),
         Ok(response) => {
-            if let Some(status) = case.status
-                && status != response.status
-            {
-                return Err(status_difference(status, &format!("the status {}", response.status)));
+            if let Some(status) = case.status {
+                *checked += 1;
+                if status != response.status {
+                    return Err(status_difference(status, &format!("the status {}", response.status)));
+                }
             }
-            payload(case, &response.payload)
+            payload(case, &response.payload, checked)
         }
     }
 }
 
-fn refusal(case: &Case, error: &ClientError) -> Result<(), Difference> {
+fn refusal(case: &Case, error: &ClientError, checked: &mut usize) -> Result<(), Difference> {
     let seen = error_text(error);
+    *checked += usize::from(case.error.is_some()) + usize::from(case.status.is_some());
     if case.error.as_ref().is_some_and(|expected| !seen.contains(expected.as_str())) {
         return Err(Difference { expected: error_expected(case), seen });
     }
@@ -138,16 +150,18 @@ fn status_difference(expected: i32, seen: &str) -> Difference {
     Difference { expected: format!("a response of the chaincode with the status {expected}"), seen: seen.to_owned() }
 }
 
-fn payload(case: &Case, seen: &[u8]) -> Result<(), Difference> {
+fn payload(case: &Case, seen: &[u8], checked: &mut usize) -> Result<(), Difference> {
     if let Some(expected) = &case.payload {
-        return json(&expected.0, seen);
+        return json(&expected.0, seen, checked);
     }
     if let Some(expected) = &case.payload_base64 {
+        *checked += 1;
         if expected.0 == seen {
             return Ok(());
         }
         return Err(Difference { expected: format!("the payload {:?}", expected.0), seen: format!("{seen:?}") });
     }
+    *checked += usize::from(case.payload_text.is_some());
     match &case.payload_text {
         Some(text) if text.as_bytes() != seen => Err(Difference {
             expected: format!("the payload {text}"),
@@ -157,7 +171,8 @@ fn payload(case: &Case, seen: &[u8]) -> Result<(), Difference> {
     }
 }
 
-fn json(expected: &Value, seen: &[u8]) -> Result<(), Difference> {
+fn json(expected: &Value, seen: &[u8], checked: &mut usize) -> Result<(), Difference> {
+    *checked += 1;
     let text = String::from_utf8_lossy(seen);
     let difference = match serde_json::from_slice(seen) {
         Ok(seen) => match_json(expected, &seen).err(),
@@ -176,6 +191,51 @@ mod tests {
 
     fn case(text: &str) -> Case {
         CaseFile::from_toml("t", &format!("[[case]]\nname = 'c'\n{text}")).unwrap().cases.remove(0)
+    }
+
+    fn answer(case: &Case, seen: Result<&Response, &ClientError>) -> Result<(), Difference> {
+        super::answer(case, seen, &mut 0)
+    }
+
+    #[test]
+    fn each_expectation_of_an_answer_counts() {
+        let error = ClientError::Rejected {
+            operation: "evaluate",
+            node: "peer0".to_owned(),
+            status: 404,
+            message: "no asset".to_owned(),
+        };
+        for (expectations, seen, expected) in [
+            ("", Ok(()), 0),
+            ("payload = 5", Ok(()), 1),
+            ("payload_text = '5'\nstatus = 200", Ok(()), 2),
+            ("payload_base64 = 'NQ=='", Ok(()), 1),
+            ("error = 'asset'", Err(()), 1),
+            ("error = 'asset'\nstatus = 404", Err(()), 2),
+            // The first difference ends the comparison.
+            ("payload = 5\nstatus = 201", Ok(()), 1),
+            ("payload = 5", Err(()), 0),
+        ] {
+            let case = case(&format!("evaluate = ['F']\n{expectations}"));
+            let (ok, mut checked) = (response(200, b"5"), 0);
+            let _ = super::answer(&case, seen.map(|()| &ok).map_err(|()| &error), &mut checked);
+            assert_eq!(checked, expected, "{expectations}");
+        }
+    }
+
+    #[test]
+    fn a_case_that_says_little_is_named() {
+        for (text, checked, expected) in [
+            ("evaluate = ['F']", 0, Some("only that the call succeeds")),
+            ("evaluate = ['F']\npayload = 5", 1, None),
+            ("evaluate = ['F']\npayload = {}", 1, Some("any object")),
+            ("evaluate = ['F']\nerror = ''", 1, Some("every error")),
+            ("submit = ['F']", 1, None),
+        ] {
+            let weakness = case(text).weakness(checked);
+            assert_eq!(weakness.is_some(), expected.is_some(), "{text}");
+            assert!(weakness.unwrap_or_default().contains(expected.unwrap_or_default()), "{text}: {weakness:?}");
+        }
     }
 
     fn response(status: i32, payload: &[u8]) -> Response {

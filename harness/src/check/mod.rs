@@ -25,8 +25,14 @@ pub struct CaseReport {
     pub name: String,
     /// The outcome.
     pub outcome: Outcome,
+    /// How many expectations were compared with what was seen. That a call succeeds is none.
+    pub checked: usize,
+    /// Why the case says little, although it passed.
+    pub warning: Option<&'static str>,
     /// When it began.
     pub begin: Instant,
+    /// When its call began, after the setup.
+    pub call: Option<Instant>,
     /// How long it took.
     pub time: Duration,
 }
@@ -69,13 +75,22 @@ pub async fn run(
     let mut reports = Vec::with_capacity(cases.len());
     for case in cases {
         let begin = Instant::now();
-        let outcome = outcome(case, target, &mut set_up).await;
-        reports.push(CaseReport { name: case.name.clone(), outcome, begin, time: begin.elapsed() });
+        let (mut checked, mut call) = (0, None);
+        let outcome = outcome(case, target, &mut set_up, &mut checked, &mut call).await;
+        let warning = case.weakness(checked).filter(|_| outcome == Outcome::Passed);
+        let name = case.name.clone();
+        reports.push(CaseReport { name, outcome, checked, warning, begin, call, time: begin.elapsed() });
     }
     reports
 }
 
-async fn outcome(case: &Case, target: &Target, set_up: &mut impl AsyncFnMut(Setup) -> Result<(), String>) -> Outcome {
+async fn outcome(
+    case: &Case,
+    target: &Target,
+    set_up: &mut impl AsyncFnMut(Setup) -> Result<(), String>,
+    checked: &mut usize,
+    call: &mut Option<Instant>,
+) -> Outcome {
     if let Some(reason) = target.lacks(case) {
         return Outcome::NotRun { reason };
     }
@@ -84,13 +99,14 @@ async fn outcome(case: &Case, target: &Target, set_up: &mut impl AsyncFnMut(Setu
     {
         return Outcome::Failed { expected: format!("{setup} succeeds"), seen };
     }
-    match check(case, target).await {
+    *call = Some(Instant::now());
+    match check(case, target, checked).await {
         Ok(()) => Outcome::Passed,
         Err(Difference { expected, seen }) => Outcome::Failed { expected, seen },
     }
 }
 
-async fn check(case: &Case, target: &Target) -> Result<(), Difference> {
+async fn check(case: &Case, target: &Target, checked: &mut usize) -> Result<(), Difference> {
     let channel = target.channel_of(case)?;
     let client = channel.client(case.identity.as_ref())?;
     let organizations = channel.msp_ids(&case.endorsing_organizations)?;
@@ -99,8 +115,10 @@ async fn check(case: &Case, target: &Target) -> Result<(), Difference> {
     match case.call() {
         Call::Evaluate(_) => {
             let answer = client.gateway.evaluate_response(&invocation, &organizations, deadline).await;
-            expect::answer(case, answer.as_ref())
+            expect::answer(case, answer.as_ref(), checked)
         }
-        Call::Submit(_) => expect::submitted(case, channel, client, &invocation, &organizations, deadline).await,
+        Call::Submit(_) => {
+            expect::submitted(case, channel, client, &invocation, &organizations, deadline, checked).await
+        }
     }
 }
