@@ -4,9 +4,13 @@
 
 #[cfg(feature = "cli")]
 mod command;
+#[cfg(feature = "cli")]
+mod ranked;
 
 #[cfg(feature = "cli")]
 pub use command::{ExplainOptions, explain};
+#[cfg(feature = "cli")]
+pub(crate) use ranked::{Part, find_ranked};
 
 use regex::{Captures, Regex};
 use serde::{Deserialize, Serialize};
@@ -88,6 +92,11 @@ pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Find
         .iter()
         .filter_map(|failure| texts.iter().find_map(|(place, text)| failure.seen_in(place, text)))
         .collect();
+    without_symptoms(&seen)
+}
+
+/// The findings without those that another one hides.
+fn without_symptoms(seen: &[(&Failure, Finding)]) -> Vec<Finding> {
     let hidden: BTreeSet<&str> = seen.iter().flat_map(|(failure, _)| &failure.hides).map(String::as_str).collect();
     seen.iter().filter(|(failure, _)| !hidden.contains(failure.name.as_str())).map(|(_, found)| found.clone()).collect()
 }
@@ -134,7 +143,7 @@ fn filled_in(text: &str, captures: &Captures<'_>) -> String {
 }
 
 /// At most [`EXCERPT`] characters of a line, including the one at byte `at`.
-fn excerpt(line: &str, at: usize) -> String {
+pub(crate) fn excerpt(line: &str, at: usize) -> String {
     let characters = line.chars().count();
     if characters <= EXCERPT {
         return line.trim().to_owned();

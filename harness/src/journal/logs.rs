@@ -8,6 +8,7 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
+use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// Log times are truncated to milliseconds, so the event may be later by up to this much.
@@ -21,8 +22,12 @@ static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static BLOCK: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^Received block \[(\d+)\] from buffer channel=(\S+)").ok());
 
-/// The time of a log line, if it has one.
+/// The time of a log line, if it has one: as Fabric writes it, or in RFC 3339, as chaincode servers do.
 pub(crate) fn time_of(line: &str) -> Option<SystemTime> {
+    let first = line.split_whitespace().next().unwrap_or_default().trim_matches(['[', ']']);
+    if first.contains('T') {
+        return OffsetDateTime::parse(first, &Rfc3339).ok().map(SystemTime::from);
+    }
     let format =
         time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:3]");
     let time = PrimitiveDateTime::parse(line.get(..23)?, format).ok()?;
@@ -96,7 +101,17 @@ mod tests {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         assert_eq!(timestamp(time), "2023-11-14 22:13:20.123 UTC");
         assert_eq!(time_of("2023-11-14 22:13:20.123 UTC 0001 INFO [a] b -> c"), Some(time));
-        for other in ["", "2023-11-14 22:13:20.123", "2023-13-14 22:13:20.123 UTC", "ä".repeat(40).as_str()] {
+        for rfc in ["2023-11-14T22:13:20.123Z  WARN a", "[2023-11-14T23:13:20.123+01:00] a"] {
+            assert_eq!(time_of(rfc), Some(time), "{rfc}");
+        }
+        for other in [
+            "",
+            "2023-11-14T a",
+            "Tuesday",
+            "2023-11-14 22:13:20.123",
+            "2023-13-14 22:13:20.123 UTC",
+            "ä".repeat(40).as_str(),
+        ] {
             assert_eq!(time_of(other), None, "{other}");
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! docs/report.md describes the members.
 
-use crate::check::Outcome;
+use super::causes::{Evidence as Sorted, Sources, Tried};
+use crate::check::{CaseReport, Outcome};
 use crate::console::timeline::Timeline;
 use crate::console::{ExitCode, error_text};
 use crate::evidence::Evidence;
-use crate::explain::{Finding, find};
-use crate::journal::{CASE_LIMIT, Message, Party, by_case, time_of};
+use crate::explain::Finding;
+use crate::journal::{CASE_LIMIT, Message, Party, by_case};
 use crate::network::error::RunError;
 use crate::plan::Plan;
 use crate::run::{Finished, Report};
@@ -15,7 +16,8 @@ use crate::runtime::Runtime;
 use fabric_network::topology::{Channel, NodeKind};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::ops::RangeInclusive;
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, SystemTime};
 use time::format_description::well_known::Rfc3339;
 
@@ -68,7 +70,7 @@ pub(crate) struct Document {
     pub exits: Vec<String>,
     /// Leftovers: what could not be removed.
     pub left: Vec<String>,
-    /// The known failures that were found in the outcome and the logs. Empty if all cases passed.
+    /// The known failures that were found in the failed cases and their log lines. Empty if all cases passed.
     pub findings: Vec<Finding>,
     /// The start of the run, by the clock of the logs.
     #[serde(skip)]
@@ -127,8 +129,27 @@ pub(crate) struct CaseRecord {
     pub seen: Option<String>,
     /// If not run: the reason.
     pub reason: Option<String>,
+    /// How many expectations were compared with what was seen.
+    pub checked: usize,
+    /// Why the case says little, although it passed.
+    pub warning: Option<&'static str>,
+    /// If failed: the names of the `findings` that explain it.
+    pub causes: Vec<String>,
+    /// If failed without a known cause: the lines of its logs that say most.
+    pub log: Vec<LogLine>,
     /// The messages between client, peers, chaincode and orderers, sorted by time.
     pub messages: Vec<MessageRecord>,
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct LogLine {
+    /// The log.
+    pub place: String,
+    /// Its number, from 1.
+    pub line: usize,
+    /// The line, shortened.
+    pub text: String,
 }
 
 /// A message.
@@ -170,8 +191,9 @@ impl Document {
             (begin, begin + case.time)
         });
         let times: Vec<(Duration, Duration)> = times.collect();
-        let messages = by_case(&journal.messages(), &times);
-        let cases = report.cases.iter().zip(times).zip(messages.cases);
+        let all = journal.messages();
+        let messages = by_case(&all, &times);
+        let cases = report.cases.iter().zip(&times).zip(messages.cases);
         let mut document = Self {
             schema: SCHEMA,
             ended: whole_seconds(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
@@ -200,7 +222,7 @@ impl Document {
                     failed: step.failed,
                 })
                 .collect(),
-            cases: cases.map(|((report, (begin, _)), messages)| case(report, begin, messages)).collect(),
+            cases: cases.map(|((report, (begin, _)), messages)| case(report, *begin, messages)).collect(),
             before: records(messages.before),
             chaincode_messages: journal.chaincode(),
             exits: report.exits.iter().map(ToString::to_string).collect(),
@@ -209,38 +231,49 @@ impl Document {
             clock: journal.clock(),
         };
         if code != ExitCode::Passed {
-            document.findings = document.causes(evidence);
+            let call = |case: &CaseReport| case.call.map(|call| journal.since(call.into_std()));
+            let tried = report.cases.iter().zip(times).map(|(case, (begin, end))| Tried {
+                name: &case.name,
+                seen: match &case.outcome {
+                    Outcome::Failed { seen, .. } => Some(seen),
+                    _ => None,
+                },
+                passed: case.outcome == Outcome::Passed,
+                time: begin..end,
+                call: call(case),
+            });
+            let failed_step = timeline.steps().into_iter().find(|step| step.failed);
+            let time = failed_step.map_or(Duration::ZERO..Duration::MAX, |step| step.begin..step.begin + step.time);
+            document.add_causes(&tried.collect::<Vec<_>>(), &all, &time, evidence);
         }
         document
     }
 
-    fn causes(&self, evidence: &Evidence) -> Vec<Finding> {
-        let seen =
-            self.cases.iter().filter_map(|case| case.seen.as_ref().map(|seen| (case.name.as_str(), seen.as_str())));
+    /// Looks for the causes of each failed case, and of what else went wrong. `time` is that of the failed step.
+    fn add_causes(&mut self, tried: &[Tried<'_>], messages: &[Message], time: &Range<Duration>, evidence: &Evidence) {
         let logs: Vec<(String, String)> = evidence
             .logs()
-            .map(|(path, bytes)| (path.display().to_string(), self.around_failures(&String::from_utf8_lossy(bytes))))
+            .map(|(path, bytes)| (path.display().to_string(), String::from_utf8_lossy(bytes).into_owned()))
             .collect();
-        let logs = logs.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-        find(self.error.iter().map(|error| ("the run", error.as_str())).chain(seen).chain(logs))
-    }
-
-    /// The lines of a log around failed cases. All others become empty, so that line numbers stay: a starting
-    /// network logs errors that cause no later failure. If no case failed, or the log has no times, the log
-    /// is complete.
-    fn around_failures(&self, log: &str) -> String {
-        let failed: Vec<&CaseRecord> = self.cases.iter().filter(|case| case.outcome == "failed").collect();
-        if failed.is_empty() || self.error.is_some() || !self.exits.is_empty() {
-            return log.to_owned();
+        let nodes = |kind: &str| -> Vec<String> {
+            let its = self.organizations.iter().filter(|organization| organization.kind == kind);
+            its.flat_map(|organization| organization.nodes.clone()).collect()
+        };
+        let (peers, orderers, clock) = (nodes("peer"), nodes("orderer"), self.clock);
+        let (peers, orderers) = (peers.as_slice(), orderers.as_slice());
+        let sorted = Sorted::sort(&Sources { cases: tried, messages, logs: &logs, clock, peers, orderers });
+        let errors: Vec<&str> = self.error.iter().chain(&self.exits).map(String::as_str).collect();
+        let mut findings = if errors.is_empty() { Vec::new() } else { sorted.of_run(&errors, time) };
+        let failed = |(_, case): &(usize, &mut CaseRecord)| case.outcome == "failed";
+        for (number, case) in self.cases.iter_mut().enumerate().filter(failed) {
+            let (found, log) = sorted.of_case(number);
+            case.causes = found.iter().map(|finding| finding.name.clone()).collect();
+            case.log = log;
+            findings.extend(found);
         }
-        let mut is_within = !log.lines().any(|line| time_of(line).is_some());
-        let lines = log.lines().map(|line| {
-            if let Some(time) = time_of(line) {
-                is_within = failed.iter().any(|case| self.meanwhile(case).contains(&time));
-            }
-            if is_within { line } else { "" }
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        let mut names = BTreeSet::new();
+        findings.retain(|finding| names.insert(finding.name.clone()));
+        self.findings = findings;
     }
 
     /// The time of a case, with a margin, by the clock of the logs.
@@ -285,7 +318,7 @@ fn channels(plan: &Plan) -> Vec<ChannelRecord> {
     topology.channels.iter().map(channel).collect()
 }
 
-fn case(case: &crate::check::CaseReport, begin: Duration, messages: Vec<Message>) -> CaseRecord {
+fn case(case: &CaseReport, begin: Duration, messages: Vec<Message>) -> CaseRecord {
     let (outcome, expected, seen, reason) = match &case.outcome {
         Outcome::Passed => ("passed", None, None, None),
         Outcome::Failed { expected, seen } => ("failed", Some(expected.clone()), Some(seen.clone()), None),
@@ -299,6 +332,10 @@ fn case(case: &crate::check::CaseReport, begin: Duration, messages: Vec<Message>
         expected,
         seen,
         reason,
+        checked: case.checked,
+        warning: case.warning,
+        causes: Vec::new(),
+        log: Vec::new(),
         messages: records(messages),
     }
 }
@@ -358,6 +395,10 @@ pub(crate) mod tests {
             expected: reason.is_none().then(one),
             seen: reason.is_none().then(one),
             reason,
+            checked: 2,
+            warning: Some("a warning"),
+            causes: vec![one()],
+            log: vec![LogLine { place: one(), line: 3, text: one() }],
             messages: vec![message()],
         };
         Document {
@@ -386,21 +427,6 @@ pub(crate) mod tests {
             findings: vec![Finding { name: one(), place: one(), line: 3, excerpt: one(), cause: one(), fix: one() }],
             clock: SystemTime::UNIX_EPOCH,
         }
-    }
-
-    #[test]
-    fn causes_of_a_failed_case_are_looked_for_around_it() {
-        let mut document = hostile("x");
-        document.error = None;
-        document.exits.clear();
-        // The case began after 10 ms and took 20.
-        let at = |milliseconds| crate::journal::timestamp(document.clock + Duration::from_millis(milliseconds));
-        let log = format!("{} early\n{} meanwhile\nmore\n{} late", at(0), at(1020), at(2000));
-        document.cases[0].begin = 1000;
-        assert_eq!(document.around_failures(&log), format!("\n{} meanwhile\nmore\n", at(1020)));
-        assert_eq!(document.around_failures("no times"), "no times");
-        document.exits.push("peer0".to_owned());
-        assert_eq!(document.around_failures(&log), log);
     }
 
     /// The name and members of each object of a schema.

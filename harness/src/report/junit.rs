@@ -11,11 +11,16 @@ pub(crate) fn to_xml(document: &Document) -> String {
     let mut suite = TestSuite::new(name);
     suite.extra.insert("timestamp".into(), document.ended.trim_end_matches('Z').into());
     suite.set_time(Duration::from_millis(document.cases.iter().map(|case| case.time).sum()));
+    let checked: usize = document.cases.iter().map(|case| case.checked).sum();
+    suite.add_property(("expectations", checked.to_string().as_str()));
     let class = format!("{}.{}", document.runtime, document.topology);
     for case in &document.cases {
         let mut test = TestCase::new(case.name.as_str(), status(case));
         test.set_classname(class.as_str());
         test.set_time(Duration::from_millis(case.time));
+        if let Some(warning) = case.warning {
+            test.set_system_out(format!("warning: {warning}"));
+        }
         suite.add_test_case(test);
     }
     let further = [
@@ -81,6 +86,8 @@ mod tests {
             assert!(suite.contains(attribute), "no {attribute} in {suite}");
         }
         assert_eq!(xml.matches("<testcase name=").count(), 5);
+        assert!(xml.contains(r#"<property name="expectations" value="4"/>"#), "{xml}");
+        assert_eq!(xml.matches("<system-out>warning: ").count(), 2, "{xml}");
         assert_eq!(xml.matches(" classname=").count(), 5);
         assert_eq!(xml.matches("<failure ").count() + xml.matches("<error ").count(), xml.matches(" type=").count());
         assert!(!xml.contains(['\u{1b}', '\u{0}']), "{xml:?}");

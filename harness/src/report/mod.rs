@@ -3,6 +3,7 @@
 //!
 //! Only presents results: outcomes come from [`crate::check`], the exit code from [`crate::run::Report`].
 
+mod causes;
 pub(crate) mod document;
 pub(crate) mod html;
 pub(crate) mod junit;

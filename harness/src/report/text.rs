@@ -1,6 +1,6 @@
 //! The results of a run as text for a terminal, made from the [`Document`].
 
-use super::document::{CaseRecord, Document, MessageRecord};
+use super::document::{CaseRecord, Document, LogLine, MessageRecord};
 use crate::console::Paint;
 use crate::journal::{short, short_id};
 use crate::options::{MESSAGES_OF_ALL, MESSAGES_OF_FAILURES};
@@ -26,6 +26,9 @@ pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String 
                 writeln!(text, "  {}            {name}: {reason}", paint.faint("not run"))
             }
         };
+        if let Some(warning) = case.warning {
+            let _ = writeln!(text, "  {}               {warning}", paint.strong("warning"));
+        }
         if verbosity >= MESSAGES_OF_ALL && case.outcome == "passed" {
             write_messages(&mut text, "", &case.messages);
         }
@@ -36,10 +39,17 @@ pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String 
     text
 }
 
-/// The numbers of cases that passed, failed, and were not run.
+/// The numbers of cases that passed, failed, and were not run, and of the expectations that were checked.
 pub(crate) fn counts(document: &Document) -> String {
     let count = |outcome| document.cases.iter().filter(|case| case.outcome == outcome).count();
-    format!("{} passed, {} failed, {} not run", count("passed"), count("failed"), count("not run"))
+    let checked: usize = document.cases.iter().map(|case| case.checked).sum();
+    let expectations = if checked == 1 { "expectation" } else { "expectations" };
+    format!(
+        "{} passed, {} failed, {} not run; {checked} {expectations} checked",
+        count("passed"),
+        count("failed"),
+        count("not run")
+    )
 }
 
 /// The unexpected exits and leftovers; the failed cases with expected and seen results, and from
@@ -58,6 +68,7 @@ pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> Stri
             let content = content.as_deref().unwrap_or_default();
             let _ = writeln!(text, "{}", labelled(label, content));
         }
+        write_causes(&mut text, case);
         if verbosity >= MESSAGES_OF_FAILURES {
             write_messages(&mut text, SINCE, &case.messages);
         }
@@ -71,6 +82,7 @@ pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> Stri
     }
     for finding in &document.findings {
         let _ = writeln!(text, "\n{}: {}", paint.strong("likely cause"), finding.cause);
+        let _ = writeln!(text, "{}", labelled("failure", &finding.name));
         let _ = writeln!(text, "{}", labelled("seen in", &format!("{}:{}", finding.place, finding.line)));
         let _ = writeln!(text, "{}", labelled("fix", &finding.fix));
     }
@@ -81,6 +93,15 @@ pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> Stri
 pub(crate) fn places(directory: &Path, all: bool) -> String {
     let report = format!("report: {}", directory.join("report.html").display());
     if all { format!("evidence: {}\n{report}", directory.display()) } else { report }
+}
+
+/// The causes of a failed case, which are described after the cases, or what its logs say.
+fn write_causes(text: &mut String, case: &CaseRecord) {
+    let causes = if case.causes.is_empty() { "no known cause".to_owned() } else { case.causes.join(", ") };
+    let _ = writeln!(text, "{}", labelled("cause", &causes));
+    for LogLine { place, line, text: content } in &case.log {
+        let _ = writeln!(text, "{}", labelled("log", &format!("{place}:{line}\n{content}")));
+    }
 }
 
 fn write_source(text: &mut String, document: &Document) {

@@ -10,6 +10,7 @@
 mod channel;
 mod dial;
 mod install;
+mod neighbours;
 mod program;
 mod servers;
 mod stage;

@@ -90,7 +90,7 @@ fn a_quiet_run_reports_what_failed_and_one_line() {
     let printed = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
     let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.first(), Some(&"FAILED: wrong"), "{printed}");
-    assert_eq!(lines.last(), Some(&"0 passed, 1 failed, 0 not run"), "{printed}");
+    assert_eq!(lines.last(), Some(&"0 passed, 1 failed, 0 not run; 1 expectation checked"), "{printed}");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_failure_ends_with_case_difference_and_the_evidences_place() {
     let printed = String::from_utf8(plain(&e2e).output().unwrap().stdout).unwrap();
     let (_, end) = printed.rsplit_once("FAILED: wrong\n").unwrap();
     let starts: Vec<&str> = end.lines().map(|line| line.split(':').next().unwrap_or_default().trim()).collect();
-    assert_eq!(starts, ["expected", "seen", "$ is false, not true", "evidence", "report"], "{printed}");
+    assert_eq!(starts, ["expected", "seen", "$ is false, not true", "cause", "evidence", "report"], "{printed}");
     let evidence = end.lines().find_map(|line| line.strip_prefix("evidence: ")).unwrap();
     assert!(std::path::Path::new(evidence).join("logs").is_dir(), "{evidence}");
 }

@@ -45,11 +45,11 @@ fn page(document: &Document, evidence: &Evidence) -> Markup {
                     @if !document.chaincode_messages.is_empty() {
                         p.faint { "Messages between peers and chaincode: " (document.chaincode_messages) "." }
                     }
-                    @for case in cases {
+                    @for case in failed_first(cases) {
                         (case_details(document, case, evidence))
                     }
                 }
-                h2 { "Steps, in ms" }
+                h2 { "Steps" }
                 (steps::drawing(document))
                 (network_section(document))
                 @if !before.is_empty() {
@@ -74,8 +74,8 @@ fn facts(document: &Document) -> Markup {
         ("cases", if document.cases.is_empty() { String::new() } else { counts(document) }),
         ("Fabric", document.fabric.clone()),
         ("chaincode TLS", document.chaincode_tls.clone()),
-        ("first query's answer after", document.first_query.map(|time| format!("{time} ms")).unwrap_or_default()),
-        ("whole run", format!("{whole} ms")),
+        ("first query's answer after", document.first_query.map(duration).unwrap_or_default()),
+        ("whole run", duration(whole)),
         ("ended", document.ended.clone()),
     ];
     html! {
@@ -114,9 +114,10 @@ fn case_details(document: &Document, case: &CaseRecord, evidence: &Evidence) -> 
         details open[failed] {
             summary {
                 span class={ "outcome " (class(case.outcome)) } { (case.outcome) }
-                span.time { @if case.outcome != "not run" { (case.time) " ms" } }
+                span.time { @if case.outcome != "not run" { (duration(case.time)) } }
                 (case.name)
                 @if let Some(reason) = &case.reason { " " span.faint { (reason) } }
+                @if let Some(warning) = case.warning { " " span.not-run { "warning: " (warning) } }
             }
             div.inside {
                 @if let (Some(expected), Some(seen)) = (&case.expected, &case.seen) {
@@ -125,10 +126,38 @@ fn case_details(document: &Document, case: &CaseRecord, evidence: &Evidence) -> 
                         div { h3 { "Seen" } pre { (seen) } }
                     }
                 }
+                @if failed { (causes(case)) }
                 @if !case.messages.is_empty() { (sequence::drawing(&case.messages, begin)) }
                 @if failed { (logs::around(document, case, evidence)) }
             }
         }
+    }
+}
+
+/// The names of a case's causes, which are described above, or what its logs say.
+fn causes(case: &CaseRecord) -> Markup {
+    html! {
+        h3 { "Cause" }
+        p { @if case.causes.is_empty() { "no known cause" } @else { (case.causes.join(", ")) } }
+        @for line in &case.log {
+            p.faint { (line.place) ":" (line.line) }
+            pre { (line.text) }
+        }
+    }
+}
+
+/// Failed cases, then the others, each in order.
+fn failed_first(cases: &[CaseRecord]) -> impl Iterator<Item = &CaseRecord> {
+    let is_failed = |case: &&CaseRecord| case.outcome == "failed";
+    cases.iter().filter(is_failed).chain(cases.iter().filter(move |case| !is_failed(case)))
+}
+
+/// A time in milliseconds, or from a second in seconds.
+fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        1000..10_000 => format!("{}.{:02} s", milliseconds / 1000, milliseconds % 1000 / 10),
+        _ => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
     }
 }
 
@@ -153,6 +182,36 @@ fn class(outcome: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::document::tests::hostile;
+
+    #[test]
+    fn failed_cases_are_first_and_open() {
+        let mut document = hostile("x");
+        document.cases.reverse();
+        let page = to_html(&document, &Evidence::default());
+        let [failed, other] = [
+            "<details open><summary><span class=\"outcome failed\">",
+            "<details><summary><span class=\"outcome not-run\">",
+        ]
+        .map(|case| page.find(case).unwrap_or_else(|| panic!("no {case} in {page}")));
+        assert!(failed < other);
+    }
+
+    #[test]
+    fn long_times_are_in_seconds() {
+        for (time, expected) in
+            [(0, "0 ms"), (999, "999 ms"), (1000, "1.00 s"), (1239, "1.23 s"), (9999, "9.99 s"), (61_250, "61.2 s")]
+        {
+            assert_eq!(duration(time), expected);
+        }
+        let mut document = hostile("x");
+        document.cases[0].time = 12_345;
+        document.steps[0].time = 61_250;
+        document.steps[0].begin = 1500;
+        let page = to_html(&document, &Evidence::default());
+        for expected in [">12.3 s<", ">61.2 s, failed<", "whole run <b>62.7 s</b>", ">50.0 s<"] {
+            assert!(page.contains(expected), "no {expected} in {page}");
+        }
+    }
 
     /// Texts come from chaincodes, nodes and users.
     #[test]

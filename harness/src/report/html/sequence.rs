@@ -91,7 +91,7 @@ fn arrow(message: &MessageRecord, lanes: &Lanes, y: usize, begin: f64) -> Markup
     html! {
         g.wrong[message.failed] {
             title { (title(message)) }
-            text.mono.faint x=(TIME - 12) y=(baseline) text-anchor="end" { (format_args!("{:.1}", message.at - begin)) }
+            text.mono.faint x=(TIME - 12) y=(baseline) text-anchor="end" { (since(message.at - begin)) }
             path.arrow.answer[is_answer] d={ "M" (from) " " (line) "H" (tip) } {}
             path.head d={ "M" (to) " " (line) "L" (tip) " " (line - 4) "V" (line + 4) "Z" } {}
             text.mono.on x=(usize::midpoint(from, to)) y=(y + 14) text-anchor="middle" {
@@ -100,6 +100,11 @@ fn arrow(message: &MessageRecord, lanes: &Lanes, y: usize, begin: f64) -> Markup
             text.mono x=(lanes.end()) y=(baseline) { (fitting(&message.text, TEXT)) }
         }
     }
+}
+
+/// A time in milliseconds with one decimal, or from a second in seconds.
+fn since(milliseconds: f64) -> String {
+    if milliseconds < 1000.0 { format!("{milliseconds:.1}") } else { format!("{:.2} s", milliseconds / 1000.0) }
 }
 
 /// The tooltip of a message.
@@ -141,6 +146,11 @@ mod tests {
         let lanes = Lanes::of(&messages);
         assert_eq!(lanes.parties, [Party::client(), peer("peer1.b"), peer("peer0.a"), chaincode, Party::orderers()]);
         assert_eq!(lanes.middle(&Party::new(Role::Orderer, "orderer2")), lanes.middle(&Party::orderers()));
+    }
+
+    #[test]
+    fn a_long_time_is_in_seconds() {
+        assert_eq!([since(0.04), since(999.9), since(60_012.3)], ["0.0", "999.9", "60.01 s"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A timeline of the steps: a bar from the start to the end of each.
 
+use super::duration;
 use crate::report::document::{Document, StepRecord};
 use maud::{Markup, html};
 
@@ -13,7 +14,7 @@ pub(super) fn drawing(document: &Document) -> Markup {
     let mut steps: Vec<_> = document.steps.iter().collect();
     steps.sort_by_key(|step| step.begin);
     let whole = steps.iter().map(|step| step.begin + step.time).max().unwrap_or_default().max(1);
-    let (width, height) = (LABEL + BARS + 90, HEAD + steps.len() * ROW + 6);
+    let (width, height) = (LABEL + BARS + 120, HEAD + steps.len() * ROW + 6);
     html! {
         div.drawing {
             svg width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) } role="img"
@@ -21,7 +22,7 @@ pub(super) fn drawing(document: &Document) -> Markup {
                 @for tick in (0..=whole).step_by(usize::try_from(interval(whole)).unwrap_or(usize::MAX)) {
                     @let x = at(tick, whole);
                     line.grid x1=(x) y1=(HEAD - 6) x2=(x) y2=(height) {}
-                    text.mono.faint x=(x) y="14" text-anchor="middle" { (tick) }
+                    text.mono.faint x=(x) y="14" text-anchor="middle" { (duration(tick)) }
                 }
                 @for (row, step) in steps.iter().enumerate() {
                     (bar(step, HEAD + row * ROW, whole))
@@ -38,7 +39,7 @@ fn bar(step: &StepRecord, y: usize, whole: u64) -> Markup {
             text x=(LABEL - 12) y=(y + 15) text-anchor="end" { (step.name) }
             rect.bar x=(begin) y=(y + 5) width=((end - begin).max(2)) height="12" rx="2" {}
             text.mono.on.faint x=(end.max(begin + 2) + 6) y=(y + 15) {
-                (step.time) " ms"
+                (duration(step.time))
                 @if step.failed { ", failed" }
             }
         }

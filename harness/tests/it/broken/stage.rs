@@ -80,9 +80,14 @@ pub(super) fn rewrite(bundle: &mut Bundle, from: &str, to: &str) {
     }
 }
 
-/// What is wrong with the causes that were found, one failure each.
+/// The causes that were found, and what is wrong with them, one failure each.
 #[derive(Default)]
-pub(super) struct Verdict(Vec<String>);
+pub(super) struct Verdict {
+    wrong: Vec<String>,
+    tried: usize,
+    /// Causes that were named after the first one.
+    further: usize,
+}
 
 impl Verdict {
     /// Notes it, unless the first cause in these texts is this one. Whether it is.
@@ -92,13 +97,23 @@ impl Verdict {
         let right = found.first().is_some_and(|finding| finding.name == entry);
         if !right {
             let lines: Vec<String> = texts.iter().map(|(name, text)| format!("--- {name}\n{text}")).collect();
-            self.0.push(format!("\n=== {entry}: found {seen:#?} in\n{}", lines.join("\n")));
+            self.wrong.push(format!("\n=== {entry}: found {seen:#?} in\n{}", lines.join("\n")));
         }
+        self.tried += 1;
+        self.further += found.len().saturating_sub(1);
         right
     }
 
+    fn add(&mut self, mut other: Self) {
+        self.wrong.append(&mut other.wrong);
+        self.tried += other.tried;
+        self.further += other.further;
+    }
+
     pub(super) fn assert(self) {
-        assert!(self.0.is_empty(), "{} wrong:\n{}", self.0.len(), self.0.join("\n"));
+        let Self { wrong, tried, further } = self;
+        println!("{tried} set-ups, {} with another first cause, {further} further causes", wrong.len());
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
     }
 }
 
@@ -160,10 +175,32 @@ impl Stage {
         .collect()
     }
 
-    /// Takes everything that was logged until now as read.
+    /// Takes everything that was logged until now as read: also what peers log that commit a block later than others.
     pub(super) async fn turn_over(&self) {
+        let begin = Instant::now();
+        while !self.is_settled().await && begin.elapsed() < LOGGED {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let lengths = self.running.logs().await.into_iter().map(|(name, log)| (name, log.len())).collect();
         *self.read.lock().unwrap() = lengths;
+    }
+
+    /// Whether every peer's log has the last block that one of them has.
+    async fn is_settled(&self) -> bool {
+        let peers = self.peers();
+        let heights = peers.iter().map(|peer| peer.chain_info(&self.channel.name, deadline()));
+        let heights = futures::future::join_all(heights).await;
+        let height = heights.iter().flatten().map(|info| info.height).max().unwrap_or_default();
+        let Some(last @ 1..) = height.checked_sub(1) else { return true };
+        let logs = self.running.logs().await;
+        // As Fabric and as embedded peers log it.
+        let has_it = |log: &String| {
+            ["Committed block [", " block "].iter().any(|start| {
+                let mut found = log.match_indices(start).map(|(at, _)| &log[at + start.len()..]);
+                found.any(|rest| rest.strip_prefix(&last.to_string()).is_some_and(|rest| rest.starts_with([']', ' '])))
+            })
+        };
+        peers.iter().all(|peer| logs.get(peer.name()).is_some_and(has_it))
     }
 
     /// Looks for the first cause in the message of a client and in the logs since.
@@ -174,11 +211,8 @@ impl Stage {
             texts.insert(" client".to_owned(), message.to_owned());
             texts.insert("server".to_owned(), server.to_owned());
             let mut attempt = Verdict::default();
-            if attempt.of(entry, &texts) {
-                break;
-            }
-            if begin.elapsed() > LOGGED {
-                verdict.0.append(&mut attempt.0);
+            if attempt.of(entry, &texts) || begin.elapsed() > LOGGED {
+                verdict.add(attempt);
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
