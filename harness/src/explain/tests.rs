@@ -97,6 +97,7 @@ fn a_normal_log_has_no_failures() {
 #[test]
 fn messages_of_a_starting_network_are_not_failures() {
     let log = "ERRO [core.comm] ServerHandshake -> Server TLS handshake failed in 1.5ms with error remote error: tls: bad certificate server=PeerServer\n\
+               WARN [grpc] AddTraceEvent -> [core] grpc: addrConn.createTransport failed to connect to a:1. Err: x509: certificate signed by unknown authority\n\
                WARN [peer.blocksprovider] DeliverBlocks -> Got error while attempting to receive blocks: received bad status SERVICE_UNAVAILABLE from orderer\n\
                WARN [orderer.common.broadcast] ProcessMessage -> [channel: mychannel] Rejecting broadcast of normal message from 127.0.0.1:38584 with SERVICE_UNAVAILABLE: rejected by Order: no Raft leader\n\
                INFO [comm.grpc.server] 1 -> unary call completed error=\"rpc error: code = Unavailable desc = no orderers could successfully process transaction\"\n\
@@ -104,7 +105,7 @@ fn messages_of_a_starting_network_are_not_failures() {
     assert_eq!(find([("peer.log", log)]), []);
     let client = "endorse: peer0 answered FailedPrecondition: no combination of peers can be derived which satisfy the endorsement policy";
     let found = find([("log", format!("{log}{client}").as_str())]);
-    assert_eq!(found.iter().map(|finding| (&*finding.name, finding.line)).collect::<Vec<_>>(), [("no-endorsers", 6)]);
+    assert_eq!(found.iter().map(|finding| (&*finding.name, finding.line)).collect::<Vec<_>>(), [("no-endorsers", 7)]);
 }
 
 #[test]
