@@ -53,11 +53,11 @@ pub(crate) async fn run(options: &UpOptions) -> ExitCode {
         Ok(waiting) => waiting,
         Err(error) => return could_not_run(&format!("only `up` starts this command: {error}")),
     };
-    let mut plan = match NetworkPlan::resolve(&options.network, None, crate::check::definition::ChaincodeSection::default())
-    {
-        Ok(plan) => plan,
-        Err(mistakes) => return could_not_run(&mistakes.to_string()),
-    };
+    let mut plan =
+        match NetworkPlan::resolve(&options.network, None, crate::check::definition::ChaincodeSection::default()) {
+            Ok(plan) => plan,
+            Err(mistakes) => return could_not_run(&mistakes.to_string()),
+        };
     let state = match StateDirectory::claim(&options.state.state) {
         Ok(state) => state,
         Err(error) => return could_not_run(&error_text(&error)),
