@@ -40,7 +40,7 @@ struct Tier {
     look: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Result<String, String>>,
 }
 
-const TIERS: [Tier; 6] = [
+const TIERS: [Tier; 7] = [
     Tier {
         name: "compose",
         tests: "needs_compose",
@@ -75,6 +75,13 @@ const TIERS: [Tier; 6] = [
         runtime: |it| it.takes_programs,
         uses: None,
         look: |_| Box::pin(async { Ok(format!("CouchDB {}", couchdb_for_tests().await?)) }),
+    },
+    Tier {
+        name: "strace",
+        tests: "needs_strace",
+        runtime: |it| !it.takes_images && !it.takes_programs,
+        uses: None,
+        look: |_| Box::pin(async { strace_for_tests().map(str::to_owned) }),
     },
     Tier {
         name: "images",
@@ -180,6 +187,14 @@ fn images_for_tests() -> Result<&'static str, String> {
     match std::env::var(VARIABLE).as_deref() {
         Ok("yes") => Ok("with the project's images"),
         _ => Err(format!("{VARIABLE} is not `yes`: the cluster may lack the images that a bundle's README.md builds")),
+    }
+}
+
+/// Whether our own tests can inject signals into the program's system calls.
+fn strace_for_tests() -> Result<&'static str, String> {
+    match program::find("strace", &program::directories("PATH"), Path::is_file) {
+        Some(_) => Ok("strace"),
+        None => Err("there is no strace on PATH".to_owned()),
     }
 }
 

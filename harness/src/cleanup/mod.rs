@@ -14,6 +14,7 @@ pub mod labels;
 pub mod processes;
 pub mod reaper;
 mod record;
+pub(crate) mod removal;
 mod resources;
 mod run_guard;
 pub mod sweep;
@@ -115,8 +116,8 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     if has_resources {
         return Err(left);
     }
-    if let Err(source) = workspace::remove_directory(&run.mark.directory) {
-        left.push(Leftover::Directory { path: run.mark.directory.clone(), source });
+    if let Err((path, source)) = workspace::remove_directory(&run.mark.directory) {
+        left.push(Leftover::Directory { path, source });
     }
     log(run, "its directory is removed", begin);
     if left.is_empty() { Ok(()) } else { Err(left) }

@@ -110,7 +110,9 @@ wait_for_members 40
 [ -z "$members" ] || kill -KILL $members
 wait_for_members 20
 [ -z "$removal" ] || sh -c "$removal" removal "$@" || kill -KILL 0
-rm -rf "$directory"
+removed="${directory%/*}/fabric-harness-removed-${directory##*/fabric-harness-}"
+[ ! -d "$directory" ] || mv "$directory" "$removed"
+rm -rf "$directory" "$removed"
 kill -KILL 0
 "#;
 

@@ -10,9 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::record::Record;
+use super::removal;
 
 /// Prefix of the names of run directories.
 pub const PREFIX: &str = "fabric-harness-";
+
+/// Prefix of the name of a run's directory while it is removed. A directory of this name needs neither a lock
+/// nor a record to be recognized, so an interrupted removal is always completed.
+pub(crate) const REMOVED_PREFIX: &str = "fabric-harness-removed-";
 
 const LOCK: &str = "lock";
 const NEW_LOCK: &str = "lock.new";
@@ -72,7 +77,7 @@ impl Workspace {
         };
         DirBuilder::new().mode(0o700).create(&directory).map_err(wrong("the directory", &directory))?;
         let lock = lock_new(&directory).map_err(|source| {
-            let _ = fs::remove_dir_all(&directory);
+            let _ = removal::remove(&directory);
             wrong("a lock in", &directory)(source)
         })?;
         let id = id_of(&directory);
@@ -176,7 +181,8 @@ fn is_named(directory: &Path) -> bool {
     directory.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
 }
 
-/// Removes the directory of a harness that ended before it locked the directory, if it exists.
+/// Removes the directory of a harness that ended before it locked the directory, or while it removed it, if it
+/// exists.
 ///
 /// # Errors
 ///
@@ -187,7 +193,8 @@ pub(crate) fn remove_pending(directory: &Path) -> io::Result<()> {
         other => other,
     };
     absent_is_fine(fs::remove_file(directory.join(NEW_LOCK)))?;
-    absent_is_fine(fs::remove_dir(directory))
+    absent_is_fine(fs::remove_dir(directory))?;
+    removal::remove(&removed_name(directory))
 }
 
 /// Whether only this user can write to it. Everyone can write to the parent.
@@ -202,6 +209,9 @@ fn dead_run(path: &Path) -> Option<DeadRun> {
         return None;
     }
     let directory = path.canonicalize().ok()?;
+    if is_being_removed(&directory) {
+        return Some(DeadRun { id: id_of(&directory), directory, record: None, _lock: None });
+    }
     let lock = match File::open(directory.join(LOCK)) {
         Ok(lock) => {
             lock.try_lock().ok()?;
@@ -224,20 +234,32 @@ fn dead_run(path: &Path) -> Option<DeadRun> {
     Some(DeadRun { id: id_of(&directory), directory, record, _lock: lock })
 }
 
-/// Removes a directory with its contents, if it exists.
-pub(crate) fn remove_directory(directory: &Path) -> io::Result<()> {
-    let mut attempts = 0;
-    loop {
-        match fs::remove_dir_all(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.exists() => return Ok(()),
-            // A process that is ending wrote a last file, or another sweep removed one.
-            Err(_) if attempts < 10 => {
-                attempts += 1;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            result => return result,
-        }
+/// Removes a run's directory, if it exists. It gets its name of [`REMOVED_PREFIX`] first.
+///
+/// # Errors
+///
+/// The directory under its present name, and why it cannot be removed.
+pub(crate) fn remove_directory(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let removed = removed_name(directory);
+    if let Err(error) = fs::rename(directory, &removed)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        removal::remove(directory).map_err(|error| (directory.to_owned(), error))?;
     }
+    removal::remove(&removed).map_err(|error| (removed, error))
+}
+
+/// The name of a run's directory while it is removed.
+fn removed_name(directory: &Path) -> PathBuf {
+    if is_being_removed(directory) {
+        return directory.to_owned();
+    }
+    directory.with_file_name(format!("{REMOVED_PREFIX}{}", id_of(directory)))
+}
+
+/// Whether the removal of this run's directory has begun.
+pub(crate) fn is_being_removed(directory: &Path) -> bool {
+    directory.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(REMOVED_PREFIX))
 }
 
 #[cfg(test)]
@@ -283,6 +305,25 @@ mod tests {
         fs::create_dir(&chosen).unwrap();
         fs::write(chosen.join("mine"), "").unwrap();
         assert!(remove_pending(&chosen).is_err() && chosen.join("mine").exists());
+    }
+
+    #[test]
+    fn an_interrupted_removal_is_completed() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = made_in(parent.path());
+        let directory = run.directory().to_owned();
+        let removed = removed_name(&directory);
+        fs::rename(&directory, &removed).unwrap();
+        fs::remove_file(removed.join(LOCK)).unwrap();
+        let dead = dead_runs(parent.path());
+        assert_eq!(dead.len(), 1, "{dead:?}");
+        assert_eq!(removed_name(&dead[0].directory), removed);
+        remove_pending(&directory).unwrap();
+        assert!(!removed.exists());
+
+        fs::create_dir(&removed).unwrap();
+        remove_directory(&directory).unwrap();
+        assert!(!removed.exists());
     }
 
     #[test]

@@ -45,7 +45,16 @@ pub(crate) async fn down(options: &StateOptions) -> ExitCode {
             return could_not_run("the daemon did not exit, even after SIGKILL");
         }
     }
-    let left = left.ok().and_then(Result::ok).unwrap_or_default();
+    let Ok(Ok(left)) = left else {
+        // The daemon exited without an answer. Its reaper removes what it has not.
+        return match remove_dead(state) {
+            Ok(_) if state.exists() => {
+                could_not_run(&format!("--state {}: the directory is still there", state.display()))
+            }
+            Ok(_) => passed("the daemon exited before it had removed everything; its reaper removes the rest"),
+            Err(error) => could_not_run(&format!("--state {}: {error}", state.display())),
+        };
+    };
     for left in &left {
         eprintln!("warning: leftover: {left}");
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cleanup::Owner;
+use crate::cleanup::{Owner, removal};
 use crate::wait::{Poll, until};
 
 const LOCK: &str = "lock";
@@ -74,7 +74,7 @@ impl StateDirectory {
             }
             // It will contain keys, so other users get no access, whatever its mode was before.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-            empty(&path).map_err(failed)?;
+            removal::empty(&path, &OWN).map_err(failed)?;
             let owner = serde_json::to_vec(&Owner::this()).map_err(io::Error::other);
             owner.and_then(|owner| fs::write(path.join(DAEMON), owner)).map_err(failed)?;
             // Canonical, because it is compared and quoted elsewhere.
@@ -122,7 +122,10 @@ pub(crate) fn is_dead(path: &Path) -> bool {
 /// and not if it is no state directory.
 pub(crate) fn remove_dead(path: &Path) -> io::Result<bool> {
     let lock = match File::open(path.join(LOCK)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The last step of a removal that was interrupted. It fails if the directory is not empty.
+            return Ok(has_mode_of_state(path) && fs::remove_dir(path).is_ok());
+        }
         lock => lock?,
     };
     if !is_ours(path)? || lock.try_lock().is_err() || !is_at(&lock, &path.join(LOCK)) {
@@ -136,8 +139,14 @@ pub(crate) fn remove_dead(path: &Path) -> io::Result<bool> {
 fn is_ours(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     let own = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
-    let marked = metadata.mode() & 0o777 == 0o700 && OWN.iter().all(|name| path.join(name).is_file());
+    let marked = has_mode_of_state(path) && OWN.iter().all(|name| path.join(name).is_file());
     Ok(own && (marked || fs::read_dir(path)?.flatten().all(|entry| entry.file_name() == LOCK)))
+}
+
+/// Whether it is a directory of this user with mode 0700.
+fn has_mode_of_state(path: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(path).is_ok_and(|it| it.is_dir() && it.uid() == user && it.mode() & 0o777 == 0o700)
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -147,27 +156,17 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Removes everything except the lock.
-fn empty(path: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_name() == LOCK {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes the lock last, so that a partly removed directory is still recognized.
+/// Removes the files that identify it last, so that a partly removed directory is still recognized.
 fn remove(path: &Path) -> io::Result<()> {
-    empty(path)?;
-    fs::remove_file(path.join(LOCK))?;
-    fs::remove_dir(path)
+    removal::empty(path, &OWN)?;
+    // The daemon's reaper or another command may be removing it at the same time.
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    absent_is_fine(fs::remove_file(path.join(DAEMON)))?;
+    absent_is_fine(fs::remove_file(path.join(LOCK)))?;
+    absent_is_fine(fs::remove_dir(path))
 }
 
 #[cfg(test)]
@@ -192,6 +191,20 @@ mod tests {
         assert!(!path.join("sub").exists());
         state.remove().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_removal_that_was_interrupted_anywhere_is_completed() {
+        for left in [&[LOCK, DAEMON, "peer.env"][..], &[LOCK, DAEMON], &[LOCK], &[]] {
+            let scratch = tempfile::tempdir().unwrap();
+            let path = scratch.path().join("network");
+            DirBuilder::new().mode(0o700).create(&path).unwrap();
+            for name in left {
+                fs::write(path.join(name), "").unwrap();
+            }
+            assert!(remove_dead(&path).unwrap(), "{left:?}");
+            assert!(!path.exists(), "{left:?}");
+        }
     }
 
     #[test]

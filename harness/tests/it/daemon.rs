@@ -56,7 +56,7 @@ impl Daemon {
     }
 
     /// Its exit code, and output.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         code_and_text(&self.command(arguments).output().unwrap())
     }
 

@@ -16,6 +16,7 @@ mod embedded;
 mod endings;
 mod fake;
 mod interop;
+mod killed;
 mod kubernetes;
 mod messages;
 mod network;
