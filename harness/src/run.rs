@@ -10,7 +10,7 @@ use crate::interrupt::Interrupt;
 use crate::network::error::{RunError, unless, warn_of};
 use crate::network::nodes::{Ended, FIRST_QUERY, Nodes};
 use crate::plan::Plan;
-use crate::runtime::{Runtime, UnexpectedExit};
+use crate::runtime::{Action, Runtime, UnexpectedExit};
 use std::time::Duration;
 
 /// The results of a run.
@@ -78,13 +78,26 @@ async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Re
     let probe = plan.cases.first().ok_or(DeployError::Nothing { what: "case" })?;
     let target = nodes.deploy(probe, timeline).await?;
     let to_first_query = timeline.end_of(FIRST_QUERY);
-    let cases = check::run(&plan.cases, &target, async |setup| match setup {
-        Setup::RestartChaincode => nodes.restart_chaincodes().await.map_err(|error| error_text(&error)),
-        Setup::RestartPeers => {
-            nodes.restart_peers().await.map_err(|error| error_text(&error))?;
+    let cases = check::run(&plan.cases, &target, async |setup| {
+        let done = match setup {
+            Setup::RestartChaincode => nodes.restart_chaincodes().await,
+            Setup::RestartPeers => nodes.restart_peers().await,
+            Setup::Control(action, name) => nodes.running.control(*action, name).await.map(drop),
+        };
+        done.map_err(|error| error_text(&error))?;
+        target.set_stopped(nodes.running.stopped());
+        let starts_nodes = match setup {
+            Setup::RestartChaincode => false,
+            Setup::RestartPeers => true,
+            Setup::Control(action, name) => {
+                matches!(action, Action::Restart | Action::Start) && nodes.running.servers_named(name).next().is_none()
+            }
+        };
+        if starts_nodes {
             target.answers_again().await.map_err(|error| error_text(&error))?;
-            target.endorsers_are_known(probe).await.map_err(|error| error_text(&error))
+            target.endorsers_are_known(probe).await.map_err(|error| error_text(&error))?;
         }
+        Ok(())
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
     Ok(Finished { report: Report { cases, ..Report::default() }, to_first_query })

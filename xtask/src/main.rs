@@ -14,7 +14,8 @@ Usage: cargo xtask COMMAND [OPTION…]
 
 Commands:
   e2e [OPTION…]       Start a network, deploy the chaincode and check it
-  up [OPTION…]        Start a persistent network; see also status, logs, restart, snapshot, restore, down
+  up [OPTION…]        Start a persistent network; see also status, logs, restart, stop, kill,
+                      start, snapshot, restore, down
   doctor [OPTION…]    Check this machine
   bundle, package, inspect, explain, completions, …
                       Run another command of the harness; `harness --help` lists them
@@ -46,7 +47,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     match command.as_str() {
         "e2e" => harness(arguments, &[Supplied::Builder, Supplied::Chaincode, Supplied::Evidence]),
         "up" | "doctor" => harness(arguments, &[Supplied::Builder, Supplied::Chaincode, Supplied::State]),
-        "down" | "status" | "logs" | "restart" | "snapshot" | "restore" => harness(arguments, &[Supplied::State]),
+        "down" | "status" | "logs" | "restart" | "stop" | "kill" | "start" | "snapshot" | "restore" => {
+            harness(arguments, &[Supplied::State])
+        }
         "bundle" | "completions" | "deploy" | "explain" | "inspect" | "package" | "probe" => harness(arguments, &[]),
         "harness" => harness(rest, &[]),
         "test" => test::run(rest),

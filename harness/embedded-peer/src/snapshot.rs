@@ -59,6 +59,9 @@ impl Network {
         self.ordering().restore(&snapshot.ordering).await;
         for orderer in self.nodes().orderers() {
             orderer.restore(snapshot.memberships.get(&orderer.name).cloned().unwrap_or_default());
+            if orderer.is_stopped() {
+                orderer.set_stopped(true);
+            }
         }
         for peer in self.nodes().peers() {
             let saved = snapshot.channels.get(&peer.name);

@@ -4,6 +4,8 @@ pub use super::file::{CaseFile, CaseFileError};
 
 use super::data::{Base64, Data, Json};
 use super::definition::ChaincodeSection;
+use super::saved::{Save, Until};
+use crate::runtime::{Action, Running};
 use fabric_protos::protos::TxValidationCode;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -55,6 +57,11 @@ pub struct Case {
     /// What is done before the call. `after` is a former name of the field.
     #[serde(alias = "after")]
     pub setup: Option<Setup>,
+    /// The values that are taken from the payload, for later cases. Default: none.
+    #[serde(default)]
+    pub save: Save,
+    /// How long an `evaluate` is repeated until the case passes. Default: it is called once.
+    pub until: Option<Until>,
     /// What the case needs; otherwise it is not run. Default: nothing.
     #[serde(default)]
     pub needs: Needs,
@@ -120,21 +127,67 @@ pub struct ExpectedEvent {
 }
 
 /// What is done before the call of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setup {
     /// Restart the chaincode server at the same address.
     RestartChaincode,
     /// Restart every peer with its data.
     RestartPeers,
+    /// Restart, stop, kill or start one node or chaincode server, until another case starts it again.
+    Control(Action, String),
+}
+
+impl Setup {
+    const RESTART_CHAINCODE: &str = "restart-chaincode";
+    const RESTART_PEERS: &str = "restart-peers";
+
+    /// Whether it is about every chaincode server.
+    pub(super) fn is_of_chaincode(&self) -> bool {
+        match self {
+            Self::RestartChaincode => true,
+            Self::RestartPeers => false,
+            Self::Control(_, name) => name == Running::EVERY_SERVER,
+        }
+    }
 }
 
 impl fmt::Display for Setup {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::RestartChaincode => "restart-chaincode",
-            Self::RestartPeers => "restart-peers",
+        match self {
+            Self::RestartChaincode => formatter.write_str(Self::RESTART_CHAINCODE),
+            Self::RestartPeers => formatter.write_str(Self::RESTART_PEERS),
+            Self::Control(action, name) => write!(formatter, "{} {name}", action.name()),
+        }
+    }
+}
+
+impl FromStr for Setup {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            Self::RESTART_CHAINCODE => return Ok(Self::RestartChaincode),
+            Self::RESTART_PEERS => return Ok(Self::RestartPeers),
+            _ => {}
+        }
+        let named = text.split_once(' ').and_then(|(action, name)| {
+            let (_, action) = Action::ALL.into_iter().find(|(known, _)| *known == action)?;
+            (!name.is_empty() && !name.contains(char::is_whitespace)).then(|| Self::Control(action, name.to_owned()))
+        });
+        named.ok_or_else(|| {
+            format!(
+                "invalid setup {text:?}; give {}, {}, or one of {} with `chaincode` or a node's name: \"stop peer0.org2\"",
+                Self::RESTART_CHAINCODE,
+                Self::RESTART_PEERS,
+                Action::ALL.map(|(name, _)| name).join(", ")
+            )
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for Setup {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -218,8 +271,11 @@ impl Case {
             return Err("give one of `payload`, `payload_text` and `payload_base64`");
         }
         let of_submit = self.event.is_some() || self.endorsed_by.is_some() || self.invalid.is_some();
-        if self.must_fail() && (payloads.contains(&true) || of_submit) {
+        if self.must_fail() && (payloads.contains(&true) || of_submit || !self.save.is_empty()) {
             return Err("a call that must fail has no payload, event, endorsements or validation code");
+        }
+        if self.submit.is_some() && self.until.is_some() {
+            return Err("`until` repeats the call, so it needs `evaluate`");
         }
         if self.status.is_some_and(|status| status < ERROR_THRESHOLD) && self.error.is_some() {
             return Err("a status below 400 is a success and has no `error`");

@@ -19,23 +19,60 @@ use serde_json::Value;
 /// assert_eq!(file.data[2].bytes(), br#"{"ID":"a1","Size":5}"#);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Data(Vec<u8>);
+pub struct Data(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Text(String),
+    Bytes(Vec<u8>),
+    Json(Value),
+}
 
 impl Data {
     /// A text.
     pub fn text(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self(Kind::Text(text.to_owned()))
     }
 
     /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+    pub fn bytes(&self) -> Vec<u8> {
+        match &self.0 {
+            Kind::Text(text) => text.clone().into_bytes(),
+            Kind::Bytes(bytes) => bytes.clone(),
+            Kind::Json(value) => value.to_string().into_bytes(),
+        }
+    }
+
+    /// Its texts, which `visit` may replace; see [`super::saved`].
+    pub(super) fn visit<E>(&mut self, visit: &mut impl FnMut(Place<'_>) -> Result<(), E>) -> Result<(), E> {
+        match &mut self.0 {
+            Kind::Text(text) => visit(Place::Text(text)),
+            Kind::Bytes(_) => Ok(()),
+            Kind::Json(value) => visit_json(value, visit),
+        }
+    }
+}
+
+/// A text that may refer to saved values.
+pub(super) enum Place<'a> {
+    Text(&'a mut String),
+    /// A string in JSON, which a value of another type may replace.
+    Json(&'a mut Value),
+}
+
+/// Visits every string in a JSON value, other than the names of members.
+pub(super) fn visit_json<E>(value: &mut Value, visit: &mut impl FnMut(Place<'_>) -> Result<(), E>) -> Result<(), E> {
+    match value {
+        Value::String(_) => visit(Place::Json(value)),
+        Value::Array(values) => values.iter_mut().try_for_each(|value| visit_json(value, visit)),
+        Value::Object(members) => members.values_mut().try_for_each(|value| visit_json(value, visit)),
+        _ => Ok(()),
     }
 }
 
 impl fmt::Debug for Data {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?}", String::from_utf8_lossy(&self.0))
+        write!(formatter, "{:?}", String::from_utf8_lossy(&self.bytes()))
     }
 }
 
@@ -55,13 +92,13 @@ impl<'de> Visitor<'de> for DataVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Data, E> {
-        Ok(Data(text.into()))
+        Ok(Data::text(text))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
         let data = match map.next_key::<String>()?.as_deref() {
-            Some("base64") => Data(map.next_value::<Base64>()?.0),
-            Some("json") => Data(map.next_value::<Json>()?.0.to_string().into_bytes()),
+            Some("base64") => Data(Kind::Bytes(map.next_value::<Base64>()?.0)),
+            Some("json") => Data(Kind::Json(map.next_value::<Json>()?.0)),
             _ => return Err(A::Error::custom("expected a text in quotes, { base64 = \"…\" } or { json = … }")),
         };
         match map.next_key::<String>()? {

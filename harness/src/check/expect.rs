@@ -3,28 +3,29 @@
 use super::Difference;
 use super::cases::{Case, ExpectedEvent};
 use super::matching::match_json;
-use super::target::{Channel, Client};
-use crate::client::{ClientError, EventStart, Invocation, Transaction};
+use super::target::Client;
+use crate::client::{ClientError, EventStart, Invocation, PeerClient, Transaction};
 use crate::console::error_text;
 use fabric_protos::protos::Response;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Endorses the call, compares the response, then submits it and compares the result.
+/// Endorses the call, compares the response, then submits it, waits until these peers have committed it, and compares
+/// the result. Returns the payload.
 pub(super) async fn submitted(
     case: &Case,
-    channel: &Channel,
+    peers: &[PeerClient],
     client: &Client,
     invocation: &Invocation,
     organizations: &[String],
     deadline: Instant,
     checked: &mut usize,
-) -> Result<(), Difference> {
+) -> Result<Vec<u8>, Difference> {
     let gateway = &client.gateway;
     let proposal = invocation.propose(gateway.signer()).map_err(|error| failure("a proposal", &error))?;
     let transaction = match gateway.endorse(&proposal, organizations, deadline).await {
         Ok(transaction) => transaction,
-        Err(error) => return answer(case, Err(&error), checked),
+        Err(error) => return answer(case, Err(&error), checked).map(|()| Vec::new()),
     };
     let response = transaction.response().map_err(|error| failure("an endorsed transaction", &error))?;
     answer(case, Ok(&response), checked)?;
@@ -32,14 +33,14 @@ pub(super) async fn submitted(
 
     // Events are read from the next block, so that none is missed.
     let height = match case.event {
-        Some(_) => gateway.chain_info(&channel.name, deadline).await.map(|info| Some(info.height)),
+        Some(_) => gateway.chain_info(&invocation.channel, deadline).await.map(|info| Some(info.height)),
         None => Ok(None),
     };
     let height = height.map_err(|error| failure("the height of the ledger", &error))?;
-    let committed = gateway.commit(&transaction, &channel.peers, deadline).await;
+    let committed = gateway.commit(&transaction, peers, deadline).await;
     // The validation code.
     *checked += 1;
-    match (&case.invalid, committed) {
+    let result = match (&case.invalid, committed) {
         (None, Err(error)) => Err(failure("a committed, valid transaction", &error)),
         (None, Ok(committed)) => match (&case.event, height) {
             (Some(expected), Some(height)) => {
@@ -52,7 +53,8 @@ pub(super) async fn submitted(
             expected: format!("a transaction that is committed as invalid: {}", code.0.as_str_name()),
             seen: committed.map_or_else(|error| error_text(&error), |_| "a valid one".to_owned()),
         }),
-    }
+    };
+    result.map(|()| response.payload)
 }
 
 fn endorsers(case: &Case, transaction: &Transaction, checked: &mut usize) -> Result<(), Difference> {

@@ -11,6 +11,7 @@ use super::own_package::OwnPackage;
 use crate::console::read_text;
 use crate::server::{Server, ServerSection, TlsMode};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
@@ -107,7 +108,7 @@ pub enum CaseFileError {
         /// The name of the case.
         name: String,
         /// The reason.
-        reason: &'static str,
+        reason: String,
     },
 }
 
@@ -164,7 +165,7 @@ impl CaseFile {
         let Some(first) = self.cases.first() else { return Err(CaseFileError::Empty { file: self.name.clone() }) };
         if chaincode.init_required && !first.init {
             let ((line, column), name) = (self.first, first.name.clone());
-            let reason = "the definition has init_required, so the first case must have `init = true`";
+            let reason = "the definition has init_required, so the first case must have `init = true`".to_owned();
             return Err(CaseFileError::Case { file: self.name.clone(), line, column, name, reason });
         }
         Ok(())
@@ -231,8 +232,10 @@ impl Source {
             file.tls = server.as_ref().tls;
             file.server = Some(self.server(server, &file.chaincode)?);
         }
+        let mut names = BTreeSet::new();
         for case in &cases {
-            case.as_ref().validate().map_err(|reason| {
+            let valid = case.as_ref().validate().map_err(str::to_owned);
+            valid.and_then(|()| case.as_ref().check_references(&mut names)).map_err(|reason| {
                 let (line, column) = self.place(case.span().start);
                 let name = case.as_ref().name.clone();
                 CaseFileError::Case { file: self.file.clone(), line, column, name, reason }
@@ -345,7 +348,7 @@ mod tests {
 
     /// Which fields of a case are set. The pattern has no `..`, so that a new field does not compile without a
     /// change here.
-    fn shown(case: &Case) -> [(&'static str, bool); 21] {
+    fn shown(case: &Case) -> [(&'static str, bool); 23] {
         let Case {
             name,
             submit,
@@ -365,6 +368,8 @@ mod tests {
             event,
             endorsed_by,
             setup,
+            save,
+            until,
             needs: Needs { organizations, channels, couchdb },
         } = case;
         [
@@ -386,6 +391,8 @@ mod tests {
             ("event", event.as_ref().is_some_and(|event| event.payload.is_some())),
             ("endorsed_by", endorsed_by.is_some()),
             ("setup", setup.is_some()),
+            ("save", !save.is_empty()),
+            ("until", until.is_some()),
             ("needs.organizations", *organizations > 0),
             ("needs.channels", *channels > 0),
             ("needs.couchdb", couchdb.is_some()),
@@ -425,6 +432,25 @@ mod tests {
             ("submit = ['F']\nidentity = 'Anna@Org1'", 6, "give Admin@ORGANIZATION"),
             ("submit = ['F']\nidentity = 'User01@Org1'", 6, "give Admin@ORGANIZATION"),
             ("submit = ['F']\nneeds = { couch = true }", 6, "unknown field `couch`"),
+            (
+                "submit = ['F']\nsetup = 'halt peer0'",
+                6,
+                "give restart-chaincode, restart-peers, or one of restart, stop",
+            ),
+            ("submit = ['F']\nsetup = 'stop'", 6, "give restart-chaincode, restart-peers, or one of restart, stop"),
+            ("submit = ['F']\nuntil = '5s'", 3, "needs `evaluate`"),
+            ("evaluate = ['F']\nuntil = '5'", 6, "invalid duration `5`"),
+            ("evaluate = ['F']\nuntil = '0s'", 6, "invalid duration `0s`"),
+            ("evaluate = ['F']\nerror = 'x'\nsave = 'id'", 3, "a call that must fail has no payload"),
+            ("evaluate = ['F']\nsave = 'the id'", 6, "invalid name `the id`"),
+            ("evaluate = ['F']\nsave = { id = 'ID' }", 6, "invalid path `ID`"),
+            (
+                "evaluate = ['F', '${case.id}']\nsave = 'id'",
+                3,
+                "unknown ${case.id}: no case before this one saves a value",
+            ),
+            ("evaluate = ['F', { json = { a = ['${id}'] } }]", 3, "unknown ${id}; write `$${` for a literal `${`"),
+            ("evaluate = ['F']\npayload_text = '${case.id'", 3, "unknown ${case.id"),
         ] {
             let error = mistake(&format!("# a comment\n\n[[case]]\nname = 'a'\n{case}\n"));
             assert!(error.contains(reason) && error.contains(&format!("line {line}, column ")), "{case}:\n{error}");

@@ -2,8 +2,11 @@
 
 use super::Difference;
 use super::cases::{Case, IdentityName, Setup};
+use super::data::Data;
 use crate::client::readiness::answers_again;
 use crate::client::{ClientError, Invocation, PeerClient};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,6 +23,8 @@ pub struct Target {
     pub can_restart: bool,
     /// Timeout of each wait.
     pub timeout: Duration,
+    /// The nodes that are stopped. Nobody waits for them.
+    pub stopped: Mutex<BTreeSet<String>>,
 }
 
 /// A channel with the chaincode.
@@ -59,7 +64,7 @@ impl Target {
         if self.channels.len() < case.needs.channels {
             return Some(format!("needs {} channels, the network has {}", case.needs.channels, self.channels.len()));
         }
-        if case.setup == Some(Setup::RestartChaincode) && !self.can_restart {
+        if case.setup.as_ref().is_some_and(Setup::is_of_chaincode) && !self.can_restart {
             return Some("the harness does not manage the chaincode server".to_owned());
         }
         let database = if self.couchdb { "CouchDB" } else { "LevelDB" };
@@ -70,6 +75,21 @@ impl Target {
             }
             _ => None,
         }
+    }
+
+    /// Replaces the names of the stopped nodes.
+    pub fn set_stopped(&self, names: BTreeSet<String>) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    fn stopped(&self) -> BTreeSet<String> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The peers of a channel that are not stopped.
+    pub(super) fn running_peers(&self, channel: &Channel) -> Vec<PeerClient> {
+        let stopped = self.stopped();
+        channel.peers.iter().filter(|peer| !stopped.contains(peer.node().name())).cloned().collect()
     }
 
     /// The case's channel.
@@ -96,8 +116,8 @@ impl Target {
         Invocation {
             channel: channel.name.clone(),
             chaincode: case.chaincode.as_ref().unwrap_or(&self.chaincode).clone(),
-            arguments: case.call().arguments().iter().map(|argument| argument.bytes().to_vec()).collect(),
-            transient: case.transient.iter().map(|(name, value)| (name.clone(), value.bytes().to_vec())).collect(),
+            arguments: case.call().arguments().iter().map(Data::bytes).collect(),
+            transient: case.transient.iter().map(|(name, value)| (name.clone(), value.bytes())).collect(),
             init: case.init,
         }
     }
@@ -120,12 +140,15 @@ impl Target {
     }
 
     /// Waits until the gateway can plan an endorsement on each channel. It learns by gossip which peers of other
-    /// organizations have the chaincode, which takes time.
+    /// organizations have the chaincode, which takes time. Not while nodes are stopped, because they may be needed.
     ///
     /// # Errors
     ///
     /// Another error of the gateway, or a timeout.
     pub async fn endorsers_are_known(&self, probe: &Case) -> Result<(), ClientError> {
+        if !self.stopped().is_empty() {
+            return Ok(());
+        }
         for channel in &self.channels {
             let invocation = self.invocation(probe, channel);
             let organizations = channel.msp_ids(&probe.endorsing_organizations).unwrap_or_default();
@@ -134,14 +157,16 @@ impl Target {
         Ok(())
     }
 
-    /// Waits until every restarted peer answers on its existing connection.
+    /// Waits until every peer that is not stopped answers on its existing connection.
     ///
     /// # Errors
     ///
     /// The first peer that times out.
     pub async fn answers_again(&self) -> Result<(), ClientError> {
         let clients = self.channels.iter().flat_map(|channel| channel.clients.iter().map(|client| &client.gateway));
-        for peer in self.channels.iter().flat_map(|channel| &channel.peers).chain(clients) {
+        let stopped = self.stopped();
+        let all = self.channels.iter().flat_map(|channel| &channel.peers).chain(clients);
+        for peer in all.filter(|peer| !stopped.contains(peer.node().name())) {
             answers_again(peer.node(), self.deadline()).await?;
         }
         Ok(())
@@ -211,7 +236,8 @@ mod tests {
             organizations: vec![("Org1".to_owned(), "Org1MSP".to_owned())],
         };
         let (chaincode, timeout) = ("basic".to_owned(), Duration::from_secs(1));
-        Target { channels: vec![channel], chaincode, couchdb, can_restart: !couchdb, timeout }
+        let stopped = Mutex::default();
+        Target { channels: vec![channel], chaincode, couchdb, can_restart: !couchdb, timeout, stopped }
     }
 
     #[test]
@@ -226,6 +252,8 @@ mod tests {
             ("needs = { couchdb = true }", false, Some("needs CouchDB as the state database, the peers have LevelDB")),
             ("setup = 'restart-chaincode'", false, None),
             ("setup = 'restart-chaincode'", true, Some("the harness does not manage the chaincode server")),
+            ("setup = 'kill chaincode'", true, Some("the harness does not manage the chaincode server")),
+            ("setup = 'kill peer0.org1'", true, None),
             ("needs = { couchdb = false }", true, Some("needs LevelDB as the state database, the peers have CouchDB")),
         ] {
             assert_eq!(target(couchdb).lacks(&case(needs)).as_deref(), expected, "{needs}");

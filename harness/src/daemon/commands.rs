@@ -1,4 +1,5 @@
-//! The commands for a running persistent network: `down`, `status`, `logs`, `restart`, `snapshot`, `restore`.
+//! The commands for a running persistent network: `down`, `status`, `logs`, `restart`,
+//! `stop`, `kill`, `start`, `snapshot`, `restore`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -9,8 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control::{Answer, Answers, Request, Status, ask};
 use super::directory::{daemon_of, ended, lives, remove_dead};
-use super::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions};
+use super::options::{ControlOptions, LogsOptions, SnapshotOptions, StateOptions, StatusOptions};
 use crate::console::{ExitCode, could_not_run, print};
+use crate::runtime::Action;
 
 /// Timeout of an answer. A restart waits for a node, which may take a minute.
 const ANSWER_BOUND: Duration = Duration::from_mins(5);
@@ -131,7 +133,7 @@ fn status_text(status: &Status) -> String {
     );
     let width = status.members.keys().map(String::len).max().unwrap_or_default();
     for (name, member) in &status.members {
-        let mark = if member.alive { ' ' } else { '!' };
+        let mark = if member.alive || member.stopped { ' ' } else { '!' };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{mark} {name:<width$}  {}", member.how);
     }
@@ -177,9 +179,9 @@ fn last_lines(text: &str, count: usize) -> &str {
     body.rmatch_indices('\n').nth(count - 1).map_or(text, |(at, _)| &text[at + 1..])
 }
 
-/// Restarts the chaincode server or a node.
-pub(crate) async fn restart(options: &RestartOptions) -> ExitCode {
-    done(&options.state.state, &Request::Restart { name: options.name.clone() }).await
+/// Restarts, stops, kills or starts the chaincode server or a node.
+pub(crate) async fn control(action: Action, options: &ControlOptions) -> ExitCode {
+    done(&options.state.state, &Request::Control { action, name: options.name.clone() }).await
 }
 
 /// Takes a snapshot of the network.

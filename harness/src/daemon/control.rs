@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 
 use super::description::Description;
+use crate::runtime::Action;
 
 const SOCKET: &str = "control.sock";
 
@@ -38,7 +39,9 @@ pub(super) enum Request {
         names: Vec<String>,
         follow: bool,
     },
-    Restart {
+    /// Restarts, stops, kills or starts a node or chaincode server.
+    Control {
+        action: Action,
         name: String,
     },
     Snapshot {
@@ -86,13 +89,16 @@ pub(super) struct Status {
 pub(super) struct Member {
     /// Whether it runs and answers.
     pub(super) alive: bool,
-    /// As text: `answers`, or how it exited.
+    /// Whether it was stopped by request.
+    #[serde(default)]
+    pub(super) stopped: bool,
+    /// As text: `answers`, `stopped`, or how it exited.
     pub(super) how: String,
 }
 
 impl Status {
     pub(super) fn is_well(&self) -> bool {
-        self.members.values().all(|member| member.alive)
+        self.members.values().all(|member| member.alive || member.stopped)
     }
 }
 
@@ -170,10 +176,10 @@ mod tests {
             let serve = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let request = receive(&mut stream).await.unwrap();
-                assert!(matches!(request, Some(Request::Restart { name }) if name == "peer0"));
+                assert!(matches!(request, Some(Request::Control { action: Action::Stop, name }) if name == "peer0"));
                 send(&mut stream, &Answer::Done("yes".to_owned())).await.unwrap();
             };
-            let request = Request::Restart { name: "peer0".to_owned() };
+            let request = Request::Control { action: Action::Stop, name: "peer0".to_owned() };
             let client = async {
                 let mut answers = ask(state, &request).await.unwrap();
                 assert!(matches!(answers.next().await.unwrap(), Some(Answer::Done(text)) if text == "yes"));

@@ -1,4 +1,4 @@
-//! A running network and the requests that it answers: status, logs, restarts, snapshots.
+//! A running network and the requests that it answers: status, logs, restarts and stops, snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,11 +15,8 @@ use super::description::Description;
 use crate::client::readiness::answers;
 use crate::console::error_text;
 use crate::network::Network;
-use crate::runtime::{RunningNode, UnexpectedExit};
+use crate::runtime::{Action, Running, RunningNode, UnexpectedExit};
 use crate::server::ServerSource;
-
-/// The name that stands for all chaincode servers.
-const EVERY_SERVER: &str = "chaincode";
 
 /// Timeout of a node's answer to a status request.
 const ANSWER_BOUND: Duration = Duration::from_secs(2);
@@ -35,7 +32,7 @@ const MOST_SNAPSHOTS: usize = 1000;
 pub(super) struct ManagedNetwork {
     pub(super) network: Network,
     pub(super) description: Description,
-    /// For each node and server, the number of its unexpected exits before its last restart.
+    /// For each node and server, the number of its unexpected exits before its last restart or stop.
     handled_exits: Mutex<BTreeMap<String, usize>>,
     snapshots: Mutex<BTreeMap<String, Snapshot>>,
     /// Held during a change: one at a time.
@@ -58,7 +55,7 @@ impl ManagedNetwork {
         let answer = match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
             Request::Logs { names, follow } => return self.logs(&names, follow, stream).await,
-            Request::Restart { name } => done(self.restart(&name).await),
+            Request::Control { action, name } => done(self.control(action, &name).await),
             Request::Snapshot { name } => done(self.snapshot(&name).await),
             Request::Restore { name } => done(self.restore(&name).await),
             // The owner of the network stops it.
@@ -70,8 +67,10 @@ impl ManagedNetwork {
     async fn status(&self) -> Status {
         let running = &self.network.nodes().running;
         let mut exits = self.current_exits(running.exits().await);
+        let stopped = running.stopped();
         let asked = running.nodes().iter().map(|node| async {
-            let answer = if exits.contains_key(&node.name) { Ok(()) } else { reach(node).await };
+            let is_known = exits.contains_key(&node.name) || stopped.contains(&node.name);
+            let answer = if is_known { Ok(()) } else { reach(node).await };
             (node.name.clone(), answer)
         });
         let mut members: BTreeMap<String, Member> = join_all(asked)
@@ -80,18 +79,21 @@ impl ManagedNetwork {
             .map(|(name, answer)| {
                 let how =
                     answer.as_ref().err().map_or_else(|| "answers".to_owned(), |seen| format!("no answer: {seen}"));
-                (name, Member { alive: answer.is_ok(), how })
+                (name, Member { alive: answer.is_ok(), stopped: false, how })
             })
             .collect();
         for server in self.network.nodes().servers() {
             let member = match &server.source {
                 ServerSource::Address { address, .. } => listens(&address.to_string()).await,
-                _ => Member { alive: true, how: "runs".to_owned() },
+                _ => Member { alive: true, stopped: false, how: "runs".to_owned() },
             };
             members.insert(server.name.clone(), member);
         }
         while let Some((name, exit)) = exits.pop_first() {
-            members.insert(name, Member { alive: false, how: exit.to_string() });
+            members.insert(name, Member { alive: false, stopped: false, how: exit.to_string() });
+        }
+        for name in stopped {
+            members.insert(name, Member { alive: false, stopped: true, how: "stopped by request".to_owned() });
         }
         let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         Status { network: self.description.clone(), members, snapshots }
@@ -112,31 +114,21 @@ impl ManagedNetwork {
         last
     }
 
-    async fn restart(&self, name: &str) -> Result<String, String> {
+    async fn control(&self, action: Action, name: &str) -> Result<String, String> {
         let _alone = self.changing.lock().await;
         let running = &self.network.nodes().running;
-        let named = |server: &str| name == EVERY_SERVER || server == name;
-        let servers: Vec<_> = running.chaincodes().iter().filter(|server| named(server.name())).collect();
-        if !servers.is_empty() && !self.network.nodes().plan.server.source.is_ours() {
-            let package = self.network.package_id();
-            return Err(format!("the chaincode server is yours; restart it yourself, the package remains {package}"));
+        let package = self.network.package_id();
+        if running.servers_named(name).next().is_some() && !self.network.nodes().plan.server.source.is_ours() {
+            let action = action.name();
+            return Err(format!("the chaincode server is yours; {action} it yourself, the package remains {package}"));
         }
-        let mut restarted: Vec<&str> = Vec::new();
-        for server in servers {
-            server.restart().await.map_err(|error| error_text(&error))?;
-            restarted.push(server.name());
-        }
-        if restarted.is_empty() {
-            running.restart(name).await.map_err(|error| error_text(&error))?;
-            restarted.push(name);
-        }
+        let changed = running.control(action, name).await.map_err(|error| error_text(&error))?;
         let exits = running.exits().await;
         let mut handled = self.handled_exits.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in &restarted {
-            handled.insert((*name).to_owned(), exits.iter().filter(|exit| exit.name == *name).count());
+        for name in &changed {
+            handled.insert(name.clone(), exits.iter().filter(|exit| exit.name == *name).count());
         }
-        let package = self.network.package_id();
-        Ok(format!("restarted {}; the package remains {package}", restarted.join(", ")))
+        Ok(format!("{} {}; the package remains {package}", action.done(), changed.join(", ")))
     }
 
     fn embedded(&self) -> Result<&embedded_peer::network::Network, String> {
@@ -179,12 +171,13 @@ impl ManagedNetwork {
         let running = &self.network.nodes().running;
         let servers: Vec<&str> = running.chaincodes().iter().map(|server| server.name()).collect();
         let wanted = |name: &str| {
-            let stands_for = |given: &String| given == name || (given == EVERY_SERVER && servers.contains(&name));
+            let stands_for =
+                |given: &String| given == name || (given == Running::EVERY_SERVER && servers.contains(&name));
             names.is_empty() || names.iter().any(stands_for)
         };
         let mut seen = running.logs().await;
         seen.retain(|name, _| wanted(name));
-        if let Some(name) = names.iter().find(|name| *name != EVERY_SERVER && !seen.contains_key(*name)) {
+        if let Some(name) = names.iter().find(|name| *name != Running::EVERY_SERVER && !seen.contains_key(*name)) {
             let known = running.logs().await.into_keys().collect::<Vec<_>>().join(", ");
             let refused = format!("unknown name {name}; there are logs of {known}");
             return send(stream, &Answer::Refused(refused)).await;
@@ -224,11 +217,11 @@ fn done(result: Result<String, String>) -> Answer {
 async fn listens(address: &str) -> Member {
     let connected = tokio::time::timeout(ANSWER_BOUND, tokio::net::TcpStream::connect(address)).await;
     let seen = match connected {
-        Ok(Ok(_)) => return Member { alive: true, how: format!("yours, listens at {address}") },
+        Ok(Ok(_)) => return Member { alive: true, stopped: false, how: format!("yours, listens at {address}") },
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("timed out after {} s", ANSWER_BOUND.as_secs()),
     };
-    Member { alive: false, how: format!("yours, does not listen at {address}: {seen}") }
+    Member { alive: false, stopped: false, how: format!("yours, does not listen at {address}: {seen}") }
 }
 
 async fn reach(node: &RunningNode) -> Result<(), String> {

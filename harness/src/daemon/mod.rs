@@ -15,7 +15,7 @@ pub(crate) mod options;
 mod process;
 mod up;
 
-pub(crate) use commands::{down, logs, restart, restore, snapshot, status};
+pub(crate) use commands::{control, down, logs, restore, snapshot, status};
 pub(crate) use directory::{is_dead, remove_dead};
 pub(crate) use process::run;
 pub(crate) use up::up;

@@ -54,10 +54,10 @@ pub struct LogsOptions {
     pub state: StateOptions,
 }
 
-/// The options of `restart`.
+/// The options of `restart`, `stop`, `kill` and `start`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct RestartOptions {
-    /// `chaincode`, or the name of a node or chaincode server.
+pub struct ControlOptions {
+    /// `chaincode`, or the name of a node or chaincode server; `peer0.org1` is enough of a node's name.
     #[arg(value_name = "NAME")]
     pub name: String,
     /// The state directory.

@@ -4,6 +4,7 @@
 //! removed. Each check is bounded in time, and they run side by side.
 
 mod certificates;
+mod configuration;
 mod leftovers;
 mod machine;
 mod programs;
@@ -44,6 +45,12 @@ pub struct DoctorOptions {
     /// there.
     #[arg(long, value_name = "DIR")]
     pub certificates: Option<PathBuf>,
+    /// Check only a peer's configuration: keys that peers ignore, external builders, Docker.
+    #[arg(long, value_name = "FILE")]
+    pub core_yaml: Option<PathBuf>,
+    /// Check only an orderer's configuration: keys with which it does not start.
+    #[arg(long, value_name = "FILE")]
+    pub orderer_yaml: Option<PathBuf>,
     /// Remove leftovers of dead runs.
     #[arg(long)]
     pub clean: bool,
@@ -59,6 +66,12 @@ pub(crate) async fn doctor(options: &DoctorOptions) -> ExitCode {
         Ok(fabric) => fabric,
         Err(error) => return could_not_run(&error.to_string()),
     };
+    if options.core_yaml.is_some() || options.orderer_yaml.is_some() {
+        let release = fabric.map(|fabric| fabric.release.line());
+        let core = options.core_yaml.as_deref().map(|file| configuration::core(file, release));
+        let orderer = options.orderer_yaml.as_deref().map(|file| configuration::orderer(file, release));
+        return concluded(&core.into_iter().chain(orderer).flatten().collect::<Vec<_>>());
+    }
     let request = FindRequest {
         fabric: fabric.map(|fabric| fabric.tag),
         fabric_bin: options.fabric.fabric_bin.clone(),
@@ -87,7 +100,12 @@ pub(crate) async fn doctor(options: &DoctorOptions) -> ExitCode {
     ];
     checks.extend(others);
     let findings: Vec<Finding> = join_all(checks).await.into_iter().flatten().collect();
-    for finding in &findings {
+    concluded(&findings)
+}
+
+/// Prints the findings and their number.
+fn concluded(findings: &[Finding]) -> ExitCode {
+    for finding in findings {
         print(finding);
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();

@@ -11,12 +11,13 @@ use crate::deploy::{Administration, DeployError, INSTALL, Package};
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::plan::NetworkPlan;
-use crate::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, UnexpectedExit, VARIABLES_FILE};
+use crate::runtime::{Action, ChaincodeSpec, Running, Runtime, RuntimeError, UnexpectedExit, VARIABLES_FILE};
 use crate::server::ServerSource;
 use fabric_network::bundle::Bundle;
 use fabric_network::topology::{Channel, NodeKind};
 use futures::future::try_join_all;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 /// The step that ends with the answer to the first query.
 pub const FIRST_QUERY: &str = "first query";
@@ -133,10 +134,7 @@ impl Nodes {
     ///
     /// The first server that cannot be stopped or started.
     pub async fn restart_chaincodes(&self) -> Result<(), RuntimeError> {
-        for server in self.running.chaincodes() {
-            server.restart().await?;
-        }
-        Ok(())
+        self.running.control(Action::Restart, Running::EVERY_SERVER).await.map(drop)
     }
 
     /// Stops and starts every peer, one after the other.
@@ -232,5 +230,6 @@ fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) 
         couchdb: !plan.couchdb.is_empty(),
         can_restart: plan.server.source.is_ours(),
         timeout: plan.timeout,
+        stopped: Mutex::default(),
     })
 }

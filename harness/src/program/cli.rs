@@ -1,7 +1,7 @@
 //! The command line: every command, with its options.
 
 use crate::bundle::{BundleOptions, DeployOptions, InstallOptions, ReadyOptions};
-use crate::daemon::options::{LogsOptions, RestartOptions, SnapshotOptions, StateOptions, StatusOptions, UpOptions};
+use crate::daemon::options::{ControlOptions, LogsOptions, SnapshotOptions, StateOptions, StatusOptions, UpOptions};
 use crate::doctor::DoctorOptions;
 use crate::explain::ExplainOptions;
 use crate::options::E2eOptions;
@@ -59,7 +59,7 @@ pub enum Command {
     Down(StateOptions),
     /// Show the network's status.
     #[command(
-        after_help = "Exit codes: 0, the network is running; 1, a node or chaincode server has exited or does not answer; 2, no network is running."
+        after_help = "Exit codes: 0, the network is running; 1, a node or chaincode server has exited unexpectedly or does not answer; 2, no network is running."
     )]
     Status(StatusOptions),
     /// Print the logs of nodes and chaincode servers.
@@ -67,7 +67,16 @@ pub enum Command {
     Logs(LogsOptions),
     /// Restart the chaincode server or a node. Data and package remain.
     #[command(after_help = "Exit codes: 0, it answers again; 1, it does not answer; 2, no network is running.")]
-    Restart(RestartOptions),
+    Restart(ControlOptions),
+    /// Stop the chaincode server or a node. Its data remains.
+    #[command(after_help = "Exit codes: 0, it is stopped; 1, failure; 2, no network is running.")]
+    Stop(ControlOptions),
+    /// Kill the chaincode server or a node, as a crash would. Its data remains.
+    #[command(after_help = "Exit codes: 0, it is stopped; 1, failure; 2, no network is running.")]
+    Kill(ControlOptions),
+    /// Start a stopped chaincode server or node.
+    #[command(after_help = "Exit codes: 0, it answers again; 1, it does not answer; 2, no network is running.")]
+    Start(ControlOptions),
     /// Take a snapshot of the network: channel members and ledgers. Embedded nodes only.
     #[command(after_help = "Exit codes: 0, success; 1, failure; 2, no network is running.")]
     Snapshot(SnapshotOptions),

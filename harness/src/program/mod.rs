@@ -17,8 +17,8 @@ use crate::plan::Plan;
 use crate::report::document::Document;
 use crate::report::{html, junit, text};
 use crate::run::{Finished, run};
-use crate::runtime::Runtime;
 use crate::runtime::registry::reap;
+use crate::runtime::{Action, Runtime};
 use clap::CommandFactory as _;
 use std::time::Duration;
 
@@ -40,7 +40,10 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Down(options) => daemon::down(&options).await,
         Command::Status(options) => daemon::status(&options).await,
         Command::Logs(options) => daemon::logs(&options).await,
-        Command::Restart(options) => daemon::restart(&options).await,
+        Command::Restart(options) => daemon::control(Action::Restart, &options).await,
+        Command::Stop(options) => daemon::control(Action::Stop, &options).await,
+        Command::Kill(options) => daemon::control(Action::Kill, &options).await,
+        Command::Start(options) => daemon::control(Action::Start, &options).await,
         Command::Snapshot(options) => daemon::snapshot(&options).await,
         Command::Restore(options) => daemon::restore(&options).await,
         Command::Doctor(options) => crate::doctor::doctor(&options).await,

@@ -103,17 +103,41 @@ pub trait RunningNetwork: fmt::Debug + Send + Sync {
     /// The chaincode servers, in the order of the request.
     fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>];
 
-    /// Stops one node, by its full name, starts it again with the same data, ports and environment, and
-    /// waits until it answers. Sends SIGTERM, and after 10 s SIGKILL; in a cluster, a node that takes
-    /// longer is an error. A node that has exited already is only started.
+    /// Stops one node, by its full name: sends SIGTERM, and after 10 s SIGKILL. One that has exited is no error.
     ///
-    /// Not for the same node twice at the same time.
+    /// Not for the same node twice at the same time; this holds for the next three as well.
     ///
     /// # Errors
     ///
-    /// When no node has this name; when it cannot be started, exits, or does not answer in time; when
-    /// the engine or cluster refuses, or the network has been stopped.
-    async fn restart(&self, name: &str) -> Result<(), RuntimeError>;
+    /// When no node has this name; when the engine refuses; always in a cluster, which starts it again.
+    async fn stop(&self, name: &str) -> Result<(), RuntimeError>;
+
+    /// Stops one node by SIGKILL, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunningNetwork::stop`].
+    async fn kill(&self, name: &str) -> Result<(), RuntimeError>;
+
+    /// Starts a stopped node with the same data, ports and environment, and waits until it answers. One that runs is
+    /// left running.
+    ///
+    /// # Errors
+    ///
+    /// When no node has this name; when it cannot be started, exits, or does not answer in time; when the engine
+    /// refuses, or the network has been stopped.
+    async fn start(&self, name: &str) -> Result<(), RuntimeError>;
+
+    /// [`RunningNetwork::stop`], then [`RunningNetwork::start`]. In a cluster, a node that does not exit on SIGTERM
+    /// is an error.
+    ///
+    /// # Errors
+    ///
+    /// As these two.
+    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
+        self.stop(name).await?;
+        self.start(name).await
+    }
 
     /// Every exit of a node or chaincode server that nobody asked for, since it first answered. An exit
     /// stays in the list when the node or server is stopped or started again later.

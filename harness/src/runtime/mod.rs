@@ -42,7 +42,7 @@ pub use node::RunningNode;
 pub use options::{ClusterOptions, ReadinessCheck, RuntimeOptions};
 pub use placed::Placed;
 pub use registry::{Capabilities, Descriptor, FindRequest, RuntimeChoice};
-pub use running::Running;
+pub use running::{Action, Running};
 
 /// Between SIGTERM and SIGKILL of a node that is started again: its data must survive.
 const RESTART_GRACE: Duration = Duration::from_secs(10);

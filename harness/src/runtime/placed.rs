@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fabric_network::bundle::Bundle;
@@ -151,7 +151,10 @@ impl Placed {
         let (taps, message_source) = self.taps.start(bundle)?;
         let request = StartRequest { options: &self.options, guard: self.run.guard(), bundle, chaincodes: &chaincodes };
         match self.prepared.start(request).await {
-            Ok(network) => Ok(Running { network, taps, message_source, run: self.run }),
+            Ok(network) => {
+                let stopped = Mutex::default();
+                Ok(Running { network, taps, message_source, stopped, run: self.run })
+            }
             Err(error) => {
                 // Not in a destructor, where it would block everything else of this thread.
                 self.run.end().await.iter().for_each(warn_of);

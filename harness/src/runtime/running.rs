@@ -1,7 +1,8 @@
 //! A network that runs, whichever runtime runs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::placed::OwnedRun;
 use super::{ChaincodeServer, RunningNetwork, RunningNode, RuntimeError, UnexpectedExit};
@@ -20,11 +21,55 @@ pub struct Running {
     pub(super) taps: Vec<Tap>,
     /// How the messages between peers and chaincode are seen.
     pub(super) message_source: String,
+    /// The nodes and chaincode servers that were stopped by request and not started since.
+    pub(super) stopped: Mutex<BTreeSet<String>>,
     // Dropped after everything else.
     pub(super) run: OwnedRun,
 }
 
+/// What is done to a node or chaincode server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Stop it, and start it again.
+    Restart,
+    /// Stop it: SIGTERM, and SIGKILL if it does not exit in time.
+    Stop,
+    /// Stop it by SIGKILL, as a crash would.
+    Kill,
+    /// Start it.
+    Start,
+}
+
+impl Action {
+    /// Every action and its name.
+    pub const ALL: [(&'static str, Self); 4] =
+        [("restart", Self::Restart), ("stop", Self::Stop), ("kill", Self::Kill), ("start", Self::Start)];
+
+    /// The name, such as `stop`.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
+    }
+
+    /// The past participle of its name.
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Restart => "restarted",
+            Self::Stop => "stopped",
+            Self::Kill => "killed",
+            Self::Start => "started",
+        }
+    }
+
+    fn stops(self) -> bool {
+        matches!(self, Self::Stop | Self::Kill)
+    }
+}
+
 impl Running {
+    /// The name that stands for all chaincode servers.
+    pub const EVERY_SERVER: &str = "chaincode";
+
     /// Every node, orderers first.
     pub fn nodes(&self) -> &[RunningNode] {
         self.network.nodes()
@@ -47,7 +92,70 @@ impl Running {
     ///
     /// As [`RunningNetwork::restart`].
     pub async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        self.network.restart(name).await
+        self.control(Action::Restart, name).await.map(drop)
+    }
+
+    /// Stops, kills, starts or restarts a node, a chaincode server, or with [`Running::EVERY_SERVER`] all servers.
+    /// A node's name may end at one of its dots, if only one node's name begins so: `peer0.org1`. A stop by request
+    /// is no unexpected exit. Returns the full names.
+    ///
+    /// # Errors
+    ///
+    /// As the methods of [`RunningNetwork`] and [`ChaincodeServer`].
+    pub async fn control(&self, action: Action, name: &str) -> Result<Vec<String>, RuntimeError> {
+        let mut names = Vec::new();
+        for server in self.servers_named(name) {
+            match action {
+                Action::Restart => server.restart().await,
+                Action::Stop => server.stop().await,
+                Action::Kill => server.kill().await,
+                Action::Start => server.start().await,
+            }?;
+            self.note(action, server.name());
+            names.push(server.name().to_owned());
+        }
+        if names.is_empty() {
+            let node = self.full_name(name);
+            match action {
+                Action::Restart => self.network.restart(node).await,
+                Action::Stop => self.network.stop(node).await,
+                Action::Kill => self.network.kill(node).await,
+                Action::Start => self.network.start(node).await,
+            }?;
+            self.note(action, node);
+            names.push(node.to_owned());
+        }
+        Ok(names)
+    }
+
+    /// The chaincode servers that a name stands for.
+    pub fn servers_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a dyn ChaincodeServer> {
+        let is_named = move |server: &&dyn ChaincodeServer| name == Self::EVERY_SERVER || server.name() == name;
+        self.chaincodes().iter().map(|server| &**server).filter(is_named)
+    }
+
+    /// The full name of the only node whose name begins so; otherwise the same text.
+    fn full_name<'a>(&'a self, name: &'a str) -> &'a str {
+        let begins = |node: &&RunningNode| node.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        let mut found = self.nodes().iter().filter(begins);
+        match (found.next(), found.next()) {
+            (Some(node), None) => &node.name,
+            _ => name,
+        }
+    }
+
+    fn note(&self, action: Action, name: &str) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if action.stops() {
+            stopped.insert(name.to_owned());
+        } else {
+            stopped.remove(name);
+        }
+    }
+
+    /// The nodes and chaincode servers that were stopped by request and not started since.
+    pub fn stopped(&self) -> BTreeSet<String> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Every exit of a node or chaincode server that was not requested; see [`RunningNetwork::exits`].

@@ -87,15 +87,20 @@ impl Daemon {
         self.client_of(&self.environment("gateway.env")["PEER_HOST_ALIAS"]).await
     }
 
+    fn endpoint(&self, server_name: &str) -> Endpoint {
+        let environment = self.environment("gateway.env");
+        Endpoint {
+            uri: format!("https://{}", environment["PEER_ENDPOINT"]),
+            server_name: server_name.to_owned(),
+            tls_ca_pem: fs::read_to_string(&environment["TLS_CERT_PATH"]).unwrap(),
+        }
+    }
+
     /// As [`Self::client`], of a peer with this name in its certificate.
     pub(crate) async fn client_of(&self, server_name: &str) -> PeerClient {
         let environment = self.environment("gateway.env");
         let text = |name: &str| fs::read_to_string(&environment[name]).unwrap();
-        let endpoint = Endpoint {
-            uri: format!("https://{}", environment["PEER_ENDPOINT"]),
-            server_name: server_name.to_owned(),
-            tls_ca_pem: text("TLS_CERT_PATH"),
-        };
+        let endpoint = self.endpoint(server_name);
         let node = Node::connect(&endpoint.server_name, &endpoint, None).await.unwrap();
         let signer = Signer::new(&environment["MSP_ID"], &text("CERT_PATH"), &text("KEY_PATH")).unwrap();
         PeerClient::new(node, Arc::new(signer))
@@ -351,6 +356,41 @@ async fn the_files_are_whole_and_keys_are_their_owners_alone() {
     assert!(server["CHAINCODE_ID"].starts_with("asset-transfer_1.0:"), "{server:?}");
     assert!(server["CHAINCODE_TLS_KEY"].starts_with(state.to_str().unwrap()), "{server:?}");
     daemon.done(&["down"]);
+}
+
+#[tokio::test]
+async fn a_node_or_server_that_is_stopped_by_request_is_shown_so_and_started_again() {
+    let daemon = Daemon::new();
+    daemon.is_up(EMBEDDED);
+    daemon.create(&daemon.client().await, "a1").await;
+    let member = |name: &str| {
+        let status: Value = serde_json::from_str(&daemon.done(&["status", "--json"])).unwrap();
+        let member = &status["members"][name];
+        (member["alive"].as_bool().unwrap(), member["stopped"].as_bool().unwrap())
+    };
+    let peer = "peer0.org1.example.com";
+    for (command, done) in [("stop", "stopped"), ("kill", "killed")] {
+        let text = daemon.done(&[command, "peer0.org1"]);
+        assert!(text.starts_with(&format!("{done} {peer}; the package remains asset-transfer_1.0:")), "{text}");
+        assert_eq!((member(peer), member("orderer.example.com")), ((false, true), (true, false)));
+        let text = daemon.done(&["status"]);
+        assert!(text.contains("stopped by request") && !text.contains("exited"), "{text}");
+        assert!(Node::connect(peer, &daemon.endpoint(peer), None).await.is_err(), "it listens");
+        assert!(daemon.done(&["start", peer]).starts_with(&format!("started {peer}")));
+        assert!(daemon.exists(&daemon.client().await, "a1").await);
+
+        daemon.done(&[command, "chaincode"]);
+        assert_eq!((member("asset-transfer"), daemon.servers().len()), ((false, true), 0));
+        assert!(daemon.call(&daemon.client().await, "a1").await.is_err());
+        daemon.done(&["start", "chaincode"]);
+        assert_eq!(member("asset-transfer"), (true, false));
+        assert!(daemon.exists(&daemon.client().await, "a1").await);
+    }
+    let (code, text) = daemon.run(&["stop", "peer9"]);
+    assert!(code == Some(1) && text.contains("no node peer9; the nodes are orderer.example.com"), "{text}");
+    daemon.done(&["stop", "orderer"]);
+    daemon.done(&["down"]);
+    daemon.assert_nothing_left();
 }
 
 #[test]

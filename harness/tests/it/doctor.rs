@@ -89,3 +89,30 @@ fn needs_docker_the_engine_and_its_images_are_reported() {
     assert_eq!(images.len(), 2, "{text}");
     assert!(images.iter().all(|line| line.contains("sha256:")), "{text}");
 }
+
+#[test]
+fn an_operators_configuration_is_checked_alone() {
+    let fake = Fake::new(LIVE, LIVE);
+    let file = |name: &str, text: &str| {
+        let path = fake.runs().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let peer = file(
+        "core.yaml",
+        "chaincode:\n  externalBuilders:\n  - name: x\n    path: /none\n    environmentWhitelist: [HOME]\n",
+    );
+    let orderer = file("orderer.yaml", "General:\n  Throttling: { Rate: 5 }\n");
+    let (code, text) = doctor(&fake.runs(), &["--core-yaml", &peer, "--orderer-yaml", &orderer]);
+    assert_eq!(code, Some(1), "{text}");
+    let found = lines(&text, "core.yaml");
+    assert!(found.iter().any(|line| line.starts_with("problem") && line.contains("core.yaml:5: ")), "{text}");
+    assert!(lines(&text, "orderer.yaml")[0].starts_with("ok "), "{text}");
+    assert!(text.ends_with("1 problems, 2 warnings\n"), "{text}");
+    assert!(lines(&text, "builder").is_empty(), "{text}");
+    let (code, text) = doctor(&fake.runs(), &["--orderer-yaml", &orderer, "--fabric", "2.5"]);
+    assert!(
+        code == Some(1) && text.contains("orderer.yaml:2: ") && text.contains("only Fabric 3.1 reads it"),
+        "{text}"
+    );
+}

@@ -51,6 +51,69 @@ fn a_command_is_started_restarted_and_ended() {
     soon("the server has ended", || servers_of(&e2e).is_empty());
 }
 
+/// Cases that save values, wait, and stop nodes.
+const STEPS: &str = "
+[chaincode]
+# A gateway that does not know every endorser yet needs none of Org2.
+endorsement_policy = \"OR('Org1MSP.peer', 'Org2MSP.peer')\"
+[[case]]
+name = 'create'
+submit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']
+[[case]]
+name = 'save'
+evaluate = ['ReadAsset', 'a1']
+save = { owner = '$.Owner', size = '$.Size' }
+[[case]]
+name = 'without a peer'
+setup = 'stop peer0.org2'
+submit = ['TransferAsset', 'a1', '${case.owner}-2']
+payload_text = '${case.owner}'
+[[case]]
+name = 'its gateway is down'
+evaluate = ['ReadAsset', 'a1']
+identity = 'User1@Org2'
+error = 'the connection to peer0.org2.example.com failed'
+[[case]]
+name = 'after the start'
+setup = 'start peer0.org2'
+evaluate = ['ReadAsset', 'a1']
+identity = 'User1@Org2'
+endorsing_organizations = ['Org2']
+until = '10s'
+payload = { Owner = '${case.owner}-2', Size = '${case.size}' }
+[[case]]
+name = 'never'
+evaluate = ['ReadAsset', 'a1']
+until = '300ms'
+save = 'never'
+payload = { Owner = '$${case.owner}' }
+[[case]]
+name = 'not run'
+evaluate = ['ReadAsset', '${case.never}']
+";
+
+fn steps_on(runtime: &[&str]) {
+    let mut e2e = E2e::new(&[&["--topology", "duo", "--keep", "never"], runtime].concat());
+    e2e.chaincode = Some(e2e.file("my.toml", &format!("[server]\nprogram = '{}'\n{STEPS}", sample())));
+    let text = e2e.printed(1);
+    assert!(text.contains("5 passed, 1 failed, 1 not run"), "{text}");
+    assert!(text.contains("Owner\":\"${case.owner}\"}, within 0.3 s") && text.contains("Tom-2"), "{text}");
+    assert!(text.contains("needs ${case.never}, which no case has saved"), "{text}");
+}
+
+#[test]
+fn cases_save_values_wait_and_stop_nodes() {
+    steps_on(&["--runtime", "embedded"]);
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_cases_save_values_wait_and_stop_nodes() {
+    let directory = std::env::var("FABRIC_BIN").unwrap_or_default();
+    let own = ["--runtime", "process", "--fabric-bin", &directory];
+    steps_on(if directory.is_empty() { &own[..2] } else { &own });
+}
+
 #[test]
 fn a_file_of_the_working_directory_needs_no_directory_in_its_name() {
     let mut e2e = with_file(&format!("[server]\ncommand = ['./server']\n{CASES}"), &["--keep", "never"]);

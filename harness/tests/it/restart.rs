@@ -17,7 +17,7 @@ use fabric_harness::runtime::docker::DockerRuntime;
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
 use fabric_harness::runtime::kubernetes::KubernetesRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions};
+use fabric_harness::runtime::{Action, ChaincodeSpec, Running, Runtime, RuntimeError, RuntimeOptions};
 use fabric_harness::server::ServerSource;
 use fabric_network::release::Release;
 use fabric_network::topology::Topology;
@@ -44,6 +44,28 @@ async fn a_restart_stops_and_starts_the_node_and_is_no_unexpected_exit() {
     let words = words();
     assert_eq!([&words[0], &words[2], &words[3]], ["up", "down", "up"], "{words:?}");
     assert_ne!(words[1], words[4], "the same process");
+    assert_eq!(running.exits().await, []);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_stopped_killed_and_started_by_request() {
+    let ends_on_request = "echo up; trap 'echo down; exit 3' TERM; while :; do sleep 0.01; done";
+    let fake = Fake::new(ends_on_request, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let running = placed.start(&bundle, &[]).await.unwrap();
+    let log = running.directory().join("logs").join(format!("{PEER}.log"));
+    let words = || fs::read_to_string(&log).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    soon("it is up", || words() == ["up"]);
+    assert_eq!(running.control(Action::Stop, "peer0").await.unwrap(), [PEER]);
+    assert_eq!(words(), ["up", "down"]);
+    assert_eq!(running.stopped().into_iter().collect::<Vec<_>>(), [PEER]);
+    running.control(Action::Start, PEER).await.unwrap();
+    assert!(running.stopped().is_empty());
+    soon("it is up again", || words() == ["up", "down", "up"]);
+    running.control(Action::Kill, PEER).await.unwrap();
+    running.control(Action::Start, PEER).await.unwrap();
+    soon("it is up again", || words() == ["up", "down", "up", "up"]);
     assert_eq!(running.exits().await, []);
     running.stop().await.unwrap();
 }

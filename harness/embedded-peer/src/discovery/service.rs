@@ -114,7 +114,7 @@ impl Service {
         let nodes = self.0.nodes();
         let peers = nodes.as_ref().map(|nodes| nodes.peers()).unwrap_or_default();
         let mut peers_by_org = BTreeMap::<String, Peers>::new();
-        for peer in peers {
+        for peer in peers.iter().filter(|peer| !peer.is_stopped()) {
             peers_by_org.entry(peer.msp_id.clone()).or_default().peers.push(gossip::alive(peer));
         }
         Outcome::Members(PeerMembershipResult { peers_by_org })

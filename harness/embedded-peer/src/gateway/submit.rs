@@ -71,12 +71,17 @@ fn endpoints(peer: &Peer, config: &ChannelConfig) -> Vec<Endpoint> {
 
 impl Endpoint {
     async fn broadcast(&self, transaction: Envelope, peer: &Peer) -> Result<BroadcastResponse, String> {
-        let Some(orderer) = &self.orderer else {
-            return Err(format!(
-                "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: {} is not an orderer of this process\"",
-                self.address
-            ));
+        let unavailable = |reason: String| {
+            format!(
+                "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: {reason}\""
+            )
         };
+        let Some(orderer) = &self.orderer else {
+            return Err(unavailable(format!("{} is not an orderer of this process", self.address)));
+        };
+        if orderer.is_stopped() {
+            return Err(unavailable(format!("dial tcp {}: connect: connection refused", self.address)));
+        }
         let bound = peer.configuration.peer.gateway.broadcast_timeout;
         let late = "rpc error: code = DeadlineExceeded desc = context deadline exceeded";
         tokio::time::timeout(bound, orderer.broadcast(transaction)).await.map_err(|_| late.to_owned())

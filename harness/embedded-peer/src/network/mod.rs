@@ -210,20 +210,48 @@ impl Network {
         Ok(Serving { ports: open, life: Mutex::default() })
     }
 
-    /// Restarts a node: closes its connections and listeners, and listens again. Its state is kept. An
-    /// unknown node is ignored.
+    /// Stops a node: closes its connections and listeners. Until it is started again it takes no blocks, and the
+    /// other nodes do not see it. Its state is kept. An unknown node, or one that is stopped, is ignored.
+    pub async fn stop_node(&self, name: &str) {
+        let Some(serving) = self.serving.get(name) else { return };
+        let life = serving.life();
+        life.end();
+        life.ended(END_BOUND).await;
+        if let Some(peer) = self.peer(name) {
+            peer.set_stopped(true).await;
+        } else if let Some(orderer) = self.orderer(name) {
+            orderer.set_stopped(true);
+        }
+    }
+
+    /// Starts a stopped node: it listens again, and takes the blocks that it has missed. Another node is ignored.
     ///
     /// # Errors
     ///
     /// Another program has taken a port meanwhile.
-    pub async fn restart(&self, name: &str) -> Result<(), StartError> {
-        let Some(serving) = self.serving.get(name) else { return Ok(()) };
-        let life = serving.life.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        life.end();
-        life.ended(END_BOUND).await;
+    pub async fn start_node(&self, name: &str) -> Result<(), StartError> {
+        let (peer, orderer) = (self.peer(name), self.orderer(name));
+        let is_stopped =
+            peer.is_some_and(|peer| peer.is_stopped()) || orderer.is_some_and(|orderer| orderer.is_stopped());
+        let Some(serving) = self.serving.get(name).filter(|_| is_stopped) else { return Ok(()) };
         serving.open(name, &mut BTreeMap::new())?;
+        if let Some(peer) = peer {
+            peer.set_stopped(false).await;
+        } else if let Some(orderer) = orderer {
+            orderer.set_stopped(false);
+        }
         self.log_start(name);
         Ok(())
+    }
+
+    /// [`Self::stop_node`], then [`Self::start_node`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start_node`].
+    pub async fn restart(&self, name: &str) -> Result<(), StartError> {
+        self.stop_node(name).await;
+        self.start_node(name).await
     }
 
     fn log_start(&self, name: &str) {

@@ -311,3 +311,40 @@ async fn a_network_can_be_restored_and_reset() {
     running.join_orderers(3);
     assert_eq!(running.orderers()[0].channel(CHANNEL).unwrap().height, 1);
 }
+
+#[tokio::test]
+async fn a_stopped_peer_takes_no_blocks_and_is_not_seen_until_it_is_started() {
+    let running = Running::joined(&Topology::duo(), Options::default());
+    let nodes = running.network.nodes();
+    let (stopped, other) = (&nodes.peers()[0], &nodes.peers()[1]);
+    let height = |peer: &Arc<Peer>| peer.channel(CHANNEL).unwrap().ledger.height();
+    running.network.stop_node(&stopped.name).await;
+    let user = running.user();
+    assert_eq!(running.broadcast(message(&user, CHANNEL, HeaderType::Message, 1)).await.status(), Status::Success);
+    let mut heights = other.channel(CHANNEL).unwrap().ledger.heights();
+    tokio::time::timeout(SOON, heights.wait_for(|height| *height > 1)).await.unwrap().unwrap();
+    assert_eq!(height(stopped), 1);
+    let seen = crate::peer::members(other, CHANNEL);
+    assert_eq!(seen.len(), nodes.peers().len() - 1);
+    assert!(seen.iter().all(|member| member.peer.name != stopped.name));
+    assert!(std::net::TcpStream::connect(&stopped.endpoint).is_err());
+
+    running.network.start_node(&stopped.name).await.unwrap();
+    running.block(1).await;
+    assert_eq!(crate::peer::members(other, CHANNEL).len(), nodes.peers().len());
+    assert!(std::net::TcpStream::connect(&stopped.endpoint).is_ok());
+}
+
+#[tokio::test]
+async fn orderers_that_are_stopped_do_not_count_for_a_quorum() {
+    let running = Running::joined(&Topology::duo(), Options::default());
+    let user = running.user();
+    let names: Vec<String> = running.orderers().iter().map(|orderer| orderer.name.clone()).collect();
+    let order = || async { running.broadcast(message(&user, CHANNEL, HeaderType::Message, 1)).await };
+    running.network.stop_node(&names[1]).await;
+    assert_eq!(order().await.status(), Status::Success);
+    running.network.stop_node(&names[2]).await;
+    assert_refused(&order().await, Status::ServiceUnavailable, "no Raft leader");
+    running.network.start_node(&names[1]).await.unwrap();
+    assert_eq!(order().await.status(), Status::Success);
+}

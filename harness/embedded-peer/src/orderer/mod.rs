@@ -14,6 +14,7 @@ pub(crate) mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use fabric_network::release::Release;
@@ -51,6 +52,7 @@ pub struct Orderer {
     tls_certificate: Vec<u8>,
     memberships: RwLock<BTreeMap<String, Membership>>,
     ordering: Ordering,
+    stopped: AtomicBool,
 }
 
 impl Orderer {
@@ -72,8 +74,26 @@ impl Orderer {
             tls_certificate: files.bytes(&configuration.general.tls.certificate)?.to_vec(),
             memberships: RwLock::default(),
             ordering: ordering.clone(),
+            stopped: AtomicBool::default(),
             configuration,
         })
+    }
+
+    /// Whether it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Stops or starts its part in the network, other than its listeners. A stopped one does not count for a quorum.
+    pub(crate) fn set_stopped(&self, is_stopped: bool) {
+        self.stopped.store(is_stopped, std::sync::atomic::Ordering::Relaxed);
+        for membership in self.memberships().into_values() {
+            match membership.number {
+                Some(number) if is_stopped => membership.chain.leave(number),
+                Some(number) => membership.chain.join(number, self.signer.clone()),
+                None => {}
+            }
+        }
     }
 
     /// Emits an event.

@@ -35,7 +35,11 @@ impl Peer {
     async fn take_all(self: Arc<Self>, channel: Arc<PeerChannel>) {
         let Some(chain) = self.ordering.wait_for(&channel.name, channel.genesis_hash()).await else { return };
         let (mut ordered, mut committed) = (chain.blocks().heights(), channel.ledger.heights());
+        let mut stopped = self.stopped.subscribe();
         loop {
+            if stopped.wait_for(|stopped| !stopped).await.is_err() {
+                return;
+            }
             // Both heights can also decrease, when the network restores a snapshot.
             ordered.mark_unchanged();
             committed.mark_unchanged();
@@ -67,6 +71,9 @@ impl Peer {
 
     fn take_next(self: &Arc<Self>, channel: &PeerChannel, chain: &Chain) -> Result<(), LedgerError> {
         let _committing = channel.committing().blocking_lock();
+        if self.is_stopped() {
+            return Ok(());
+        }
         let Some(block) = chain.blocks().block(channel.ledger.height()) else { return Ok(()) };
         if self.commit(channel, Block::clone(&block))? {
             self.launch_runnable_on(channel);

@@ -18,13 +18,14 @@ pub(crate) struct Member {
     pub(crate) height: u64,
 }
 
-/// The peers that have joined the channel; none if `peer` has not.
+/// The peers that have joined the channel and are not stopped; none if `peer` has not joined.
 pub(crate) fn members(peer: &Peer, channel: &str) -> Vec<Member> {
     if peer.channel(channel).is_none() {
         return Vec::new();
     }
     let Some(nodes) = peer.nodes() else { return Vec::new() };
-    let joined = nodes.peers().iter().enumerate().filter_map(|(number, peer)| {
+    let running = nodes.peers().iter().enumerate().filter(|(_, peer)| !peer.is_stopped());
+    let joined = running.filter_map(|(number, peer)| {
         let channel = peer.channel(channel)?;
         Some(Member { number, peer: Arc::clone(peer), height: channel.ledger.height(), channel })
     });

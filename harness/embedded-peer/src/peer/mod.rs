@@ -20,6 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use fabric_network::release::Release;
 use fabric_protos::common::Block;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::chaincode::{ChaincodeConfig, ChaincodeSupport};
@@ -67,6 +68,8 @@ pub struct Peer {
     nodes: Weak<Nodes>,
     ordering: Ordering,
     life: Lifetime,
+    /// Whether it is stopped: it takes no blocks, and the other nodes do not see it.
+    stopped: watch::Sender<bool>,
 }
 
 impl Peer {
@@ -103,6 +106,7 @@ impl Peer {
             faults: parts.faults.clone(),
             nodes: nodes.clone(),
             life: parts.life.clone(),
+            stopped: watch::Sender::default(),
             configuration,
         })
     }
@@ -148,6 +152,20 @@ impl Peer {
         self.life.spawn(Arc::clone(self).follow(Arc::clone(&channel)));
         channels.insert(name.to_owned(), channel);
         Ok(())
+    }
+
+    /// Whether it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// Stops or starts its part in the network, other than its listeners. A block that it is committing is complete
+    /// when this returns.
+    pub(crate) async fn set_stopped(&self, is_stopped: bool) {
+        self.stopped.send_replace(is_stopped);
+        for channel in self.joined().into_values() {
+            drop(channel.pause().await);
+        }
     }
 
     /// Emits an event.

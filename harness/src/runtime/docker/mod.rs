@@ -316,6 +316,13 @@ enum Starting {
     Here(Box<dyn ChaincodeServer>),
 }
 
+impl Network {
+    fn find(&self, name: &str) -> Result<(&RunningNode, &Container), RuntimeError> {
+        let mut nodes = self.nodes.iter().zip(&self.containers);
+        nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))
+    }
+}
+
 #[async_trait]
 impl RunningNetwork for Network {
     fn nodes(&self) -> &[RunningNode] {
@@ -327,11 +334,16 @@ impl RunningNetwork for Network {
     }
 
     /// The container stays, and with it its volumes.
-    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        let mut nodes = self.nodes.iter().zip(&self.containers);
-        let (node, container) =
-            nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
-        container.stop(RESTART_GRACE).await?;
+    async fn stop(&self, name: &str) -> Result<(), RuntimeError> {
+        self.find(name)?.1.stop(RESTART_GRACE).await
+    }
+
+    async fn kill(&self, name: &str) -> Result<(), RuntimeError> {
+        self.find(name)?.1.kill().await
+    }
+
+    async fn start(&self, name: &str) -> Result<(), RuntimeError> {
+        let (node, container) = self.find(name)?;
         if self.guard.has_ended() {
             return Err(RuntimeError::Ended);
         }

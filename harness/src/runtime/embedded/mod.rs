@@ -187,6 +187,13 @@ impl Reserved {
     }
 }
 
+impl Network {
+    fn check(&self, name: &str) -> Result<(), RuntimeError> {
+        let is_known = self.nodes.iter().any(|node| node.name == name);
+        if is_known { Ok(()) } else { Err(no_such_node(name, &self.nodes)) }
+    }
+}
+
 #[async_trait]
 impl RunningNetwork for Network {
     fn nodes(&self) -> &[RunningNode] {
@@ -197,11 +204,20 @@ impl RunningNetwork for Network {
         &self.chaincodes
     }
 
-    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        if !self.nodes.iter().any(|node| node.name == name) {
-            return Err(no_such_node(name, &self.nodes));
-        }
-        self.running.restart(name).await.map_err(|error| Error::Start(error).into())
+    async fn stop(&self, name: &str) -> Result<(), RuntimeError> {
+        self.check(name)?;
+        self.running.stop_node(name).await;
+        Ok(())
+    }
+
+    /// The same as a stop: a node loses nothing.
+    async fn kill(&self, name: &str) -> Result<(), RuntimeError> {
+        self.stop(name).await
+    }
+
+    async fn start(&self, name: &str) -> Result<(), RuntimeError> {
+        self.check(name)?;
+        self.running.start_node(name).await.map_err(|error| Error::Start(error).into())
     }
 
     /// Only those of the chaincode servers: a node exits with this process.

@@ -11,6 +11,15 @@ use crate::runtime::{RuntimeError, Unavailable};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A node cannot be stopped without its data.
+    #[error(
+        "cannot stop {name}: the cluster starts its container again, and its data goes with its pod; use `restart`, or the \
+         runtime docker, process or embedded"
+    )]
+    StartsAgain {
+        /// The node.
+        name: String,
+    },
     /// No cluster, or one that refuses.
     #[error(transparent)]
     Cluster(#[from] ClusterError),

@@ -242,11 +242,23 @@ impl RunningNetwork for Network {
         &self.chaincodes
     }
 
+    async fn stop(&self, name: &str) -> Result<(), RuntimeError> {
+        self.find(name)?;
+        Err(Error::StartsAgain { name: name.to_owned() }.into())
+    }
+
+    async fn kill(&self, name: &str) -> Result<(), RuntimeError> {
+        self.stop(name).await
+    }
+
+    /// It runs already.
+    async fn start(&self, name: &str) -> Result<(), RuntimeError> {
+        self.find(name).map(drop)
+    }
+
     /// Stops the node's container, which the cluster starts again in the same pod, with the same data.
     async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        let mut nodes = self.nodes.iter().zip(&self.members).zip(&self.forwards);
-        let ((node, member), forwards) =
-            nodes.find(|((node, _), _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
+        let (node, member, forwards) = self.find(name)?;
         if self.guard.has_ended() {
             return Err(RuntimeError::Ended);
         }
@@ -282,6 +294,13 @@ impl RunningNetwork for Network {
 }
 
 impl Network {
+    fn find(&self, name: &str) -> Result<(&RunningNode, &Member, &[Forward]), RuntimeError> {
+        let mut nodes = self.nodes.iter().zip(&self.members).zip(&self.forwards);
+        let found = nodes.find(|((node, _), _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
+        let ((node, member), forwards) = found;
+        Ok((node, member, forwards))
+    }
+
     /// Stops the running container, if there is one. Returns its ID.
     async fn stop_container(&self, member: &Member) -> Result<Option<String>, RuntimeError> {
         let Some(pod) = member.pod().filter(|pod| state::runs(pod, NODE_CONTAINER)) else { return Ok(None) };

@@ -203,6 +203,13 @@ impl Reserved {
     }
 }
 
+impl Network {
+    fn find(&self, name: &str) -> Result<(&RunningNode, &Child), RuntimeError> {
+        let mut nodes = self.nodes.iter().zip(&self.children);
+        nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))
+    }
+}
+
 #[async_trait]
 impl RunningNetwork for Network {
     fn nodes(&self) -> &[RunningNode] {
@@ -214,10 +221,18 @@ impl RunningNetwork for Network {
     }
 
     /// A peer or orderer writes everything to its files before it exits.
-    async fn restart(&self, name: &str) -> Result<(), RuntimeError> {
-        let mut nodes = self.nodes.iter().zip(&self.children);
-        let (node, child) = nodes.find(|(node, _)| node.name == name).ok_or_else(|| no_such_node(name, &self.nodes))?;
-        child.end(Some(RESTART_GRACE)).await;
+    async fn stop(&self, name: &str) -> Result<(), RuntimeError> {
+        self.find(name)?.1.end(Some(RESTART_GRACE)).await;
+        Ok(())
+    }
+
+    async fn kill(&self, name: &str) -> Result<(), RuntimeError> {
+        self.find(name)?.1.end(None).await;
+        Ok(())
+    }
+
+    async fn start(&self, name: &str) -> Result<(), RuntimeError> {
+        let (node, child) = self.find(name)?;
         child.start(&self.guard).await?;
         ready(&self.options, node, child.exit(), || async { child.log_tail() }).await
     }
