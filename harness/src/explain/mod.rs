@@ -1,9 +1,11 @@
 //! Finds known failures in logs and client errors, with cause and fix.
 //!
-//! The failures are data, in `catalogue.toml`. This module only reads texts; it calls no node.
+//! The failures are data, in `catalogue/`. This module only reads texts; it calls no node.
 
 #[cfg(feature = "cli")]
 mod command;
+mod expression;
+mod output;
 #[cfg(feature = "cli")]
 mod ranked;
 
@@ -12,7 +14,8 @@ pub use command::{ExplainOptions, explain};
 #[cfg(feature = "cli")]
 pub(crate) use ranked::{Part, find_ranked};
 
-use regex::{Captures, Regex};
+use expression::{Expression, Index, Present};
+use regex::Captures;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -20,13 +23,30 @@ use std::sync::LazyLock;
 /// The longest part of a line that is shown, in characters.
 const EXCERPT: usize = 240;
 
-/// The catalogue, which is part of the program. A test checks that it is valid.
-static CATALOGUE: LazyLock<Catalogue> =
-    LazyLock::new(|| toml::from_str(include_str!("catalogue.toml")).unwrap_or_default());
+/// The areas of the catalogue, in the order of the findings: causes before symptoms.
+const AREAS: [(&str, &str); 9] = [
+    ("External builders and packages", include_str!("catalogue/packages.toml")),
+    ("Connections and TLS", include_str!("catalogue/connections.toml")),
+    ("Chaincode servers", include_str!("catalogue/servers.toml")),
+    ("Identities and signatures", include_str!("catalogue/identities.toml")),
+    ("Chaincode definitions", include_str!("catalogue/definitions.toml")),
+    ("Endorsement and commit", include_str!("catalogue/transactions.toml")),
+    ("World state and private data", include_str!("catalogue/data.toml")),
+    ("Channels and orderers", include_str!("catalogue/channels.toml")),
+    ("Command-line tools", include_str!("catalogue/tools.toml")),
+];
 
-#[derive(Debug, Default, Deserialize)]
+/// The failures of all areas. The catalogue is part of the program, and a test checks that it is valid.
+static FAILURES: LazyLock<Vec<Failure>> = LazyLock::new(|| {
+    let areas = AREAS.iter().filter_map(|(_, text)| toml::from_str::<Area>(text).ok());
+    areas.flat_map(|area| area.failures).collect()
+});
+
+static PATTERNS: LazyLock<Index> = LazyLock::new(|| Index::of(FAILURES.iter().flat_map(|failure| &failure.patterns)));
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Catalogue {
+struct Area {
     #[serde(rename = "failure")]
     failures: Vec<Failure>,
 }
@@ -35,25 +55,46 @@ struct Catalogue {
 #[serde(deny_unknown_fields)]
 struct Failure {
     name: String,
+    /// A line that matches one of them is this failure.
     patterns: Vec<Expression>,
+    /// Lines that are not this failure, such as those of a network that is starting.
     #[serde(default)]
     except: Vec<Expression>,
+    /// Lines that show that the failure is over: earlier matches in the same text do not count.
+    #[serde(default)]
+    over: Vec<Expression>,
+    /// What happened. `${name}` inserts the match of the group of that name, which each pattern has.
     cause: String,
+    /// What to do, in the same format.
     fix: String,
+    /// Failures that are only symptoms if this one was found too.
     #[serde(default)]
     hides: Vec<String>,
+    /// The program of the builder whose output before the match is quoted in the cause.
+    output: Option<Program>,
+    /// Where the cause was read or seen. Required if no test reproduces the failure.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for readers of the catalogue and for tests"))]
+    reference: Option<String>,
 }
 
-/// A regular expression in the catalogue.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Expression(Regex);
+/// A program of an external builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Program {
+    Detect,
+    Build,
+    Release,
+    Run,
+}
 
-impl TryFrom<String> for Expression {
-    type Error = regex::Error;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Regex::new(&text).map(Self)
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Build => "build",
+            Self::Release => "release",
+            Self::Run => "run",
+        }
     }
 }
 
@@ -86,12 +127,10 @@ pub struct Finding {
 /// assert!(found[0].fix.contains("root_cert"));
 /// ```
 pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Finding> {
-    let texts: Vec<(&str, &str)> = texts.into_iter().collect();
-    let seen: Vec<(&Failure, Finding)> = CATALOGUE
-        .failures
-        .iter()
-        .filter_map(|failure| texts.iter().find_map(|(place, text)| failure.seen_in(place, text)))
-        .collect();
+    let texts: Vec<Text<'a>> = texts.into_iter().map(|(place, log)| Text::new(place, log, &[])).collect();
+    let all: Vec<&Text<'_>> = texts.iter().collect();
+    let seen: Vec<(&Failure, Finding)> =
+        FAILURES.iter().filter_map(|failure| Some((failure, failure.seen_in(&texts, &all)?))).collect();
     without_symptoms(&seen)
 }
 
@@ -101,31 +140,62 @@ fn without_symptoms(seen: &[(&Failure, Finding)]) -> Vec<Finding> {
     seen.iter().filter(|(failure, _)| !hidden.contains(failure.name.as_str())).map(|(_, found)| found.clone()).collect()
 }
 
+/// A text to search.
+struct Text<'a> {
+    place: &'a str,
+    log: &'a str,
+    /// The number of each line; empty for a whole text.
+    numbers: &'a [usize],
+    present: Present,
+}
+
+impl<'a> Text<'a> {
+    fn new(place: &'a str, log: &'a str, numbers: &'a [usize]) -> Self {
+        Self { place, log, numbers, present: PATTERNS.of_text(log) }
+    }
+}
+
 impl Failure {
-    fn seen_in(&self, place: &str, text: &str) -> Option<(&Self, Finding)> {
-        let (start, captures) = self
-            .patterns
-            .iter()
-            .filter_map(|expression| {
-                let mut all = expression.0.captures_iter(text).filter_map(|found| Some((found.get(0)?.start(), found)));
-                all.find(|(start, _)| !self.except.iter().any(|except| except.0.is_match(line_at(text, *start))))
+    /// The first match, in the first of these texts that has one. The output of a builder may be in any of all texts:
+    /// a client's error comes first, but only the peer's log has the output.
+    fn seen_in(&self, texts: &[Text<'_>], all: &[&Text<'_>]) -> Option<Finding> {
+        let (text, start, captures) = texts.iter().find_map(|text| {
+            let (start, captures) = self.first_in(text)?;
+            Some((text, start, captures))
+        })?;
+        let before = &text.log[..start];
+        let number = before.bytes().filter(|byte| *byte == b'\n').count();
+        let cause = filled_in(&self.cause, &captures);
+        let output = self.output.and_then(|program| {
+            output::output_of(program, before).or_else(|| {
+                let mut logs = all.iter().filter_map(|text| Some(&text.log[..self.first_in(text)?.0]));
+                logs.find_map(|log| output::output_of(program, log))
             })
-            .min_by_key(|(start, _)| *start)?;
-        let before = &text[..start];
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let begin = before.rfind('\n').map_or(0, |at| at + 1);
-        let whole = line_at(text, start);
-        Some((
-            self,
-            Finding {
-                name: self.name.clone(),
-                place: place.to_owned(),
-                line,
-                excerpt: excerpt(whole, start - begin),
-                cause: filled_in(&self.cause, &captures),
-                fix: filled_in(&self.fix, &captures),
-            },
-        ))
+        });
+        Some(Finding {
+            name: self.name.clone(),
+            place: text.place.to_owned(),
+            line: text.numbers.get(number).copied().unwrap_or(number + 1),
+            excerpt: excerpt(line_at(text.log, start), start - before.rfind('\n').map_or(0, |at| at + 1)),
+            cause: output.map_or_else(|| cause.clone(), |output| format!("{output} {cause}")),
+            fix: filled_in(&self.fix, &captures),
+        })
+    }
+
+    /// The position and the groups of the first match that counts.
+    fn first_in<'t>(&self, Text { log, present, .. }: &Text<'t>) -> Option<(usize, Captures<'t>)> {
+        let mut candidates = self.patterns.iter().filter(|pattern| present.may_match(pattern)).peekable();
+        candidates.peek()?;
+        let over = self.over.iter().filter_map(|over| over.regex()?.find_iter(log).last()).map(|last| last.end()).max();
+        let counts = |start: usize| {
+            over.is_none_or(|over| start >= over)
+                && !self.except.iter().any(|except| except.is_match(line_at(log, start)))
+        };
+        let firsts = candidates.filter_map(|pattern| {
+            let mut all = pattern.regex()?.captures_iter(log).filter_map(|found| Some((found.get(0)?.start(), found)));
+            all.find(|(start, _)| counts(*start))
+        });
+        firsts.min_by_key(|(start, _)| *start)
     }
 }
 

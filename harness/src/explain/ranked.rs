@@ -1,6 +1,6 @@
 //! Finds known failures in texts of different weight.
 
-use super::{CATALOGUE, Failure, Finding, without_symptoms};
+use super::{FAILURES, Failure, Finding, Text, without_symptoms};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -36,35 +36,25 @@ impl<'a> Part<'a> {
 /// As [`find`], in texts of decreasing weight. What later texts show counts only if earlier ones show nothing, or if it
 /// explains what they show.
 pub(crate) fn find_ranked(ranks: &[Vec<Part<'_>>]) -> Vec<Finding> {
-    let mut seen: Vec<Option<Finding>> = vec![None; CATALOGUE.failures.len()];
-    for texts in ranks {
+    let ranks: Vec<Vec<Text<'_>>> = ranks
+        .iter()
+        .map(|parts| parts.iter().map(|part| Text::new(part.place, &part.text, &part.numbers)).collect())
+        .collect();
+    let all: Vec<&Text<'_>> = ranks.iter().flatten().collect();
+    let mut seen: Vec<Option<Finding>> = vec![None; FAILURES.len()];
+    for texts in &ranks {
         let known: BTreeSet<&str> = seen.iter().flatten().map(|finding| finding.name.as_str()).collect();
         let counts = |failure: &Failure| known.is_empty() || failure.hides.iter().any(|name| known.contains(&**name));
-        let more: Vec<Option<Finding>> = CATALOGUE
-            .failures
-            .iter()
-            .map(
-                |failure| if counts(failure) { texts.iter().find_map(|part| failure.seen_in_part(part)) } else { None },
-            )
-            .collect();
+        let more: Vec<Option<Finding>> =
+            FAILURES.iter().map(|failure| if counts(failure) { failure.seen_in(texts, &all) } else { None }).collect();
         drop(known);
         for (seen, more) in seen.iter_mut().zip(more) {
             *seen = seen.take().or(more);
         }
     }
     let seen: Vec<(&Failure, Finding)> =
-        CATALOGUE.failures.iter().zip(seen).filter_map(|(failure, found)| Some((failure, found?))).collect();
+        FAILURES.iter().zip(seen).filter_map(|(failure, found)| Some((failure, found?))).collect();
     without_symptoms(&seen)
-}
-
-impl Failure {
-    fn seen_in_part(&self, part: &Part<'_>) -> Option<Finding> {
-        let (_, mut found) = self.seen_in(part.place, &part.text)?;
-        if let Some(number) = part.numbers.get(found.line - 1) {
-            found.line = *number;
-        }
-        Some(found)
-    }
 }
 
 #[cfg(test)]

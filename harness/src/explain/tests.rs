@@ -1,20 +1,31 @@
 use super::*;
+use regex::Regex;
 use std::fmt::Write as _;
+
+mod cases;
+mod messages;
 
 #[test]
 fn the_catalogue_is_valid() {
-    let catalogue: Catalogue = toml::from_str(include_str!("catalogue.toml")).unwrap();
-    let names: BTreeSet<&str> = catalogue.failures.iter().map(|failure| failure.name.as_str()).collect();
-    assert_eq!(names.len(), catalogue.failures.len(), "duplicate name");
-    for failure in &catalogue.failures {
+    let areas =
+        AREAS.iter().map(|(area, text)| toml::from_str::<Area>(text).unwrap_or_else(|error| panic!("{area}: {error}")));
+    let failures: Vec<Failure> = areas.flat_map(|area| area.failures).collect();
+    let names: BTreeSet<&str> = failures.iter().map(|failure| failure.name.as_str()).collect();
+    assert_eq!(names.len(), failures.len(), "duplicate name");
+    for failure in &failures {
         assert!(!failure.patterns.is_empty(), "{} has no patterns", failure.name);
+        for expression in [&failure.patterns, &failure.except, &failure.over].into_iter().flatten() {
+            assert!(expression.regex().is_some(), "{}: {} is too large", failure.name, expression.as_str());
+        }
         for hidden in &failure.hides {
             assert!(names.contains(hidden.as_str()), "{} hides the unknown failure {hidden}", failure.name);
         }
-        for placeholder in failure.cause.split("${").chain(failure.fix.split("${")).skip(1) {
+        for placeholder in [&failure.cause, &failure.fix].iter().flat_map(|text| text.split("${").skip(1)) {
             let Some((name, _)) = placeholder.split_once('}') else { continue };
-            let has = |expression: &Expression| expression.0.capture_names().flatten().any(|group| group == name);
-            assert!(failure.patterns.iter().any(has), "{}: no pattern has a group {name}", failure.name);
+            for expression in &failure.patterns {
+                let has = expression.regex().unwrap().capture_names().flatten().any(|group| group == name);
+                assert!(has, "{}: {} has no group {name}", failure.name, expression.as_str());
+            }
         }
     }
 }
@@ -121,17 +132,20 @@ fn a_long_line_is_shortened_around_the_match() {
 fn the_troubleshooting_page_is_current() {
     let mut page = String::from(
         "# Troubleshooting\n\n```console\n$ cargo xtask explain LOG…\n```\n\nfinds these failures in logs of peers, \
-         orderers, chaincode servers and clients. A failed run reports them itself.\n\nIn the patterns, `…` and \
+         orderers, chaincode servers and clients. A failed run reports them itself.\n\nIn the errors, `…` and \
          `<name>` stand for any text, `[…]` is optional, and `(a|b)` is one of the two.\n",
     );
-    for failure in &CATALOGUE.failures {
+    let group = Regex::new(r"\$\{(\w+)\}").unwrap();
+    let text = |text: &str| group.replace_all(text, "`<$1>`").replace('|', "\\|");
+    for (title, area) in AREAS {
         // Writing to a string can't fail.
-        let _ = write!(page, "\n## {}\n\n", failure.name);
-        for expression in &failure.patterns {
-            let _ = writeln!(page, "    {}", readable(expression.0.as_str()));
+        let _ = write!(page, "\n## {title}\n\n| error | cause | fix |\n|---|---|---|\n");
+        for failure in toml::from_str::<Area>(area).unwrap().failures {
+            let patterns = failure.patterns.iter().map(|expression| readable(expression.as_str()));
+            let patterns: Vec<String> = patterns.map(|pattern| format!("`{}`", pattern.replace('|', "\\|"))).collect();
+            let (cause, fix) = (text(&failure.cause), text(&failure.fix));
+            let _ = writeln!(page, "| **{}**<br>{} | {cause} | {fix} |", failure.name, patterns.join("<br>"));
         }
-        let text = |text: &str| text.replace("${", "<").replace('}', ">").replace('<', "`<").replace('>', ">`");
-        let _ = write!(page, "\n{}\n\n**Fix:** {}\n", text(&failure.cause), text(&failure.fix));
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
     if std::env::var_os("BLESS").is_some() {
@@ -141,12 +155,30 @@ fn the_troubleshooting_page_is_current() {
     assert!(written == page, "docs/troubleshooting.md differs from the catalogue; run this test with BLESS=1");
 }
 
-/// A readable form of an expression: named groups by name, optional parts in brackets.
+/// The parts of an expression that [`readable`] replaces: named groups, optional parts, repeated characters,
+/// repeated spaces, and escaped characters.
+static PARTS: LazyLock<[Regex; 5]> = LazyLock::new(|| {
+    [
+        r"\(\?P<(\w+)>(?:\[[^\]]*\]|[^()\[]|\([^()]*\))*\)",
+        r"(?:\\[SwWd]|\[[^\]]+\]|\.)(?:[+*]\??|\{\d+(?:,\d+)?\})",
+        r"\((?:\?:)?((?:[^()]|\([^()]*\))*)\)\?|([^\\)])\?",
+        r" +[+*]",
+        r"\\b|\\(\W)",
+    ]
+    .map(|part| Regex::new(part).unwrap())
+});
+
+/// A readable form of an expression: named groups by name, optional parts in brackets, repeated characters as `…`.
 fn readable(expression: &str) -> String {
-    let group = Regex::new(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)").unwrap();
-    let optional = Regex::new(r"\((?:\?:)?((?:[^()]|\([^()]*\))*)\)\?").unwrap();
-    let anything = Regex::new(r"(?:\\S|\\w|\[1-9\]\\d|\[\^'\])[+*]").unwrap();
-    let plain = group.replace_all(expression.trim_start_matches("(?m)").trim_end_matches('$'), "<$1>");
-    let plain = anything.replace_all(&plain, "…");
-    optional.replace_all(&plain, "[$1]").replace("\"?", "\"").replace("(?:", "(").replace('\\', "")
+    let [group, repeated, optional, spaces, escaped] = &*PARTS;
+    // Escaped brackets are text, not a class of characters.
+    let (open, close) = ("\u{1}", "\u{2}");
+    let plain = expression.replace(r"\[", open).replace(r"\]", close).replace("(?:", "(");
+    let plain = ["(?m)", "(?i)", "(^|: )"].iter().fold(plain.as_str(), |text, flag| text.trim_start_matches(flag));
+    let plain = group.replace_all(plain.trim_end_matches('$'), "<$1>");
+    let plain = repeated.replace_all(&plain, "…");
+    let plain = optional.replace_all(&plain, "[$1$2]");
+    let plain = spaces.replace_all(&plain, " ");
+    let plain = escaped.replace_all(&plain, "$1").replace(open, "[").replace(close, "]");
+    plain.trim().to_owned()
 }

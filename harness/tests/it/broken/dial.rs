@@ -43,6 +43,8 @@ enum Connection {
     Tls,
     /// TLS, with another CA.
     OtherCa,
+    /// TLS, with another CA of the same name.
+    NamesakeCa,
     /// The same as [`Tls`](Self::Tls), and the peer shows its certificate.
     Mutual,
     /// As they are, past a builder that would refuse them.
@@ -68,6 +70,7 @@ const DIALS: &[Dial] = &[
     Dial { entry: "host-unknown", host: "nowhere.invalid", server: Server::Nobody, ..PLAIN },
     Dial { entry: "dial-timeout", server: Server::Silent, ..PLAIN },
     Dial { entry: "unknown-authority", connection: Connection::OtherCa, server: Server::Tls(LOOPBACK), ..TLS },
+    Dial { entry: "namesake-ca", on: Fabric, connection: Connection::NamesakeCa, server: Server::Tls(LOOPBACK), ..TLS },
     Dial { entry: "no-ip-san", server: Server::Tls(&["localhost"]), ..TLS },
     Dial { entry: "wrong-name", host: "localhost", server: Server::Tls(&["cc.example.com"]), ..TLS },
     Dial { entry: "no-sans", host: "localhost", server: Server::Tls(&[]), ..TLS },
@@ -116,6 +119,7 @@ pub(super) fn entries() -> impl Iterator<Item = &'static str> {
 struct Authorities {
     servers: Authority,
     other: Authority,
+    namesake: Authority,
     /// That of the peers' certificates, as PEM.
     peers: String,
     /// What had the same name before everything was made anew.
@@ -128,7 +132,13 @@ impl Authorities {
         let placed = runtime.place(&topology, &[]).await.unwrap();
         let former = rendered(runtime, &topology, &placed);
         let peers = |bundle: &Bundle| bundle.identities.peer_organizations[0].tls_ca_pem.clone();
-        Self { servers: Authority::new(), other: Authority::new(), peers: peers(&stage.bundle), former: peers(&former) }
+        Self {
+            servers: Authority::new("servers"),
+            other: Authority::new("other"),
+            namesake: Authority::new("servers"),
+            peers: peers(&stage.bundle),
+            former: peers(&former),
+        }
     }
 }
 
@@ -154,7 +164,7 @@ impl Dial {
     }
 
     fn connection(&self, port: u16, authorities: &Authorities) -> Value {
-        let Authorities { servers: authority, other, .. } = authorities;
+        let Authorities { servers: authority, other, namesake, .. } = authorities;
         let is_tls = !matches!(self.connection, Connection::Plain);
         let mut connection =
             json!({"address": format!("{}:{port}", self.host), "dial_timeout": "300ms", "tls_required": is_tls});
@@ -162,6 +172,7 @@ impl Dial {
             Connection::Plain => {}
             Connection::Tls => connection["root_cert"] = json!(authority.certificate),
             Connection::OtherCa => connection["root_cert"] = json!(other.certificate),
+            Connection::NamesakeCa => connection["root_cert"] = json!(namesake.certificate),
             Connection::Mutual => {
                 connection["root_cert"] = json!(authority.certificate);
                 connection["client_auth_required"] = json!(true);

@@ -60,7 +60,7 @@ impl Run {
     /// With a chaincode file, and what it names.
     fn put_into(&self, e2e: &mut E2e) {
         let directory = e2e.path("").display().to_string();
-        let authority = Authority::new();
+        let authority = Authority::new("ca");
         e2e.file("ca.pem", &authority.certificate);
         for (name, has_ended) in [("own", false), ("ended", true)] {
             let pair = authority.issue(&["127.0.0.1", "localhost"], has_ended);

@@ -12,7 +12,7 @@ use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::chaincode_server::{Chaincode, ChaincodeServer};
 use fabric_protos::protos::{ChaincodeId, ChaincodeMessage, GetQueryResult, GetState, Response as ChaincodeResponse};
 use futures::Stream;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -35,8 +35,10 @@ pub(super) struct Pair {
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    /// One of this name, with a key of its own.
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().pem();
