@@ -1,6 +1,7 @@
 //! A complete run, from a plan to a report.
 
 use crate::check::cases::Setup;
+use crate::check::package_verdict::PackageReport;
 use crate::check::{self, CaseReport, Outcome};
 use crate::console::timeline::Timeline;
 use crate::console::{ExitCode, error_text};
@@ -16,6 +17,8 @@ use std::time::Duration;
 /// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// The results about the user's package.
+    pub package: PackageReport,
     /// The case results, in the order of the cases.
     pub cases: Vec<CaseReport>,
     /// Nodes and servers that exited unexpectedly.
@@ -28,7 +31,8 @@ impl Report {
     /// [`ExitCode::Failed`] if a case failed, no case passed, a node exited unexpectedly, or there are
     /// leftovers.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        let failed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
+        let mut all = self.cases.iter().chain(&self.package.case);
+        let failed = all.any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         let passed = self.cases.iter().any(|case| matches!(case.outcome, Outcome::Passed));
         if passed && !failed && self.exits.is_empty() && self.left.is_empty() {
             ExitCode::Passed
@@ -100,7 +104,8 @@ async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Re
         Ok(())
     });
     let cases = timeline.step("run the cases", async { Ok::<_, RunError>(cases.await) }).await?;
-    Ok(Finished { report: Report { cases, ..Report::default() }, to_first_query })
+    let package = nodes.package_report().clone();
+    Ok(Finished { report: Report { package, cases, ..Report::default() }, to_first_query })
 }
 
 #[cfg(test)]
@@ -126,14 +131,20 @@ mod tests {
 
     #[test]
     fn one_failure_fails_the_run_and_a_case_that_was_not_run_is_not_a_pass() {
-        let failed = Outcome::Failed { expected: "a".to_owned(), seen: "b\nc".to_owned() };
+        let failed = || Outcome::Failed { expected: "a".to_owned(), seen: "b\nc".to_owned() };
         let not_run = || Outcome::NotRun { reason: "needs two organizations".to_owned() };
-        let mixed = report(vec![case("one", Outcome::Passed), case("two", failed), case("three", not_run())]);
+        let mixed = report(vec![case("one", Outcome::Passed), case("two", failed()), case("three", not_run())]);
         assert_eq!(mixed.exit_code(), ExitCode::Failed);
         assert_eq!(report(vec![case("three", not_run())]).exit_code(), ExitCode::Failed);
         assert_eq!(report(Vec::new()).exit_code(), ExitCode::Failed);
         let mut passed = report(vec![case("one", Outcome::Passed), case("three", not_run())]);
         assert_eq!(passed.exit_code(), ExitCode::Passed);
+        let mut only_package = report(vec![case("three", not_run())]);
+        only_package.package.case = Some(case("the package", Outcome::Passed));
+        assert_eq!(only_package.exit_code(), ExitCode::Failed);
+        passed.package.case = Some(case("the package", failed()));
+        assert_eq!(passed.exit_code(), ExitCode::Failed);
+        passed.package.case = None;
         let (how, log) = ("exit status: 2".to_owned(), "panic".to_owned());
         passed.exits.push(UnexpectedExit { name: "peer0".to_owned(), how, cause: None, log });
         assert_eq!(passed.exit_code(), ExitCode::Failed);

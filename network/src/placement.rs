@@ -171,7 +171,7 @@ impl NodePlacement {
 }
 
 /// Whether the text is an IP address, or a name for DNS or a container engine.
-pub(crate) fn is_host(text: &str) -> bool {
+pub fn is_host(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok()
         || (text.len() <= 253
             && text.split('.').all(|label| {

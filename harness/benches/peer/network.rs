@@ -16,7 +16,7 @@ use fabric_harness::console::timeline::Timeline;
 use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions, ServerRequest};
 use fabric_harness::server::ServerSource;
 use fabric_network::identity::Validity;
 use fabric_network::release::Release;
@@ -138,7 +138,7 @@ pub(crate) async fn serve(settings: &Settings) -> Result<()> {
     topology.ordering.batch.timeout = settings.timeout;
     topology.ordering.batch.max_messages = settings.max_messages;
     let source = ServerSource::Program(program("CHAINCODE_CONFORMANCE")?);
-    let placed = runtime.place(&topology, &[(CHAINCODE, &source)]).await?;
+    let placed = runtime.place(&topology, &[ServerRequest::new(CHAINCODE, &source)]).await?;
     let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
     let bundle = render(&topology, &placed.placement, &RenderOptions::new(runtime.release(), validity))?;
     let (package, server) = chaincode(&placed.chaincodes[CHAINCODE], source)?;

@@ -1,8 +1,9 @@
 //! The section `[chaincode]`: the definition that organizations approve and commit, and the package's contents other
 //! than the connection.
 
-use super::own_package::{Content, OwnPackage, Values};
+use super::own_package::{Content, OwnPackage, Supplied};
 use super::policy::{is_disjunction, signature_policy};
+use super::values::Values;
 use crate::client::{Definition, EndorsementPolicy};
 use crate::console::error_text;
 use crate::server::Server;
@@ -42,8 +43,10 @@ pub struct ChaincodeSection {
     pub indexes: Indexes,
     /// A package that is installed unmodified, with its label and indexes. Default: one is made.
     pub package: Option<OwnPackage>,
-    /// The values of its templates, on each peer. Default: none.
+    /// The values of its templates, on each peer, in addition to `peername` and `peer_hostname`. Default: none.
     pub values: Values,
+    /// The fields of its connection.json that its operators' peers supply. Default: none.
+    pub supplied_by_peers: BTreeSet<Supplied>,
 }
 
 /// The default name.
@@ -84,6 +87,9 @@ impl ChaincodeSection {
     /// Fields that contradict each other.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
         if self.package.is_none() {
+            if !self.supplied_by_peers.is_empty() {
+                return Some("`supplied_by_peers` needs a `package`");
+            }
             let reason = "`values` needs a `package` with templates";
             return (!self.values.is_empty()).then_some(reason);
         }

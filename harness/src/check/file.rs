@@ -331,12 +331,17 @@ mod tests {
             indexes,
             package,
             values,
+            supplied_by_peers,
         } = &file.chaincode;
         assert!(name.is_some() && version.is_some() && *init_required && endorsement_policy.is_some());
         assert!(!also_named.is_empty() && *collections != Collections::default());
         assert!(label.is_some() && *indexes != Indexes::default());
         // They contradict `label` and `indexes`.
-        for (field, is_set) in [("package", package.is_some()), ("values", !values.is_empty())] {
+        for (field, is_set) in [
+            ("package", package.is_some()),
+            ("values", !values.is_empty()),
+            ("supplied_by_peers", !supplied_by_peers.is_empty()),
+        ] {
             assert!(!is_set && text.contains(&format!("\n# {field} = ")), "{field}");
         }
         assert_eq!(ServerSection::lacking(text), Vec::<&str>::new(), "the reference lacks these of [server]");

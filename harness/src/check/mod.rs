@@ -9,9 +9,11 @@ mod expect;
 mod file;
 mod matching;
 pub mod own_package;
+pub mod package_verdict;
 pub mod policy;
 pub mod saved;
 mod target;
+pub mod values;
 
 pub use target::{Channel, Client, Target};
 
@@ -24,7 +26,7 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The result of a case.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CaseReport {
     /// The case's name.
     pub name: String,
@@ -43,7 +45,7 @@ pub struct CaseReport {
 }
 
 /// The outcome of a case.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Everything expected was seen.
     Passed,

@@ -1,14 +1,13 @@
-//! The user's package, which is installed unmodified, so that its ID is that of production. The values that depend
-//! on the run, such as the server's address, are in the configuration of each peer's builder.
+//! The user's package, which is installed unmodified, so that its ID is that of production. What does not lead to
+//! the run's server, such as another address, is replaced in the configuration of each peer's builder.
 
-use super::data::Json;
 use crate::console::error_text;
-use crate::server::{self, Template};
 use ccaas_builder::connection::{Connection, Draft, FILE, Field};
 use ccaas_builder::package::{self, MAX_PACKAGE, Opened};
+use ccaas_builder::template::Templates;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -30,10 +29,43 @@ pub struct Content {
     pub id: String,
     /// A description of its contents, without private keys.
     pub description: String,
-    label: String,
-    /// The fields of its connection.json that have a template.
-    templated: BTreeSet<Field>,
-    names_domain: bool,
+    pub(super) opened: Opened,
+    draft: Draft,
+}
+
+/// A field of connection.json that the peers of the package's operators supply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Supplied(pub Field);
+
+impl<'de> Deserialize<'de> for Supplied {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let names = Field::ALL.map(Field::name).join(", ");
+        let field = Field::ALL.into_iter().find(|field| field.name() == name);
+        field.map(Self).ok_or_else(|| D::Error::custom(format!("unknown field `{name}`; the fields are {names}")))
+    }
+}
+
+/// A field of the package that the run replaces on its peers. The texts contain no keys.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Replaced {
+    /// Its name in connection.json.
+    pub field: &'static str,
+    /// Its value in the package.
+    pub package: String,
+    /// Its value on the peers of the run.
+    pub run: String,
+}
+
+/// What a peer of the run needs to use the package.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerOfRun<'a> {
+    /// The values of templates.
+    pub values: &'a Map<String, Value>,
+    /// The connection to the server.
+    pub connection: &'a Connection,
+    /// Whether the peer reaches the server at the package's own address.
+    pub keeps_address: bool,
 }
 
 impl<'de> Deserialize<'de> for OwnPackage {
@@ -71,109 +103,104 @@ impl Content {
             let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
             format!("{FILE}: {}", findings.join("; "))
         })?;
-        let is_templated = |field: &Field| draft.text(*field).is_some_and(|text| text.contains("{{"));
-        Ok(Self {
-            templated: Field::ALL.into_iter().filter(is_templated).collect(),
-            names_domain: draft.text(Field::Domain).is_some(),
-            description: opened.describe(SystemTime::now()),
-            label: opened.metadata.label,
-            id: opened.id,
-            bytes,
-        })
+        Ok(Self { description: opened.describe(SystemTime::now()), id: opened.id.clone(), bytes, opened, draft })
     }
 
-    /// The configuration of a peer's builder that connects this package to the server of `connection`. Fields with a
-    /// template are left out.
-    pub fn settings(&self, connection: &Connection) -> Value {
-        let mut settings = Map::new();
-        let mut set = |field: Field, value: Value| {
-            if !self.templated.contains(&field) {
-                settings.insert(field.name().to_owned(), value);
+    /// What a peer with these values reads in a field, with templates filled in.
+    pub fn text_on(&self, values: &Map<String, Value>, field: Field) -> Option<String> {
+        let text = self.draft.text(field)?;
+        templates(values).expand(text).ok()
+    }
+
+    /// The configuration of a peer's builder that connects this package to the server of the run, and the fields
+    /// that it replaces. Left out are templates that lead to the server, and those that cannot be filled in, which
+    /// the builder reports, unless the field is supplied by the operators' peers.
+    pub fn settings(&self, peer: &PeerOfRun<'_>, supplied: &BTreeSet<Supplied>) -> (Value, BTreeSet<Replaced>) {
+        let PeerOfRun { values, connection, keeps_address } = *peer;
+        let templates = templates(values);
+        let (mut settings, mut replaced) = (Map::new(), BTreeSet::new());
+        for (field, wanted) in self.wanted(connection, keeps_address) {
+            let own = self.draft.text(field);
+            let is_templated = own.is_some_and(|text| text.contains("{{"));
+            let filled = own.map(|text| templates.expand(text)).transpose();
+            if is_templated && filled.is_err() && !supplied.contains(&Supplied(field)) {
+                continue;
             }
-        };
-        set(Field::Address, json!(connection.address));
-        set(Field::TlsRequired, json!(connection.tls_required));
-        set(Field::ClientAuthRequired, json!(connection.client_auth_required));
-        if connection.tls_required {
-            set(Field::RootCert, json!(connection.root_cert));
+            let filled = filled.ok().flatten().unwrap_or_default();
+            let is_same = match &wanted {
+                Value::Bool(wanted) => is_true(&filled) == Some(*wanted),
+                wanted => *wanted == filled.as_str(),
+            };
+            if !is_same {
+                let run = if field.is_pem() { "that of the run".to_owned() } else { shown(&wanted) };
+                replaced.insert(Replaced { field: field.name(), package: describe(field, own), run });
+            }
+            // The peer's environment has these two.
+            let is_of_peer = matches!(field, Field::ClientCert | Field::ClientKey);
+            let is_needless = is_of_peer || (is_templated && is_same);
+            if !is_needless {
+                settings.insert(field.name().to_owned(), wanted);
+            }
         }
-        if self.names_domain {
-            let host = connection.address.rsplit_once(':').map_or("", |(host, _)| host);
-            set(Field::Domain, json!(host.trim_matches(['[', ']'])));
-        }
-        json!({ "labels": { &self.label: settings } })
-    }
-}
-
-/// The values of a package's templates, by name. In texts, `${…}` is a variable of the server, with the address to
-/// which peers connect.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Values(BTreeMap<String, Pattern>);
-
-#[derive(Debug, Clone, PartialEq)]
-enum Pattern {
-    Text(Template),
-    List(Vec<Pattern>),
-    Table(BTreeMap<String, Pattern>),
-    Other(Value),
-}
-
-impl<'de> Deserialize<'de> for Values {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Pattern::of(Json::deserialize(deserializer)?.0) {
-            Ok(Pattern::Table(values)) => Ok(Self(values)),
-            Ok(_) => Err(D::Error::custom("expected a table with the names and values of the templates")),
-            Err(reason) => Err(D::Error::custom(reason)),
-        }
-    }
-}
-
-impl Values {
-    /// Whether there are no values.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        (json!({ "labels": { &self.opened.metadata.label: settings } }), replaced)
     }
 
-    /// The JSON object for a server at this `HOST:PORT` and the package with this ID.
-    pub fn of_server(&self, address: &str, package_id: &str) -> Value {
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-        let known = [
-            (server::ADDRESS, address),
-            (server::HOST, host.trim_matches(['[', ']'])),
-            (server::PORT, port),
-            (server::ID, package_id),
+    /// The fields that must have these values for a connection to the server.
+    fn wanted(&self, connection: &Connection, keeps_address: bool) -> Vec<(Field, Value)> {
+        let mut wanted = vec![
+            (Field::TlsRequired, json!(connection.tls_required)),
+            (Field::ClientAuthRequired, json!(connection.client_auth_required)),
         ];
-        let known = known.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        self.0.iter().map(|(name, pattern)| (name.clone(), pattern.fill(&known))).collect()
+        if connection.tls_required {
+            wanted.push((Field::RootCert, json!(connection.root_cert)));
+        }
+        if connection.client_auth_required {
+            wanted.extend([Field::ClientCert, Field::ClientKey].map(|field| (field, Value::Null)));
+        }
+        if !keeps_address {
+            wanted.push((Field::Address, json!(connection.address)));
+            if self.draft.text(Field::Domain).is_some() {
+                let host = connection.address.rsplit_once(':').map_or("", |(host, _)| host);
+                wanted.push((Field::Domain, json!(host.trim_matches(['[', ']']))));
+            }
+        }
+        wanted
     }
 }
 
-impl Pattern {
-    fn of(value: Value) -> Result<Self, String> {
-        Ok(match value {
-            Value::String(text) => Self::Text(text.parse()?),
-            Value::Array(items) => Self::List(items.into_iter().map(Self::of).collect::<Result<_, _>>()?),
-            Value::Object(members) => {
-                let member = |(name, value)| Ok((name, Self::of(value)?));
-                Self::Table(members.into_iter().map(member).collect::<Result<_, String>>()?)
-            }
-            other => Self::Other(other),
-        })
-    }
+fn templates(values: &Map<String, Value>) -> Templates {
+    Templates::new(Some(&Value::from(values.clone()).to_string()))
+}
 
-    fn fill(&self, known: &BTreeMap<String, String>) -> Value {
-        match self {
-            Self::Text(template) => template.fill(known).into(),
-            Self::List(items) => items.iter().map(|item| item.fill(known)).collect(),
-            Self::Table(members) => members.iter().map(|(name, value)| (name.clone(), value.fill(known))).collect(),
-            Self::Other(value) => value.clone(),
-        }
+/// The truth of a boolean field, as peers read it; absent is false.
+fn is_true(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" | "t" | "T" | "1" => Some(true),
+        "" | "false" | "False" | "FALSE" | "f" | "F" | "0" => Some(false),
+        _ => None,
     }
+}
+
+fn describe(field: Field, text: Option<&str>) -> String {
+    match text {
+        None => "nothing".to_owned(),
+        Some(text) if field.is_pem() && text.contains("{{") => "a template".to_owned(),
+        Some(text) if field == Field::ClientKey || text.contains("PRIVATE KEY") => "a private key".to_owned(),
+        Some(_) if field.is_pem() => "a certificate".to_owned(),
+        Some(text) => shown(&json!(text)),
+    }
+}
+
+/// A short text without control characters.
+fn shown(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(96).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use std::io::Write as _;
 
     fn package(connection: &str) -> Result<OwnPackage, String> {
@@ -193,6 +220,41 @@ mod tests {
     fn connection(tls_required: bool) -> Connection {
         let root_cert = if tls_required { "PEM".to_owned() } else { String::new() };
         Connection { address: "[::1]:7".into(), tls_required, root_cert, ..Connection::default() }
+    }
+
+    fn settings(
+        package: &OwnPackage,
+        values: &[(&str, &str)],
+        connection: &Connection,
+        supplied: &[Field],
+    ) -> (Value, BTreeSet<Replaced>) {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let peer = PeerOfRun { values: &values, connection, keeps_address: false };
+        package.content().unwrap().settings(&peer, &supplied.iter().map(|field| Supplied(*field)).collect())
+    }
+
+    #[test]
+    fn a_template_is_replaced_unless_it_leads_to_the_server() {
+        let written = r#"{"address":"{{.host}}:7","tls_required":"{{.tls}}","client_auth_required":"1",
+            "root_cert":"{{if eq .host \"a\"}}A{{else}}PEM{{end}}","domain":"{{.host}}"}"#;
+        let package = package(written).unwrap();
+        let connection = Connection { client_auth_required: true, ..connection(true) };
+        let (left, replaced) = settings(&package, &[("host", "[::1]"), ("tls", "true")], &connection, &[]);
+        assert_eq!(left["labels"]["own_1"], json!({"client_auth_required": true, "domain": "::1"}));
+        let fields: Vec<_> = replaced.iter().map(|one| (one.field, one.package.as_str(), one.run.as_str())).collect();
+        let of_peer = |field| (field, "nothing", "that of the run");
+        assert_eq!(fields, [of_peer("client_cert"), of_peer("client_key"), ("domain", "{{.host}}", "::1")]);
+
+        let (all, replaced) = settings(&package, &[("host", "a"), ("tls", "f")], &connection, &[]);
+        let expected = json!({"address": "[::1]:7", "tls_required": true, "client_auth_required": true,
+                              "root_cert": "PEM", "domain": "::1"});
+        assert_eq!(all["labels"]["own_1"], expected);
+        let fields: Vec<_> = replaced.iter().map(|one| one.field).collect();
+        assert_eq!(fields, ["address", "client_cert", "client_key", "domain", "root_cert", "tls_required"]);
+        assert_eq!(replaced.first().unwrap().package, "{{.host}}:7");
+
+        let (some, _) = settings(&package, &[("tls", "true")], &connection, &[Field::Address]);
+        assert_eq!(some["labels"]["own_1"], json!({"address": "[::1]:7", "client_auth_required": true}));
     }
 
     #[test]
@@ -216,7 +278,7 @@ mod tests {
             ),
         ] {
             let package = package(written).unwrap();
-            let settings = package.content().unwrap().settings(&connection(tls));
+            let (settings, _) = settings(&package, &[], &connection(tls), &[]);
             assert_eq!(settings, json!({"labels": {"own_1": expected}}), "{written}");
         }
     }
@@ -231,16 +293,5 @@ mod tests {
         let content = package.content().unwrap();
         assert!(content.description.contains("own_1") && !content.description.contains("c2VjcmV0"));
         assert!(content.id.starts_with("own_1:") && content.id.len() == 6 + 64, "{}", content.id);
-    }
-
-    #[test]
-    fn values_are_filled_in_wherever_there_is_text() {
-        let values = |text: &str| toml::from_str::<BTreeMap<String, Values>>(text).map_err(|error| error.to_string());
-        let text = "v = { a = '${CHAINCODE_SERVER_ADDRESS}', l = [1, 'p${CHAINCODE_SERVER_PORT}'], \
-                    t = { h = '${CHAINCODE_SERVER_HOST}', b = true, d = '$$' } }";
-        let filled = values(text).unwrap()["v"].of_server("[::1]:7", "own_1:00");
-        assert_eq!(filled, json!({"a": "[::1]:7", "l": [1, "p7"], "t": {"h": "::1", "b": true, "d": "$"}}));
-        assert!(values("v = 5").unwrap_err().contains("expected a table"));
-        assert!(values("v = { a = '${HOME}' }").unwrap_err().contains("unknown variable ${HOME}"));
     }
 }

@@ -1,8 +1,9 @@
 //! The nodes and chaincode servers of a plan: start, deployment, restart and stop.
 
 use super::error::{RunError, unless, warn_of};
-use super::preparation::{Deployment, prepare};
+use super::preparation::{Deployment, prepare, server_requests};
 use crate::check::cases::Case;
+use crate::check::package_verdict::PackageReport;
 use crate::check::{self, Target};
 use crate::console::error_text;
 use crate::console::timeline::Timeline;
@@ -33,6 +34,7 @@ pub struct Nodes {
     /// The running nodes and servers.
     pub running: Running,
     deployments: Vec<Deployment>,
+    package_report: PackageReport,
     databases: Option<Databases>,
 }
 
@@ -69,8 +71,8 @@ impl Nodes {
             Some(unless(interrupt, timeline.step("claim each CouchDB", claim)).await??)
         };
         match Box::pin(bring_up(plan, runtime, timeline, evidence, interrupt)).await {
-            Ok((bundle, deployments, running)) => {
-                Ok(Self { plan: plan.clone(), bundle, running, deployments, databases })
+            Ok((bundle, deployments, package_report, running)) => {
+                Ok(Self { plan: plan.clone(), bundle, running, deployments, package_report, databases })
             }
             Err(error) => {
                 warn_of(&release(databases, timeline).await);
@@ -121,6 +123,11 @@ impl Nodes {
     /// The package of each chaincode name. The first is that of the chaincode under test.
     pub fn packages(&self) -> impl Iterator<Item = &Package> {
         self.deployments.iter().map(|deployment| &deployment.package)
+    }
+
+    /// The report about the user's package; empty if there is none.
+    pub fn package_report(&self) -> &PackageReport {
+        &self.package_report
     }
 
     /// The specification of each chaincode server, in the order of the packages.
@@ -174,13 +181,12 @@ async fn bring_up(
     timeline: &Timeline,
     evidence: &mut Evidence,
     interrupt: &Interrupt,
-) -> Result<(Bundle, Vec<Deployment>, Running), RunError> {
+) -> Result<(Bundle, Vec<Deployment>, PackageReport, Running), RunError> {
     let definitions = plan.chaincode.definitions();
-    // Each server has the name of its definition.
-    let servers: Vec<_> = definitions.iter().map(|one| (one.name.as_str(), &plan.server.source)).collect();
+    let servers = server_requests(plan, &definitions);
     let place = timeline.step("place the nodes", runtime.place(&plan.topology, &servers));
     let placed = unless(interrupt, place).await??;
-    let (bundle, deployments) =
+    let (bundle, deployments, package_report) =
         timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
     evidence.add_configuration(&bundle);
     for (number, Deployment { package, server, .. }) in deployments.iter().enumerate() {
@@ -212,7 +218,7 @@ async fn bring_up(
         evidence.add_logs(error.logs);
         *error.source
     })?;
-    Ok((bundle, deployments, running))
+    Ok((bundle, deployments, package_report, running))
 }
 
 fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) -> Result<Target, RunError> {

@@ -3,20 +3,23 @@
 //! Pure, except for the system's time and randomness.
 
 use super::error::RunError;
-use crate::check::own_package::{self, Values};
+use crate::check::definition::ChaincodeSection;
+use crate::check::own_package::{Content, PeerOfRun, Supplied};
+use crate::check::package_verdict::{PackageReport, evaluate};
 use crate::client::Definition;
 use crate::deploy::{DeployError, Package};
 use crate::plan::NetworkPlan;
-use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Placed, Runtime, RuntimeError};
+use crate::runtime::{ChaincodePlacement, ChaincodeSpec, Placed, Runtime, RuntimeError, ServerRequest};
 use crate::server::{self, Server, TlsMode};
-use ccaas_builder::connection::Connection;
+use ccaas_builder::connection::{Connection, Field};
 use ccaas_builder::package::{self, package_id};
 use ccaas_builder::{config, template};
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::identity::Validity;
 use fabric_network::render::{RenderOptions, render};
-use fabric_network::topology::NodeKind;
-use std::collections::BTreeMap;
+use fabric_network::topology::{NodeKind, Topology};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -34,12 +37,37 @@ pub(super) struct Deployment {
     pub(super) server: ChaincodeSpec,
 }
 
-/// Renders the network's files, and makes the package and the server specification of each name.
+/// The chaincode servers to place, each with the name of its definition.
+pub(super) fn server_requests<'a>(plan: &'a NetworkPlan, definitions: &'a [Definition]) -> Vec<ServerRequest<'a>> {
+    let request = |definition: &'a Definition| {
+        let request = ServerRequest::new(&definition.name, &plan.server.source);
+        let own = plan.chaincode.own_package();
+        let (addresses, names) = own.map(|own| addresses(own, &plan.chaincode, &plan.topology)).unwrap_or_default();
+        ServerRequest { addresses, names, ..request }
+    };
+    definitions.iter().map(request).collect()
+}
+
+/// The addresses and server names that the run's peers read in the package. No addresses if one is unknown, depends
+/// on the place of the server, or is supplied by the operators' peers.
+fn addresses(own: &Content, chaincode: &ChaincodeSection, topology: &Topology) -> (BTreeSet<String>, BTreeSet<String>) {
+    if chaincode.values.name_the_server() || chaincode.supplied_by_peers.contains(&Supplied(Field::Address)) {
+        return <(BTreeSet<String>, BTreeSet<String>)>::default();
+    }
+    let peers = topology.nodes().filter(|node| node.kind == NodeKind::Peer);
+    let values: Vec<_> = peers.map(|peer| chaincode.values.of_peer(&peer.name, "", &own.id)).collect();
+    let addresses: Option<_> = values.iter().map(|values| own.text_on(values, Field::Address)).collect();
+    let names = values.iter().filter_map(|values| own.text_on(values, Field::Domain)).collect();
+    (addresses.unwrap_or_default(), names)
+}
+
+/// Renders the network's files, and makes the package and the server specification of each name. The report is
+/// about the user's package, if there is one.
 pub(super) fn prepare(
     plan: &NetworkPlan,
     runtime: &dyn Runtime,
     placed: &Placed,
-) -> Result<(Bundle, Vec<Deployment>), RunError> {
+) -> Result<(Bundle, Vec<Deployment>, PackageReport), RunError> {
     let seed = runtime.seed();
     let validity = seed.map_or_else(|| Validity::starting(SystemTime::now(), LIFETIME), |_| Validity::fixed());
     let peers = plan.topology.nodes().filter(|node| node.kind == NodeKind::Peer).map(|node| node.name);
@@ -52,13 +80,15 @@ pub(super) fn prepare(
     };
     let mut bundle = render(&plan.topology, &placed.placement, &options)?;
     let definitions = plan.chaincode.definitions();
+    let mut report = PackageReport::default();
     let deployments = definitions.into_iter().map(|definition| {
         let name = &definition.name;
         let place = placed.chaincodes.get(name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
         let connection = connection_to(place, plan.tls, &bundle)?;
         let package = match plan.chaincode.own_package() {
             Some(own) => {
-                configure_builders(&mut bundle, own, &plan.chaincode.values, &connection);
+                let keeps_address = placed.at_package_addresses.contains(name);
+                report = configure_builders(&mut bundle, own, &plan.chaincode, &connection, keeps_address);
                 let connection = text_of(&connection);
                 Package { id: own.id.clone(), bytes: own.bytes.clone(), connection }
             }
@@ -69,7 +99,7 @@ pub(super) fn prepare(
     });
     let deployments = deployments.collect::<Result<Vec<_>, RunError>>()?;
     log_configuration(&bundle, &deployments);
-    Ok((bundle, deployments))
+    Ok((bundle, deployments, report))
 }
 
 /// Logs commands and configuration, which `-vv` shows. They contain no keys.
@@ -114,18 +144,31 @@ fn connection_to(place: &ChaincodePlacement, tls: TlsMode, bundle: &Bundle) -> R
 }
 
 /// Configures each peer's builder to connect an unmodified package to the server.
-fn configure_builders(bundle: &mut Bundle, package: &own_package::Content, values: &Values, connection: &Connection) {
+fn configure_builders(
+    bundle: &mut Bundle,
+    package: &Content,
+    chaincode: &ChaincodeSection,
+    connection: &Connection,
+    keeps_address: bool,
+) -> PackageReport {
     const SETTINGS: &str = "builder.json";
-    let settings = package.settings(connection).to_string();
+    let (mut report, mut peers) = (PackageReport::default(), BTreeMap::new());
     for peer in bundle.nodes.iter_mut().filter(|node| node.kind == NodeKind::Peer) {
+        let values = chaincode.values.of_peer(&peer.name, &connection.address, &package.id);
+        let on_peer = PeerOfRun { values: &values, connection, keeps_address };
+        let (settings, replaced) = package.settings(&on_peer, &chaincode.supplied_by_peers);
+        report.replaced.extend(replaced);
+        if keeps_address {
+            report.resolved.extend(package.text_on(&values, Field::Address));
+        }
         let file = peer.placement.config_dir.join(SETTINGS).to_string_lossy().into_owned();
         peer.environment.insert(config::VARIABLE.to_owned(), file);
-        if !values.is_empty() {
-            let values = values.of_server(&connection.address, &package.id).to_string();
-            peer.environment.insert(template::VARIABLE.to_owned(), values);
-        }
-        bundle.files.insert(peer.directory.join(SETTINGS), File::public(settings.as_str()));
+        peer.environment.insert(template::VARIABLE.to_owned(), Value::from(values.clone()).to_string());
+        bundle.files.insert(peer.directory.join(SETTINGS), File::public(settings.to_string()));
+        peers.insert(peer.name.clone(), values);
     }
+    report.case = Some(evaluate(package, &peers, &chaincode.supplied_by_peers, connection));
+    report
 }
 
 fn text_of(connection: &Connection) -> String {

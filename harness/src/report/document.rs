@@ -3,6 +3,8 @@
 //! docs/report.md describes the members.
 
 use super::causes::{Evidence as Sorted, Sources, Tried};
+use crate::check::own_package::Replaced;
+use crate::check::package_verdict::COMPLETE;
 use crate::check::{CaseReport, Outcome};
 use crate::console::timeline::Timeline;
 use crate::console::{ExitCode, error_text};
@@ -62,6 +64,10 @@ pub(crate) struct Document {
     pub steps: Vec<StepRecord>,
     /// The cases, in order.
     pub cases: Vec<CaseRecord>,
+    /// The fields of the user's package that the run replaced on its peers.
+    pub replaced: Vec<ReplacedField>,
+    /// The addresses in the user's package that the run's peers resolve to the chaincode server.
+    pub resolved: Vec<String>,
     /// The messages before the first case; all messages of a run without cases.
     pub before: Vec<MessageRecord>,
     /// How the messages between peers and chaincode were seen, or why they are missing.
@@ -141,6 +147,13 @@ pub(crate) struct CaseRecord {
     pub messages: Vec<MessageRecord>,
 }
 
+impl CaseRecord {
+    /// Whether it called the chaincode, so that its cause is sought in logs and messages.
+    pub(super) fn calls(&self) -> bool {
+        self.name != COMPLETE
+    }
+}
+
 /// A line of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct LogLine {
@@ -150,6 +163,24 @@ pub(crate) struct LogLine {
     pub line: usize,
     /// The line, shortened.
     pub text: String,
+}
+
+/// A field of the user's package that the run replaced. The texts contain no keys.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReplacedField {
+    /// Its name in connection.json.
+    pub field: &'static str,
+    /// Its value in the package.
+    pub package: String,
+    /// Its value on the peers of the run.
+    pub run: String,
+}
+
+impl From<&Replaced> for ReplacedField {
+    fn from(replaced: &Replaced) -> Self {
+        let Replaced { field, package, run } = replaced.clone();
+        Self { field, package, run }
+    }
 }
 
 /// A message.
@@ -223,6 +254,8 @@ impl Document {
                 })
                 .collect(),
             cases: cases.map(|((report, (begin, _)), messages)| case(report, *begin, messages)).collect(),
+            replaced: report.package.replaced.iter().map(ReplacedField::from).collect(),
+            resolved: report.package.resolved.iter().cloned().collect(),
             before: records(messages.before),
             chaincode_messages: journal.chaincode(),
             exits: report.exits.iter().map(ToString::to_string).collect(),
@@ -245,6 +278,10 @@ impl Document {
             let failed_step = timeline.steps().into_iter().find(|step| step.failed);
             let time = failed_step.map_or(Duration::ZERO..Duration::MAX, |step| step.begin..step.begin + step.time);
             document.add_causes(&tried.collect::<Vec<_>>(), &all, &time, evidence);
+        }
+        // Its findings are their own cause.
+        if let Some(one) = &report.package.case {
+            document.cases.insert(0, case(one, journal.since(one.begin.into_std()), Vec::new()));
         }
         document
     }
@@ -420,6 +457,8 @@ pub(crate) mod tests {
             first_query: Some(1),
             steps: vec![StepRecord { name: "step", begin: 0, time: 5, failed: true }],
             cases: vec![case("failed", None), case("not run", Some(one()))],
+            replaced: vec![ReplacedField { field: "address", package: one(), run: one() }],
+            resolved: vec![one()],
             before: vec![message()],
             chaincode_messages: one(),
             exits: vec![one()],

@@ -1,6 +1,6 @@
 //! The results of a run as text for a terminal, made from the [`Document`].
 
-use super::document::{CaseRecord, Document, LogLine, MessageRecord};
+use super::document::{CaseRecord, Document, LogLine, MessageRecord, ReplacedField};
 use crate::console::Paint;
 use crate::journal::{short, short_id};
 use crate::options::{MESSAGES_OF_ALL, MESSAGES_OF_FAILURES};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const SINCE: &str = "messages, in ms since the run began, with the transaction";
 
-/// A line for each case; from [`MESSAGES_OF_ALL`] also its messages.
+/// A line for each case, from [`MESSAGES_OF_ALL`] also its messages; and what the run replaced in the package.
 pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String {
     let mut text = String::new();
     if verbosity >= MESSAGES_OF_ALL {
@@ -36,7 +36,20 @@ pub(crate) fn cases(document: &Document, verbosity: u8, paint: Paint) -> String 
     if verbosity >= MESSAGES_OF_ALL {
         write_source(&mut text, document);
     }
+    write_package(&mut text, document);
     text
+}
+
+fn write_package(text: &mut String, document: &Document) {
+    for address in &document.resolved {
+        let _ = writeln!(text, "  the peers resolve {address}, the package's address, to the chaincode server");
+    }
+    if !document.replaced.is_empty() {
+        let _ = writeln!(text, "  replaced on the peers of this run, in the package's connection.json:");
+    }
+    for ReplacedField { field, package, run } in &document.replaced {
+        let _ = writeln!(text, "    {field:<21} {package} -> {run}");
+    }
 }
 
 /// The numbers of cases that passed, failed, and were not run, and of the expectations that were checked.
@@ -68,7 +81,9 @@ pub(crate) fn failures(document: &Document, verbosity: u8, paint: Paint) -> Stri
             let content = content.as_deref().unwrap_or_default();
             let _ = writeln!(text, "{}", labelled(label, content));
         }
-        write_causes(&mut text, case);
+        if case.calls() {
+            write_causes(&mut text, case);
+        }
         if verbosity >= MESSAGES_OF_FAILURES {
             write_messages(&mut text, SINCE, &case.messages);
         }

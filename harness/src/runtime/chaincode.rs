@@ -1,6 +1,6 @@
 //! Chaincode servers: their specification and their place, and what all runtimes do with several of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,26 @@ use crate::server::ServerSource;
 /// How long a static program may take to listen. Everything starts at the same time, so on two cores the
 /// last of many servers waits for all others.
 const BOUND: Duration = Duration::from_secs(20);
+
+/// A chaincode server to place.
+#[derive(Debug, Clone)]
+pub struct ServerRequest<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is.
+    pub source: &'a ServerSource,
+    /// Each `HOST:PORT` at which its package lets peers look for it. Empty: the package is made for its place.
+    pub addresses: BTreeSet<String>,
+    /// Further names that its certificate needs at these addresses.
+    pub names: BTreeSet<String>,
+}
+
+impl<'a> ServerRequest<'a> {
+    /// A server whose package is made for its place.
+    pub fn new(name: &'a str, source: &'a ServerSource) -> Self {
+        Self { name, source, addresses: BTreeSet::new(), names: BTreeSet::new() }
+    }
+}
 
 /// The place of a chaincode server. Known before anything is rendered or packaged.
 #[derive(Debug, Clone, PartialEq, Eq)]

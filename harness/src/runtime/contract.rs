@@ -16,11 +16,11 @@ use fabric_network::topology::Topology;
 
 use super::registry::{Capabilities, Descriptor};
 use super::{
-    ChaincodePlacement, ChaincodeSpec, Placed, RunningNode, RuntimeError, RuntimeOptions, StartError, UnexpectedExit,
+    ChaincodePlacement, ChaincodeSpec, Placed, RunningNode, RuntimeError, RuntimeOptions, ServerRequest, StartError,
+    UnexpectedExit,
 };
 use crate::cleanup::RunGuard;
 use crate::journal::{self, Journal, Message};
-use crate::server::ServerSource;
 
 /// A runtime that is available on this machine, as its [`Descriptor`]'s `find` returns it.
 #[async_trait]
@@ -49,14 +49,14 @@ pub trait Runtime: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Reserves names, addresses and directories for every node of the topology, and for a chaincode
-    /// server of each of these names. Starts the sweep of dead runs.
+    /// Reserves names, addresses and directories for every node of the topology, and for these chaincode
+    /// servers. Starts the sweep of dead runs.
     ///
     /// # Errors
     ///
     /// When the run's directory, a port, or a container or namespace cannot be created; when a
     /// server's image is unavailable, or the nodes cannot reach the server.
-    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError>;
+    async fn place(&self, topology: &Topology, chaincodes: &[ServerRequest<'_>]) -> Result<Placed, RuntimeError>;
 
     /// Its name in `--runtime` and in reports.
     fn name(&self) -> &'static str {

@@ -31,7 +31,7 @@ mod running;
 use std::time::Duration;
 
 pub(crate) use chaincode::not_in_cluster;
-pub use chaincode::{ChaincodePlacement, ChaincodeSpec};
+pub use chaincode::{ChaincodePlacement, ChaincodeSpec, ServerRequest};
 pub use contract::{ChaincodeServer, Prepared, RunningNetwork, Runtime, StartRequest};
 pub use error::{RuntimeError, StartError, Unavailable};
 pub use exit::{Cause, UnexpectedExit};

@@ -1,6 +1,6 @@
 //! A network that has its places, and nothing started yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -84,6 +84,8 @@ pub struct Placed {
     pub placement: Placement,
     /// Where the chaincode servers will be, by name.
     pub chaincodes: BTreeMap<String, ChaincodePlacement>,
+    /// The names of those that peers reach at the addresses of their package.
+    pub at_package_addresses: BTreeSet<String>,
     pub(super) options: RuntimeOptions,
     pub(super) taps: Taps,
     pub(super) prepared: Box<dyn Prepared>,

@@ -35,7 +35,7 @@ impl Template {
     }
 
     /// The text, if it has no variables.
-    pub(super) fn plain(&self) -> Option<String> {
+    pub(crate) fn plain(&self) -> Option<String> {
         let is_text = |part: &Part| matches!(part, Part::Text(_));
         self.0.iter().all(is_text).then(|| self.fill(&BTreeMap::new()))
     }

@@ -22,7 +22,10 @@ async fn bundle() -> Bundle {
     let options = RuntimeOptions { parent: parent.path().to_owned(), ..RuntimeOptions::new("/bin/true") };
     let runtime = EmbeddedRuntime::new(options, Release::default());
     let topology = Topology::solo();
-    let placed = runtime.place(&topology, &[("cc", &crate::server::ServerSource::default())]).await.unwrap();
+    let placed = runtime
+        .place(&topology, &[crate::runtime::ServerRequest::new("cc", &crate::server::ServerSource::default())])
+        .await
+        .unwrap();
     let validity = Validity::starting(SystemTime::now(), Duration::from_hours(1));
     render(&topology, &placed.placement, &RenderOptions::new(Release::default(), validity)).unwrap()
 }

@@ -20,7 +20,7 @@ use fabric_harness::console::timeline::Timeline;
 use fabric_harness::couchdb::Databases;
 use fabric_harness::deploy::{Administration, Package};
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Runtime, RuntimeOptions, ServerRequest};
 use fabric_harness::server::ServerSource;
 use fabric_network::couchdb::CouchDb;
 use fabric_network::identity::Validity;
@@ -149,7 +149,7 @@ async fn needs_couchdb_the_indexes_of_a_package_are_made_and_used() {
     let databases = Databases::claim(std::slice::from_ref(&server.couchdb), &topology, TIMEOUT, |_| Ok(())).await;
     let databases = databases.unwrap();
 
-    let placed = runtime.place(&topology, &[("basic", &ServerSource::default())]).await.unwrap();
+    let placed = runtime.place(&topology, &[ServerRequest::new("basic", &ServerSource::default())]).await.unwrap();
     let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
     let couchdb = [(PEER.to_owned(), server.couchdb.clone())].into();
     let options = RenderOptions { couchdb, ..RenderOptions::new(runtime.release(), validity) };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fabric_harness::runtime::process::ProcessRuntime;
-use fabric_harness::runtime::{Placed, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{Placed, Runtime, RuntimeOptions, ServerRequest};
 use fabric_harness::server::ServerSource;
 use fabric_network::bundle::Bundle;
 use fabric_network::identity::Validity;
@@ -96,7 +96,7 @@ fn write_script(path: &Path, body: &str) {
 
 /// Places of a network and a chaincode server `basic`, with the rendered network.
 pub(crate) async fn place(runtime: &dyn Runtime, topology: &Topology) -> (Placed, Bundle) {
-    let placed = runtime.place(topology, &[("basic", &ServerSource::default())]).await.unwrap();
+    let placed = runtime.place(topology, &[ServerRequest::new("basic", &ServerSource::default())]).await.unwrap();
     let bundle = rendered(runtime, topology, &placed);
     (placed, bundle)
 }

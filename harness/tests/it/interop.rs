@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use ccaas_builder::connection::Connection;
 use ccaas_builder::package::{self, package_id};
 use fabric_harness::runtime::embedded::EmbeddedRuntime;
-use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Running, Runtime, RuntimeOptions};
+use fabric_harness::runtime::{ChaincodePlacement, ChaincodeSpec, Running, Runtime, RuntimeOptions, ServerRequest};
 use fabric_harness::server::ServerSource;
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::identity::Validity;
@@ -55,7 +55,7 @@ impl Interop {
         let options = RuntimeOptions { parent: runs, ..RuntimeOptions::new(program("CCAAS_BUILDER")) };
         let topology = Topology::duo();
         let runtime = EmbeddedRuntime::new(options, release);
-        let placed = runtime.place(&topology, &[(SERVER, &ServerSource::default())]).await.unwrap();
+        let placed = runtime.place(&topology, &[ServerRequest::new(SERVER, &ServerSource::default())]).await.unwrap();
         let validity = Validity::starting(SystemTime::now(), Duration::from_hours(24));
         let bundle = render(&topology, &placed.placement, &RenderOptions::new(runtime.release(), validity)).unwrap();
         bundle.write_to(&scratch.path().join("bundle")).unwrap();

@@ -49,6 +49,7 @@ fn page(document: &Document, evidence: &Evidence) -> Markup {
                         (case_details(document, case, evidence))
                     }
                 }
+                (package_section(document))
                 h2 { "Steps" }
                 (steps::drawing(document))
                 (network_section(document))
@@ -126,7 +127,7 @@ fn case_details(document: &Document, case: &CaseRecord, evidence: &Evidence) -> 
                         div { h3 { "Seen" } pre { (seen) } }
                     }
                 }
-                @if failed { (causes(case)) }
+                @if failed && case.calls() { (causes(case)) }
                 @if !case.messages.is_empty() { (sequence::drawing(&case.messages, begin)) }
                 @if failed { (logs::around(document, case, evidence)) }
             }
@@ -142,6 +143,23 @@ fn causes(case: &CaseRecord) -> Markup {
         @for line in &case.log {
             p.faint { (line.place) ":" (line.line) }
             pre { (line.text) }
+        }
+    }
+}
+
+fn package_section(document: &Document) -> Markup {
+    html! {
+        @if !document.replaced.is_empty() || !document.resolved.is_empty() {
+            h2 { "Package" }
+        }
+        @for address in &document.resolved {
+            div { "The peers resolve " b { (address) } ", the package's address, to the chaincode server." }
+        }
+        @if !document.replaced.is_empty() {
+            p { "Replaced on the peers of this run, in the package's connection.json:" }
+        }
+        @for field in &document.replaced {
+            div { b { (field.field) } " " (field.package) " → " (field.run) }
         }
     }
 }

@@ -38,7 +38,7 @@ use super::ready::ready;
 use super::{
     Capabilities, ChaincodePlacement, ChaincodeServer, ChaincodeSpec, Descriptor, FindRequest, ORDERER_IMAGE,
     PEER_IMAGE, Placed, Prepared, RESTART_GRACE, RunningNetwork, RunningNode, Runtime, RuntimeError, RuntimeOptions,
-    StartError, StartRequest, Unavailable, UnexpectedExit, chaincode, files, log,
+    ServerRequest, StartError, StartRequest, Unavailable, UnexpectedExit, chaincode, files, log,
 };
 use crate::cleanup::{Resources, RunGuard};
 use crate::console::error_text;
@@ -125,15 +125,16 @@ impl Runtime for DockerRuntime {
         if address.is_loopback() { Err(Error::Loopback { address }.into()) } else { Ok(()) }
     }
 
-    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
+    async fn place(&self, topology: &Topology, chaincodes: &[ServerRequest<'_>]) -> Result<Placed, RuntimeError> {
         let engine: Arc<dyn Resources> = Arc::new(self.engine.clone());
         let guard = RunGuard::begin_with(&self.options.parent, &self.options.reaper, |_| Arc::clone(&engine))?;
         let run = OwnedRun::new(guard, &self.options, vec![engine]);
         let guard = run.guard();
-        let nodes = self.place_nodes(topology)?;
-        let Servers { mut places, ports, hosts } =
-            self.place_chaincodes(chaincodes, guard.workspace().directory()).await?;
-        let chaincode_hosts: BTreeSet<String> = places.values().filter_map(host_of).collect();
+        let directory = guard.workspace().directory();
+        let Servers { mut places, ports, hosts, fixed } = self.place_chaincodes(chaincodes, directory).await?;
+        let nodes = self.place_nodes(topology, &fixed.values().map(|fixed| fixed.port).collect())?;
+        let package_names = fixed.values().flat_map(|fixed| fixed.names.iter().cloned());
+        let chaincode_hosts: BTreeSet<String> = places.values().filter_map(host_of).chain(package_names).collect();
         let mut chaincode_hosts: Vec<String> = chaincode_hosts.into_iter().collect();
         let names = nodes.keys().map(|name| (name.clone(), LOOPBACK.to_owned())).chain(hosts).collect();
         let of_nodes = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
@@ -148,6 +149,7 @@ impl Runtime for DockerRuntime {
         Ok(Placed {
             placement: Placement { nodes, chaincode_hosts },
             chaincodes: places,
+            at_package_addresses: fixed.into_keys().collect(),
             options: self.options.clone(),
             taps,
             prepared: Box::new(Reserved { runtime: self.clone(), pod, ports: Arc::new(ports) }),

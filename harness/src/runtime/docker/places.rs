@@ -1,15 +1,17 @@
 //! The places of nodes and chaincode servers: names, ports and directories, chosen before anything is created.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use fabric_network::node::NodeKind;
-use fabric_network::placement::{NodePlacement, Ports};
+use fabric_network::placement::{NodePlacement, Ports, is_host};
 use fabric_network::topology::Topology;
 
 use super::images::{self, Machine};
-use super::{ChaincodePlacement, DockerRuntime, EVERYWHERE, Error, FreePorts, HERE, LOOPBACK, RuntimeError};
+use super::{
+    ChaincodePlacement, DockerRuntime, EVERYWHERE, Error, FreePorts, HERE, LOOPBACK, RuntimeError, ServerRequest,
+};
 use crate::server::ServerSource;
 
 /// The first peer and the first orderer have the ports of Fabric's documentation; each further one has ports
@@ -34,7 +36,7 @@ impl DockerRuntime {
     /// Places servers in the pod, or on this machine, at a port where containers reach it.
     pub(super) async fn place_chaincodes(
         &self,
-        chaincodes: &[(&str, &ServerSource)],
+        chaincodes: &[ServerRequest<'_>],
         run: &Path,
     ) -> Result<Servers, RuntimeError> {
         let is_local = |source: &ServerSource| match source {
@@ -42,17 +44,22 @@ impl DockerRuntime {
             ServerSource::Command { .. } => true,
             ServerSource::Address { address, .. } => address.is_loopback(),
         };
-        let machine = if chaincodes.iter().any(|(_, source)| is_local(source)) {
+        let machine = if chaincodes.iter().any(|request| is_local(request.source)) {
             Some(Machine::of(&self.engine, &self.docker).await?)
         } else {
             None
         };
-        let count = chaincodes.iter().filter(|(_, source)| matches!(source, ServerSource::Command { .. })).count();
+        let is_command = |request: &&ServerRequest<'_>| matches!(request.source, ServerSource::Command { .. });
+        let count = chaincodes.iter().filter(is_command).count();
         let ports = FreePorts::take_on(Ipv4Addr::UNSPECIFIED, count);
         let (ports, mut free) = ports.map_err(|source| RuntimeError::Ports { count, source })?;
         let mut hosts: BTreeMap<String, String> = BTreeMap::new();
-        let mut places = BTreeMap::new();
-        for ((name, source), port) in chaincodes.iter().zip(CHAINCODE_PORT..) {
+        let (mut places, mut at_package_addresses) = (BTreeMap::new(), BTreeMap::new());
+        for (request, port) in chaincodes.iter().zip(CHAINCODE_PORT..) {
+            let ServerRequest { name, source, .. } = request;
+            // A tap would be at another address.
+            let fixed = Fixed::of(request).filter(|_| !self.options.tap);
+            let port = fixed.as_ref().map_or(port, |fixed| fixed.port);
             let directory = run.join("chaincode").join(name);
             let place = match source {
                 ServerSource::Program(_) => place_chaincode(name, port),
@@ -78,23 +85,38 @@ impl DockerRuntime {
                 hosts.insert(chaincode_host(name), LOOPBACK.to_owned());
             }
             places.insert((*name).to_owned(), place);
+            if let Some(fixed) = fixed {
+                let is_name = |host: &&String| host.parse::<IpAddr>().is_err();
+                hosts.extend(fixed.hosts.iter().filter(is_name).map(|host| (host.clone(), LOOPBACK.to_owned())));
+                at_package_addresses.insert((*name).to_owned(), fixed);
+            }
         }
         hosts.extend(machine.map(|machine| (HERE.to_owned(), machine.address)));
-        Ok(Servers { places, ports, hosts })
+        Ok(Servers { places, ports, hosts, fixed: at_package_addresses })
     }
 
-    pub(super) fn place_nodes(&self, topology: &Topology) -> Result<BTreeMap<String, NodePlacement>, Error> {
+    /// Places the nodes at ports other than these.
+    pub(super) fn place_nodes(
+        &self,
+        topology: &Topology,
+        taken: &BTreeSet<u16>,
+    ) -> Result<BTreeMap<String, NodePlacement>, Error> {
+        let is_free = |ports: &Ports| {
+            let Ports { grpc, operations, admin, chaincode } = *ports;
+            [Some(grpc), Some(operations), admin, chaincode].into_iter().flatten().all(|port| !taken.contains(&port))
+        };
         let count = topology.nodes().count();
         if count > MOST_NODES {
             return Err(Error::TooManyNodes { count, most: MOST_NODES });
         }
-        let (mut peers, mut orderers) = (0, 0);
-        let nodes = topology.nodes().map(|node| {
+        let mut peers = (0..).map(peer_ports).filter(is_free);
+        let mut orderers = (0..).map(orderer_ports).filter(is_free);
+        let nodes = topology.nodes().filter_map(|node| {
             let ports = match node.kind {
-                NodeKind::Peer => peer_ports(next(&mut peers)),
-                NodeKind::Orderer => orderer_ports(next(&mut orderers)),
+                NodeKind::Peer => peers.next(),
+                NodeKind::Orderer => orderers.next(),
             };
-            (node.name.clone(), self.place_node(node.name, ports))
+            Some((node.name.clone(), self.place_node(node.name, ports?)))
         });
         Ok(nodes.collect())
     }
@@ -110,11 +132,6 @@ impl DockerRuntime {
             builder_dir: Path::new(CONFIG).join("builder"),
         }
     }
-}
-
-fn next(counter: &mut u16) -> u16 {
-    *counter += 1;
-    *counter - 1
 }
 
 fn peer_ports(index: u16) -> Ports {
@@ -133,6 +150,47 @@ pub(super) struct Servers {
     pub(super) places: BTreeMap<String, ChaincodePlacement>,
     pub(super) ports: FreePorts,
     pub(super) hosts: BTreeMap<String, String>,
+    /// The servers that are at the addresses of their package.
+    pub(super) fixed: BTreeMap<String, Fixed>,
+}
+
+/// The addresses of a package at which peers find the server in the pod: one port, and names that the shared hosts
+/// file resolves.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    pub(super) port: u16,
+    hosts: BTreeSet<String>,
+    /// The names that the server's certificate needs.
+    pub(super) names: BTreeSet<String>,
+}
+
+impl Fixed {
+    fn of(request: &ServerRequest<'_>) -> Option<Self> {
+        let ServerRequest { source: ServerSource::Program(_) | ServerSource::Image(_), addresses, names, .. } = request
+        else {
+            return None;
+        };
+        let mut ports = BTreeSet::new();
+        let mut hosts = BTreeSet::new();
+        for address in addresses {
+            let (host, port) = address.rsplit_once(':')?;
+            ports.insert(port.parse::<u16>().ok().filter(|port| *port > 0)?);
+            hosts.insert(host.to_owned());
+        }
+        // TLS libraries such as rustls refuse a server name that ends like an IP address.
+        let is_name = |host: &str| {
+            let last = host.rsplit('.').next().unwrap_or_default();
+            is_host(host) && !last.chars().all(|c| c.is_ascii_digit())
+        };
+        let is_found = |host: &String| match host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_loopback(),
+            Ok(IpAddr::V6(_)) => false,
+            Err(_) => is_name(host),
+        };
+        let is_possible = ports.len() == 1 && hosts.iter().all(is_found) && names.iter().all(|name| is_name(name));
+        let port = ports.pop_first().filter(|_| is_possible)?;
+        Some(Self { port, names: hosts.union(names).cloned().collect(), hosts })
+    }
 }
 
 /// The host that peers dial.
@@ -172,7 +230,6 @@ fn chaincode_host(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn no_two_nodes_share_a_port() {
@@ -192,6 +249,37 @@ mod tests {
     fn the_first_nodes_have_the_documented_ports() {
         assert_eq!((orderer_ports(0).grpc, orderer_ports(0).admin), (7050, Some(7053)));
         assert_eq!((peer_ports(0).grpc, peer_ports(0).chaincode), (7051, Some(7052)));
+    }
+
+    #[test]
+    fn a_server_is_at_the_addresses_of_its_package_if_they_have_one_port_and_can_be_resolved() {
+        let source = ServerSource::default();
+        let fixed = |addresses: &[&str], name: &str| {
+            let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let request = ServerRequest {
+                addresses: texts(addresses),
+                names: texts(&[name]),
+                ..ServerRequest::new("basic", &source)
+            };
+            Fixed::of(&request).map(|fixed| fixed.port)
+        };
+        assert_eq!(fixed(&["peer0org1_basic_ccaas:9999", "peer0org2_basic_ccaas:9999"], "x"), Some(9999));
+        assert_eq!(fixed(&["127.0.0.1:9999"], "x"), Some(9999));
+        for (addresses, name) in [
+            (&[][..], "x"),
+            (&["a:1", "b:2"], "x"),
+            (&["a:0"], "x"),
+            (&["10.0.0.1:9999"], "x"),
+            (&["[::1]:9999"], "x"),
+            (&["dns:///a:9999"], "x"),
+            (&["a b:9999"], "x"),
+            (&["a:9999"], "a b"),
+            (&["basic_1.0:9999"], "x"),
+            (&["a:9999"], "basic_1.0"),
+            (&["a"], "x"),
+        ] {
+            assert_eq!(fixed(addresses, name), None, "{addresses:?} {name}");
+        }
     }
 
     #[test]

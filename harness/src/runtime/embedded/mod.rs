@@ -23,11 +23,11 @@ use super::loopback::{self, Ports, Surroundings, reached};
 use super::node::no_such_node;
 use super::{
     Capabilities, ChaincodeServer, Descriptor, FindRequest, Placed, Prepared, RunningNetwork, RunningNode, Runtime,
-    RuntimeError, RuntimeOptions, StartError, StartRequest, Unavailable, UnexpectedExit, chaincode, files, log,
+    RuntimeError, RuntimeOptions, ServerRequest, StartError, StartRequest, Unavailable, UnexpectedExit, chaincode,
+    files, log,
 };
 use crate::console::error_text;
 use crate::journal::{Journal, Message};
-use crate::server::ServerSource;
 use record::Record;
 
 pub use error::Error;
@@ -113,7 +113,7 @@ impl Runtime for EmbeddedRuntime {
         Err(Error::InMemory.into())
     }
 
-    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
+    async fn place(&self, topology: &Topology, chaincodes: &[ServerRequest<'_>]) -> Result<Placed, RuntimeError> {
         loopback::place(&self.options, topology, chaincodes, false, self.seed, |ports| {
             Box::new(Reserved { release: self.release, seed: self.seed, ports })
         })

@@ -19,7 +19,7 @@ mod state;
 mod upload;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +37,11 @@ use super::placed::{OwnedRun, Taps};
 use super::ready::ready;
 use super::{
     Capabilities, ChaincodePlacement, ChaincodeServer, ClusterOptions, Descriptor, FindRequest, ORDERER_IMAGE,
-    PEER_IMAGE, Placed, RESTART_GRACE, RunningNetwork, RunningNode, Runtime, RuntimeError, RuntimeOptions, Unavailable,
-    UnexpectedExit, chaincode,
+    PEER_IMAGE, Placed, RESTART_GRACE, RunningNetwork, RunningNode, Runtime, RuntimeError, RuntimeOptions,
+    ServerRequest, Unavailable, UnexpectedExit, chaincode,
 };
 use crate::cleanup::RunGuard;
 use crate::console::error_text;
-use crate::server::ServerSource;
 use cluster::{Cluster, NAMESPACE, Place, namespace_of};
 use forward::Forward;
 use member::Member;
@@ -165,7 +164,7 @@ impl Runtime for KubernetesRuntime {
         if address.is_loopback() { Err(Error::Loopback { address }.into()) } else { Ok(()) }
     }
 
-    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
+    async fn place(&self, topology: &Topology, chaincodes: &[ServerRequest<'_>]) -> Result<Placed, RuntimeError> {
         let (cluster, given) = (self.cluster.clone(), self.own.namespace.clone());
         let place = |id: &str| Place { cluster, namespace: given.unwrap_or_else(|| namespace_of(id)) };
         let guard = RunGuard::begin_with(&self.options.parent, &self.options.reaper, |id| Arc::new(place(id)))?;
@@ -180,7 +179,7 @@ impl Runtime for KubernetesRuntime {
         });
         let nodes = nodes.collect();
         let directory = guard.workspace().directory().join("chaincode");
-        let places = chaincodes.iter().zip(0..).map(|((name, source), number)| {
+        let places = chaincodes.iter().zip(0..).map(|(ServerRequest { name, source, .. }, number)| {
             Ok(((*name).to_owned(), place_chaincode(name, number, source, &directory)?))
         });
         let places: BTreeMap<String, ChaincodePlacement> = places.collect::<Result<_, RuntimeError>>()?;
@@ -197,6 +196,7 @@ impl Runtime for KubernetesRuntime {
         Ok(Placed {
             placement,
             chaincodes: places,
+            at_package_addresses: BTreeSet::new(),
             options: self.options.clone(),
             taps,
             prepared: Box::new(Reserved { runtime: self.clone(), topology: topology.clone(), space }),

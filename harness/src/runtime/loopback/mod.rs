@@ -4,7 +4,7 @@ mod child;
 mod ports;
 mod server;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use fabric_network::placement::{NodePlacement, Placement, Ports as NodePorts};
 use fabric_network::topology::Topology;
 
 use super::placed::{OwnedRun, Taps};
-use super::{ChaincodePlacement, Placed, Prepared, RunningNode, RuntimeError, RuntimeOptions};
+use super::{ChaincodePlacement, Placed, Prepared, RunningNode, RuntimeError, RuntimeOptions, ServerRequest};
 use crate::cleanup::RunGuard;
 use crate::server::{Address, ServerSource};
 use crate::tap;
@@ -31,7 +31,7 @@ const PORTS_PER_NODE: usize = 3;
 pub(super) fn place(
     options: &RuntimeOptions,
     topology: &Topology,
-    chaincodes: &[(&str, &ServerSource)],
+    chaincodes: &[ServerRequest<'_>],
     can_tap: bool,
     seed: Option<u64>,
     prepare: impl FnOnce(Arc<Ports>) -> Box<dyn Prepared>,
@@ -50,7 +50,7 @@ pub(super) fn place(
         .collect();
     let mut chaincode_hosts = vec![HOST.to_owned(), "localhost".to_owned()];
     let mut places = BTreeMap::new();
-    for (name, source) in chaincodes {
+    for ServerRequest { name, source, .. } in chaincodes {
         let directory = directory.join("chaincode").join(name);
         let place = match source {
             ServerSource::Address { address, directory: own } => {
@@ -76,6 +76,7 @@ pub(super) fn place(
     Ok(Placed {
         placement: Placement { nodes, chaincode_hosts },
         chaincodes: places,
+        at_package_addresses: BTreeSet::new(),
         options: options.clone(),
         taps,
         prepared: prepare(Arc::new(ports)),

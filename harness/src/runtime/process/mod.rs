@@ -20,12 +20,11 @@ use super::node::no_such_node;
 use super::ready::ready;
 use super::{
     Capabilities, ChaincodeServer, Descriptor, FindRequest, Placed, Prepared, RESTART_GRACE, RunningNetwork,
-    RunningNode, Runtime, RuntimeError, RuntimeOptions, StartError, StartRequest, UnexpectedExit, chaincode, files,
-    log,
+    RunningNode, Runtime, RuntimeError, RuntimeOptions, ServerRequest, StartError, StartRequest, UnexpectedExit,
+    chaincode, files, log,
 };
 use crate::cleanup::RunGuard;
 use crate::console::error_text;
-use crate::server::ServerSource;
 use binaries::Binaries;
 
 pub use error::Error;
@@ -113,7 +112,7 @@ impl Runtime for ProcessRuntime {
         self.binaries.release
     }
 
-    async fn place(&self, topology: &Topology, chaincodes: &[(&str, &ServerSource)]) -> Result<Placed, RuntimeError> {
+    async fn place(&self, topology: &Topology, chaincodes: &[ServerRequest<'_>]) -> Result<Placed, RuntimeError> {
         loopback::place(&self.options, topology, chaincodes, true, None, |ports| {
             Box::new(Reserved { binaries: self.binaries.clone(), ports })
         })
