@@ -1,6 +1,5 @@
 //! metadata.json of a chaincode package, and the package types that this builder supports.
 
-pub use fabric_primitives::package::is_label;
 use serde_json::{Map, Value, json};
 
 use crate::error::BuilderError;
@@ -23,7 +22,7 @@ pub const FILE: &str = "metadata.json";
 pub struct Metadata {
     /// `type`: the package type (`ccaas`, `external`, `golang`, …).
     pub kind: String,
-    /// `label`: the first part of the package ID, see [`is_label`].
+    /// `label`: the first part of the package ID, see [`names::label`](fabric_primitives::names::label).
     pub label: String,
     /// `path`: unused by chaincode that runs as a service; usually empty.
     pub path: String,

@@ -193,7 +193,12 @@ fn check_kind(kind: FileType, directory: bool, shown: &Path) -> Result<(), Build
     if (directory && kind.is_dir()) || (!directory && kind.is_file()) {
         return Ok(());
     }
-    let found = if kind.is_symlink() {
+    let expected = if directory { "a directory" } else { "a regular file" };
+    Err(unsafe_path(shown, format!("is {}, expected {expected}", name_of(kind))))
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    if kind.is_symlink() {
         "a symbolic link"
     } else if kind.is_dir() {
         "a directory"
@@ -205,22 +210,21 @@ fn check_kind(kind: FileType, directory: bool, shown: &Path) -> Result<(), Build
         "a socket"
     } else {
         "a device"
-    };
-    let expected = if directory { "a directory" } else { "a regular file" };
-    Err(unsafe_path(shown, format!("is {found}, expected {expected}")))
+    }
 }
 
 fn unsafe_path(shown: &Path, problem: String) -> BuilderError {
     BuilderError::Unsafe { path: shown_path(shown), problem }
 }
 
-/// Reads a file named by the peer's operator. Follows links, since mounted secrets are links, but reads
+/// Reads a file named by a user or the peer's operator. Follows links, since mounted secrets are links, but reads
 /// only regular files within the limit.
 pub(crate) fn read_trusted(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() {
+        return Err(io::Error::other(format!("not a regular file, but {}", name_of(kind))));
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;

@@ -3,6 +3,7 @@
 
 use crate::check::cases::{Case, CaseFile, CaseFileError};
 use crate::check::definition::ChaincodeSection;
+use crate::check::scope::Scope;
 use crate::console::{error_text, read_text};
 use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions};
 use crate::runtime::registry::{RuntimeChoice, names_with};
@@ -12,7 +13,9 @@ use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::logging::{LoggingSpec, LoggingSpecError};
 use fabric_network::release::Release;
 use fabric_network::topology::{Consensus, NodeKind, Topology};
+use fabric_primitives::names::{InvalidName, is_dns_label};
 use fabric_primitives::program;
+use fabric_primitives::text::cut;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -173,11 +176,22 @@ pub enum OptionError {
         /// The reason.
         reason: String,
     },
+    /// A name that Fabric rejects.
+    #[error("{option}: {invalid}")]
+    Name {
+        /// The option's name.
+        option: &'static str,
+        /// The name and the rule.
+        invalid: InvalidName,
+    },
     /// The cases are invalid.
-    #[error("--cases: {}", error_text(.0))]
+    #[error("--cases: {}", listed(.0))]
     Cases(#[source] CaseFileError),
+    /// The definition of the chaincode is invalid.
+    #[error("{}", error_text(.0))]
+    Definition(#[source] CaseFileError),
     /// The chaincode file is invalid.
-    #[error("--chaincode: {}", error_text(.0))]
+    #[error("--chaincode: {}", listed(.0))]
     ChaincodeFile(#[source] CaseFileError),
     /// The chaincode server cannot be used.
     #[error("{origin}: {reason}")]
@@ -191,9 +205,23 @@ pub enum OptionError {
 
 crate::console::debug_as_text!(OptionError);
 
+/// The lines of an error, without the rest of values that are too long.
+fn lines(error: &str) -> Vec<String> {
+    error.lines().map(|line| cut(line, LONGEST_LINE)).collect()
+}
+
+/// The most characters of a line: more than the names of all nodes of a network that fits a machine.
+const LONGEST_LINE: usize = 2000;
+
+/// Several mistakes begin on a line of their own.
+fn listed(error: &CaseFileError) -> String {
+    let text = error_text(error);
+    if text.contains('\n') { format!("\n{text}") } else { text }
+}
+
 /// All mistakes on the command line, one per line.
 #[derive(thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", .0.iter().flat_map(|error| lines(&error.to_string())).collect::<Vec<_>>().join("\n"))]
 pub struct OptionErrors(pub Vec<OptionError>);
 
 crate::console::debug_as_text!(OptionErrors);
@@ -210,7 +238,8 @@ impl NetworkPlan {
         topology: Option<Topology>,
         chaincode: ChaincodeSection,
     ) -> Result<Self, OptionErrors> {
-        Self::resolve_with(options, topology, resolve_chaincode(&options.chaincode, chaincode)).map(|(plan, _)| plan)
+        let file = resolve_chaincode(&options.chaincode, &CaseFile::of_definition(chaincode));
+        Self::resolve_with(options, topology, file, |_, _| Ok(())).map(|(plan, _)| plan)
     }
 
     /// The names of the chaincode servers, which are those of the definitions.
@@ -218,11 +247,12 @@ impl NetworkPlan {
         self.chaincode.definitions().into_iter().map(|definition| definition.name).collect()
     }
 
-    /// As `resolve`, with the chaincode file, which also has cases.
+    /// As `resolve`, with the chaincode file, which also has cases, and the check of the cases.
     fn resolve_with(
         options: &NetworkOptions,
         topology: Option<Topology>,
         file: Result<CaseFile, OptionError>,
+        check: impl FnOnce(&CaseFile, Scope<'_>) -> Result<(), OptionError>,
     ) -> Result<(Self, CaseFile), OptionErrors> {
         let mut mistakes = Vec::new();
         let mut keep = |mistake| mistakes.push(mistake);
@@ -242,6 +272,13 @@ impl NetworkPlan {
         if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
             let _ = check_image(server, options).map_err(&mut keep);
             let _ = check_reach(server, options).map_err(&mut keep);
+        }
+        if let (Some(file), Some(topology)) = (&file, &topology) {
+            let scope = Scope { topology, chaincode: &file.chaincode, couchdb: !options.couchdb.is_empty() };
+            let in_file = is_chaincode_file(&options.chaincode);
+            let invalid = if in_file { OptionError::ChaincodeFile } else { OptionError::Definition };
+            let _ = file.check_definition(scope).map_err(invalid).map_err(&mut keep);
+            let _ = check(file, scope).map_err(&mut keep);
         }
         if let (Some(Some(fabric)), Some(topology)) = (&fabric, &topology)
             && topology.ordering.consensus == Consensus::Bft
@@ -295,43 +332,41 @@ impl Plan {
     /// All mistakes, each with its option's name.
     pub(crate) fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
         let own = &options.network.chaincode;
-        let (file, cases, mistake) = if is_chaincode_file(own) {
-            let cases = options.cases.as_ref().map(|path| CaseFile::read(path)).transpose();
-            let cases = cases
-                .and_then(|cases| cases.as_ref().map_or(Ok(()), |cases| cases.check_nothing_else(own)).map(|()| cases));
-            let (cases, mistake) = cases.map_or_else(|error| (None, Some(error)), |cases| (cases, None));
-            (resolve_chaincode(own, ChaincodeSection::default()), cases, mistake)
-        } else {
-            let cases = options.cases.as_ref().map_or_else(CaseFile::asset_transfer, |path| CaseFile::read(path));
-            let (cases, mistake) = cases.map_or_else(|error| (CaseFile::default(), Some(error)), |cases| (cases, None));
-            (resolve_chaincode(own, cases.chaincode.clone()), Some(cases), mistake)
+        let mut mistakes = Vec::new();
+        let cases = match &options.cases {
+            Some(path) => CaseFile::read(path).map(Some),
+            None if is_chaincode_file(own) => Ok(None),
+            None => CaseFile::asset_transfer().map(Some),
         };
-        let network = NetworkPlan::resolve_with(&options.network, None, file);
-        let mut mistakes: Vec<OptionError> = mistake.map(OptionError::Cases).into_iter().collect();
-        match network {
-            Ok((network, file)) => {
-                let (option, cases): (fn(CaseFileError) -> OptionError, CaseFile) = match cases {
-                    Some(cases) => (OptionError::Cases, cases),
-                    None => (OptionError::ChaincodeFile, file),
-                };
-                if mistakes.is_empty() {
-                    mistakes.extend(cases.check_cases(&network.chaincode).map_err(option).err());
-                }
-                if mistakes.is_empty() {
-                    return Ok(Self {
-                        network,
-                        cases: cases.cases,
-                        keep: options.keep,
-                        evidence: options.evidence.clone(),
-                        repeat: options.repeat,
-                        verbosity: options.network.verbose,
-                        quiet: options.quiet,
-                    });
-                }
-                Err(OptionErrors(mistakes))
+        let cases = cases.and_then(|cases| {
+            if let (Some(cases), true) = (&cases, is_chaincode_file(own)) {
+                cases.check_nothing_else(own)?;
             }
-            Err(found) => Err(OptionErrors(found.0.into_iter().chain(mistakes).collect())),
-        }
+            Ok(cases)
+        });
+        let cases = cases.map_err(|error| mistakes.push(OptionError::Cases(error)));
+        let definition = cases.as_ref().ok().and_then(Option::as_ref).cloned().unwrap_or_default();
+        let check = |file: &CaseFile, scope: Scope<'_>| match &cases {
+            Ok(Some(cases)) => cases.check_cases(scope).map_err(OptionError::Cases),
+            Ok(None) => file.check_cases(scope).map_err(OptionError::ChaincodeFile),
+            Err(()) => Ok(()),
+        };
+        let network = NetworkPlan::resolve_with(&options.network, None, resolve_chaincode(own, &definition), check);
+        let (network, file) = match network {
+            Ok(resolved) if mistakes.is_empty() => resolved,
+            Ok(_) => return Err(OptionErrors(mistakes)),
+            Err(found) => return Err(OptionErrors(found.0.into_iter().chain(mistakes).collect())),
+        };
+        let cases = cases.ok().flatten().unwrap_or(file);
+        Ok(Self {
+            network,
+            cases: cases.cases,
+            keep: options.keep,
+            evidence: options.evidence.clone(),
+            repeat: options.repeat,
+            verbosity: options.network.verbose,
+            quiet: options.quiet,
+        })
     }
 }
 
@@ -428,8 +463,8 @@ fn is_chaincode_file(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "toml")
 }
 
-/// The chaincode of `--chaincode`. For a program or an address, its definition is `chaincode`.
-fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFile, OptionError> {
+/// The chaincode of `--chaincode`. For a program or an address, its definition is that of `definition`.
+fn resolve_chaincode(path: &Path, definition: &CaseFile) -> Result<CaseFile, OptionError> {
     const OPTION: &str = "--chaincode";
     if is_chaincode_file(path) {
         return CaseFile::read_with_server(path).map_err(OptionError::ChaincodeFile);
@@ -440,9 +475,9 @@ fn resolve_chaincode(path: &Path, chaincode: ChaincodeSection) -> Result<CaseFil
         None => check_program(OPTION, path).map(|()| ServerSource::Program(path.to_owned()))?,
     };
     let server = Server::new(source, &format!("{OPTION} {}", path.display()));
-    let checked = chaincode.check_server(&server);
+    let checked = definition.chaincode.check_server(&server);
     checked.map_err(|reason| OptionError::Server { origin: server.origin.clone(), reason: reason.to_owned() })?;
-    Ok(CaseFile::without_cases(chaincode, server))
+    Ok(definition.served_by(server))
 }
 
 /// Checks the directory of Fabric's programs, which not every runtime uses.
@@ -472,7 +507,7 @@ fn resolve_cluster(options: &NetworkOptions) -> Result<ClusterOptions, Vec<Optio
         let reason = if !in_cluster {
             let runtimes = names_with(|capabilities| capabilities.in_cluster);
             format!("only --runtime {runtimes} uses it; add that option, or remove this one")
-        } else if option == "--kube-namespace" && !is_label(&value) {
+        } else if option == "--kube-namespace" && !is_dns_label(&value) {
             "not a valid namespace name: up to 63 of a-z, 0-9 and -, not starting or ending with -".to_owned()
         } else if value.is_empty() {
             "is empty".to_owned()
@@ -490,12 +525,6 @@ fn resolve_cluster(options: &NetworkOptions) -> Result<ClusterOptions, Vec<Optio
         namespace: own.kube_namespace.clone(),
         builder_image: own.builder_image.clone(),
     })
-}
-
-/// Whether this is a valid namespace name: a DNS label (RFC 1123).
-pub(crate) fn is_label(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// Peers in a cluster do not reach what runs on this machine.

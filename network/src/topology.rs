@@ -32,11 +32,13 @@
 //!     preferred_max_bytes: 2 MB
 //! channels:
 //!   - name: mychannel
-//!     organizations: []       # names; default and empty: every organization
+//!     organizations: [Org1]   # default: every organization
 //!     endorsement: majority   # or any, all; default majority
 //! ",
 //! )?;
-//! assert_eq!(topology, Topology::solo());
+//! let mut solo = Topology::solo();
+//! solo.channels[0].organizations.push("Org1".to_owned());
+//! assert_eq!(topology, solo);
 //! # Ok::<(), fabric_network::topology::TopologyError>(())
 //! ```
 
@@ -51,6 +53,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::error::{Location, Mistake, TopologyError};
+
+/// The most organizations, peers of an organization, orderers or channels. Each node is a process or a container:
+/// more is a typing error.
+pub const LONGEST_LIST: usize = 100;
 
 /// A network: its organizations, its ordering service, its channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -149,7 +155,8 @@ pub struct Channel {
     /// Its name: at most 249 lowercase letters, digits, `.` and `-`, starting with a letter (Fabric,
     /// `common/configtx/validator.go`).
     pub name: String,
-    /// The names of the organizations in it. Empty means all.
+    /// The names of the organizations in it. Empty means all; in YAML, an omitted list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub organizations: Vec<String>,
     /// How many of its organizations must endorse a transaction and approve a chaincode definition, unless the
     /// chaincode has its own policy. Default `majority`.

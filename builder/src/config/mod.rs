@@ -192,7 +192,7 @@ impl Reader<'_> {
     fn labels(&mut self, path: &[&str], object: &Map<String, Value>) -> Layers {
         for pattern in object.keys() {
             let prefix = pattern.strip_suffix('*').unwrap_or(pattern);
-            if !prefix.is_empty() && !crate::metadata::is_label(prefix) || pattern.is_empty() {
+            if !prefix.is_empty() && !fabric_primitives::names::is_label(prefix) || pattern.is_empty() {
                 let expected = "a label, or the start of a label followed by *";
                 self.error(&[path, &[pattern]].concat(), "", "an invalid label", expected);
             }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder};
 
 pub use contents::Contents;
+use fabric_primitives::names::{self, InvalidName};
 pub use fabric_primitives::package::package_id;
 pub use read::{MAX_PACKAGE, Opened};
 
@@ -46,7 +47,7 @@ const UNKNOWN_SYSTEM: u8 = 255;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Package {
-    /// The label, the first part of the package ID; see [`metadata::is_label`].
+    /// The label, the first part of the package ID; see [`names::label`](fabric_primitives::names::label).
     pub label: String,
     /// The package type: `ccaas`.
     pub kind: String,
@@ -61,8 +62,8 @@ pub struct Package {
 #[non_exhaustive]
 pub enum PackageError {
     /// Peers reject the label.
-    #[error("invalid label {0:?}: expected letters, digits and _ . + -, starting with a letter or digit")]
-    Label(String),
+    #[error(transparent)]
+    Label(#[from] InvalidName),
     /// Peers reject the path, or it is connection.json.
     #[error("invalid path {}: expected a relative UTF-8 path other than connection.json", shown_path(.0))]
     Path(PathBuf),
@@ -105,9 +106,7 @@ impl Package {
 }
 
 fn archive_files(metadata: &Metadata, code: BTreeMap<&str, &[u8]>) -> Result<Vec<u8>, PackageError> {
-    if !metadata::is_label(&metadata.label) {
-        return Err(PackageError::Label(metadata.label.clone()));
-    }
+    names::label(&metadata.label)?;
     let code = archive(code)?;
     // Not sorted: metadata.json comes first, as in packages of the peer.
     archive([(metadata::FILE, metadata.to_bytes().as_slice()), (CODE, code.as_slice())])

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
+use fabric_primitives::names;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
@@ -70,9 +71,7 @@ impl Opened {
         let metadata_bytes = metadata.ok_or_else(|| missing(metadata::FILE))?;
         let code = code.ok_or_else(|| missing(CODE))?;
         let metadata = Metadata::parse(&metadata_bytes).map_err(|error| invalid(error.to_string()))?;
-        if !metadata::is_label(&metadata.label) {
-            return Err(PackageError::Label(metadata.label));
-        }
+        names::label(&metadata.label)?;
         let files = code_files(&code, &mut left)?;
         let id = package_id(&metadata.label, bytes);
         Ok(Self { metadata, metadata_bytes, files, ignored, id })

@@ -127,7 +127,7 @@ fn invalid_arguments_are_reported() {
         assert!(text(&rejected.stderr).contains(message), "{rejected:?}");
     }
     for (arguments, code, message) in [
-        (&["package", "o", "--address", "a:1"][..], 8, "invalid label \"\": expected letters"),
+        (&["package", "o", "--address", "a:1"][..], 8, "invalid package label ``: use letters"),
         (&["package", "o", "--label", "l"], 8, "connection.json: found no such file"),
         (&["package", "o", "--label", "l", "--root-cert", "none.pem"], 1, "none.pem: No such file"),
         (&["package", "no/o", "--label", "l", "--address", "a:1"], 1, "no/o: No such file"),
@@ -344,7 +344,8 @@ fn invalid_packages_are_rejected() {
             "found no metadata.json, expected metadata.json and code.tar.gz; the name must not start with",
         ),
         (archive(&[("d/", b'5', b""), ("metadata.json", b'0', METADATA)]), "\"d/\" is not a regular file"),
-        (labeled("a b"), "invalid label \"a b\""),
+        (labeled("a b"), "invalid package label `a b`: "),
+        (labeled(&"x".repeat(60_000)), "it has 60000 characters, at most 173 are possible"),
         (archive(&[("metadata.json", b'0', b"[]"), ("code.tar.gz", b'0', &good)]), "metadata.json: found an array"),
         (with(b"no gzip"), "code.tar.gz: found data that is not gzip"),
         (with(&cut(good.clone())), "code.tar.gz: found a damaged .tar.gz"),

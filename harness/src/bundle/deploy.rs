@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ccaas_builder::package::{MAX_PACKAGE, package_id, read_file};
+use ccaas_builder::package::{MAX_PACKAGE, package_id};
 use fabric_network::identity::{PrivateKey, TlsPair};
 use fabric_network::render::operator::description::{
     self, Description, NodeDescription, administrator_directory, administrator_files,
 };
 use fabric_network::topology::{Channel, NodeKind, Topology, TopologyError};
+use fabric_primitives::names::{self, InvalidName};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::client::{
     self, ClientError, Definition, Installation, Invocation, Node, Participation, PeerClient, Signer, SignerError,
 };
 use crate::console::timeline::Timeline;
-use crate::console::{print, read_text};
+use crate::console::{print, read_file, read_text};
 use crate::deploy::INSTALL;
 use crate::wait::{Poll, TimedOut, WaitError, until};
 
@@ -120,6 +121,14 @@ pub(super) async fn deploy(options: &DeployOptions) -> Result<(), DeployError> {
     Ok(())
 }
 
+/// What an operator may have changed by hand.
+fn check_names(description: &Description) -> Result<(), InvalidName> {
+    let chaincode = &description.chaincode;
+    names::chaincode(&chaincode.name)?;
+    names::version(&chaincode.version)?;
+    names::label(chaincode.package_id.rsplit_once(':').map_or("", |(label, _)| label))
+}
+
 impl Network {
     async fn connect(options: &DeployOptions, timeline: &Timeline) -> Result<Self, DeployError> {
         let directory = options.directory.clone();
@@ -129,8 +138,11 @@ impl Network {
             Ok::<_, DeployError>((path, text))
         };
         let (path, text) = read(description::FILE)?;
-        let mut description =
-            Description::from_yaml(&text).map_err(|reason| DeployError::Description { path, reason })?;
+        let mut description = Description::from_yaml(&text)
+            .and_then(|description| {
+                check_names(&description).map_err(|invalid| invalid.to_string()).map(|()| description)
+            })
+            .map_err(|reason| DeployError::Description { path, reason })?;
         let (path, text) = read("topology.yaml")?;
         let topology = Topology::from_yaml(&text).map_err(|source| DeployError::Topology { path, source })?;
         for node in &mut description.nodes {

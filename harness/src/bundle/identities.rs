@@ -105,6 +105,5 @@ fn is_identity(name: &Path) -> bool {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, IdentitiesError> {
-    ccaas_builder::package::read_file(path, MOST_BYTES)
-        .map_err(|source| IdentitiesError::Io { path: path.to_owned(), source })
+    crate::console::read_file(path, MOST_BYTES).map_err(|source| IdentitiesError::Io { path: path.to_owned(), source })
 }

@@ -21,6 +21,7 @@ use fabric_network::release::Release;
 use fabric_network::render::operator::{Format, Images, OperatorOptions, PackageFile, Rendered, render_for_operator};
 use fabric_network::render::{RenderError, RenderOptions};
 use fabric_network::topology::Consensus;
+use fabric_primitives::names;
 
 pub(crate) use deploy::DeployOptions;
 pub(crate) use identities::IdentitiesError;
@@ -30,7 +31,7 @@ pub(crate) use ready::ReadyOptions;
 
 use crate::console::{ExitCode, error_text, print};
 use crate::options::FabricOptions;
-use crate::plan::{OptionError, is_label, resolve_fabric, resolve_topology};
+use crate::plan::{OptionError, resolve_fabric, resolve_topology};
 use crate::server::TlsMode;
 
 /// The options of `bundle`.
@@ -127,11 +128,7 @@ pub(crate) enum BundleError {
 
 /// A namespace is a DNS label.
 fn namespace(text: &str) -> Result<String, String> {
-    if is_label(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("no DNS label: 1 to 63 lower-case letters, digits and inner -".to_owned())
-    }
+    names::dns_label(text).map_err(|invalid| invalid.to_string()).map(|()| text.to_owned())
 }
 
 /// Runs the command and returns its exit code.
@@ -203,6 +200,7 @@ fn render(options: &BundleOptions, directory: &Path) -> Result<Rendered, BundleE
     let fabric = resolve_fabric(&fabric)?;
     let release = fabric.as_ref().map(|fabric| fabric.release).unwrap_or_default();
     let tag = pinned(fabric.map(|fabric| fabric.tag), release);
+    names::chaincode(&options.chaincode).map_err(|invalid| OptionError::Name { option: "--chaincode", invalid })?;
     let topology = resolve_topology(&options.topology)?;
     if topology.ordering.consensus == Consensus::Bft && !release.has_bft() {
         return Err(BundleError::NoBft { topology: options.topology.clone(), fabric: tag });

@@ -5,7 +5,9 @@ pub use super::file::{CaseFile, CaseFileError};
 use super::data::{Base64, Data, Json};
 use super::definition::ChaincodeSection;
 use super::saved::{Save, Until};
+use super::scope::Misfit;
 use crate::runtime::{Action, Running};
+use fabric_network::topology::LONGEST_LIST;
 use fabric_protos::protos::TxValidationCode;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -203,6 +205,22 @@ pub struct Needs {
     pub couchdb: Option<bool>,
 }
 
+impl Needs {
+    /// What a network with this many channels does not have. `organizations` is the number in the case's channel, if
+    /// that is known.
+    pub(super) fn unmet(&self, organizations: Option<usize>, channels: usize, couchdb: bool) -> Option<String> {
+        if channels < self.channels {
+            return Some(format!("needs {} channels, the network has {channels}", self.channels));
+        }
+        if let Some(organizations) = organizations.filter(|organizations| *organizations < self.organizations) {
+            return Some(format!("needs {} organizations, the channel has {organizations}", self.organizations));
+        }
+        let name = |couchdb: bool| if couchdb { "CouchDB" } else { "LevelDB" };
+        let needed = self.couchdb.filter(|needed| *needed != couchdb)?;
+        Some(format!("needs {} as the state database, the peers have {}", name(needed), name(couchdb)))
+    }
+}
+
 /// How a case calls the chaincode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call<'a> {
@@ -220,6 +238,9 @@ impl Call<'_> {
         }
     }
 }
+
+/// Below this status, gateways treat a chaincode's response as an error (`internal/pkg/gateway/apiutils.go`).
+const LOWEST_STATUS: i32 = 200;
 
 /// From this status, a chaincode's response is an error, which peers do not endorse.
 const ERROR_THRESHOLD: i32 = 400;
@@ -246,10 +267,9 @@ impl Case {
 
     /// Why the case says little if it passes after this number of comparisons.
     pub(super) fn weakness(&self, checked: usize) -> Option<&'static str> {
-        let object = self.payload.as_ref().and_then(|payload| payload.0.as_object());
-        if self.error.as_deref() == Some("") {
-            Some("every error contains the empty `error`; give a part of the expected text")
-        } else if object.is_some_and(serde_json::Map::is_empty) {
+        let event = self.event.as_ref().and_then(|event| event.payload.as_ref());
+        let matches_all = |json: &Json| json.0.as_object().is_some_and(serde_json::Map::is_empty);
+        if self.payload.as_ref().or(event).is_some_and(matches_all) {
             Some("any object matches the `payload` {}; give the expected members")
         } else if checked == 0 {
             Some("it checks only that the call succeeds; add a `payload`, `payload_text`, `status` or `error`")
@@ -258,8 +278,39 @@ impl Case {
         }
     }
 
+    /// What is wrong in any network, each with the path of its value.
+    pub(super) fn misfits(&self) -> Vec<Misfit> {
+        let mut misfits = Vec::new();
+        let mut keep = |is_wrong: bool, path: &str, message: String| {
+            if is_wrong {
+                misfits.push((path.to_owned(), message));
+            }
+        };
+        let is_empty = |text: &str| text.trim().is_empty();
+        keep(is_empty(&self.name), "name", "the name is empty; give what is true when the case passes".to_owned());
+        if let Err(reason) = self.contradiction() {
+            keep(true, "", reason.to_owned());
+        }
+        let lowest = self.status.is_some_and(|status| status < LOWEST_STATUS);
+        let message =
+            format!("must be at least {LOWEST_STATUS}; gateways report a lower status as an error without it");
+        keep(lowest, "status", message);
+        let message = "is empty, which every error contains; give a part of the expected text";
+        keep(self.error.as_deref().is_some_and(is_empty), "error", message.to_owned());
+        let message = "a chaincode event has a name, but this one is empty";
+        keep(self.event.as_ref().is_some_and(|event| is_empty(&event.name)), "event.name", message.to_owned());
+        keep(self.endorsed_by == Some(0), "endorsed_by", "must be at least 1".to_owned());
+        for (path, needed) in
+            [("needs.organizations", self.needs.organizations), ("needs.channels", self.needs.channels)]
+        {
+            let message = format!("no network has {needed}; at most {LONGEST_LIST} are possible");
+            keep(needed > LONGEST_LIST, path, message);
+        }
+        misfits
+    }
+
     /// Checks that the fields do not contradict each other.
-    pub(super) fn validate(&self) -> Result<(), &'static str> {
+    fn contradiction(&self) -> Result<(), &'static str> {
         let ((Some(arguments), None) | (None, Some(arguments))) = (&self.submit, &self.evaluate) else {
             return Err("give one of `submit` and `evaluate`");
         };

@@ -2,13 +2,16 @@
 //! than the connection.
 
 use super::own_package::{Content, OwnPackage, Supplied};
-use super::policy::{is_disjunction, signature_policy};
+use super::policy::{is_disjunction, msp_ids, signature_policy};
+use super::scope::Misfit;
 use super::values::Values;
 use crate::client::{Definition, EndorsementPolicy};
 use crate::console::error_text;
 use crate::server::Server;
 use ccaas_builder::indexes;
 use ccaas_builder::package::Contents;
+use fabric_primitives::names::{self, InvalidName};
+use fabric_primitives::text::shorten;
 use fabric_protos::common::SignaturePolicyEnvelope;
 use fabric_protos::protos::collection_config::Payload;
 use fabric_protos::protos::{
@@ -58,6 +61,11 @@ impl ChaincodeSection {
         self.name.as_ref().map_or(DEFAULT_NAME, |name| &name.0)
     }
 
+    /// The version in the definition.
+    pub fn version(&self) -> &str {
+        self.version.as_ref().map_or("1.0", |version| &version.0)
+    }
+
     /// Checks that the server can serve all names.
     ///
     /// # Errors
@@ -73,8 +81,55 @@ impl ChaincodeSection {
         )
     }
 
+    /// What no peer accepts: names, and fields that contradict each other.
+    pub(super) fn misfits(&self) -> Vec<Misfit> {
+        let mut misfits = Vec::new();
+        let mut check = |path: String, checked: Result<(), InvalidName>| {
+            misfits.extend(checked.err().map(|invalid| (path, invalid.to_string())));
+        };
+        check("name".to_owned(), names::chaincode(self.name()));
+        for (index, name) in self.also_named.iter().enumerate() {
+            check(format!("also_named[{index}]"), names::chaincode(&name.0));
+        }
+        check("version".to_owned(), names::version(self.version()));
+        if let Some(label) = &self.label {
+            check("label".to_owned(), names::label(&label.0));
+        }
+        if misfits.is_empty() && self.label.is_none() && self.package.is_none() {
+            let mut labels = self.definitions().into_iter().map(|definition| self.label(&definition));
+            let invalid = labels.find_map(|label| names::label(&label).err());
+            misfits.extend(invalid.map(|invalid| (String::new(), format!("{invalid}; give a `label`"))));
+        }
+        let reason = |name| format!("duplicate chaincode name {name}; give different names in `name` and `also_named`");
+        misfits.extend(self.name_twice().map(|name| (String::new(), reason(shorten(name)))));
+        misfits.extend(self.contradiction().map(|reason| (String::new(), reason.to_owned())));
+        misfits
+    }
+
+    /// The policies that name MSPs: the path, a description, and the MSP IDs.
+    pub(super) fn policies(&self) -> Vec<(String, String, Vec<String>)> {
+        let mut policies = Vec::new();
+        if let Some(Policy(EndorsementPolicy::Signature(policy))) = &self.endorsement_policy {
+            policies.push(("endorsement_policy".to_owned(), "the endorsement policy".to_owned(), msp_ids(policy)));
+        }
+        let Collections::Here(collections) = &self.collections else { return policies };
+        for (index, Collection(collection)) in collections.iter().enumerate() {
+            let (path, name) = (format!("collections[{index}]"), shorten(&collection.name));
+            let members = collection.member_orgs_policy.as_ref().and_then(|policy| policy.payload.as_ref());
+            if let Some(collection_policy_config::Payload::SignaturePolicy(policy)) = members {
+                policies.push((format!("{path}.policy"), format!("the collection {name}"), msp_ids(policy)));
+            }
+            let endorsement = collection.endorsement_policy.as_ref().and_then(|policy| policy.r#type.as_ref());
+            if let Some(application_policy::Type::SignaturePolicy(policy)) = endorsement {
+                let what = format!("the endorsement policy of the collection {name}");
+                policies.push((format!("{path}.endorsement_policy"), what, msp_ids(policy)));
+            }
+        }
+        policies
+    }
+
     /// A duplicate name.
-    pub(super) fn name_twice(&self) -> Option<&str> {
+    fn name_twice(&self) -> Option<&str> {
         let mut names = BTreeSet::from([self.name()]);
         self.also_named.iter().map(|name| name.0.as_str()).find(|name| !names.insert(name))
     }
@@ -85,7 +140,7 @@ impl ChaincodeSection {
     }
 
     /// Fields that contradict each other.
-    pub(super) fn contradiction(&self) -> Option<&'static str> {
+    fn contradiction(&self) -> Option<&'static str> {
         if self.package.is_none() {
             if !self.supplied_by_peers.is_empty() {
                 return Some("`supplied_by_peers` needs a `package`");
@@ -109,7 +164,7 @@ impl ChaincodeSection {
     /// The definitions to commit. The first one is that of the chaincode under test.
     pub fn definitions(&self) -> Vec<Definition> {
         let names = std::iter::once(self.name()).chain(self.also_named.iter().map(|name| name.0.as_str()));
-        let version = self.version.as_ref().map_or("1.0", |version| &version.0);
+        let version = self.version();
         names
             .map(|name| Definition {
                 endorsement_policy: self.endorsement_policy.as_ref().map(|policy| policy.0.clone()),
@@ -121,49 +176,17 @@ impl ChaincodeSection {
     }
 }
 
-/// A chaincode name that Fabric accepts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A chaincode name. [`NetworkPlan`](crate::plan::NetworkPlan) checks it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 pub struct Name(pub String);
 
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let is_word = |word: &str| !word.is_empty() && word.chars().all(|letter| letter.is_ascii_alphanumeric());
-        if text.split(['-', '_']).all(is_word) {
-            return Ok(Self(text));
-        }
-        Err(D::Error::custom("invalid chaincode name; use letters and digits, with single `-` and `_` between them"))
-    }
-}
-
-/// A chaincode version that Fabric accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A chaincode version, which is checked like a [`Name`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Version(pub String);
 
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_.+-".contains(letter);
-        if !text.is_empty() && text.chars().all(is_part) {
-            return Ok(Self(text));
-        }
-        Err(D::Error::custom("invalid version; use letters, digits and `_.+-`"))
-    }
-}
-
-/// A package label that Fabric accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A package label, which is checked like a [`Name`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 pub struct Label(pub String);
-
-impl<'de> Deserialize<'de> for Label {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if ccaas_builder::metadata::is_label(&text) {
-            return Ok(Self(text));
-        }
-        Err(D::Error::custom("invalid label; use letters, digits and `_.+-`, starting with a letter or digit"))
-    }
-}
 
 /// An endorsement policy: a text, or the object of Fabric's collection files.
 #[derive(Debug, Clone, PartialEq)]
@@ -266,12 +289,7 @@ impl TryFrom<CollectionText> for Collection {
 
     fn try_from(text: CollectionText) -> Result<Self, String> {
         let name = &text.name;
-        let is_part = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
-        if name.is_empty() || name.starts_with('_') || !name.chars().all(is_part) {
-            return Err(format!(
-                "invalid collection name `{name}`; use letters, digits, `-` and `_`, not starting with `_`"
-            ));
-        }
+        names::collection(name).map_err(|invalid| invalid.to_string())?;
         if text.required_peer_count > text.max_peer_count {
             return Err(format!("the collection {name} requires more peers than its maximum"));
         }
@@ -419,10 +437,12 @@ const STATEDB: &str = "statedb";
 
 #[cfg(test)]
 mod tests {
+    use super::super::cases::CaseFile;
     use super::*;
 
     fn section(text: &str) -> Result<ChaincodeSection, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+        let file = CaseFile::from_toml("my.toml", &format!("[chaincode]\n{}", text.replace("[[", "[[chaincode.")));
+        file.map(|file| file.chaincode).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -474,7 +494,7 @@ mod tests {
         let collection = |rest: &str| format!("[[collections]]\nname = 'c'\npolicy = \"OR('A.member')\"\n{rest}");
         for (text, line, expected) in [
             ("name = 'a--b'".to_owned(), 1, "invalid chaincode name"),
-            ("version = ''".to_owned(), 1, "invalid version"),
+            ("version = ''".to_owned(), 1, "invalid chaincode version"),
             ("endorsement_policy = \"OR('A.boss')\"".to_owned(), 1, "invalid policy at character 4"),
             ("\nnames = 'a'".to_owned(), 2, "unknown field `names`"),
             (collection("max_peer_count = 0\nrequired_peer_count = 1\n"), 1, "requires more peers"),
@@ -484,7 +504,7 @@ mod tests {
             ("collections = [{ name = 'c', policy = \"AND('A.member','B.member')\" }]".to_owned(), 1, "a single OR(…)"),
         ] {
             let error = section(&text).unwrap_err();
-            assert!(error.contains(expected) && error.contains(&format!("line {line}, ")), "{text}:\n{error}");
+            assert!(error.contains(expected) && error.contains(&format!("line {}, ", line + 1)), "{text}:\n{error}");
         }
     }
 }

@@ -6,9 +6,13 @@ use super::matching::match_json;
 use super::target::Client;
 use crate::client::{ClientError, EventStart, Invocation, PeerClient, Transaction};
 use crate::console::error_text;
+use fabric_primitives::text::cut;
 use fabric_protos::protos::Response;
 use serde_json::Value;
 use tokio::time::Instant;
+
+/// The most characters of a payload that are shown.
+const SHOWN: usize = 2000;
 
 /// Endorses the call, compares the response, then submits it, waits until these peers have committed it, and compares
 /// the result. Returns the payload.
@@ -114,7 +118,7 @@ pub(super) fn answer(
         Err(error) => Err(failure("success", error)),
         Ok(response) if case.must_fail() => Err(Difference {
             expected: error_expected(case),
-            seen: format!("success, with the payload {}", String::from_utf8_lossy(&response.payload)),
+            seen: format!("success, with the payload {}", shown(&response.payload)),
         }),
         Ok(response) => {
             if let Some(status) = case.status {
@@ -161,13 +165,14 @@ fn payload(case: &Case, seen: &[u8], checked: &mut usize) -> Result<(), Differen
         if expected.0 == seen {
             return Ok(());
         }
-        return Err(Difference { expected: format!("the payload {:?}", expected.0), seen: format!("{seen:?}") });
+        let bytes = |bytes: &[u8]| cut(&format!("{:?}", &bytes[..bytes.len().min(SHOWN)]), SHOWN);
+        return Err(Difference { expected: format!("the payload {}", bytes(&expected.0)), seen: bytes(seen) });
     }
     *checked += usize::from(case.payload_text.is_some());
     match &case.payload_text {
         Some(text) if text.as_bytes() != seen => Err(Difference {
-            expected: format!("the payload {text}"),
-            seen: format!("the payload {}", String::from_utf8_lossy(seen)),
+            expected: format!("the payload {}", shown(text.as_bytes())),
+            seen: format!("the payload {}", shown(seen)),
         }),
         _ => Ok(()),
     }
@@ -175,15 +180,27 @@ fn payload(case: &Case, seen: &[u8], checked: &mut usize) -> Result<(), Differen
 
 fn json(expected: &Value, seen: &[u8], checked: &mut usize) -> Result<(), Difference> {
     *checked += 1;
-    let text = String::from_utf8_lossy(seen);
+    let text = shown(seen);
     let difference = match serde_json::from_slice(seen) {
         Ok(seen) => match_json(expected, &seen).err(),
         Err(error) => Some(format!("not JSON: {error}")),
     };
     match difference {
         None => Ok(()),
-        Some(difference) => Err(Difference { expected: expected.to_string(), seen: format!("{text}\n{difference}") }),
+        Some(difference) => Err(Difference {
+            expected: shown(expected.to_string().as_bytes()),
+            seen: format!("{text}\n{}", cut(&difference, SHOWN)),
+        }),
     }
+}
+
+/// A payload as text, cut in a message.
+fn shown(payload: &[u8]) -> String {
+    let text = String::from_utf8_lossy(payload);
+    if text.chars().nth(SHOWN).is_none() {
+        return text.into_owned();
+    }
+    format!("{} ({} bytes)", cut(&text, SHOWN), payload.len())
 }
 
 #[cfg(test)]
@@ -231,7 +248,7 @@ mod tests {
             ("evaluate = ['F']", 0, Some("only that the call succeeds")),
             ("evaluate = ['F']\npayload = 5", 1, None),
             ("evaluate = ['F']\npayload = {}", 1, Some("any object")),
-            ("evaluate = ['F']\nerror = ''", 1, Some("every error")),
+            ("submit = ['F']\nevent = { name = 'E', payload = {} }", 1, Some("any object")),
             ("submit = ['F']", 1, None),
         ] {
             let weakness = case(text).weakness(checked);
@@ -264,6 +281,23 @@ mod tests {
         assert!(answer(&refused, Ok(&ok(""))).unwrap_err().seen.contains("success"));
         let other = case("submit = ['F']\nerror = 'something else'");
         assert!(answer(&other, Err(&error)).is_err());
+    }
+
+    #[test]
+    fn a_large_payload_is_cut() {
+        let large = "x".repeat(400_000);
+        for expected in [
+            format!("payload_text = '{large}y'"),
+            format!("payload = '{large}y'"),
+            "payload_base64 = ''".to_owned(),
+            "error = 'x'".to_owned(),
+        ] {
+            let case = case(&format!("evaluate = ['F']\n{expected}"));
+            for payload in [large.clone(), format!("\"{large}\"")] {
+                let Difference { expected, seen } = answer(&case, Ok(&response(200, payload.as_bytes()))).unwrap_err();
+                assert!(expected.len() < 2100 && seen.len() < 4200, "{} and {} bytes", expected.len(), seen.len());
+            }
+        }
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! Chaincode files: the definition, the server and the cases. Reads a file and the files that it names.
 //!
 //! The format is TOML. A case has a `name` and one of `submit` and `evaluate`; all other fields have defaults.
-//! Errors have line and column. All fields:
+//! All mistakes are reported together, with line and column. All fields:
 //!
 #![doc = concat!("```toml\n", include_str!("../../cases/reference.toml"), "```")]
 
 use super::cases::Case;
 use super::definition::{ChaincodeSection, Collections, Indexes};
 use super::own_package::OwnPackage;
+use super::scope::{Misfit, Scope};
+use super::source::{Mistake, Mistakes, Source};
 use crate::console::read_text;
 use crate::server::{Server, ServerSection, TlsMode};
-use serde::Deserialize;
-use std::collections::BTreeSet;
+use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// The contents of a chaincode file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,25 +30,8 @@ pub struct CaseFile {
     pub tls: Option<TlsMode>,
     /// The cases, in order.
     pub cases: Vec<Case>,
-    /// The file's name.
-    name: String,
-    /// The place of the first section that is not a case, if there is one.
-    section: Option<Place>,
-    /// The place of the first case.
-    first: Place,
-}
-
-/// Line and column, from 1.
-type Place = (usize, usize);
-
-/// The file, not yet validated.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileText {
-    chaincode: Option<Spanned<ChaincodeSection>>,
-    server: Option<Spanned<ServerSection>>,
-    #[serde(rename = "case", default)]
-    cases: Vec<Spanned<Case>>,
+    /// The text, for the places of later mistakes.
+    source: Source,
 }
 
 /// An invalid chaincode file.
@@ -60,56 +47,15 @@ pub enum CaseFileError {
         #[source]
         source: std::io::Error,
     },
-    /// It is not TOML, or has invalid fields. The text has line and column.
-    #[error("{file}: {source}")]
-    Syntax {
-        /// The file's name.
-        file: String,
-        /// The error and its place.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// The file of collections is invalid. The text has line and column.
-    #[error("{file}: {source}")]
-    Collections {
-        /// The file's name.
-        file: String,
-        /// The error and its place.
-        #[source]
-        source: serde_json::Error,
-    },
     /// It has no cases.
     #[error("{file} has no cases; add one with [[case]]")]
     Empty {
         /// The file's name.
         file: String,
     },
-    /// A section is invalid.
-    #[error("{file} at line {line}, column {column}: {reason}")]
-    Section {
-        /// The file's name.
-        file: String,
-        /// Its line, from 1.
-        line: usize,
-        /// Its column, from 1.
-        column: usize,
-        /// The reason.
-        reason: String,
-    },
-    /// A case is invalid, or contradicts the definition.
-    #[error("{file}: case \"{name}\" at line {line}, column {column}: {reason}")]
-    Case {
-        /// The file's name.
-        file: String,
-        /// Line of its `[[case]]`, from 1.
-        line: usize,
-        /// Its column, from 1.
-        column: usize,
-        /// The name of the case.
-        name: String,
-        /// The reason.
-        reason: String,
-    },
+    /// It is not TOML, or has invalid values.
+    #[error(transparent)]
+    Invalid(Mistakes),
 }
 
 crate::console::debug_as_text!(CaseFileError);
@@ -130,7 +76,7 @@ impl CaseFile {
     ///
     /// A file cannot be read; those of [`from_toml`](Self::from_toml).
     pub fn read(path: &Path) -> Result<Self, CaseFileError> {
-        Source::read(path)?.file(false)
+        Self::read_file(path, false)
     }
 
     /// As [`CaseFile::read`], with the server.
@@ -139,7 +85,14 @@ impl CaseFile {
     ///
     /// Those of [`CaseFile::read`]; the server is missing, or names missing files.
     pub fn read_with_server(path: &Path) -> Result<Self, CaseFileError> {
-        Source::read(path)?.file(true)
+        Self::read_file(path, true)
+    }
+
+    fn read_file(path: &Path, with_server: bool) -> Result<Self, CaseFileError> {
+        let file = path.display().to_string();
+        let text = read_text(path).map_err(|source| CaseFileError::Read { file: file.clone(), source })?;
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        Reader::new(&file, &text, Some(directory)).file(&text, with_server)
     }
 
     /// Reads the definition and cases from TOML text. `file` is the name in errors.
@@ -148,27 +101,43 @@ impl CaseFile {
     ///
     /// The text is not TOML, has unknown fields, or has an invalid case.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CaseFileError> {
-        Source { file: file.to_owned(), text: text.to_owned(), directory: None }.file(false)
+        Reader::new(file, text, None).file(text, false)
     }
 
-    /// A file with this definition and server, and without cases.
-    pub fn without_cases(chaincode: ChaincodeSection, server: Server) -> Self {
-        Self { chaincode, server: Some(server), ..Self::default() }
+    /// The definition of a program, without server and cases.
+    pub fn of_definition(chaincode: ChaincodeSection) -> Self {
+        Self { chaincode, ..Self::default() }
     }
 
-    /// Checks that it has cases, for this chaincode.
+    /// This definition with another server, and without cases.
+    pub(crate) fn served_by(&self, server: Server) -> Self {
+        Self { server: Some(server), tls: None, cases: Vec::new(), ..self.clone() }
+    }
+
+    /// Checks the names in the definition, and that its policies name only MSPs of each channel.
     ///
     /// # Errors
     ///
-    /// There are no cases, or the first one must be an `init` and is not.
-    pub fn check_cases(&self, chaincode: &ChaincodeSection) -> Result<(), CaseFileError> {
-        let Some(first) = self.cases.first() else { return Err(CaseFileError::Empty { file: self.name.clone() }) };
-        if chaincode.init_required && !first.init {
-            let ((line, column), name) = (self.first, first.name.clone());
-            let reason = "the definition has init_required, so the first case must have `init = true`".to_owned();
-            return Err(CaseFileError::Case { file: self.name.clone(), line, column, name, reason });
+    /// All mistakes.
+    pub(crate) fn check_definition(&self, scope: Scope<'_>) -> Result<(), CaseFileError> {
+        let misfits = scope.chaincode.misfits().into_iter().chain(scope.definition());
+        checked(misfits.map(|misfit| self.in_chaincode(misfit)).collect())
+    }
+
+    /// Checks that there are cases, and that they can pass with this network and chaincode.
+    ///
+    /// # Errors
+    ///
+    /// There are no cases, or all mistakes in them.
+    pub(crate) fn check_cases(&self, scope: Scope<'_>) -> Result<(), CaseFileError> {
+        if self.cases.is_empty() {
+            return Err(CaseFileError::Empty { file: self.source.file().to_owned() });
         }
-        Ok(())
+        let mut mistakes: Vec<Mistake> = self.init_missing(scope.chaincode).into_iter().collect();
+        for (index, case) in self.cases.iter().enumerate() {
+            mistakes.extend(scope.case(case).into_iter().map(|misfit| self.in_case(index, misfit)));
+        }
+        checked(mistakes)
     }
 
     /// Checks that it has only cases, because another file has the other sections.
@@ -177,126 +146,191 @@ impl CaseFile {
     ///
     /// It has another section, which would be ignored.
     pub fn check_nothing_else(&self, other: &Path) -> Result<(), CaseFileError> {
-        let Some((line, column)) = self.section else { return Ok(()) };
+        let Some(byte) = ["chaincode", "server"].iter().filter_map(|path| self.source.offset(path)).min() else {
+            return Ok(());
+        };
         let reason = format!(
             "this section is not used: only cases are read from here, everything else from {}",
             other.display()
         );
-        Err(CaseFileError::Section { file: self.name.clone(), line, column, reason })
+        checked(vec![self.source.mistake_at(byte, reason)])
+    }
+
+    fn init_missing(&self, chaincode: &ChaincodeSection) -> Option<Mistake> {
+        let reason = "the definition has init_required, so the first case must have `init = true`";
+        let first = self.cases.first().filter(|first| chaincode.init_required && !first.init);
+        first.map(|_| self.in_case(0, (String::new(), reason.to_owned())))
+    }
+
+    fn in_chaincode(&self, (path, message): Misfit) -> Mistake {
+        self.source.mistake(&format!("chaincode.{path}"), message)
+    }
+
+    fn in_case(&self, index: usize, (path, message): Misfit) -> Mistake {
+        let name = self.cases.get(index).map_or("", |case| &case.name);
+        self.source.mistake(&format!("case[{index}].{path}"), message).of_case(name)
     }
 }
 
-/// A file that is read.
-struct Source {
-    file: String,
-    text: String,
+fn checked(mistakes: Vec<Mistake>) -> Result<(), CaseFileError> {
+    if mistakes.is_empty() { Ok(()) } else { Err(CaseFileError::Invalid(Mistakes(mistakes))) }
+}
+
+/// Reads a file and collects its mistakes.
+struct Reader {
+    source: Source,
     /// The directory of relative paths. Without it, named files are not read.
     directory: Option<PathBuf>,
+    mistakes: Vec<Mistake>,
 }
 
-impl Source {
-    fn read(path: &Path) -> Result<Self, CaseFileError> {
-        let file = path.display().to_string();
-        let text = text_of(path, &file)?;
-        Ok(Self { file, text, directory: Some(path.parent().unwrap_or(Path::new("")).to_owned()) })
+impl Reader {
+    fn new(file: &str, text: &str, directory: Option<PathBuf>) -> Self {
+        Self { source: Source::new(file, text), directory, mistakes: Vec::new() }
     }
 
-    /// Line and column of a byte offset.
-    fn place(&self, byte: usize) -> Place {
-        let before = self.text.get(..byte).unwrap_or(&self.text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
-    }
+    fn file(mut self, text: &str, with_server: bool) -> Result<CaseFile, CaseFileError> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        self.mistakes.extend(errors.iter().map(|error| self.source.mistake_of(error, 0)));
+        checked(std::mem::take(&mut self.mistakes))?;
 
-    fn mistake(&self, byte: usize, reason: impl Into<String>) -> CaseFileError {
-        let (line, column) = self.place(byte);
-        CaseFileError::Section { file: self.file.clone(), line, column, reason: reason.into() }
-    }
-
-    fn file(&self, with_server: bool) -> Result<CaseFile, CaseFileError> {
-        let FileText { chaincode, server, cases } = toml::from_str(&self.text)
-            .map_err(|source| CaseFileError::Syntax { file: self.file.clone(), source: Box::new(source) })?;
-        let sections = [chaincode.as_ref().map(|at| at.span().start), server.as_ref().map(|at| at.span().start)];
-        let mut file = CaseFile {
-            name: self.file.clone(),
-            section: sections.into_iter().flatten().min().map(|byte| self.place(byte)),
-            first: self.place(cases.first().map_or(0, |case| case.span().start)),
-            ..CaseFile::default()
-        };
-        if let Some(section) = chaincode {
-            file.chaincode = self.chaincode(section)?;
+        let mut file = CaseFile::default();
+        let mut server = None;
+        for (key, value) in table.into_inner() {
+            let name = key.get_ref().to_string();
+            self.source.note(name.clone(), &value);
+            match name.as_str() {
+                "chaincode" => file.chaincode = self.chaincode(value),
+                "server" => server = Some(value),
+                "case" => file.cases = self.cases(value),
+                _ => {
+                    let message = format!("unknown field `{name}`, expected one of `chaincode`, `server`, `case`");
+                    self.mistakes.push(self.source.mistake_at(key.span().start, message));
+                }
+            }
         }
         if with_server {
-            let missing = "no section [server]; it defines how the chaincode server is started";
-            let server = server.ok_or_else(|| self.mistake(0, missing))?;
-            file.tls = server.as_ref().tls;
-            file.server = Some(self.server(server, &file.chaincode)?);
+            (file.server, file.tls) = self.server(server, &file.chaincode);
         }
-        let mut names = BTreeSet::new();
-        for case in &cases {
-            let valid = case.as_ref().validate().map_err(str::to_owned);
-            valid.and_then(|()| case.as_ref().check_references(&mut names)).map_err(|reason| {
-                let (line, column) = self.place(case.span().start);
-                let name = case.as_ref().name.clone();
-                CaseFileError::Case { file: self.file.clone(), line, column, name, reason }
-            })?;
+        file.source = self.source;
+        let misfits = file.chaincode.misfits();
+        self.mistakes.extend(misfits.into_iter().map(|misfit| file.in_chaincode(misfit)));
+        if self.mistakes.is_empty() {
+            self.mistakes.extend(file.init_missing(&file.chaincode));
         }
-        file.cases = cases.into_iter().map(Spanned::into_inner).collect();
-        if !file.cases.is_empty() {
-            file.check_cases(&file.chaincode)?;
-        }
-        Ok(file)
+        self.mistakes.sort_by_key(|mistake| mistake.place);
+        checked(self.mistakes).map(|()| file)
     }
 
-    fn chaincode(&self, section: Spanned<ChaincodeSection>) -> Result<ChaincodeSection, CaseFileError> {
-        let at = section.span().start;
-        let mut chaincode = section.into_inner();
-        if let Some(name) = chaincode.name_twice() {
-            let reason = format!("duplicate chaincode name {name}; give different names in `name` and `also_named`");
-            return Err(self.mistake(at, reason));
-        }
-        if let Some(reason) = chaincode.contradiction() {
-            return Err(self.mistake(at, reason));
-        }
-        let Some(directory) = &self.directory else { return Ok(chaincode) };
+    fn chaincode(&mut self, value: Spanned<DeValue<'_>>) -> ChaincodeSection {
+        let mut chaincode: ChaincodeSection = self.section(value).unwrap_or_default();
+        let Some(directory) = self.directory.clone() else { return chaincode };
         if let Some(OwnPackage::File(file)) = &chaincode.package {
-            let package = OwnPackage::read(&directory.join(file)).map_err(|reason| self.mistake(at, reason))?;
-            chaincode.package = Some(package);
+            match OwnPackage::read(&directory.join(file)) {
+                Ok(package) => chaincode.package = Some(package),
+                Err(reason) => self.mistakes.push(self.source.mistake("chaincode.package", reason)),
+            }
         }
         if let Collections::File(file) = &chaincode.collections {
-            let path = directory.join(file);
-            let file = path.display().to_string();
-            let text = read_text(&path)
-                .map_err(|error| self.mistake(at, format!("collections: cannot read {file}: {error}")))?;
-            chaincode.collections =
-                Collections::from_json(&text).map_err(|source| CaseFileError::Collections { file, source })?;
+            match read_collections(&directory.join(file)) {
+                Ok(collections) => chaincode.collections = collections,
+                Err(reason) => {
+                    let reason = format!("collections: {reason}");
+                    self.mistakes.push(self.source.mistake("chaincode.collections", reason));
+                }
+            }
         }
         if let Indexes::Directory(indexes) = &chaincode.indexes {
-            chaincode.indexes = Indexes::read(&directory.join(indexes)).map_err(|reason| self.mistake(at, reason))?;
+            match Indexes::read(&directory.join(indexes)) {
+                Ok(indexes) => chaincode.indexes = indexes,
+                Err(reason) => self.mistakes.push(self.source.mistake("chaincode.indexes", reason)),
+            }
         }
-        Ok(chaincode)
+        chaincode
     }
 
-    fn server(&self, section: Spanned<ServerSection>, chaincode: &ChaincodeSection) -> Result<Server, CaseFileError> {
-        let at = section.span().start;
-        let directory = self.directory.as_deref().unwrap_or(Path::new(""));
-        let resolved = section.into_inner().resolve(directory, at);
-        let (mut server, at) = resolved.map_err(|mistake| self.mistake(mistake.at, mistake.what))?;
-        let (line, column) = self.place(at);
-        server.origin = format!("{} at line {line}, column {column}", self.file);
-        chaincode.check_server(&server).map_err(|reason| self.mistake(at, reason))?;
-        Ok(server)
+    fn server(
+        &mut self,
+        value: Option<Spanned<DeValue<'_>>>,
+        chaincode: &ChaincodeSection,
+    ) -> (Option<Server>, Option<TlsMode>) {
+        let Some(value) = value else {
+            let missing = "no section [server]; it defines how the chaincode server is started";
+            self.mistakes.push(self.source.mistake_at(0, missing));
+            return (None, None);
+        };
+        let at = value.span().start;
+        let Some(section) = self.section::<ServerSection>(value) else { return (None, None) };
+        let tls = section.tls;
+        match section.resolve(self.directory.as_deref().unwrap_or(Path::new("")), at) {
+            Ok((mut server, at)) => {
+                let (line, column) = self.source.place_of(at);
+                server.origin = format!("{} at line {line}, column {column}", self.source.file());
+                let refused = chaincode.check_server(&server).err();
+                self.mistakes.extend(refused.map(|reason| self.source.mistake_at(at, reason)));
+                (Some(server), tls)
+            }
+            Err(mistake) => {
+                self.mistakes.push(self.source.mistake_at(mistake.at, mistake.what));
+                (None, None)
+            }
+        }
+    }
+
+    fn cases(&mut self, value: Spanned<DeValue<'_>>) -> Vec<Case> {
+        let at = value.span().start;
+        let DeValue::Array(items) = value.into_inner() else {
+            self.mistakes.push(self.source.mistake_at(at, "expected cases, each with [[case]]"));
+            return Vec::new();
+        };
+        let (mut cases, mut names) = (Vec::new(), BTreeMap::<String, usize>::new());
+        let mut saved = BTreeSet::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let at = item.span().start;
+            let name = item.get_ref().get("name").and_then(|name| name.get_ref().as_str());
+            let name = name.unwrap_or_default().to_owned();
+            match Case::deserialize(item.into_deserializer()) {
+                Ok(case) => {
+                    for (path, message) in case.misfits() {
+                        let mistake = self.source.mistake(&format!("case[{index}].{path}"), message);
+                        self.mistakes.push(mistake.of_case(&name));
+                    }
+                    if let Err(reason) = case.check_references(&mut saved) {
+                        self.mistakes.push(self.source.mistake_at(at, reason).of_case(&name));
+                    }
+                    cases.push(case);
+                }
+                Err(error) => self.mistakes.push(self.source.mistake_of(&error, at).of_case(&name)),
+            }
+            if let Some(first) = names.get(&name).filter(|_| !name.trim().is_empty()) {
+                let message = format!("duplicate name, already used at line {}", self.source.place_of(*first).0);
+                self.mistakes.push(self.source.mistake(&format!("case[{index}].name"), message).of_case(&name));
+            } else {
+                names.insert(name, at);
+            }
+        }
+        cases
+    }
+
+    fn section<T: DeserializeOwned>(&mut self, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let at = value.span().start;
+        T::deserialize(value.into_deserializer())
+            .map_err(|error| self.mistakes.push(self.source.mistake_of(&error, at)))
+            .ok()
     }
 }
 
-fn text_of(path: &Path, file: &str) -> Result<String, CaseFileError> {
-    read_text(path).map_err(|source| CaseFileError::Read { file: file.to_owned(), source })
+fn read_collections(path: &Path) -> Result<Collections, String> {
+    let file = path.display();
+    let text = read_text(path).map_err(|error| format!("cannot read {file}: {error}"))?;
+    Collections::from_json(&text).map_err(|error| format!("{file}: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::cases::{Needs, Setup};
     use super::*;
+    use fabric_network::topology::Topology;
 
     #[test]
     fn the_asset_transfer_cases_can_be_read() {
@@ -422,7 +456,9 @@ mod tests {
         let unknown = mistake("[[case]]\nname = 'a'\nsubmitt = ['F']\n");
         assert!(unknown.contains("my.toml") && unknown.contains("line 3") && unknown.contains("submitt"), "{unknown}");
         let none = CaseFile::from_toml("my.toml", "# none").unwrap();
-        let none = none.check_cases(&ChaincodeSection::default()).unwrap_err().to_string();
+        let (topology, chaincode) = (Topology::solo(), &ChaincodeSection::default());
+        let scope = Scope { topology: &topology, chaincode, couchdb: false };
+        let none = none.check_cases(scope).unwrap_err().to_string();
         assert_eq!(none, "my.toml has no cases; add one with [[case]]");
         for (case, line, reason) in [
             ("submit = ['F']\nevaluate = ['F']", 3, "give one of `submit` and `evaluate`"),
@@ -477,7 +513,7 @@ mod tests {
         let cases = "[chaincode]\ncollections = 'c.json'\n[[case]]\nname = 'a'\nevaluate = ['F']\n";
         std::fs::write(path("my.toml"), cases).unwrap();
         let absent = CaseFile::read(&path("my.toml")).unwrap_err().to_string();
-        assert!(absent.contains("my.toml at line 1, column 1: collections: "), "{absent}");
+        assert!(absent.contains("my.toml at line 2, column 15: collections: "), "{absent}");
         assert!(absent.contains("cannot read ") && absent.contains("c.json: No such file"), "{absent}");
         std::fs::write(path("c.json"), "[{\n\"name\": 5}]").unwrap();
         let wrong = CaseFile::read(&path("my.toml")).unwrap_err().to_string();

@@ -12,9 +12,14 @@ pub mod own_package;
 pub mod package_verdict;
 pub mod policy;
 pub mod saved;
+pub(crate) mod scope;
+mod source;
 mod target;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
+pub use source::{Mistake, Mistakes};
 pub use target::{Channel, Client, Target};
 
 use cases::{Call, Case, Setup};

@@ -1,7 +1,7 @@
 //! The user's package, which is installed unmodified, so that its ID is that of production. What does not lead to
 //! the run's server, such as another address, is replaced in the configuration of each peer's builder.
 
-use crate::console::error_text;
+use crate::console::{error_text, read_file};
 use ccaas_builder::connection::{Connection, Draft, FILE, Field};
 use ccaas_builder::package::{self, MAX_PACKAGE, Opened};
 use ccaas_builder::template::Templates;
@@ -82,7 +82,7 @@ impl OwnPackage {
     /// The file cannot be read, or peers would reject it.
     pub fn read(file: &Path) -> Result<Self, String> {
         let of = |what: String| format!("package {}: {what}", file.display());
-        let bytes = package::read_file(file, MAX_PACKAGE).map_err(|error| of(format!("cannot read it: {error}")))?;
+        let bytes = read_file(file, MAX_PACKAGE).map_err(|error| of(format!("cannot read it: {error}")))?;
         Content::of(bytes).map(|content| Self::Read(Box::new(content))).map_err(of)
     }
 

@@ -46,6 +46,18 @@ pub fn is_disjunction(rule: &SignaturePolicy) -> bool {
     }
 }
 
+/// The MSP IDs of a policy, each once.
+pub(super) fn msp_ids(policy: &SignaturePolicyEnvelope) -> Vec<String> {
+    let roles = policy.identities.iter().filter_map(|principal| MspRole::decode(principal.principal.as_slice()).ok());
+    let mut msp_ids = Vec::new();
+    for MspRole { msp_identifier, .. } in roles {
+        if !msp_ids.contains(&msp_identifier) {
+            msp_ids.push(msp_identifier);
+        }
+    }
+    msp_ids
+}
+
 struct Parser<'a> {
     text: &'a str,
     /// The byte offset of the next character.

@@ -57,24 +57,11 @@ pub struct Client {
 impl Target {
     /// What the case needs and the network does not have.
     pub(super) fn lacks(&self, case: &Case) -> Option<String> {
-        let organizations = self.channel_of(case).map_or(0, |channel| channel.organizations.len());
-        if organizations < case.needs.organizations {
-            return Some(format!("needs {} organizations, the channel has {organizations}", case.needs.organizations));
-        }
-        if self.channels.len() < case.needs.channels {
-            return Some(format!("needs {} channels, the network has {}", case.needs.channels, self.channels.len()));
-        }
+        let organizations = self.channel_of(case).ok().map(|channel| channel.organizations.len());
         if case.setup.as_ref().is_some_and(Setup::is_of_chaincode) && !self.can_restart {
             return Some("the harness does not manage the chaincode server".to_owned());
         }
-        let database = if self.couchdb { "CouchDB" } else { "LevelDB" };
-        match case.needs.couchdb {
-            Some(couchdb) if couchdb != self.couchdb => {
-                let needed = if couchdb { "CouchDB" } else { "LevelDB" };
-                Some(format!("needs {needed} as the state database, the peers have {database}"))
-            }
-            _ => None,
-        }
+        case.needs.unmet(organizations, self.channels.len(), self.couchdb)
     }
 
     /// Replaces the names of the stopped nodes.

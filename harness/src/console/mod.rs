@@ -12,8 +12,7 @@ pub mod timeline;
 pub use log::log;
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 /// The program's exit code.
@@ -110,15 +109,45 @@ macro_rules! debug_as_text {
 }
 pub(crate) use debug_as_text;
 
-/// Largest text file that is read, in bytes.
+/// The size limit of a text that a user writes, in bytes.
 const TEXT_LIMIT: u64 = 1024 * 1024;
 
-/// Reads a text file of at most 1 MiB.
+/// Reads a user's file: a regular file of at most `limit` bytes, so that a pipe or a device neither blocks nor fills
+/// the memory. Follows links.
+pub(crate) fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    ccaas_builder::package::read_file(path, limit)
+}
+
+/// As [`read_file`], a text of at most 1 MiB.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(TEXT_LIMIT + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > TEXT_LIMIT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MB"));
+    String::from_utf8(read_file(path, TEXT_LIMIT)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not a text in UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_text_file_is_read() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        std::fs::write(path("text"), "a").unwrap();
+        std::os::unix::fs::symlink(path("text"), path("link")).unwrap();
+        std::fs::write(path("bytes"), b"\xff").unwrap();
+        std::fs::write(path("large"), "x".repeat(1024 * 1024 + 1)).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        for name in ["text", "link"] {
+            assert_eq!(read_text(&path(name)).unwrap(), "a");
+        }
+        for (file, expected) in [
+            (path("bytes"), "not a text in UTF-8"),
+            (path("large"), "larger than 1 MiB"),
+            (path("pipe"), "not a regular file, but a named pipe"),
+            (path("."), "not a regular file, but a directory"),
+            ("/dev/zero".into(), "not a regular file, but a device"),
+        ] {
+            assert_eq!(read_text(&file).unwrap_err().to_string(), expected);
+        }
     }
-    Ok(text)
 }

@@ -1,12 +1,11 @@
 //! `explain [LOG…]`: prints the known failures in logs, with cause and fix.
 
 use super::{Finding, find};
-use crate::console::{ExitCode, print};
-use std::fs::File;
+use crate::console::{ExitCode, print, read_file};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 
-/// The number of bytes that are read of one log.
+/// The size limit of a log, in bytes.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
 /// The options of `explain`.
@@ -48,14 +47,19 @@ fn text_of(finding: &Finding) -> String {
 
 fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
     if paths.is_empty() {
-        let text = text(io::stdin().lock()).map_err(|error| format!("cannot read standard input: {error}"))?;
-        return Ok(vec![("standard input".to_owned(), text)]);
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes);
+        read.map_err(|error| format!("cannot read standard input: {error}"))?;
+        if bytes.len() as u64 > LIMIT {
+            return Err(format!("standard input: larger than {} MiB", LIMIT / (1024 * 1024)));
+        }
+        return Ok(vec![("standard input".to_owned(), text(bytes))]);
     }
     let mut texts = Vec::new();
     for path in paths {
         let unreadable = |error: io::Error| format!("{}: {error}", path.display());
         if !path.is_dir() {
-            let log = File::open(path).and_then(text).map_err(unreadable)?;
+            let log = read_file(path, LIMIT).map(text).map_err(unreadable)?;
             texts.push((path.display().to_string(), log));
             continue;
         }
@@ -65,7 +69,8 @@ fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, String> {
             let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
             files.sort();
             for file in files.iter().filter(|file| is_log(file)) {
-                let log = File::open(file).and_then(text).map_err(|error| format!("{}: {error}", file.display()))?;
+                let log = read_file(file, LIMIT).map(text);
+                let log = log.map_err(|error| format!("{}: {error}", file.display()))?;
                 texts.push((file.display().to_string(), log));
             }
         }
@@ -80,8 +85,6 @@ fn is_log(path: &std::path::Path) -> bool {
     path.is_file() && path.extension().is_some_and(|extension| extension == "log" || extension == "txt")
 }
 
-fn text(source: impl io::Read) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    source.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -116,8 +116,11 @@ fn every_wrong_option_is_reported() {
         (&["--identities", path(&empty)], "neither organizations/ nor peerOrganizations/ is there"),
         (&["--identities", "/nowhere"], "neither organizations/ nor peerOrganizations/ is there"),
         (&["--identities", path(&linked)], "org1.example.com is no file: a link is not followed"),
-        (&["--namespace", "My_Space"], "no DNS label"),
-        (&["--chaincode", "a/b"], "--chaincode a/b: invalid label \"a/b_1.0\": expected letters"),
+        (&["--namespace", "My_Space"], "invalid DNS label `My_Space`"),
+        (&["--chaincode", "a/b"], "--chaincode: invalid chaincode name `a/b`: use letters and digits"),
+        (&["--chaincode", "my.cc"], "--chaincode: invalid chaincode name `my.cc`: use letters and digits"),
+        (&["--chaincode", "lscc"], "--chaincode: invalid chaincode name `lscc`: it is reserved"),
+        (&["--chaincode", &"x".repeat(170)], "it has 174 characters, at most 173 are possible"),
     ] {
         let (code, text) = bundle(&[&compose[..], arguments].concat());
         assert_eq!(code, Some(2), "{text}");

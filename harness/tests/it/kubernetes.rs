@@ -412,7 +412,7 @@ fn options_of_a_cluster_are_for_the_kubernetes_runtime_alone() {
     assert!(text.contains("--kube-context x: only --runtime kubernetes uses it"), "{text}");
     assert!(text.contains("--builder-image y: only"), "{text}");
     let text = printed(&["--runtime", "kubernetes", "--kube-namespace", "A_b"]);
-    assert!(text.contains("--kube-namespace A_b: no name of a namespace"), "{text}");
+    assert!(text.contains("--kube-namespace A_b: not a valid namespace name"), "{text}");
 }
 
 #[test]

@@ -45,7 +45,8 @@ fn a_package_is_written_and_looked_into() {
     let file = scratch.path().join("basic.tar.gz");
     let file = file.to_str().unwrap();
     let label = ["--label", "basic_1.0"];
-    let (code, id) = harness(&[&["package", file, "--address", "cc:9999"], &label[..]].concat());
+    let address = ["--address", "cc:9999", "--tls-required", "false"];
+    let (code, id) = harness(&[&["package", file][..], &address[..], &label[..]].concat());
     assert_eq!(code, Some(0), "{id}");
     assert!(id.starts_with("basic_1.0:"), "{id}");
     let (code, text) = harness(&["inspect", file]);
@@ -53,7 +54,7 @@ fn a_package_is_written_and_looked_into() {
     assert!(text.contains(id.trim()) && text.contains("cc:9999"), "{text}");
     let (code, text) = harness(&["package", file, "--label", "-", "--address", "cc:9999"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("label \"-\": expected letters"), "{text}");
+    assert!(text.contains("invalid package label `-`: use letters"), "{text}");
     let (code, text) = harness(&["inspect", "no-package"]);
     assert_eq!(code, Some(2), "{text}");
 }
@@ -110,6 +111,41 @@ fn an_invalid_logging_specification_is_refused_wherever_it_is_from() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(text.contains(expected), "{text}");
+    }
+}
+
+/// A pipe that nobody writes to would be waited for, and a device has no end.
+#[test]
+fn only_regular_files_are_read() {
+    let own = env!("CARGO_BIN_EXE_fabric-harness");
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |name: &str| scratch.path().join(name).display().to_string();
+    let (pipe, chaincode) = (file("pipe"), file("pipe.toml"));
+    for path in [&pipe, &chaincode] {
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RWXU).unwrap();
+    }
+    let collections = file("collections.toml");
+    std::fs::write(&collections, format!("[chaincode]\ncollections = '{pipe}'\npackage = '{pipe}'\n")).unwrap();
+    let zero = "/dev/zero".to_owned();
+    let e2e = ["e2e", "--builder", own, "--chaincode"];
+    for (arguments, expected) in [
+        (vec![&chaincode], "--chaincode: cannot read "),
+        (vec![&own.to_owned(), &"--cases".to_owned(), &pipe], "--cases: cannot read "),
+        (vec![&own.to_owned(), &"--topology".to_owned(), &pipe], "a file that can be read: "),
+        (vec![&own.to_owned(), &"--topology".to_owned(), &zero], "a file that can be read: "),
+        (vec![&collections], "collections: cannot read "),
+        (vec![&collections], ": cannot read it: "),
+    ] {
+        let arguments: Vec<&str> = e2e.into_iter().chain(arguments.into_iter().map(String::as_str)).collect();
+        let (code, text) = harness(&arguments);
+        assert_eq!(code, Some(2), "{text}");
+        let found = text.lines().any(|line| line.contains(expected) && line.contains("not a regular file, but a "));
+        assert!(found, "{expected} is not in:\n{text}");
+    }
+    for path in [&pipe, &zero] {
+        let (code, text) = harness(&["explain", path]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(&format!("{path}: not a regular file, but a ")), "{text}");
     }
 }
 

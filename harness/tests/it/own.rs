@@ -299,8 +299,8 @@ fn a_mistake_in_a_chaincode_file_is_reported_with_its_place() {
             6,
             "which only --runtime docker and kubernetes run; leave --runtime embedded out",
         ),
-        (server("command = ['sh']").replacen("name =", "label = 'a b' #", 1), 3, "invalid label"),
-        (server("command = ['sh']").replacen("name =", "indexes = 'none' #", 1), 2, "indexes "),
+        (server("command = ['sh']").replacen("name =", "label = 'a b' #", 1), 3, "invalid package label"),
+        (server("command = ['sh']").replacen("name =", "indexes = 'none' #", 1), 3, "indexes "),
         (
             server("address = 'localhost:9999'").replacen("name =", "also_named = ['other'] #", 1),
             6,
@@ -316,6 +316,26 @@ fn a_mistake_in_a_chaincode_file_is_reported_with_its_place() {
     }
     let printed = with_file(&format!("[server]\nprogram = '{sample}'\n"), &[]).printed(2);
     assert!(printed.contains("my.toml has no cases; add one with [[case]]"), "{printed}");
+}
+
+#[test]
+fn what_the_network_does_not_have_is_reported_before_it_starts() {
+    let file = format!(
+        "[chaincode]\nname = 'basic'\nendorsement_policy = \"OR('org0-example-com.member', 'Org1MSP.member')\"\n\
+         [server]\nprogram = '{}'\n[[case]]\nname = 'a'\nevaluate = ['F']\nchannel = 'other'\n\
+         [[case]]\nname = 'b'\nsubmit = ['F']\nendorsing_organizations = ['Org2']\n",
+        sample()
+    );
+    let printed = with_file(&file, &[]).printed(2);
+    for expected in [
+        "at line 3, column 22: the endorsement policy names the MSP org0-example-com, but the channel mychannel has \
+         only Org1MSP",
+        "case \"a\" at line 9, column 11: unknown channel other; the network has mychannel",
+        "case \"b\" at line 13, column 28: unknown organization Org2; the channel mychannel has Org1",
+    ] {
+        assert!(printed.contains(expected), "{expected} is not in:\n{printed}");
+    }
+    assert!(!printed.contains("start the nodes"), "{printed}");
 }
 
 /// A directory of `docs/examples`.

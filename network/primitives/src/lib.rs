@@ -1,7 +1,7 @@
-//! Primitives of Hyperledger Fabric that several programs need: Go durations, hashes, IDs, signatures, limits. The
+//! Primitives of Hyperledger Fabric that several programs need: Go durations, hashes, IDs, names, signatures, limits. The
 //! crate opens no sockets and starts no programs.
 //!
-//! Features: `hash` (SHA-256) for `block`, `transaction` and `package::package_id`; `signature` (P-256) for
+//! Features: `hash` (SHA-256) for `block`, `transaction` and `package`; `signature` (P-256) for
 //! `signature`.
 
 /// Compiles the examples of the README.
@@ -14,10 +14,13 @@ pub mod block;
 pub mod der;
 pub mod duration;
 pub mod limits;
+pub mod names;
+#[cfg(feature = "hash")]
 pub mod package;
 pub mod program;
 #[cfg(feature = "signature")]
 pub mod signature;
+pub mod text;
 #[cfg(feature = "hash")]
 pub mod transaction;
 

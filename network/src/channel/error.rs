@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use fabric_primitives::names::InvalidName;
+
 use super::input::HostPort;
 use crate::release::Release;
 
@@ -10,13 +12,8 @@ use crate::release::Release;
 #[non_exhaustive]
 pub enum ChannelError {
     /// The channel's name (`common/configtx/validator.go`).
-    #[error(
-        "invalid channel name `{name}`: use at most 249 lowercase letters, digits, `.` and `-`, starting with a letter"
-    )]
-    Name {
-        /// The name given.
-        name: String,
-    },
+    #[error(transparent)]
+    Name(#[from] InvalidName),
     /// The name of an organization's group (`common/configtx/validator.go`).
     #[error("invalid organization name `{name}`: use at most 249 letters, digits, `.` and `-`")]
     OrganizationName {

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use fabric_primitives::names;
+
 use super::error::ChannelError;
 use super::input::{ChannelInput, Consensus, ConsenterInput, HostPort, MspInput, OrderingInput};
 use crate::topology::Batch;
 
-/// Fabric's limit for names of channels and groups, in bytes.
+/// Fabric's limit for names of groups, in bytes.
 const LONGEST_NAME: usize = 249;
 
 /// `SmartBFT` compares its default for the largest request with the batch before it reads the configured one
@@ -16,9 +18,7 @@ const LONGEST_NAME: usize = 249;
 const SMALLEST_BFT_BATCH: u32 = 10 * 1024;
 
 pub(super) fn validate(channel: &ChannelInput) -> Result<(), ChannelError> {
-    if !is_channel_name(&channel.name) {
-        return Err(ChannelError::Name { name: channel.name.clone() });
-    }
+    names::channel(&channel.name)?;
     let ordering = &channel.ordering;
     let missing = |what| ChannelError::Missing { channel: channel.name.clone(), what };
     if channel.organizations.is_empty() {
@@ -150,12 +150,6 @@ fn unique<'a>(seen: &mut BTreeSet<&'a str>, what: &'static str, value: &'a str) 
         return Ok(());
     }
     Err(ChannelError::Duplicate { what, value: value.to_owned() })
-}
-
-fn is_channel_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'))
 }
 
 fn is_group_name(name: &str) -> bool {

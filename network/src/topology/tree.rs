@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use fabric_primitives::text::shorten;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
@@ -48,13 +49,6 @@ impl Value {
             Self::Map(_) => "a mapping".to_owned(),
         }
     }
-}
-
-/// A text for a message: shortened, and without control characters.
-pub(super) fn shorten(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let clean: String = text.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if text.chars().count() > SHOWN { format!("{clean}…") } else { clean }
 }
 
 /// Parses one YAML document. The error has the position of the first syntax error, after which nothing can be

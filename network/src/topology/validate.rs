@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fabric_primitives::names;
+use fabric_primitives::text::shorten;
+
 use super::error::{Mistake, TopologyError};
-use super::tree::shorten;
-use super::{Consensus, Node, Topology};
+use super::{Consensus, LONGEST_LIST, Node, Topology};
 
 /// A common name in a certificate has at most 64 characters (RFC 5280, `ub-common-name`), including `tlsca.` or
 /// `User1000@` before the domain.
 const MAXIMUM_DOMAIN_LENGTH: usize = 54;
 const MAXIMUM_COMMON_NAME_LENGTH: usize = 64;
-const MAXIMUM_CHANNEL_NAME_LENGTH: usize = 249;
 const MAXIMUM_IDENTIFIER_LENGTH: usize = 100;
-/// Each node is a process or a container, and each user has a key: more is a typing error.
-const MAXIMUM_LIST_LENGTH: usize = 100;
 const MAXIMUM_USERS: u32 = 1000;
 /// The limit of a gRPC message is 100 MB; the rest is for the metadata of the block.
 const MAXIMUM_BATCH_BYTES: u32 = 99 * 1024 * 1024;
@@ -116,8 +115,8 @@ impl Checker<'_> {
         self.list_length("channels", self.topology.channels.len());
         for (index, channel) in self.topology.channels.iter().enumerate() {
             let path = format!("channels[{index}]");
-            if let Some(message) = channel_name_mistake(&channel.name) {
-                self.note(format!("{path}.name"), message);
+            if let Err(invalid) = names::channel(&channel.name) {
+                self.note(format!("{path}.name"), invalid.to_string());
             }
             let mut seen = BTreeMap::new();
             for (position, name) in channel.organizations.iter().enumerate() {
@@ -168,8 +167,8 @@ impl Checker<'_> {
         let mut seen = BTreeMap::new();
         for (index, node) in nodes.iter().enumerate() {
             let name_path = format!("{path}[{index}].name");
-            if let Some(message) = label_mistake(&node.name) {
-                self.note(name_path, message);
+            if let Err(invalid) = names::dns_label(&node.name) {
+                self.note(name_path, invalid.to_string());
             } else if node.name.len() + 1 + domain.len() > MAXIMUM_COMMON_NAME_LENGTH {
                 self.note(
                     name_path,
@@ -232,8 +231,8 @@ impl Checker<'_> {
     fn list_length(&mut self, path: &str, length: usize) {
         if length == 0 {
             self.note(path, "must not be empty");
-        } else if length > MAXIMUM_LIST_LENGTH {
-            self.note(path, format!("must have at most {MAXIMUM_LIST_LENGTH} entries, not {length}"));
+        } else if length > LONGEST_LIST {
+            self.note(path, format!("must have at most {LONGEST_LIST} entries, not {length}"));
         }
     }
 
@@ -252,21 +251,6 @@ impl Checker<'_> {
     }
 }
 
-fn is_lower_alphanumeric(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit()
-}
-
-/// What is wrong with a lowercase DNS label (RFC 1123).
-fn label_mistake(label: &str) -> Option<String> {
-    let fits = !label.is_empty()
-        && label.len() <= 63
-        && label.chars().all(|c| is_lower_alphanumeric(c) || c == '-')
-        && !label.starts_with('-')
-        && !label.ends_with('-');
-    (!fits)
-        .then(|| format!("invalid DNS label `{}`: use 1 to 63 lowercase letters, digits and inner `-`", shorten(label)))
-}
-
 fn domain_mistake(domain: &str) -> Option<String> {
     if domain.len() > MAXIMUM_DOMAIN_LENGTH {
         return Some(format!(
@@ -274,12 +258,7 @@ fn domain_mistake(domain: &str) -> Option<String> {
             shorten(domain)
         ));
     }
-    domain.split('.').any(|label| label_mistake(label).is_some()).then(|| {
-        format!(
-            "invalid domain `{}`: use labels of lowercase letters, digits and inner `-`, separated by dots",
-            shorten(domain)
-        )
-    })
+    names::domain(domain).err().map(|invalid| invalid.to_string())
 }
 
 /// What is wrong with the key of a configuration group (`common/configtx/validator.go`) with this punctuation.
@@ -293,18 +272,6 @@ fn identifier_mistake(text: &str, what: &str, punctuation: &[char]) -> Option<St
             "invalid {what} `{}`: use 1 to {MAXIMUM_IDENTIFIER_LENGTH} letters, digits, {}",
             shorten(text),
             allowed.join(" and ")
-        )
-    })
-}
-
-fn channel_name_mistake(name: &str) -> Option<String> {
-    let fits = name.len() <= MAXIMUM_CHANNEL_NAME_LENGTH
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| is_lower_alphanumeric(c) || c == '.' || c == '-');
-    (!fits).then(|| {
-        format!(
-            "invalid channel name `{}`: use 1 to {MAXIMUM_CHANNEL_NAME_LENGTH} lowercase letters, digits, `.` and `-`, starting with a letter",
-            shorten(name)
         )
     })
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fabric_primitives::text::shorten;
 use serde::Serializer;
 
 use super::error::{Location, Mistake, TopologyError};
-use super::tree::{self, Tree, Value, shorten};
+use super::tree::{self, Tree, Value};
 use super::{Batch, Channel, Consensus, Node, Ordering, Organization, Rule, Topology};
 
 const UNITS: [(&str, u32); 3] = [("MB", 1024 * 1024), ("KB", 1024), ("B", 1)];
@@ -277,6 +278,9 @@ impl Reader {
             self.note::<()>(&path, tree, format!("must be a list, not {}", tree.value.describe()));
             return Vec::new();
         };
+        if items.is_empty() && !required {
+            self.note::<()>(&path, tree, "must not be empty; leave it out for all".to_owned());
+        }
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{path}[{index}]");

@@ -135,6 +135,21 @@ channels: [{name: ch, organizations: [Org1, Org3, Org3]}]
     ));
 }
 
+/// An empty list could mean no organization or all, and a domain that ends in digits is no DNS name.
+#[test]
+fn an_empty_list_and_an_address_for_a_domain_are_rejected() {
+    insta::assert_snapshot!(mistakes(
+        "organizations: [{name: Org1, domain: 127.0.0.1, peers: [{name: peer0}]}]
+ordering: {domain: orderer.7, orderers: [{name: o1}]}
+channels: [{name: ch, organizations: []}]
+"
+    ), @r"
+    organizations[0].domain: invalid domain `127.0.0.1`: the last label needs a letter, as in `org1.example.com`; otherwise it is read as an IP address (line 1, column 38)
+    ordering.domain: invalid domain `orderer.7`: the last label needs a letter, as in `org1.example.com`; otherwise it is read as an IP address (line 2, column 20)
+    channels[0].organizations: must not be empty; leave it out for all (line 3, column 38)
+    ");
+}
+
 #[test]
 fn an_empty_mapping_has_three_missing_fields() {
     insta::assert_snapshot!(mistakes("{}"), @r"

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use fabric_primitives::package::{is_label, package_id};
+use fabric_primitives::names::is_label;
+use fabric_primitives::package::package_id;
 use flate2::read::MultiGzDecoder;
 
 use super::go;

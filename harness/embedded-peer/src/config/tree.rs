@@ -7,8 +7,8 @@ use fabric_protos::common::{ConfigGroup, ConfigPolicy, ConfigValue};
 use super::ConfigError;
 
 const ROOT: &str = "Channel";
-/// The maximum length of a channel's or an element's name.
-pub(super) const LONGEST_NAME: usize = 249;
+/// The maximum length of an element's name.
+const LONGEST_NAME: usize = 249;
 
 /// The key of an element, such as `[Group]  /Channel/Application`.
 pub(super) type Key = String;

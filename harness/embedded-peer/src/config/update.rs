@@ -1,12 +1,13 @@
 //! Configuration updates: read set, write set and authorization (`common/configtx`).
 
+use fabric_primitives::names;
 use fabric_protos::common::{
     ChannelHeader, Config, ConfigEnvelope, ConfigUpdate, ConfigUpdateEnvelope, Envelope, HeaderType, Payload,
     SignatureHeader,
 };
 use prost::Message;
 
-use super::tree::{LONGEST_NAME, Tree, check_name};
+use super::tree::{Tree, check_name};
 use super::{ChannelConfig, ConfigError};
 use crate::policy::{SignedData, signers};
 
@@ -194,11 +195,10 @@ pub(crate) fn check_channel_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("channel ID illegal, cannot be empty".to_owned());
     }
-    if name.len() > LONGEST_NAME {
-        return Err(format!("channel ID illegal, cannot be longer than {LONGEST_NAME}"));
+    if name.len() > names::LONGEST_CHANNEL {
+        return Err(format!("channel ID illegal, cannot be longer than {}", names::LONGEST_CHANNEL));
     }
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.' || byte == b'-';
-    if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.bytes().all(allowed) {
+    if !names::is_channel(name) {
         return Err(format!("'{name}' contains illegal characters"));
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fabric_primitives::names;
 use fabric_protos::common::msp_principal::Classification;
 use fabric_protos::common::signature_policy::Type;
 use fabric_protos::common::{MspPrincipal, MspRole, OrganizationUnit, SignaturePolicy as Rule};
@@ -16,9 +17,6 @@ use crate::ledger::Simulation;
 use crate::msp::MspManager;
 use crate::policy::{PolicyError, SignaturePolicy};
 
-/// Reserved names.
-const SYSTEM_CHAINCODES: [&str; 5] = ["cscc", "escc", "lscc", "qscc", "vscc"];
-
 /// Checks a requested definition, also against the committed one.
 pub(super) fn input(
     name: &str,
@@ -27,16 +25,15 @@ pub(super) fn input(
     config: &ChannelConfig,
     simulation: &mut Simulation,
 ) -> Result<(), String> {
-    if !is_chaincode_name(name) {
+    if !names::is_chaincode(name) {
         return Err(format!(
             "invalid chaincode name '{name}'. Names can only consist of alphanumerics, '_', and '-' and can only begin with alphanumerics"
         ));
     }
-    if SYSTEM_CHAINCODES.contains(&name) {
+    if names::RESERVED_CHAINCODES.contains(&name) {
         return Err(format!("chaincode name '{name}' is the name of a system chaincode"));
     }
-    let in_version = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
-    if version.is_empty() || !version.bytes().all(in_version) {
+    if !names::is_version(version) {
         return Err(format!(
             "invalid chaincode version '{version}'. Versions can only consist of alphanumerics, '_', '-', '+', and '.'"
         ));
@@ -54,11 +51,6 @@ pub(super) fn input(
     Ok(())
 }
 
-/// Matches `^[a-zA-Z0-9]+([-_][a-zA-Z0-9]+)*$`.
-fn is_chaincode_name(name: &str) -> bool {
-    name.split(['-', '_']).all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-}
-
 fn static_collections(package: &CollectionConfigPackage) -> Result<Vec<&StaticCollectionConfig>, String> {
     let collections = package.config.iter().map(|collection| match &collection.payload {
         Some(collection_config::Payload::StaticCollectionConfig(collection)) => Ok(collection),
@@ -68,19 +60,18 @@ fn static_collections(package: &CollectionConfigPackage) -> Result<Vec<&StaticCo
 }
 
 fn check_collections(collections: &[&StaticCollectionConfig], msps: &MspManager) -> Result<(), String> {
-    let mut names = Vec::new();
+    let mut seen = Vec::new();
     for collection in collections {
         let name = &*collection.name;
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if name.is_empty() || name.starts_with('_') || !name.bytes().all(allowed) {
+        if !names::is_collection(name) {
             return Err(format!(
                 "invalid collection name '{name}'. Names can only consist of alphanumerics, '_', and '-' and cannot begin with '_'"
             ));
         }
-        if names.contains(&name) {
+        if seen.contains(&name) {
             return Err(format!("collection-name: {name} -- found duplicate in collection configuration"));
         }
-        names.push(name);
+        seen.push(name);
         let (most, fewest) = (collection.maximum_peer_count, collection.required_peer_count);
         if most < fewest {
             return Err(format!(
