@@ -1,5 +1,5 @@
 //! Checks, before anything starts, that a definition and its cases name only what exists: channels, organizations,
-//! identities, chaincodes.
+//! identities. A case may call a chaincode that does not exist, to check the error.
 //!
 //! A case whose `needs` the network does not meet is not run, so it may name what another network has.
 
@@ -7,9 +7,6 @@ use super::cases::{Case, IdentityName};
 use super::definition::ChaincodeSection;
 use fabric_network::topology::{Channel, Organization, Topology};
 use fabric_primitives::text::shorten;
-
-/// Chaincodes of every peer, or of every 2.5 peer, which a case can call.
-const SYSTEM_CHAINCODES: [&str; 4] = ["_lifecycle", "cscc", "lscc", "qscc"];
 
 /// The most names in a message.
 const MOST_NAMES: usize = 10;
@@ -50,15 +47,6 @@ impl Scope<'_> {
     pub(super) fn case(&self, case: &Case) -> Vec<Misfit> {
         let mut misfits = Vec::new();
         let mut keep = |path: &str, message: String| misfits.push((path.to_owned(), message));
-        let definitions = self.chaincode.definitions();
-        if let Some(name) = &case.chaincode
-            && !definitions.iter().any(|definition| definition.name == *name)
-            && !SYSTEM_CHAINCODES.contains(&name.as_str())
-        {
-            let known: Vec<&str> = definitions.iter().map(|definition| definition.name.as_str()).collect();
-            let message = format!("unknown chaincode {}; the definition has {}", shorten(name), listed(&known));
-            keep("chaincode", message);
-        }
         let channels = &self.topology.channels;
         if case.needs.unmet(None, channels.len(), self.couchdb).is_some() {
             return misfits;
