@@ -8,7 +8,7 @@ use crate::console::timeline::Timeline;
 use crate::journal::Journal;
 use crate::runtime::RunningNode;
 use fabric_network::bundle::Bundle;
-use fabric_network::identity::{Credential, OrganizationIdentities};
+use fabric_network::identity::{Credential, OrganizationIdentities, TlsPair};
 use fabric_network::topology::{Channel, NodeKind, Topology};
 use futures::future::{try_join, try_join_all};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl Administration {
         for (organization, identities) in topology.organizations.iter().zip(&bundle.identities.peer_organizations) {
             let signer = signer(&identities.admin, seed.as_ref())?;
             let own = nodes.iter().filter(|node| node.kind == NodeKind::Peer && node.msp_id == organization.msp_id);
-            let peers = try_join_all(own.map(|node| peer_client(node, &signer))).await?;
+            let peers = try_join_all(own.map(|node| peer_client(node, &signer, &identities.admin_tls))).await?;
             let (name, msp_id) = (organization.name.clone(), organization.msp_id.clone());
             organizations.push(Organization { name, msp_id, peers });
         }
@@ -329,7 +329,7 @@ fn signer(credential: &Credential, seed: Option<&Arc<Seed>>) -> Result<Arc<Signe
     signer.map(Arc::new).map_err(|source| DeployError::Signer { owner: msp_id.clone(), source })
 }
 
-async fn peer_client(node: &RunningNode, signer: &Arc<Signer>) -> Result<PeerClient, DeployError> {
-    let connection = Node::connect(&node.name, &node.grpc, None).await?;
+async fn peer_client(node: &RunningNode, signer: &Arc<Signer>, tls: &TlsPair) -> Result<PeerClient, DeployError> {
+    let connection = Node::connect(&node.name, &node.grpc, Some(tls)).await?;
     Ok(PeerClient::new(connection, Arc::clone(signer)))
 }

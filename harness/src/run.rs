@@ -5,7 +5,6 @@ use crate::check::package_verdict::PackageReport;
 use crate::check::{self, CaseReport, Outcome};
 use crate::console::timeline::Timeline;
 use crate::console::{ExitCode, error_text};
-use crate::deploy::DeployError;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::error::{RunError, unless, warn_of};
@@ -79,8 +78,7 @@ pub(crate) async fn run(
 }
 
 async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Result<Finished, RunError> {
-    let probe = plan.cases.first().ok_or(DeployError::Nothing { what: "case" })?;
-    let target = nodes.deploy(probe, timeline).await?;
+    let target = nodes.deploy(timeline).await?;
     let to_first_query = timeline.end_of(FIRST_QUERY);
     let cases = check::run(&plan.cases, &target, async |setup| {
         let done = match setup {
@@ -93,13 +91,10 @@ async fn deploy_and_check(plan: &Plan, nodes: &Nodes, timeline: &Timeline) -> Re
         let starts_nodes = match setup {
             Setup::RestartChaincode => false,
             Setup::RestartPeers => true,
-            Setup::Control(action, name) => {
-                matches!(action, Action::Restart | Action::Start) && nodes.running.servers_named(name).next().is_none()
-            }
+            Setup::Control(action, name) => action.starts() && nodes.running.servers_named(name).next().is_none(),
         };
         if starts_nodes {
-            target.answers_again().await.map_err(|error| error_text(&error))?;
-            target.endorsers_are_known(probe).await.map_err(|error| error_text(&error))?;
+            target.serves_again().await.map_err(|error| error_text(&error))?;
         }
         Ok(())
     });

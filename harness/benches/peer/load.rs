@@ -42,7 +42,14 @@ impl Client {
         let peer = PeerClient::new(node, Arc::new(signer));
         let client = Self { peer, channel: view.channel.clone(), msp_id: view.msp_id.clone() };
         // A gateway of Fabric's takes a moment until it knows who endorses.
-        client.peer.await_endorsers(&client.invocation("GetState").argument("none"), &[], deadline()).await?;
+        let proposal = client.invocation("GetState").argument("none").propose(client.peer.signer())?;
+        let deadline = deadline();
+        while let Err(unknown) = client.peer.endorse(&proposal, &[], deadline).await {
+            if tokio::time::Instant::now() > deadline || unknown.chaincode_error().is_some() {
+                return Err(unknown.into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         Ok(client)
     }
 

@@ -113,7 +113,8 @@ pub(super) async fn deploy(options: &DeployOptions) -> Result<(), DeployError> {
     }
     for channel in &network.topology.channels {
         timeline.step("ask the chaincode on every peer", network.ask(channel, &definition)).await?;
-        timeline.step("endorse by every organization", network.endorse(channel, &definition)).await?;
+        let known = network.endorsers_are_known(channel, &definition);
+        timeline.step("wait until the endorsers are known", known).await?;
     }
     let peers = network.organizations.iter().map(|organization| organization.peers.len()).sum::<usize>();
     let id = &network.description.chaincode.package_id;
@@ -183,7 +184,7 @@ impl Network {
         let endpoint = administrator.endpoint(node, node.port);
         let question = || async {
             let asked = async {
-                let connection = Node::connect(&node.name, &endpoint, None).await?;
+                let connection = Node::connect(&node.name, &endpoint, Some(&administrator.tls)).await?;
                 let deadline = Instant::now() + Duration::from_secs(5);
                 client::answers(&connection, deadline).await.map(|()| connection)
             };
@@ -313,7 +314,7 @@ impl Network {
     /// Has each peer by itself ask its own chaincode server. Any answer of the chaincode will do, an
     /// error as well: which functions it has is not known here.
     async fn ask(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
-        let invocation = question(channel, definition);
+        let invocation = Invocation::probe(&channel.name, &definition.name);
         try_join_all(self.peers(channel).map(async |peer| {
             let proposal = invocation.propose(peer.signer()).map_err(ClientError::from)?;
             match peer.process_proposal("ask the chaincode", &proposal, self.deadline()).await {
@@ -326,12 +327,10 @@ impl Network {
         .map_err(DeployError::from)
     }
 
-    /// Waits until the gateway of each organization finds endorsers in all of them.
-    async fn endorse(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
-        let invocation = question(channel, definition);
-        let first = self.members(channel).filter_map(|organization| organization.peers.first());
-        try_join_all(first.map(|peer| peer.await_endorsers(&invocation, &[], self.deadline()))).await?;
-        Ok(())
+    /// Waits until the gateway of each peer knows every endorser.
+    async fn endorsers_are_known(&self, channel: &Channel, definition: &Definition) -> Result<(), DeployError> {
+        let peers: Vec<PeerClient> = self.peers(channel).cloned().collect();
+        Ok(client::await_endorsers(&peers, &channel.name, &definition.name, self.deadline()).await?)
     }
 
     fn members<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a Organization> {
@@ -346,11 +345,6 @@ impl Network {
     fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
-}
-
-/// A call that changes nothing: the sample's own question, which others refuse.
-fn question(channel: &Channel, definition: &Definition) -> Invocation {
-    Invocation::new(&channel.name, &definition.name, "AssetExists").argument("asset1")
 }
 
 /// Whether a peer's refusal is the chaincode's own answer: 500 with its message, and not the peer's

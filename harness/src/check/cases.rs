@@ -3,7 +3,6 @@
 pub use super::file::{CaseFile, CaseFileError};
 
 use super::data::{Base64, Data, Json};
-use super::definition::ChaincodeSection;
 use super::saved::{Save, Until};
 use super::scope::Misfit;
 use crate::runtime::{Action, Running};
@@ -246,12 +245,6 @@ const LOWEST_STATUS: i32 = 200;
 const ERROR_THRESHOLD: i32 = 400;
 
 impl Case {
-    /// A call that any chaincode answers, at least with an error.
-    pub fn probe(chaincode: &ChaincodeSection) -> Self {
-        let evaluate = Some(vec![Data::text("org.hyperledger.fabric:GetMetadata")]);
-        Self { evaluate, init: chaincode.init_required, ..Self::default() }
-    }
-
     /// What the case calls.
     pub fn call(&self) -> Call<'_> {
         match (&self.submit, &self.evaluate) {

@@ -4,7 +4,8 @@ use super::Difference;
 use super::cases::{Case, IdentityName, Setup};
 use super::data::Data;
 use crate::client::readiness::answers_again;
-use crate::client::{ClientError, Invocation, PeerClient};
+use crate::client::{ClientError, Invocation, PeerClient, await_endorsers};
+use futures::future::{BoxFuture, try_join_all};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,10 @@ pub struct Target {
     pub channels: Vec<Channel>,
     /// The chaincode's name in its definition.
     pub chaincode: String,
+    /// Every name under which it is committed, the first one included.
+    pub chaincodes: Vec<String>,
+    /// Whether its first call must be its initialization.
+    pub init_required: bool,
     /// Whether the peers' state database is CouchDB.
     pub couchdb: bool,
     /// Whether the harness can restart the chaincode server.
@@ -109,52 +114,61 @@ impl Target {
         }
     }
 
-    /// Evaluates the case's call on each channel, to check that the chaincode runs. An error of the chaincode is an
-    /// answer as well.
+    /// Waits until each chaincode answers on each channel. An error of the chaincode is an answer as well.
     ///
     /// # Errors
     ///
-    /// Another error.
-    pub async fn first_answer(&self, probe: &Case) -> Result<(), ClientError> {
+    /// Why it does not answer.
+    pub async fn first_answer(&self) -> Result<(), ClientError> {
         for channel in &self.channels {
-            let invocation = self.invocation(probe, channel);
-            match channel.default_client()?.evaluate(&invocation, &[], self.deadline()).await {
-                Err(error) if error.chaincode_error().is_none() => return Err(error),
-                _ => {}
+            let client = channel.clients.first().ok_or(ClientError::NoPeer { operation: "ask the gateway" })?;
+            for chaincode in &self.chaincodes {
+                let probe = Invocation { init: self.init_required, ..Invocation::probe(&channel.name, chaincode) };
+                client.gateway.await_chaincode(&probe, self.deadline()).await?;
             }
         }
         Ok(())
     }
 
-    /// Waits until the gateway can plan an endorsement on each channel. It learns by gossip which peers of other
-    /// organizations have the chaincode, which takes time. Not while nodes are stopped, because they may be needed.
+    /// Waits until the gateway of each peer knows every endorser of each channel and chaincode. It learns of them by
+    /// gossip, which takes time. Not while nodes are stopped, because they may be needed.
     ///
     /// # Errors
     ///
-    /// Another error of the gateway, or a timeout.
-    pub async fn endorsers_are_known(&self, probe: &Case) -> Result<(), ClientError> {
+    /// What a peer does not know at the timeout, or a failed call.
+    pub async fn endorsers_are_known(&self) -> Result<(), ClientError> {
         if !self.stopped().is_empty() {
             return Ok(());
         }
+        let mut known = Vec::new();
         for channel in &self.channels {
-            let invocation = self.invocation(probe, channel);
-            let organizations = channel.msp_ids(&probe.endorsing_organizations).unwrap_or_default();
-            channel.default_client()?.await_endorsers(&invocation, &organizations, self.deadline()).await?;
+            for chaincode in &self.chaincodes {
+                known.push(await_endorsers(&channel.peers, &channel.name, chaincode, self.deadline()));
+            }
         }
-        Ok(())
+        try_join_all(known).await.map(drop)
     }
 
-    /// Waits until every peer that is not stopped answers on its existing connection.
+    /// Waits until restarted peers serve as before: each answers on its existing connection and knows the endorsers.
     ///
     /// # Errors
     ///
-    /// The first peer that times out.
-    pub async fn answers_again(&self) -> Result<(), ClientError> {
-        let clients = self.channels.iter().flat_map(|channel| channel.clients.iter().map(|client| &client.gateway));
+    /// The first peer that times out, or a failed call.
+    pub fn serves_again(&self) -> BoxFuture<'_, Result<(), ClientError>> {
+        Box::pin(async {
+            self.answers_again().await?;
+            self.endorsers_are_known().await
+        })
+    }
+
+    /// Waits until every peer that is not stopped answers on its existing connection.
+    async fn answers_again(&self) -> Result<(), ClientError> {
         let stopped = self.stopped();
-        let all = self.channels.iter().flat_map(|channel| &channel.peers).chain(clients);
-        for peer in all.filter(|peer| !stopped.contains(peer.node().name())) {
-            answers_again(peer.node(), self.deadline()).await?;
+        for channel in &self.channels {
+            let clients = channel.clients.iter().map(|client| &client.gateway);
+            for peer in channel.peers.iter().chain(clients).filter(|peer| !stopped.contains(peer.node().name())) {
+                answers_again(peer.node(), self.deadline()).await?;
+            }
         }
         Ok(())
     }
@@ -198,11 +212,6 @@ impl Channel {
         };
         organizations.iter().map(msp_id).collect()
     }
-
-    fn default_client(&self) -> Result<&PeerClient, ClientError> {
-        let client = self.clients.first().ok_or(ClientError::NoPeer { operation: "ask the gateway" })?;
-        Ok(&client.gateway)
-    }
 }
 
 #[cfg(test)]
@@ -222,9 +231,16 @@ mod tests {
             clients: Vec::new(),
             organizations: vec![("Org1".to_owned(), "Org1MSP".to_owned())],
         };
-        let (chaincode, timeout) = ("basic".to_owned(), Duration::from_secs(1));
-        let stopped = Mutex::default();
-        Target { channels: vec![channel], chaincode, couchdb, can_restart: !couchdb, timeout, stopped }
+        Target {
+            channels: vec![channel],
+            chaincode: "basic".to_owned(),
+            chaincodes: vec!["basic".to_owned()],
+            init_required: false,
+            couchdb,
+            can_restart: !couchdb,
+            timeout: Duration::from_secs(1),
+            stopped: Mutex::default(),
+        }
     }
 
     #[test]

@@ -125,10 +125,9 @@ fn a_case_that_is_not_run_may_name_what_another_network_has() {
     ] {
         assert_eq!(misfits(&solo, &case(text)), [""; 0], "{text}");
     }
-    for text in [
-        "needs = { organizations = 2 }\nchannel = 'second'",
-        "needs = { organizations = 1 }\nidentity = 'User1@Org2'",
-    ] {
+    for text in
+        ["needs = { organizations = 2 }\nchannel = 'second'", "needs = { organizations = 1 }\nidentity = 'User1@Org2'"]
+    {
         assert_eq!(misfits(&solo, &case(text)).len(), 1, "{text}");
     }
 }

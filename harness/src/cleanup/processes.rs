@@ -128,10 +128,7 @@ pub(crate) fn find(mark: &Mark) -> Vec<Process> {
 /// The processes for which `is_one` holds, except this process. Each is pinned before it is examined.
 #[cfg(target_os = "linux")]
 fn find_those(is_one: impl Fn(u32) -> bool) -> Vec<Process> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+    numbers()
         .filter(|number| *number != std::process::id())
         .filter_map(|number| {
             let process = Process::pin(number)?;
@@ -144,6 +141,12 @@ fn find_those(is_one: impl Fn(u32) -> bool) -> Vec<Process> {
 #[cfg(not(target_os = "linux"))]
 fn find_those(_: impl Fn(u32) -> bool) -> Vec<Process> {
     Vec::new()
+}
+
+/// The IDs of all processes. None on other systems.
+pub(crate) fn numbers() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn directory_of(number: u32) -> PathBuf {
@@ -166,11 +169,19 @@ fn belongs(mark: &Mark, number: u32) -> bool {
 }
 
 fn has_variable(process: &Path, name: &str, value: &OsStr) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
+    value_of(process, name).is_some_and(|seen| seen == value.as_encoded_bytes())
+}
+
+/// The value of an environment variable of a process, as far as it can be seen.
+pub(crate) fn variable(number: u32, name: &str) -> Option<Vec<u8>> {
+    value_of(&directory_of(number), name)
+}
+
+fn value_of(process: &Path, name: &str) -> Option<Vec<u8>> {
     // It is not readable if it belongs to another user.
-    let Ok(environment) = std::fs::read(process.join("environ")) else { return false };
-    let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
+    let environment = std::fs::read(process.join("environ")).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec))
 }
 
 /// The relevant fields of /proc/PID/stat.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use fabric_protos::gateway::ErrorDetail;
 use fabric_protos::rpc::Status;
 use prost::Message as _;
+use tonic::Code;
 
 use super::signer::SignerError;
 
@@ -61,7 +62,7 @@ pub enum ClientError {
         /// The node.
         node: String,
         /// The gRPC status.
-        code: tonic::Code,
+        code: Code,
         /// Its message.
         message: String,
         /// The answers of other nodes to the gateway, one entry each.
@@ -173,6 +174,24 @@ impl ClientError {
         }
     }
 
+    /// Whether a submitted transaction may be ordered in spite of this error. Its commit status decides.
+    pub fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Transport { .. } => true,
+            Self::Status { code, .. } => matches!(code, Code::Unavailable | Code::DeadlineExceeded),
+            _ => false,
+        }
+    }
+
+    /// Whether an orderer refused a submitted transaction because it has it already
+    /// (`SmartBFT/internal/bft/requestpool.go`).
+    pub(super) fn is_ordered_already(&self) -> bool {
+        let known = ["request already processed", "request already exists"];
+        let has = |text: &str| known.iter().any(|known| text.contains(known));
+        matches!(self, Self::Status { details, message, .. }
+            if has(message) || details.iter().any(|detail| has(&detail.message)))
+    }
+
     /// The node's message, without the operation and the node's name.
     pub(super) fn answer(&self) -> String {
         match self {
@@ -267,7 +286,7 @@ pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use super::*;
     use fabric_protos::prost_types::Any;
-    use tonic::{Code, Status as GrpcStatus};
+    use tonic::Status as GrpcStatus;
 
     const MESSAGE: &str = "chaincode response 500, the asset asset9 does not exist, or never did";
 

@@ -25,8 +25,19 @@ use super::transport::timed_out;
 use crate::journal::decode;
 use crate::wait::{self, Poll};
 
-/// How long a submitted transaction may stay uncommitted before it is submitted again.
+const SUBMIT: &str = "submit";
+
+/// How long an accepted transaction may stay uncommitted before it is submitted again.
 const RESUBMIT_AFTER: Duration = Duration::from_secs(5);
+
+/// Pause after a submit that was not accepted. It doubles with each, up to [`LONGEST_PAUSE`].
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Longest pause between two submits that were not accepted. An election takes about a second.
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+/// The gateway's text while it knows no peer with the chaincode (`internal/pkg/gateway/registry.go`).
+const NO_EVALUATORS: &str = "no peers available to evaluate chaincode";
 
 /// A transaction on the ledger, valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,70 +136,50 @@ impl PeerClient {
         Ok(proposal.prepared(envelope, &self.signer)?)
     }
 
-    /// Waits until the gateway knows peers of these organizations that have the chaincode.
-    ///
-    /// A gateway learns by gossip of other organizations' peers and their chaincodes, which can take
-    /// seconds after the commit of the definition. Until then [`endorse`](Self::endorse) fails
-    /// immediately with `failed to find any endorsing peers` or `no combination of peers can be derived`.
-    /// `invocation` is endorsed and never submitted; any answer of the chaincode will do.
+    /// Evaluates a call until the chaincode answers; an error of the chaincode is an answer as well, and so is a
+    /// refusal of the gateway. Repeats it only while no peer is known to have the chaincode, or none is reached.
     ///
     /// # Errors
     /// [`ClientError::TimedOut`] with the gateway's last answer; and as any call.
-    pub async fn await_endorsers(
-        &self,
-        invocation: &Invocation,
-        organizations: &[String],
-        deadline: Instant,
-    ) -> Result<(), ClientError> {
-        let operation = "wait for endorsing peers";
+    pub async fn await_chaincode(&self, invocation: &Invocation, deadline: Instant) -> Result<(), ClientError> {
+        let operation = "evaluate";
         let bound = deadline.saturating_duration_since(Instant::now());
-        let known = wait::until(operation, bound, async || {
-            let proposal = invocation.propose(&self.signer)?;
+        let answered = wait::until(operation, bound, async || {
             // The whole wait is bounded, not each attempt: that would lose the last status.
             let ample = deadline + Duration::from_secs(1);
-            match self.endorse(&proposal, organizations, ample).await {
-                Err(ClientError::Status { code: Code::Unavailable | Code::FailedPrecondition, message, .. }) => {
+            match self.evaluate(invocation, &[], ample).await {
+                Err(ClientError::Status { code: Code::FailedPrecondition, message, .. })
+                    if message.contains(NO_EVALUATORS) =>
+                {
                     Ok(Poll::NotYet(message))
+                }
+                Err(ClientError::Status { code: Code::FailedPrecondition, .. }) => Ok(Poll::Ready(())),
+                Err(failed @ ClientError::Status { code: Code::Unavailable, .. }) => {
+                    Ok(Poll::NotYet(failed.to_string()))
                 }
                 Err(failed) if failed.chaincode_error().is_none() => Err(failed),
                 _ => Ok(Poll::Ready(())),
             }
         });
-        known.await.map_err(|ended| timed_out(operation, self.name(), ended))
+        answered.await.map_err(|ended| timed_out(operation, self.name(), ended))
     }
 
-    /// Sends a signed transaction to the ordering service.
-    ///
-    /// An ordering service without a leader answers UNAVAILABLE; the same transaction is then submitted
-    /// again until the deadline. If it is ordered twice, only the first one is valid.
+    /// Sends a signed transaction to the ordering service, once.
     ///
     /// # Errors
-    /// [`ClientError::TimedOut`] with the last answer; and as any call.
+    /// As any call. After an error for which [`ClientError::is_ambiguous`] holds, the transaction may be ordered:
+    /// [`commit`](Self::commit) finds out.
     pub async fn submit(&self, transaction: &Transaction, deadline: Instant) -> Result<(), ClientError> {
-        let operation = "submit";
-        let bound = deadline.saturating_duration_since(Instant::now());
-        let ordered = wait::until(operation, bound, async || {
-            let request = SubmitRequest {
-                transaction_id: transaction.transaction_id.clone(),
-                channel_id: transaction.channel.clone(),
-                prepared_transaction: Some(transaction.envelope.clone()),
-            };
-            let mut gateway = self.gateway();
-            let call = async {
-                let answer = gateway.submit(request).await;
-                answer.map_err(|status| ClientError::from_status(operation, self.name(), &status))
-            };
-            let asked = || format!("{}: {} bytes", transaction.channel, transaction.envelope.payload.len());
-            let describe = |_: &_| "accepted by the ordering service".to_owned();
-            match self.noted("Submit", &transaction.transaction_id, asked, call, describe).await {
-                Ok(_) => Ok(Poll::Ready(())),
-                Err(failed @ ClientError::Status { code: Code::Unavailable, .. }) => {
-                    Ok(Poll::NotYet(failed.to_string()))
-                }
-                Err(failed) => Err(failed),
-            }
-        });
-        ordered.await.map_err(|ended| timed_out(operation, self.name(), ended))
+        let request = SubmitRequest {
+            transaction_id: transaction.transaction_id.clone(),
+            channel_id: transaction.channel.clone(),
+            prepared_transaction: Some(transaction.envelope.clone()),
+        };
+        let mut gateway = self.gateway();
+        let call = self.node.call(SUBMIT, deadline, gateway.submit(request));
+        let asked = || format!("{}: {} bytes", transaction.channel, transaction.envelope.payload.len());
+        let describe = |_: &_| "accepted by the ordering service".to_owned();
+        self.noted("Submit", &transaction.transaction_id, asked, call, describe).await.map(drop)
     }
 
     /// Waits until this peer has committed a transaction.
@@ -264,27 +255,64 @@ impl PeerClient {
 
     /// Submits a signed transaction and waits until each of `peers` has committed it.
     ///
-    /// A raft leader that steps down silently drops transactions that are accepted but not yet
-    /// replicated. So a transaction that is not committed after five seconds, then ten and so on, is
-    /// submitted again. If it is ordered twice, the second is invalid, and the commit status is that of
-    /// the first.
+    /// The commit status decides. Until it is known, the transaction is submitted again. If it is ordered twice,
+    /// the second is invalid, and the status is that of the first. Two things make this necessary:
+    /// - A raft leader that steps down silently drops transactions that are accepted but not yet replicated. So an
+    ///   accepted transaction is submitted again after five seconds, then ten and so on.
+    /// - An ordering service that answers UNAVAILABLE may have ordered the transaction, or will do so later. A BFT
+    ///   orderer whose leader was faster than the client answers `request already processed`; one without a leader
+    ///   has ordered nothing. So it is submitted again after a pause that doubles.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit) and [`commit_status`](Self::commit_status).
+    /// As [`submit`](Self::submit) and [`commit_status`](Self::commit_status); at the deadline
+    /// [`ClientError::TimedOut`], with the last answer to a submit that was not accepted.
     pub async fn commit(
         &self,
         transaction: &Transaction,
         peers: &[PeerClient],
         deadline: Instant,
     ) -> Result<Committed, ClientError> {
-        let mut interval = RESUBMIT_AFTER;
-        loop {
-            self.submit(transaction, deadline).await?;
-            let until = deadline.min(Instant::now() + interval);
-            match await_commit(peers, &transaction.channel, &transaction.transaction_id, until).await {
-                Err(ClientError::TimedOut { .. }) if until < deadline => interval *= 2,
-                result => return result,
+        let begin = Instant::now();
+        let mut refused = self.try_submit(transaction, deadline).await?;
+        let status = await_commit(peers, &transaction.channel, &transaction.transaction_id, deadline);
+        let mut status = std::pin::pin!(status);
+        let (mut patience, mut pause) = (RESUBMIT_AFTER, SHORTEST_PAUSE);
+        let ended = loop {
+            let interval = if refused.is_some() { &mut pause } else { &mut patience };
+            let again = async {
+                tokio::time::sleep(*interval).await;
+                self.try_submit(transaction, deadline).await
+            };
+            tokio::select! {
+                biased;
+                ended = &mut status => break ended,
+                attempt = again => refused = attempt?,
             }
+            patience = if refused.is_some() { patience } else { patience * 2 };
+            pause = LONGEST_PAUSE.min(pause * 2);
+        };
+        match (ended, refused) {
+            (Err(ClientError::TimedOut { .. }), Some(refused)) => Err(ClientError::TimedOut {
+                operation: SUBMIT,
+                node: self.name().to_owned(),
+                waited: begin.elapsed(),
+                last: Some(refused.to_string()),
+            }),
+            (ended, _) => ended,
+        }
+    }
+
+    /// Submits once. `None` if the ordering service has the transaction; an error if it may have it.
+    async fn try_submit(
+        &self,
+        transaction: &Transaction,
+        deadline: Instant,
+    ) -> Result<Option<ClientError>, ClientError> {
+        match self.submit(transaction, deadline).await {
+            Ok(()) => Ok(None),
+            Err(failed) if failed.is_ordered_already() => Ok(None),
+            Err(failed) if failed.is_ambiguous() => Ok(Some(failed)),
+            Err(failed) => Err(failed),
         }
     }
 

@@ -6,6 +6,7 @@
 //! between calls.
 
 pub mod channel;
+pub mod discovery;
 pub mod endorser;
 pub mod error;
 pub mod events;
@@ -17,6 +18,7 @@ pub mod readiness;
 pub mod signer;
 pub mod transport;
 
+pub use discovery::await_endorsers;
 pub use endorser::PeerClient;
 pub use error::{ClientError, NodeFailure};
 pub use events::{Event, EventStart, Events};

@@ -44,6 +44,12 @@ impl Invocation {
         }
     }
 
+    /// A call that every chaincode answers, at least with an error, and that changes nothing: the query for the
+    /// metadata of a contract.
+    pub fn probe(channel: &str, chaincode: &str) -> Self {
+        Self::new(channel, chaincode, "org.hyperledger.fabric:GetMetadata")
+    }
+
     /// Adds one argument.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<Vec<u8>>) -> Self {

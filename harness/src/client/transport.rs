@@ -10,6 +10,7 @@ use fabric_network::identity::TlsPair;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
@@ -45,12 +46,13 @@ pub struct Endpoint {
 pub struct Node {
     name: Arc<str>,
     channel: Channel,
+    client_certificate_hash: Arc<[u8]>,
 }
 
 impl Node {
-    /// From an existing channel.
+    /// From an existing channel, whose client has no TLS certificate.
     pub fn new(name: &str, channel: Channel) -> Self {
-        Self { name: name.into(), channel }
+        Self { name: name.into(), channel, client_certificate_hash: Arc::default() }
     }
 
     /// Connects to the node's gRPC endpoint.
@@ -58,7 +60,11 @@ impl Node {
     /// # Errors
     /// As [`connect`].
     pub async fn connect(name: &str, endpoint: &Endpoint, client_tls: Option<&TlsPair>) -> Result<Self, ClientError> {
-        Ok(Self::new(name, connect(endpoint, client_tls).await?))
+        let channel = connect(endpoint, client_tls).await?;
+        let certificate =
+            client_tls.and_then(|pair| CertificateDer::from_pem_slice(pair.certificate_pem.as_bytes()).ok());
+        let hash = certificate.map(|certificate| Sha256::digest(certificate).as_slice().into());
+        Ok(Self { client_certificate_hash: hash.unwrap_or_default(), ..Self::new(name, channel) })
     }
 
     /// The node's full name, such as `peer0.org1.example.com`.
@@ -69,6 +75,11 @@ impl Node {
     /// The channel, for a generated client.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// SHA-256 of the client's TLS certificate; empty if it has none.
+    pub(super) fn client_certificate_hash(&self) -> &[u8] {
+        &self.client_certificate_hash
     }
 
     /// Runs one call on this node until the deadline.

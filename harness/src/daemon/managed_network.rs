@@ -118,11 +118,21 @@ impl ManagedNetwork {
         let _alone = self.changing.lock().await;
         let running = &self.network.nodes().running;
         let package = self.network.package_id();
-        if running.servers_named(name).next().is_some() && !self.network.nodes().plan.server.source.is_ours() {
+        let is_of_servers = running.servers_named(name).next().is_some();
+        if is_of_servers && !self.network.nodes().plan.server.source.is_ours() {
             let action = action.name();
             return Err(format!("the chaincode server is yours; {action} it yourself, the package remains {package}"));
         }
         let changed = running.control(action, name).await.map_err(|error| error_text(&error))?;
+        let target = self.network.target();
+        target.set_stopped(running.stopped());
+        if !is_of_servers && action.starts() {
+            let exits = self.current_exits(running.exits().await);
+            // A peer that has exited would be waited for in vain.
+            if exits.keys().all(|exited| changed.contains(exited)) {
+                target.serves_again().await.map_err(|error| error_text(&error))?;
+            }
+        }
         let exits = running.exits().await;
         let mut handled = self.handled_exits.lock().unwrap_or_else(PoisonError::into_inner);
         for name in &changed {

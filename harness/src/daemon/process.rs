@@ -27,7 +27,6 @@ use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::Network;
 use crate::network::choice::choose_and_print;
-use crate::network::error::RunError;
 use crate::plan::NetworkPlan;
 use crate::runtime::Runtime;
 
@@ -149,14 +148,7 @@ async fn start(
 ) -> Result<Network, String> {
     let timeline = Timeline::begin(false);
     let mut evidence = Evidence::default();
-    let mut started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
-    if let Err(RunError::Runtime(error)) = &started
-        && error.is_port_in_use()
-    {
-        timeline.print("another program took a port meanwhile; trying again with other ports");
-        evidence = Evidence::default();
-        started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
-    }
+    let started = Box::pin(Network::start(plan, runtime, &timeline, &mut evidence, interrupt)).await;
     started.map_err(|error| {
         if verbosity > 0 {
             evidence.print_logs();

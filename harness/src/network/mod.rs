@@ -8,7 +8,7 @@ mod preparation;
 
 pub use builder::NetworkBuilder;
 
-use crate::check::cases::{Case, IdentityName};
+use crate::check::cases::IdentityName;
 use crate::check::{Difference, Target};
 use crate::client::{ClientError, Invocation, Submitted};
 use crate::console::timeline::Timeline;
@@ -156,8 +156,7 @@ impl Network {
         interrupt: &Interrupt,
     ) -> Result<Self, RunError> {
         let nodes = Box::pin(Nodes::start(plan, runtime, timeline, evidence, interrupt)).await?;
-        let probe = Case::probe(&plan.chaincode);
-        let deploy = Box::pin(nodes.deploy(&probe, timeline));
+        let deploy = Box::pin(nodes.deploy(timeline));
         match error::unless(interrupt, deploy).await.and_then(|deployed| deployed) {
             Ok(target) => Ok(Self { runtime: runtime.name(), nodes, target }),
             Err(error) => {

@@ -2,7 +2,6 @@
 
 use super::error::{RunError, unless, warn_of};
 use super::preparation::{Deployment, prepare, server_requests};
-use crate::check::cases::Case;
 use crate::check::package_verdict::PackageReport;
 use crate::check::{self, Target};
 use crate::console::error_text;
@@ -22,6 +21,9 @@ use std::sync::Mutex;
 
 /// The step that ends with the answer to the first query.
 pub const FIRST_QUERY: &str = "first query";
+
+/// How often a start is tried if another program takes one of the ports that were chosen for it.
+const MOST_STARTS: usize = 3;
 
 /// Running nodes and chaincode servers. Dropping it stops them, but leaves the peers' databases in a
 /// CouchDB for the next run to remove.
@@ -70,7 +72,19 @@ impl Nodes {
             let claim = Databases::claim(&plan.couchdb, &plan.topology, plan.timeout, reaches);
             Some(unless(interrupt, timeline.step("claim each CouchDB", claim)).await??)
         };
-        match Box::pin(bring_up(plan, runtime, timeline, evidence, interrupt)).await {
+        let mut attempt = 1;
+        let brought_up = loop {
+            match Box::pin(bring_up(plan, runtime, timeline, evidence, interrupt)).await {
+                Err(RunError::Runtime(error)) if error.is_port_in_use() && attempt < MOST_STARTS => {
+                    tracing::debug!("start {attempt}: {}", error_text(&error));
+                    timeline.print("another program took a port meanwhile; starting again with other ports");
+                    *evidence = Evidence::default();
+                    attempt += 1;
+                }
+                ended => break ended,
+            }
+        };
+        match brought_up {
             Ok((bundle, deployments, package_report, running)) => {
                 Ok(Self { plan: plan.clone(), bundle, running, deployments, package_report, databases })
             }
@@ -82,13 +96,13 @@ impl Nodes {
     }
 
     /// Deploys the chaincode to every channel: joins, installs, approves, commits, and waits until the
-    /// chaincode answers `probe` and can be endorsed. The content of the answer does not matter.
+    /// chaincode answers and every gateway knows its endorsers. No case is called.
     ///
     /// # Errors
     ///
     /// The first step that failed.
-    pub async fn deploy(&self, probe: &Case, timeline: &Timeline) -> Result<Target, RunError> {
-        match self.deploy_steps(probe, timeline).await {
+    pub async fn deploy(&self, timeline: &Timeline) -> Result<Target, RunError> {
+        match self.deploy_steps(timeline).await {
             Ok(target) => Ok(target),
             Err(error) => {
                 let is_installed = timeline.steps().iter().any(|step| step.name == INSTALL && !step.failed);
@@ -98,7 +112,7 @@ impl Nodes {
         }
     }
 
-    async fn deploy_steps(&self, probe: &Case, timeline: &Timeline) -> Result<Target, RunError> {
+    async fn deploy_steps(&self, timeline: &Timeline) -> Result<Target, RunError> {
         let (topology, deployments) = (&self.plan.topology, &self.deployments);
         let connect = Administration::connect(topology, &self.bundle, self.running.nodes(), self.plan.timeout);
         let administration = timeline.step("connect to the nodes", connect).await?.noting(timeline.journal());
@@ -114,8 +128,8 @@ impl Nodes {
         timeline.step("commit", try_join_all(commit)).await?;
 
         let target = target(&self.plan, &administration, &self.bundle)?;
-        timeline.step(FIRST_QUERY, target.first_answer(probe)).await.map_err(RunError::FirstQuery)?;
-        let known = target.endorsers_are_known(probe);
+        timeline.step(FIRST_QUERY, target.first_answer()).await.map_err(RunError::FirstQuery)?;
+        let known = target.endorsers_are_known();
         timeline.step("wait until the endorsers are known", known).await.map_err(RunError::Endorsers)?;
         Ok(target)
     }
@@ -233,6 +247,8 @@ fn target(plan: &NetworkPlan, administration: &Administration, bundle: &Bundle) 
     Ok(Target {
         channels: plan.topology.channels.iter().map(channel).collect::<Result<_, DeployError>>()?,
         chaincode: plan.chaincode.name().to_owned(),
+        chaincodes: plan.chaincode.definitions().into_iter().map(|definition| definition.name).collect(),
+        init_required: plan.chaincode.init_required,
         couchdb: !plan.couchdb.is_empty(),
         can_restart: plan.server.source.is_ours(),
         timeout: plan.timeout,

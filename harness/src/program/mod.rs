@@ -11,7 +11,6 @@ use crate::daemon;
 use crate::evidence::Evidence;
 use crate::interrupt::Interrupt;
 use crate::network::choice::choose_and_print;
-use crate::network::error::RunError;
 use crate::options::{E2eOptions, Keep};
 use crate::plan::Plan;
 use crate::report::document::Document;
@@ -120,13 +119,7 @@ async fn once(
 ) -> (ExitCode, Option<Finished>) {
     let mut evidence = Evidence::default();
     let live = Live::begin(!plan.quiet && plan.repeat == 1 && plan.verbosity < 2);
-    let mut result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
-    if let Err(RunError::Runtime(error)) = &result
-        && error.is_port_in_use()
-    {
-        timeline.print("another program took a port meanwhile; trying again with other ports");
-        result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
-    }
+    let result = run(plan, runtime, timeline, &mut evidence, interrupt).await;
     let code = match &result {
         Ok(finished) => finished.report.exit_code(),
         Err(_) => ExitCode::CouldNotRun,

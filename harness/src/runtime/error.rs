@@ -1,12 +1,14 @@
 //! Errors that all runtimes share. Each runtime has an error type of its own for the rest.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use super::exit::{Cause, UnexpectedExit};
 use super::registry;
 use crate::cleanup::{RunGuardError, WorkspaceError};
+use crate::console::error_text;
 use crate::tap::TapError;
 use crate::wait::TimedOut;
 
@@ -95,6 +97,16 @@ pub enum RuntimeError {
     /// A node or server runs, but does not answer.
     #[error(transparent)]
     Silent(#[from] TimedOut),
+    /// Another program listens on the port of a chaincode server.
+    #[error("{name} cannot listen on 127.0.0.1:{port}: {holder} listens there; run again, which takes another port")]
+    PortTaken {
+        /// The chaincode server.
+        name: String,
+        /// The port.
+        port: u16,
+        /// The other program.
+        holder: PortHolder,
+    },
     /// A container cannot be created or started.
     #[error("cannot start the container of {name}: {reason}")]
     Container {
@@ -127,10 +139,30 @@ impl RuntimeError {
         Self::Specific(Box::new(error))
     }
 
-    /// Whether a node exited because another program took its port. Placing and starting again takes other
-    /// ports.
+    /// Whether another program took a port after it was chosen. Placing and starting again takes other ports.
     pub fn is_port_in_use(&self) -> bool {
-        matches!(self, Self::Exited(UnexpectedExit { cause: Some(Cause::PortInUse), .. }))
+        match self {
+            Self::PortTaken { .. } => true,
+            Self::Exited(exit) => exit.cause == Some(Cause::PortInUse),
+            Self::Container { reason, .. } => Cause::is_port_in_use(reason),
+            Self::Specific(error) => Cause::is_port_in_use(&error_text(&**error)),
+            _ => false,
+        }
+    }
+}
+
+/// A program that listens on a port that another one needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortHolder {
+    /// The ID of its process.
+    pub process: u32,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for PortHolder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "process {} ({})", self.process, self.name)
     }
 }
 

@@ -60,8 +60,10 @@ pub enum Cause {
 
 impl Cause {
     /// Texts of a log and their causes, in the order in which they are looked for.
-    const SIGNS: [(&'static str, Self); 10] = [
+    const SIGNS: [(&'static str, Self); 11] = [
         ("address already in use", Self::PortInUse),
+        // A Docker engine.
+        ("port is already allocated", Self::PortInUse),
         ("no space left on device", Self::DiskFull),
         ("disk quota exceeded", Self::DiskFull),
         ("out of memory", Self::OutOfMemory),
@@ -73,6 +75,11 @@ impl Cause {
         ("permission denied", Self::PermissionDenied),
         ("signal: 9", Self::OutOfMemory),
     ];
+
+    /// Whether an error is that a port is in use.
+    pub(super) fn is_port_in_use(error: &str) -> bool {
+        Self::read(error, "") == Some(Self::PortInUse)
+    }
 
     fn read(how: &str, log: &str) -> Option<Self> {
         let text = format!("{log}\n{how}").to_lowercase();

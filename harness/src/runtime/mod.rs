@@ -33,7 +33,7 @@ use std::time::Duration;
 pub(crate) use chaincode::not_in_cluster;
 pub use chaincode::{ChaincodePlacement, ChaincodeSpec, ServerRequest};
 pub use contract::{ChaincodeServer, Prepared, RunningNetwork, Runtime, StartRequest};
-pub use error::{RuntimeError, StartError, Unavailable};
+pub use error::{PortHolder, RuntimeError, StartError, Unavailable};
 pub use exit::{Cause, UnexpectedExit};
 pub use external_server::VARIABLES_FILE;
 pub use finding::Finding;

@@ -64,6 +64,11 @@ impl Action {
     fn stops(self) -> bool {
         matches!(self, Self::Stop | Self::Kill)
     }
+
+    /// Whether it runs afterwards.
+    pub(crate) fn starts(self) -> bool {
+        !self.stops()
+    }
 }
 
 impl Running {

@@ -3,9 +3,10 @@
 use fabric_harness::runtime::embedded::EMBEDDED;
 use fabric_harness::runtime::process::PROCESS;
 use fabric_harness::{CallError, Network, NetworkBuilder, NetworkError, Topology};
-use std::env;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fs};
 
 fn builder() -> NetworkBuilder {
     let sample = env::var_os("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE");
@@ -86,6 +87,39 @@ async fn a_topology_can_be_a_value_and_embedded_nodes_go_back_to_a_snapshot() {
     invalid.channels[0].name = "Trade".to_owned();
     let error = builder().topology(invalid).start().await.unwrap_err().to_string();
     assert!(error.contains("channels[0].name"), "{error}");
+}
+
+/// A chaincode file whose server reports that its port is in use at the first starts, and appends to `starts`.
+fn unlucky(directory: &Path, failures: usize) -> PathBuf {
+    let sample = env::var("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE");
+    let starts = directory.join("starts").display().to_string();
+    let script = format!(
+        "echo >>'{starts}'; if [ $(wc -l <'{starts}') -le {failures} ]; then \
+         echo 'listen tcp: bind: address already in use' >&2; exit 1; fi; exec '{sample}'"
+    );
+    let file = directory.join("own.toml");
+    fs::write(&file, format!("[server]\ncommand = ['sh', '-c', \"\"\"{script}\"\"\"]\n")).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn a_start_takes_other_ports_if_one_is_taken_but_not_for_ever() {
+    for (failures, starts) in [(2, 3), (9, 3)] {
+        let scratch = tempfile::tempdir().unwrap();
+        let started = Network::builder(unlucky(scratch.path(), failures)).runtime(&EMBEDDED).start().await;
+        match started {
+            Ok(network) => {
+                assert_eq!(failures, 2);
+                assert_eq!(network.call(["AssetExists", "a1"]).evaluate().await.unwrap(), b"false");
+                network.stop().await.unwrap();
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).unwrap().to_string();
+                assert!(failures == 9 && cause.contains("another program took one of its ports"), "{cause}");
+            }
+        }
+        assert_eq!(fs::read_to_string(scratch.path().join("starts")).unwrap().lines().count(), starts);
+    }
 }
 
 #[tokio::test]

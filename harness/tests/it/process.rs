@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use fabric_harness::runtime::process::{self, ProcessRuntime};
 use fabric_harness::runtime::registry::sweep;
-use fabric_harness::runtime::{ChaincodeSpec, ReadinessCheck, Runtime, RuntimeError, RuntimeOptions};
+use fabric_harness::runtime::{
+    ChaincodeSpec, Placed, ReadinessCheck, Running, Runtime, RuntimeError, RuntimeOptions, StartError,
+};
 use fabric_harness::server::ServerSource;
 use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::Topology;
@@ -51,7 +53,8 @@ async fn dropping_a_network_ends_it() {
     let grpc = placed.placement.nodes["peer0.org1.example.com"].ports.grpc;
     drop(placed.start(&bundle, &[]).await.unwrap());
     assert_nothing_left(&fake);
-    TcpListener::bind(("127.0.0.1", grpc)).unwrap();
+    // Another test may have taken it for a moment.
+    soon("its port is free", || TcpListener::bind(("127.0.0.1", grpc)).is_ok());
 }
 
 #[tokio::test]
@@ -70,7 +73,7 @@ async fn a_panic_ends_the_network() {
 async fn dropping_places_gives_them_up() {
     let fake = Fake::new(LIVE, LIVE);
     let (placed, _) = fake.place(fake.options()).await;
-    assert_eq!(marked(&fake.runs()).len(), 1, "the reaper");
+    soon("the reaper runs", || marked(&fake.runs()).len() == 1);
     drop(placed);
     assert_nothing_left(&fake);
 }
@@ -163,18 +166,56 @@ async fn a_node_that_stays_silent_is_reported_with_what_was_seen() {
     assert_nothing_left(&fake);
 }
 
+/// Starts a network with a chaincode server, and again if another test took the server's port.
+async fn start(fake: &Fake, server: impl Fn(&Placed) -> ChaincodeSpec) -> Result<Running, StartError> {
+    loop {
+        let (placed, bundle) = fake.place(fake.options()).await;
+        let server = server(&placed);
+        match placed.start(&bundle, &[server]).await {
+            Err(error) if error.source.is_port_in_use() => {}
+            started => return started,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_takes_the_port_of_a_chaincode_server_is_named() {
+    let fake = Fake::new(LIVE, LIVE);
+    let (placed, bundle) = fake.place(fake.options()).await;
+    let address = placed.chaincodes["basic"].listen.clone();
+    let own = address.clone();
+    // The port is free from the moment when the server is about to start, which never listens itself.
+    let taken = std::thread::spawn(move || {
+        loop {
+            if let Ok(listener) = TcpListener::bind(&own) {
+                return listener;
+            }
+        }
+    });
+    let server = ChaincodeSpec {
+        name: "basic".to_owned(),
+        source: ServerSource::Program(fake.program("server", "exec sleep 1000")),
+        ..ChaincodeSpec::default()
+    };
+    let error = placed.start(&bundle, &[server]).await.unwrap_err();
+    drop(taken.join().unwrap());
+    assert!(error.source.is_port_in_use(), "{error}");
+    let expected = format!("basic cannot listen on {address}: process {} (", std::process::id());
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    assert_nothing_left(&fake);
+}
+
 #[tokio::test]
 async fn a_chaincode_server_that_dies_is_reported_and_has_its_files_and_environment() {
     let fake = Fake::new(LIVE, LIVE);
-    let (placed, bundle) = fake.place(fake.options()).await;
-    let server = ChaincodeSpec {
+    let started = start(&fake, |_| ChaincodeSpec {
         name: "basic".to_owned(),
         source: ServerSource::Program(fake.program("server", "cat hello; echo \"$WHO\"; exit 3")),
         environment: [("WHO".to_owned(), "world".to_owned())].into(),
         files: [(PathBuf::from("hello"), File::public("hello"))].into(),
         ..ChaincodeSpec::default()
-    };
-    let error = placed.start(&bundle, &[server]).await.unwrap_err().to_string();
+    });
+    let error = started.await.unwrap_err().to_string();
     assert_eq!(error, "basic exited: exit status: 3\n  last lines of its log:\n    helloworld");
     assert_nothing_left(&fake);
 }
@@ -182,15 +223,16 @@ async fn a_chaincode_server_that_dies_is_reported_and_has_its_files_and_environm
 #[tokio::test]
 async fn an_exit_of_a_chaincode_server_is_reported_after_a_restart() {
     let fake = Fake::new(LIVE, LIVE);
-    let (placed, bundle) = fake.place(fake.options()).await;
-    let port = placed.chaincodes["basic"].listen.rsplit_once(':').unwrap().1.to_owned();
     let crash = fake.runs().with_file_name("crash");
-    let server = ChaincodeSpec {
-        name: "basic".to_owned(),
-        source: ServerSource::Program(fake.program("server", &listener(&port, &crash))),
-        ..ChaincodeSpec::default()
-    };
-    let running = placed.start(&bundle, &[server]).await.unwrap();
+    let started = start(&fake, |placed| {
+        let (_, port) = placed.chaincodes["basic"].listen.rsplit_once(':').unwrap();
+        ChaincodeSpec {
+            name: "basic".to_owned(),
+            source: ServerSource::Program(fake.program("server", &listener(port, &crash))),
+            ..ChaincodeSpec::default()
+        }
+    });
+    let running = started.await.unwrap();
     let server = &running.chaincodes()[0];
     server.restart().await.unwrap();
     assert!(running.exits().await.is_empty(), "its end was requested");
@@ -243,7 +285,7 @@ async fn a_sweep_spares_a_run_that_lives() {
     let running = placed.start(&bundle, &[]).await.unwrap();
     let swept = sweep(&fake.runs(), Vec::new()).await;
     assert_eq!(swept.runs, 0);
-    assert_eq!(marked(&fake.runs()).len(), 3);
+    soon("two nodes and the reaper run", || marked(&fake.runs()).len() == 3);
     assert!(running.exits().await.is_empty());
     running.stop().await.unwrap();
 }

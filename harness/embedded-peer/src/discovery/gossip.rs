@@ -2,7 +2,7 @@
 //! is no gossip; the messages are created on request.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fabric_protos::discovery::Peer as PeerMessage;
 use fabric_protos::gossip::gossip_message::{Content, Tag};
@@ -67,9 +67,13 @@ pub(crate) fn on_channel(member: &Member) -> PeerMessage {
     PeerMessage { state_info: Some(signed(peer, &message)), ..alive(peer) }
 }
 
+/// When the peer was started, and the time (`gossip/discovery/discovery_impl.go`).
 fn timestamp(peer: &Peer) -> PeerTime {
-    let now = peer.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    PeerTime { inc_num: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), seq_num: 1 }
+    let nanoseconds = |time: SystemTime| {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    };
+    PeerTime { inc_num: nanoseconds(peer.started), seq_num: nanoseconds(peer.clock.now()) }
 }
 
 fn signed(peer: &Peer, message: &GossipMessage) -> Envelope {

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::SystemTime;
 
 use fabric_network::release::Release;
 use fabric_protos::common::Block;
@@ -56,6 +57,8 @@ pub struct Peer {
     pub local_msp: MspManager,
     /// Its clock.
     pub clock: Clock,
+    /// When it was started, which its gossip messages contain.
+    pub(crate) started: SystemTime,
     /// Its chaincodes.
     pub support: ChaincodeSupport,
     /// Receives its events.
@@ -100,6 +103,7 @@ impl Peer {
             channels: RwLock::default(),
             ordering: ordering.clone(),
             release: parts.release,
+            started: parts.clock.now(),
             clock: parts.clock.clone(),
             support,
             tracer: parts.tracer.clone(),

@@ -18,7 +18,7 @@ use tonic::Code;
 use super::*;
 use crate::client::{
     ClientError, Definition, EndorsementPolicy, EventStart, Installation, Invocation, Node, Participation, PeerClient,
-    approve_for_my_org, commit,
+    approve_for_my_org, await_endorsers, commit,
 };
 use crate::runtime::process::ProcessRuntime;
 use crate::runtime::{Running, Runtime, RuntimeOptions};
@@ -64,8 +64,8 @@ impl Network {
     /// The peer, as its administrator and as a user of its organization.
     async fn peer(&self) -> (PeerClient, PeerClient) {
         let node = &self.running.nodes()[1];
-        let connection = Node::connect(&node.name, &node.grpc, None).await.unwrap();
         let members = &self.bundle.identities.peer_organizations[0];
+        let connection = Node::connect(&node.name, &node.grpc, Some(&members.admin_tls)).await.unwrap();
         let administrator = PeerClient::new(connection, signer(&members.admin));
         let user = administrator.with_signer(signer(&members.users[0]));
         (administrator, user)
@@ -160,10 +160,15 @@ async fn ask_the_gateway(network: &Network) {
     assert!(message.starts_with("Failed to get block number 99"), "{message}");
 
     let elsewhere = ["Org9MSP".to_owned()];
-    let call = Invocation::new(CHANNEL, "basic", "ReadAsset");
-    let in_a_moment = Instant::now() + Duration::from_millis(200);
-    let error = user.await_endorsers(&call, &elsewhere, in_a_moment).await.unwrap_err().to_string();
+    let call = Invocation::new(CHANNEL, "basic", "ReadAsset").propose(user.signer()).unwrap();
+    let error = user.endorse(&call, &elsewhere, soon()).await.unwrap_err().to_string();
     assert!(error.ends_with("failed to find any endorsing peers for org(s): Org9MSP"), "{error}");
+
+    await_endorsers(std::slice::from_ref(&user), CHANNEL, "basic", soon()).await.unwrap();
+    let in_a_moment = Instant::now() + Duration::from_millis(200);
+    let unknown = await_endorsers(std::slice::from_ref(&user), CHANNEL, "other", in_a_moment).await;
+    let error = unknown.unwrap_err().to_string();
+    assert!(error.contains("No metadata was found for chaincode other"), "{error}");
 
     let in_a_moment = Instant::now() + Duration::from_millis(200);
     let error = user.commit_status(CHANNEL, &"0".repeat(64), in_a_moment).await.unwrap_err();

@@ -17,6 +17,7 @@ use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
 use p256::pkcs8::DecodePrivateKey as _;
 use prost::Message as _;
+use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
@@ -26,27 +27,34 @@ use crate::client::{ClientError, EventStart, Invocation, Node, NodeFailure, Peer
 
 /// What the gateway is to do, and what it has seen.
 struct Script {
-    /// Endorsements to turn down, as before gossip knows the peers.
-    without_peers: AtomicUsize,
+    /// Answers to the first evaluations.
+    unready: Mutex<Vec<Status>>,
     /// Submits to turn down, as without a leader of the ordering service.
     without_leader: AtomicUsize,
-    submitted: Mutex<Vec<String>>,
+    /// What orderers answer to a submit that is turned down.
+    orderers: &'static [&'static str],
+    /// Whether a transaction of a submit that is turned down is committed nevertheless.
+    overtaken: bool,
+    /// Transactions of submits that were turned down, and when.
+    refused: Mutex<Vec<(Instant, String)>>,
+    /// Transactions that were ordered.
+    submitted: watch::Sender<Vec<String>>,
     /// Submits to accept and forget, as a leader does that steps down.
     lost: usize,
     code: TxValidationCode,
-    /// Whether the chaincode fails.
-    broken: bool,
 }
 
 impl Default for Script {
     fn default() -> Self {
         Self {
-            without_peers: 0.into(),
+            unready: Mutex::default(),
             without_leader: 0.into(),
-            submitted: Mutex::default(),
+            orderers: &[],
+            overtaken: false,
+            refused: Mutex::default(),
+            submitted: watch::Sender::default(),
             lost: 0,
             code: TxValidationCode::Valid,
-            broken: false,
         }
     }
 }
@@ -65,17 +73,19 @@ impl Fake {
     }
 }
 
-fn chaincode_failure(code: Code) -> Status {
-    let details = ["Org1MSP", "Org2MSP"].map(|msp_id| {
-        let detail = ErrorDetail {
-            address: format!("{msp_id}:7051"),
-            msp_id: msp_id.to_owned(),
-            message: "chaincode response 404, asset9 does not exist".to_owned(),
-        };
+fn with_details<'a>(code: Code, message: &str, details: impl Iterator<Item = (&'a str, &'a str)>) -> Status {
+    let details = details.map(|(msp_id, message)| {
+        let detail =
+            ErrorDetail { address: format!("{msp_id}:7051"), msp_id: msp_id.to_owned(), message: message.to_owned() };
         Any { type_url: "type.googleapis.com/gateway.ErrorDetail".to_owned(), value: detail.encode_to_vec() }
     });
-    let status = fabric_protos::rpc::Status { details: details.to_vec(), ..Default::default() };
-    Status::with_details(code, "see attached details", status.encode_to_vec().into())
+    let status = fabric_protos::rpc::Status { details: details.collect(), ..Default::default() };
+    Status::with_details(code, message, status.encode_to_vec().into())
+}
+
+fn chaincode_failure(code: Code) -> Status {
+    let failure = "chaincode response 404, asset9 does not exist";
+    with_details(code, "see attached details", ["Org1MSP", "Org2MSP"].into_iter().zip([failure; 2]))
 }
 
 #[tonic::async_trait]
@@ -83,12 +93,6 @@ impl Gateway for Fake {
     async fn endorse(&self, request: Request<EndorseRequest>) -> Result<Response<EndorseResponse>, Status> {
         let proposal = request.into_inner().proposed_transaction.unwrap_or_default();
         self.verify(&proposal.proposal_bytes, &proposal.signature)?;
-        if one_less(&self.0.without_peers) {
-            return Err(Status::unavailable("failed to find any endorsing peers for org(s): Org2MSP"));
-        }
-        if self.0.broken {
-            return Err(chaincode_failure(Code::Aborted));
-        }
         let payload = Payload { header: Some(Header::default()), data: vec![] };
         let envelope = Envelope { payload: payload.encode_to_vec(), ..Default::default() };
         Ok(Response::new(EndorseResponse { prepared_transaction: Some(envelope) }))
@@ -98,9 +102,15 @@ impl Gateway for Fake {
         let request = request.into_inner();
         let envelope = request.prepared_transaction.unwrap_or_default();
         self.verify(&envelope.payload, &envelope.signature)?;
-        self.0.submitted.lock().unwrap().push(request.transaction_id);
-        if one_less(&self.0.without_leader) {
-            return Err(Status::unavailable("no orderers could successfully process transaction"));
+        let refused = one_less(&self.0.without_leader);
+        if !refused || self.0.overtaken {
+            self.0.submitted.send_modify(|submitted| submitted.push(request.transaction_id));
+        } else {
+            self.0.refused.lock().unwrap().push((Instant::now(), request.transaction_id));
+        }
+        if refused {
+            let details = self.0.orderers.iter().map(|info| ("OrdererMSP", *info));
+            return Err(with_details(Code::Unavailable, "no orderers could successfully process transaction", details));
         }
         Ok(Response::new(SubmitResponse {}))
     }
@@ -113,14 +123,14 @@ impl Gateway for Fake {
         self.verify(&request.request, &request.signature)?;
         let asked = CommitStatusRequest::decode(request.request.as_slice()).unwrap();
         assert_eq!((asked.channel_id.as_str(), asked.transaction_id.len()), ("mychannel", 64));
-        if self.0.submitted.lock().unwrap().len() <= self.0.lost {
-            std::future::pending::<()>().await;
-        }
+        let lost = self.0.lost;
+        let mut submitted = self.0.submitted.subscribe();
+        submitted.wait_for(|submitted| submitted.len() > lost).await.unwrap();
         Ok(Response::new(CommitStatusResponse { result: self.0.code.into(), block_number: 7 }))
     }
 
     async fn evaluate(&self, _: Request<EvaluateRequest>) -> Result<Response<EvaluateResponse>, Status> {
-        Err(chaincode_failure(Code::Unknown))
+        Err(self.0.unready.lock().unwrap().pop().unwrap_or_else(|| chaincode_failure(Code::Unknown)))
     }
 
     type ChaincodeEventsStream = futures::stream::Iter<std::vec::IntoIter<Result<ChaincodeEventsResponse, Status>>>;
@@ -187,16 +197,54 @@ async fn every_step_of_a_transaction_is_signed_and_has_the_same_id() {
     let (peer, script) = gateway(Script::default()).await;
     let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
     assert_eq!(submitted.committed.block_number, 7);
-    assert_eq!(*script.submitted.lock().unwrap(), [submitted.committed.transaction_id]);
+    assert_eq!(*script.submitted.borrow(), [submitted.committed.transaction_id]);
 }
 
 #[tokio::test]
 async fn a_transaction_is_submitted_again_until_there_is_a_leader() {
     let (peer, script) = gateway(Script { without_leader: 3.into(), ..Script::default() }).await;
     let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
-    let seen = script.submitted.lock().unwrap();
-    assert_eq!(seen.len(), 4);
-    assert!(seen.iter().all(|id| *id == submitted.committed.transaction_id), "{seen:?}");
+    let refused = script.refused.lock().unwrap();
+    assert_eq!((refused.len(), script.submitted.borrow().len()), (3, 1));
+    let mut ids = refused.iter().map(|(_, id)| id).chain(script.submitted.borrow().iter()).cloned().collect::<Vec<_>>();
+    ids.dedup();
+    assert_eq!(ids, [submitted.committed.transaction_id]);
+}
+
+#[tokio::test]
+async fn the_pause_between_submits_that_are_turned_down_grows() {
+    let (peer, script) = gateway(Script { without_leader: 5.into(), ..Script::default() }).await;
+    peer.submit_transaction(&call(), &[], soon()).await.unwrap();
+    let refused = script.refused.lock().unwrap();
+    let pauses: Vec<Duration> = refused.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    // A pause is never shorter than it should be, whatever else the machine does.
+    for (pause, at_least) in pauses.iter().zip([20, 40, 80, 160]) {
+        assert!(*pause >= Duration::from_millis(at_least), "{pauses:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_commit_status_decides_after_a_submit_that_is_turned_down() {
+    for orderers in [&["request already processed"][..], &["broken pipe"], &[]] {
+        let script = Script { without_leader: usize::MAX.into(), overtaken: true, orderers, ..Script::default() };
+        let (peer, script) = gateway(script).await;
+        let submitted = peer.submit_transaction(&call(), &[], soon()).await.unwrap();
+        let mut seen = script.submitted.borrow().clone();
+        // On a slow machine it is submitted again before the status arrives.
+        seen.dedup();
+        assert_eq!(seen, [submitted.committed.transaction_id], "{orderers:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_orderer_that_has_the_transaction_already_is_not_asked_again_soon() {
+    let orderers = &["status=SERVICE_UNAVAILABLE, info=failed to submit request: request already processed"][..];
+    let (peer, script) =
+        gateway(Script { without_leader: usize::MAX.into(), orderers, lost: 1, ..Script::default() }).await;
+    let deadline = Instant::now() + Duration::from_millis(500);
+    let error = peer.submit_transaction(&call(), &[], deadline).await.unwrap_err().to_string();
+    assert!(error.starts_with("wait for the commit: no answer from peer0.org1.example.com within "), "{error}");
+    assert_eq!(script.refused.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -212,7 +260,7 @@ async fn without_a_leader_the_deadline_ends_it_with_the_last_answer() {
 async fn a_transaction_that_is_not_committed_is_submitted_again() {
     let (peer, script) = gateway(Script { lost: 1, ..Script::default() }).await;
     peer.submit_transaction(&call(), &[], soon()).await.unwrap();
-    assert_eq!(script.submitted.lock().unwrap().len(), 2);
+    assert_eq!(script.submitted.borrow().len(), 2);
 }
 
 #[tokio::test]
@@ -251,19 +299,39 @@ async fn events_come_one_by_one_with_their_block_and_then_the_end() {
 }
 
 #[tokio::test]
-async fn endorsing_peers_are_waited_for_until_the_chaincode_answers() {
-    let organizations = ["Org2MSP".to_owned()];
-    for broken in [false, true] {
-        let (peer, script) = gateway(Script { without_peers: 3.into(), broken, ..Script::default() }).await;
-        peer.await_endorsers(&call(), &organizations, soon()).await.unwrap();
-        assert_eq!(script.without_peers.load(Ordering::SeqCst), 0);
-    }
+async fn a_chaincode_is_waited_for_until_it_answers_also_with_an_error() {
+    let unready = || {
+        let unknown = "no peers available to evaluate chaincode basic in channel mychannel";
+        vec![
+            Status::failed_precondition(unknown),
+            Status::unavailable("no connection to peer0"),
+            Status::failed_precondition(unknown),
+        ]
+    };
+    let (peer, script) = gateway(Script { unready: unready().into(), ..Script::default() }).await;
+    peer.await_chaincode(&call(), soon()).await.unwrap();
+    assert!(script.unready.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn without_endorsing_peers_the_deadline_ends_it_with_the_last_answer() {
-    let (peer, _) = gateway(Script { without_peers: usize::MAX.into(), ..Script::default() }).await;
+async fn a_refusal_of_the_gateway_is_an_answer_and_an_error_of_a_peer_is_none() {
+    let rules = "no endorsers found in the gateway's organization; retry specifying target organization(s)";
+    let refusal = || vec![Status::unavailable("still here"), Status::failed_precondition(rules)];
+    let (peer, script) = gateway(Script { unready: refusal().into(), ..Script::default() }).await;
+    peer.await_chaincode(&call(), soon()).await.unwrap();
+    assert_eq!(script.unready.lock().unwrap().len(), 1);
+
+    let failed = || vec![Status::unknown("could not launch chaincode basic_1: connection refused")];
+    let (peer, _) = gateway(Script { unready: failed().into(), ..Script::default() }).await;
+    let error = peer.await_chaincode(&call(), soon()).await.unwrap_err().to_string();
+    assert!(error.ends_with("could not launch chaincode basic_1: connection refused"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_peer_that_has_the_chaincode_the_deadline_ends_it_with_the_last_answer() {
+    let unready = vec![Status::failed_precondition("no peers available to evaluate chaincode basic"); 10_000];
+    let (peer, _) = gateway(Script { unready: unready.into(), ..Script::default() }).await;
     let deadline = Instant::now() + Duration::from_millis(200);
-    let error = peer.await_endorsers(&call(), &[], deadline).await.unwrap_err().to_string();
-    assert!(error.ends_with("last seen: failed to find any endorsing peers for org(s): Org2MSP"), "{error}");
+    let error = peer.await_chaincode(&call(), deadline).await.unwrap_err().to_string();
+    assert!(error.ends_with("last seen: no peers available to evaluate chaincode basic"), "{error}");
 }

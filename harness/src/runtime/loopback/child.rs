@@ -101,6 +101,11 @@ impl Child {
         })
     }
 
+    /// The ID of its process, while it runs.
+    pub(in crate::runtime) async fn id(&self) -> Option<u32> {
+        self.process.lock().await.as_ref().and_then(tokio::process::Child::id)
+    }
+
     /// Waits for its unexpected exit. Never returns if it was not started.
     pub(in crate::runtime) async fn exit(&self) -> UnexpectedExit {
         let mut process = self.process.lock().await;

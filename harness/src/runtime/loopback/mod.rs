@@ -1,6 +1,7 @@
 //! Places and processes on the loopback of this machine, for the runtimes without containers.
 
 mod child;
+mod holder;
 mod ports;
 mod server;
 

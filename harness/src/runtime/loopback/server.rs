@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
 
 use super::child::{self, Child, Program};
+use super::holder::other_holder;
 use super::{HOST, Ports};
 use crate::cleanup::RunGuard;
 use crate::cleanup::processes::{SERVER_VARIABLE, end_server};
@@ -19,6 +21,10 @@ use crate::runtime::{
 };
 use crate::server::ServerSource;
 use crate::wait::{Poll, until_with_log};
+
+/// How often another program is seen at a server's port until that is certain. A process that is about to become
+/// another program has all sockets of this one for a moment.
+const CERTAIN: usize = 10;
 
 /// A chaincode server as a process.
 #[derive(Debug)]
@@ -112,25 +118,37 @@ impl ChaincodeServer for Server {
         self.child.name()
     }
 
-    /// Listening is enough: the peers find out what it serves.
+    /// Listening is enough: the peers find out what it serves. But another program may listen there instead.
     async fn start(&self) -> Result<(), RuntimeError> {
         self.ports.release(&[self.port]);
         self.child.start(&self.guard).await?;
+        let own = self.child.id().await;
+        let directory = self.guard.workspace().directory();
+        let sightings = AtomicUsize::new(0);
         let what = format!("{} listens on {HOST}:{}, its CHAINCODE_SERVER_ADDRESS", self.name(), self.port);
         let listens = until_with_log(
             &what,
             self.bound,
             || async {
                 match tokio::net::TcpStream::connect((HOST, self.port)).await {
-                    Ok(_) => Ok(Poll::Ready(())),
+                    Ok(_) => Ok(match own.and_then(|own| other_holder(self.port, own, directory)) {
+                        Some(holder) if sightings.fetch_add(1, Ordering::Relaxed) < CERTAIN => {
+                            Poll::NotYet(format!("{holder} listens there"))
+                        }
+                        holder => Poll::Ready(holder),
+                    }),
                     Err(error) => Ok(Poll::NotYet(error.to_string())),
                 }
             },
             || self.log_tail(),
         );
         tokio::select! {
+            biased;
             exit = self.child.exit() => Err(RuntimeError::Exited(exit)),
-            listens = listens => listens.map_err(wait_error),
+            listens = listens => match listens.map_err(wait_error)? {
+                None => Ok(()),
+                Some(holder) => Err(RuntimeError::PortTaken { name: self.name().to_owned(), port: self.port, holder }),
+            },
         }
     }
 

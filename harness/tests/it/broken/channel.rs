@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 
 use fabric_harness::client::endorser::endorse;
-use fabric_harness::client::{ClientError, Definition, PeerClient, Signer, approve_for_my_org, await_commit, commit};
+use fabric_harness::client::{
+    ClientError, Definition, PeerClient, Signer, approve_for_my_org, await_commit, await_endorsers, commit,
+};
 use fabric_harness::deploy::Package;
 use fabric_harness::explain::find;
 use fabric_harness::runtime::Runtime;
@@ -164,9 +166,10 @@ impl Scene {
                 let counter = package("counter", &plain(address));
                 let _server = serve(address, &counter.id, Does::Count, None).await;
                 self.stage.deploy("counter", &counter).await.unwrap();
+                await_endorsers(&self.peers, CHANNEL, "counter", deadline()).await?;
                 let organizations = ["Org1MSP", "Org2MSP"].map(str::to_owned);
-                // As soon as the gateway knows them.
-                gateway.await_endorsers(&invocation("counter", &["any"]), &organizations, deadline()).await
+                let proposal = invocation("counter", &["any"]).propose(gateway.signer())?;
+                gateway.endorse(&proposal, &organizations, deadline()).await.map(drop)
             }
             "conflict" => {
                 let both = &self.peers[..2];
