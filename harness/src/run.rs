@@ -10,7 +10,7 @@ use crate::interrupt::Interrupt;
 use crate::network::error::{RunError, unless, warn_of};
 use crate::network::nodes::{Ended, FIRST_QUERY, Nodes};
 use crate::plan::Plan;
-use crate::runtime::{Action, Runtime, UnexpectedExit};
+use crate::runtime::{Runtime, UnexpectedExit};
 use std::time::Duration;
 
 /// The results of a run.

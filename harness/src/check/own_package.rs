@@ -3,7 +3,7 @@
 
 use crate::console::{error_text, read_file};
 use ccaas_builder::connection::{Connection, Draft, FILE, Field};
-use ccaas_builder::package::{self, MAX_PACKAGE, Opened};
+use ccaas_builder::package::{MAX_PACKAGE, Opened};
 use ccaas_builder::template::Templates;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::{Map, Value, json};
@@ -207,7 +207,8 @@ mod tests {
         let files = BTreeMap::from([(PathBuf::from(FILE), connection.as_bytes().to_vec())]);
         let metadata =
             ccaas_builder::metadata::Metadata { kind: "ccaas".into(), label: "own_1".into(), path: String::new() };
-        let (bytes, _) = package::Contents { metadata, files }.to_bytes().map_err(|error| error_text(&error))?;
+        let (bytes, _) =
+            ccaas_builder::package::Contents { metadata, files }.to_bytes().map_err(|error| error_text(&error))?;
         read(&bytes)
     }
 

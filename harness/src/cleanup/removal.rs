@@ -62,7 +62,8 @@ fn remove_private_files(directory: &Path) -> io::Result<()> {
 
 /// Whether only its owner has access to this file.
 fn is_private(metadata: &fs::Metadata) -> bool {
-    metadata.is_file() && metadata.mode() & 0o077 == 0
+    const OTHERS: u32 = 0o077;
+    metadata.is_file() && (metadata.mode() & OTHERS) == 0
 }
 
 #[cfg(test)]

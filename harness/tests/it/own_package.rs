@@ -215,7 +215,8 @@ fn fablo_with_tls(peers: &[&str]) -> String {
         let pems = [params.signed_by(&key, &authority).unwrap().pem(), key.serialize_pem(), authority.pem()];
         for (template, pem) in templates.iter_mut().zip(pems) {
             let condition = if number == 0 { "if" } else { "else if" };
-            *template += &format!("{{{{{condition} eq .peer_hostname \"{peer}\"}}}}{pem}");
+            let branch = format!("{{{{{condition} eq .peer_hostname \"{peer}\"}}}}{pem}");
+            template.push_str(&branch);
         }
     }
     let [cert, key, root] = templates.map(|template| template + "{{end}}");
