@@ -94,7 +94,7 @@ fn unlucky(directory: &Path, failures: usize) -> PathBuf {
     let sample = env::var("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE");
     let starts = directory.join("starts").display().to_string();
     let script = format!(
-        "echo >>'{starts}'; if [ $(wc -l <'{starts}') -le {failures} ]; then \
+        "echo >>'{starts}'; if [ $$(wc -l <'{starts}') -le {failures} ]; then \
          echo 'listen tcp: bind: address already in use' >&2; exit 1; fi; exec '{sample}'"
     );
     let file = directory.join("own.toml");

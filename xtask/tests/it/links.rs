@@ -48,7 +48,11 @@ fn collect(directory: &Path, pages: &mut Vec<PathBuf>) {
 /// The relative targets of the links in a text. Those to other pages of GitHub, such as the advisory form, are
 /// left out.
 fn links(text: &str) -> Vec<&str> {
-    let targets = prose(text).flat_map(|line| line.split("](").skip(1).filter_map(|rest| rest.split_once(')')));
+    let targets = prose(text).flat_map(|line| {
+        let parts = line.match_indices("](").map(|(at, _)| (&line[..at], &line[at + 2..]));
+        // Not in inline code.
+        parts.filter(|(before, _)| before.matches('`').count() % 2 == 0).filter_map(|(_, rest)| rest.split_once(')'))
+    });
     let is_local = |link: &&str| !link.contains("://") && !link.starts_with("../../security");
     targets.map(|(link, _)| link).filter(is_local).collect()
 }

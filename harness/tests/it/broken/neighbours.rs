@@ -33,7 +33,7 @@ const FAILING: &[Failing] = &[
     Failing { case: "evaluate = ['AssetExists', 'a']\npayload = false", cause: None },
     Failing { case: "evaluate = ['ReadAsset', 'missing']\npayload = {ID = 'missing'}", cause: None },
     Failing { case: "submit = ['ReadAsset', 'missing']", cause: None },
-    Failing { case: "evaluate = ['Gett', 'a']\npayload_text = 'a'", cause: None },
+    Failing { case: "evaluate = ['Gett', 'a']\npayload_text = 'a'", cause: Some("unknown-function") },
     Failing { case: "submit = ['InitLedger']\ninvalid = 'MVCC_READ_CONFLICT'", cause: None },
     Failing { case: "evaluate = ['ReadAsset', 'missing']\nerror = 'another text'", cause: None },
     Failing { case: "submit = ['TransferAsset', 'a', 'Tom']\nevent = {name = 'Nothing'}", cause: None },
