@@ -37,7 +37,7 @@ pub struct CaseReport {
     pub name: String,
     /// The outcome.
     pub outcome: Outcome,
-    /// How many expectations were compared with what was seen. That a call succeeds is none.
+    /// How many expectations were compared with what was seen. That a call succeeds does not count.
     pub checked: usize,
     /// Why the case says little, although it passed.
     pub warning: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! Cases that fail beside cases that pass because they expect a failure: what belongs to one must not be blamed for
+//! Cases that fail next to cases that pass because they expect a failure: what belongs to one must not be blamed for
 //! the other. Prints how many of the causes were right, and how many were found.
 
 use std::collections::BTreeMap;
