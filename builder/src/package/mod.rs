@@ -47,7 +47,7 @@ const UNKNOWN_SYSTEM: u8 = 255;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Package {
-    /// The label, the first part of the package ID; see [`names::label`](fabric_primitives::names::label).
+    /// The label, the first part of the package ID; see [`fabric_primitives::names::label`].
     pub label: String,
     /// The package type: `ccaas`.
     pub kind: String,
