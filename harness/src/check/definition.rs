@@ -176,7 +176,7 @@ impl ChaincodeSection {
     }
 }
 
-/// A chaincode name. [`NetworkPlan`](crate::plan::NetworkPlan) checks it.
+/// A chaincode name. The plan of a run checks it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 pub struct Name(pub String);
 

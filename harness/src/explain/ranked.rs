@@ -33,7 +33,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// As [`find`], in texts of decreasing weight. What later texts show counts only if earlier ones show nothing, or if it
+/// As [`find`](super::find), in texts of decreasing weight. What later texts show counts only if earlier ones show nothing, or if it
 /// explains what they show.
 pub(crate) fn find_ranked(ranks: &[Vec<Part<'_>>]) -> Vec<Finding> {
     let ranks: Vec<Vec<Text<'_>>> = ranks
