@@ -246,7 +246,9 @@ pub(crate) fn remove_directory(directory: &Path) -> Result<(), (PathBuf, io::Err
     {
         removal::remove(directory).map_err(|error| (directory.to_owned(), error))?;
     }
-    removal::remove(&removed).map_err(|error| (removed, error))
+    removal::remove(&removed).map_err(|error| (removed, error))?;
+    // A thread of an embedded node may have created it again.
+    removal::remove(directory).map_err(|error| (directory.to_owned(), error))
 }
 
 /// The name of a run's directory while it is removed.

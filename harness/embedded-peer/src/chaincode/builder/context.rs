@@ -68,12 +68,11 @@ fn untar(code: &[u8], directory: &Path) -> Result<(), String> {
         // The oldest tar format marks directories with a trailing slash.
         let kind = entry.header().entry_type();
         if kind.is_dir() || (kind.is_file() && kind.as_byte() == 0 && name.ends_with('/')) {
-            make_directories(&target)
+            make_directories(directory, &inside)
                 .map_err(|error| format!("could not create directory '{name}': {}", go::os_error(&error)))?;
         } else if kind.is_file() {
-            let parent = target.parent().unwrap_or(directory);
-            make_directories(parent).map_err(|error| {
-                let parent = inside.parent().unwrap_or(Path::new("."));
+            let parent = inside.parent().unwrap_or(Path::new("."));
+            make_directories(directory, parent).map_err(|error| {
                 format!("could not create directory '{}': {}", parent.display(), go::os_error(&error))
             })?;
             let mode = entry.header().mode().unwrap_or(0) & 0o777;
@@ -92,9 +91,20 @@ fn untar(code: &[u8], directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn make_directories(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(path)
+/// Creates the directories of a path inside `directory`, but not `directory`, which may have been removed with the
+/// network's files.
+fn make_directories(directory: &Path, inside: &Path) -> io::Result<()> {
+    let mut path = directory.to_owned();
+    let mut last = Ok(());
+    for component in inside.components() {
+        path.push(component);
+        last = match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+            Err(_) if path.is_dir() => Ok(()),
+            result => result,
+        };
+    }
+    last
 }
 
 /// The path of an archive entry relative to the directory; `None` if it escapes the directory.
