@@ -42,14 +42,17 @@ impl Discovery for Service {
     }
 }
 
-/// Decodes a request that has a client identity and the hash of the client's TLS certificate, which Fabric
-/// demands with any TLS.
-fn open(signed: &SignedRequest, certificate: Option<&[u8]>) -> Result<Request, String> {
+/// Decodes a request that has a client identity and, with mutual TLS, the client's certificate
+/// hash.
+fn open(signed: &SignedRequest, is_mutual: bool, certificate: Option<&[u8]>) -> Result<Request, String> {
     let request = Request::decode(signed.payload.as_slice())
         .map_err(|_| "failed parsing request: proto: cannot parse invalid wire-format data")?;
     let authentication = request.authentication.as_ref().ok_or("access denied, no authentication info in request")?;
     if authentication.client_identity.is_empty() {
         return Err("access denied, client identity wasn't supplied".to_owned());
+    }
+    if !is_mutual {
+        return Ok(request);
     }
     let certificate = certificate.ok_or("client didn't send a TLS certificate")?;
     if *Sha256::digest(certificate) != *authentication.client_tls_cert_hash {
@@ -64,7 +67,8 @@ fn error(content: impl Into<String>) -> QueryResult {
 
 impl Service {
     fn respond(&self, signed: SignedRequest, certificate: Option<&[u8]>) -> Result<Response, String> {
-        let asked = open(&signed, certificate)?;
+        let is_mutual = self.0.configuration.peer.tls.client_auth_required;
+        let asked = open(&signed, is_mutual, certificate)?;
         let data = SignedData {
             message: signed.payload.into(),
             identity: asked.authentication.unwrap_or_default().client_identity.into(),
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn requests_require_an_identity() {
-        let text = |request: &SignedRequest| open(request, None).unwrap_err();
+        let text = |request: &SignedRequest| open(request, false, None).unwrap_err();
         assert_eq!(text(&signed(None)), "access denied, no authentication info in request");
         let nobody = Some(AuthInfo::default());
         assert_eq!(text(&signed(nobody)), "access denied, client identity wasn't supplied");
@@ -248,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn requests_require_the_hash_of_the_tls_certificate() {
+    fn mutual_tls_requires_the_certificate_hash_in_the_request() {
         let named =
             AuthInfo { client_identity: b"i".to_vec(), client_tls_cert_hash: Sha256::digest(b"certificate").to_vec() };
         let request = signed(Some(named));
-        assert!(open(&request, Some(b"certificate")).is_ok());
-        let none = open(&request, None).unwrap_err();
+        assert!(open(&request, true, Some(b"certificate")).is_ok());
+        let none = open(&request, true, None).unwrap_err();
         assert_eq!(none, "client didn't send a TLS certificate");
-        let other = open(&request, Some(b"other")).unwrap_err();
+        let other = open(&request, true, Some(b"other")).unwrap_err();
         assert_eq!(other, "client claimed TLS hash doesn't match computed TLS hash from gRPC stream");
     }
 
