@@ -56,7 +56,7 @@ fn assert_shows_messages(mut e2e: E2e, seen_by: &str) {
 }
 
 #[test]
-fn embedded_peers_tell_their_messages() {
+fn embedded_peers_show_their_messages() {
     assert_shows_messages(E2e::new(&["--runtime", "embedded"]), "reported by the embedded peers");
 }
 
