@@ -91,6 +91,8 @@ impl Scene {
             [(address, &sample), (own, &partly)].map(|(address, of)| Sample::begin(address, &of.id, None, None));
         stage.deploy(SAMPLE, &sample).await.unwrap();
         let peers = stage.peers();
+        // A peer that does not know the others by gossip yet gives another reason for a missing endorsement.
+        await_endorsers(&peers, CHANNEL, SAMPLE, deadline()).await.unwrap();
         Self { stage, peers, sample, partly, _servers: servers }
     }
 
