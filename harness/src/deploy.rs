@@ -27,6 +27,14 @@ pub struct Package {
     pub id: String,
     /// Its connection.json.
     pub connection: String,
+    /// The MSP ID of the organization that installs and approves it. Default: every organization.
+    pub organization: Option<String>,
+}
+
+impl Package {
+    fn is_of(&self, organization: &Organization) -> bool {
+        self.organization.as_ref().is_none_or(|msp_id| *msp_id == organization.msp_id)
+    }
 }
 
 /// The peers of an organization, with its administrator as the client.
@@ -131,7 +139,7 @@ impl Administration {
     }
 
     /// Joins all orderers and the peers of the channels' organizations to the channels. In parallel, installs the
-    /// package on every peer.
+    /// package on every peer of its organizations.
     ///
     /// # Errors
     ///
@@ -184,7 +192,8 @@ impl Administration {
     }
 
     async fn install(&self, package: &Package) -> Result<(), DeployError> {
-        let peers = self.organizations.iter().flat_map(|organization| &organization.peers);
+        let owners = self.organizations.iter().filter(|organization| package.is_of(organization));
+        let peers = owners.flat_map(|organization| &organization.peers);
         try_join_all(peers.map(async |peer| {
             let installation = peer.install(&package.bytes, self.deadline()).await?;
             expect_package_id(peer, package, installation.package_id())?;
@@ -197,7 +206,7 @@ impl Administration {
         .map(drop)
     }
 
-    /// Approves the definition for every organization of the channel.
+    /// Approves the definition for every organization of the channel that has the package.
     ///
     /// # Errors
     ///
@@ -208,7 +217,8 @@ impl Administration {
         definition: &Definition,
         package: &Package,
     ) -> Result<(), DeployError> {
-        let approvals = self.members(channel).map(|organization| {
+        let owners = self.members(channel).filter(|organization| package.is_of(organization));
+        let approvals = owners.map(|organization| {
             let package_id = Some(package.id.as_str());
             client::approve_for_my_org(&organization.peers, &channel.name, definition, package_id, self.deadline())
         });

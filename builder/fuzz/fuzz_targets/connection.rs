@@ -10,7 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
     let (first, rest) = (parts.next().unwrap_or_default(), parts.next());
     let (values, json) = rest.map_or((None, first), |rest| (std::str::from_utf8(first).ok(), rest));
-    let environment = Environment { template_values: values.map(str::to_owned), ..Environment::default() };
+    let mut environment = Environment::default();
+    environment.template_values = values.map(str::to_owned);
     let findings = match Draft::parse(json).and_then(|draft| resolve(&draft, &environment)) {
         Ok(Resolved { connection, warnings, .. }) => {
             let built = Connection::from_built(&connection.to_bytes()).unwrap();

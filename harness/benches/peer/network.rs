@@ -189,5 +189,5 @@ fn chaincode(place: &ChaincodePlacement, source: ServerSource) -> Result<(Packag
         environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         ..ChaincodeSpec::default()
     };
-    Ok((Package { bytes, id, connection: text }, server))
+    Ok((Package { bytes, id, connection: text, organization: None }, server))
 }

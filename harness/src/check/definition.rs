@@ -2,7 +2,7 @@
 //! than the connection.
 
 use super::own_package::{Content, OwnPackage, Supplied};
-use super::policy::{is_disjunction, msp_ids, signature_policy};
+use super::policy::{is_disjunction, signature_policy};
 use super::scope::Misfit;
 use super::values::Values;
 use crate::client::{Definition, EndorsementPolicy};
@@ -22,6 +22,17 @@ use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer as _, MapAcce
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// A policy of a definition that names MSPs.
+pub(super) struct PolicyOf<'a> {
+    /// Its place below the section.
+    pub(super) path: String,
+    /// Its name in messages.
+    pub(super) what: String,
+    pub(super) policy: &'a SignaturePolicyEnvelope,
+    /// Whether it lists the members of a collection.
+    pub(super) is_membership: bool,
+}
 
 /// The section `[chaincode]`.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -66,19 +77,25 @@ impl ChaincodeSection {
         self.version.as_ref().map_or("1.0", |version| &version.0)
     }
 
-    /// Checks that the server can serve all names.
+    /// Checks that the server can serve all names and organizations.
     ///
     /// # Errors
     ///
     /// The reason why it cannot.
     pub(crate) fn check_server(&self, server: &Server) -> Result<(), &'static str> {
-        if server.source.is_ours() || self.also_named.is_empty() {
-            return Ok(());
+        let is_one = !server.source.is_ours();
+        if is_one && !self.also_named.is_empty() {
+            return Err("each name in `also_named` needs its own server, but an `address` is one server; give a \
+                        `program`, `command` or `image`");
         }
-        Err(
-            "each name in `also_named` needs its own server, but an `address` is one server; give a `program`, `command` \
-             or `image`",
-        )
+        if is_one && server.per_organization {
+            return Err("`per_organization` needs several servers, but an `address` is one server; give a `program`, \
+                        `command` or `image`");
+        }
+        if self.package.is_some() && server.per_organization {
+            return Err("`per_organization` needs a package for each organization, but `package` is one package");
+        }
+        Ok(())
     }
 
     /// What no peer accepts: names, and fields that contradict each other.
@@ -106,23 +123,26 @@ impl ChaincodeSection {
         misfits
     }
 
-    /// The policies that name MSPs: the path, a description, and the MSP IDs.
-    pub(super) fn policies(&self) -> Vec<(String, String, Vec<String>)> {
+    /// The policies that name MSPs.
+    pub(super) fn policies(&self) -> Vec<PolicyOf<'_>> {
         let mut policies = Vec::new();
+        let mut keep = |path: String, what, policy, is_membership| {
+            policies.push(PolicyOf { path, what, policy, is_membership });
+        };
         if let Some(Policy(EndorsementPolicy::Signature(policy))) = &self.endorsement_policy {
-            policies.push(("endorsement_policy".to_owned(), "the endorsement policy".to_owned(), msp_ids(policy)));
+            keep("endorsement_policy".to_owned(), "the endorsement policy".to_owned(), policy, false);
         }
         let Collections::Here(collections) = &self.collections else { return policies };
         for (index, Collection(collection)) in collections.iter().enumerate() {
             let (path, name) = (format!("collections[{index}]"), shorten(&collection.name));
             let members = collection.member_orgs_policy.as_ref().and_then(|policy| policy.payload.as_ref());
             if let Some(collection_policy_config::Payload::SignaturePolicy(policy)) = members {
-                policies.push((format!("{path}.policy"), format!("the collection {name}"), msp_ids(policy)));
+                keep(format!("{path}.policy"), format!("the collection {name}"), policy, true);
             }
             let endorsement = collection.endorsement_policy.as_ref().and_then(|policy| policy.r#type.as_ref());
             if let Some(application_policy::Type::SignaturePolicy(policy)) = endorsement {
                 let what = format!("the endorsement policy of the collection {name}");
-                policies.push((format!("{path}.endorsement_policy"), what, msp_ids(policy)));
+                keep(format!("{path}.endorsement_policy"), what, policy, false);
             }
         }
         policies

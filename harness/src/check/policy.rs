@@ -46,6 +46,29 @@ pub fn is_disjunction(rule: &SignaturePolicy) -> bool {
     }
 }
 
+/// Whether members of these MSPs can satisfy a policy.
+pub(super) fn is_satisfiable(policy: &SignaturePolicyEnvelope, has: impl Fn(&str) -> bool) -> bool {
+    let has_principal: Vec<bool> = policy
+        .identities
+        .iter()
+        .map(|principal| MspRole::decode(principal.principal.as_slice()).is_ok_and(|role| has(&role.msp_identifier)))
+        .collect();
+    policy.rule.as_ref().is_some_and(|rule| holds(rule, &has_principal))
+}
+
+fn holds(rule: &SignaturePolicy, has_principal: &[bool]) -> bool {
+    match &rule.r#type {
+        Some(Type::NOutOf(gate)) => {
+            let count = gate.rules.iter().filter(|rule| holds(rule, has_principal)).count();
+            usize::try_from(gate.n).is_ok_and(|needed| count >= needed)
+        }
+        Some(Type::SignedBy(index)) => {
+            usize::try_from(*index).ok().and_then(|index| has_principal.get(index)).is_some_and(|has| *has)
+        }
+        None => false,
+    }
+}
+
 /// The MSP IDs of a policy, each once.
 pub(super) fn msp_ids(policy: &SignaturePolicyEnvelope) -> Vec<String> {
     let roles = policy.identities.iter().filter_map(|principal| MspRole::decode(principal.principal.as_slice()).ok());

@@ -1,11 +1,13 @@
 //! Checks, before anything starts, that a definition and its cases name only what exists: channels, organizations,
-//! identities. A case may call a chaincode that does not exist, to check the error.
+//! identities, chaincodes. Only a case that expects an error may call a chaincode that the run does not deploy.
 //!
 //! A case whose `needs` the network does not meet is not run, so it may name what another network has.
 
 use super::cases::{Case, IdentityName};
-use super::definition::ChaincodeSection;
+use super::definition::{ChaincodeSection, PolicyOf};
+use super::policy::{is_satisfiable, msp_ids};
 use fabric_network::topology::{Channel, Organization, Topology};
+use fabric_primitives::names::RESERVED_CHAINCODES;
 use fabric_primitives::text::shorten;
 
 /// The most names in a message.
@@ -26,16 +28,20 @@ pub(crate) struct Scope<'a> {
 pub(super) type Misfit = (String, String);
 
 impl Scope<'_> {
-    /// The MSP IDs in policies that a channel does not have. Each definition is committed on every channel.
+    /// The MSP IDs in policies that the channels do not have. Each definition is committed on every channel, and
+    /// each channel must have every member of a collection (`core/chaincode/lifecycle/scc.go`). An endorsement policy
+    /// may name a member of another channel if the members of each channel can satisfy it.
     pub(super) fn definition(&self) -> Vec<Misfit> {
         let mut misfits = Vec::new();
-        for (path, policy, msp_ids) in self.chaincode.policies() {
+        let exists = |msp_id: &String| self.topology.organizations.iter().any(|one| one.msp_id == *msp_id);
+        for PolicyOf { path, what, policy, is_membership } in self.chaincode.policies() {
             for channel in &self.topology.channels {
                 let members: Vec<&str> = self.members(channel).map(|member| member.msp_id.as_str()).collect();
-                let is_known = |id: &&String| members.contains(&id.as_str()) || **id == self.topology.ordering.msp_id;
-                for msp_id in msp_ids.iter().filter(|id| !is_known(id)) {
+                let is_known = |msp_id: &str| members.contains(&msp_id) || msp_id == self.topology.ordering.msp_id;
+                let is_optional = !is_membership && is_satisfiable(policy, is_known);
+                for msp_id in msp_ids(policy).iter().filter(|id| !is_known(id) && (!is_optional || !exists(id))) {
                     let (unknown, name, known) = (shorten(msp_id), &channel.name, listed(&members));
-                    let message = format!("{policy} names the MSP {unknown}, but the channel {name} has only {known}");
+                    let message = format!("{what} names the MSP {unknown}, but the channel {name} has only {known}");
                     misfits.push((path.clone(), message));
                 }
             }
@@ -61,6 +67,14 @@ impl Scope<'_> {
             keep("channel", format!("unknown channel {name}; the network has {}", listed(&known)));
             return misfits;
         };
+        if let Some(name) = case.chaincode.as_ref().filter(|name| case.error.is_none() && !self.is_deployed(name)) {
+            let known: Vec<String> =
+                self.chaincode.definitions().into_iter().map(|definition| definition.name).collect();
+            let (name, known) = (shorten(name), listed(&known));
+            let message =
+                format!("unknown chaincode {name}; the run deploys {known}; to check the answer, expect an `error`");
+            keep("chaincode", message);
+        }
         let members: Vec<&Organization> = self.members(channel).collect();
         if case.needs.unmet(Some(members.len()), channels.len(), self.couchdb).is_some() {
             return misfits;
@@ -85,6 +99,13 @@ impl Scope<'_> {
             keep("endorsed_by", format!("{count} organizations cannot endorse; {place} {has}"));
         }
         misfits
+    }
+
+    /// Whether a chaincode exists: one of the run's, or one of a peer's own.
+    fn is_deployed(&self, name: &str) -> bool {
+        name == "_lifecycle"
+            || RESERVED_CHAINCODES.contains(&name)
+            || self.chaincode.definitions().iter().any(|definition| definition.name == name)
     }
 
     fn members<'b>(&'b self, channel: &'b Channel) -> impl Iterator<Item = &'b Organization> {

@@ -2,7 +2,9 @@
 
 use super::cases::{CaseFile, CaseFileError};
 use super::definition::ChaincodeSection;
+use super::own_package::OwnPackage;
 use super::scope::Scope;
+use crate::server::{Server, ServerSource};
 use fabric_network::topology::{Channel, Rule, Topology};
 
 fn read(text: &str) -> CaseFile {
@@ -95,6 +97,10 @@ fn a_name_that_does_not_exist_is_reported_with_those_that_do() {
         ("identity = 'User9@Org1'", "unknown identity User9@Org1; the channel mychannel has User1@Org1, Admin@Org1, "),
         ("identity = 'Admin@Ogr1'", "unknown identity Admin@Ogr1; the channel mychannel has "),
         ("endorsing_organizations = ['Org3']", "unknown organization Org3; the channel mychannel has Org1, Org2"),
+        (
+            "chaincode = 'nowhere'",
+            "unknown chaincode nowhere; the run deploys basic, other; to check the answer, expect",
+        ),
         ("endorsed_by = 3", "3 organizations cannot endorse; the channel mychannel has 2"),
         ("needs = { organizations = 2 }\nidentity = 'User1@Org3'", "unknown identity User1@Org3"),
     ] {
@@ -107,7 +113,7 @@ fn a_name_that_does_not_exist_is_reported_with_those_that_do() {
         "",
         "chaincode = 'other'",
         "chaincode = 'qscc'",
-        "chaincode = 'nowhere'",
+        "chaincode = 'nowhere'\nerror = 'no peers'",
         "channel = 'mychannel'\nidentity = 'Admin@org2.example.com'",
         "endorsing_organizations = ['Org1', 'Org2MSP']\nendorsed_by = 2",
     ] {
@@ -160,6 +166,22 @@ endorsement_policy = '/Channel/Application/Endorsement'
     let second = check(&two_channels()).unwrap_err();
     let org1 = "my.toml at line 2, column 22: the endorsement policy names the MSP Org1MSP, but the channel second has only Org2MSP";
     assert!(second.lines().any(|line| line == org1), "{second}");
+    // An organization of another channel may be named where it is not needed, but not in a collection.
+    for (section, refused) in [
+        ("endorsement_policy = \"OR('Org1MSP.peer', 'Org2MSP.peer')\"", false),
+        (
+            "endorsement_policy = \"OutOf(1, 'Org2MSP.peer', 'Org1MSP.peer', AND('Org1MSP.peer', 'Org2MSP.peer'))\"",
+            false,
+        ),
+        ("endorsement_policy = \"AND('Org1MSP.peer', 'Org2MSP.peer')\"", true),
+        ("endorsement_policy = \"OR('Org1MSP.peer', 'Org2MSP.peer', 'Org3MSP.peer')\"", true),
+        ("[[chaincode.collections]]\nname = 'more'\npolicy = \"OR('Org1MSP.member', 'Org2MSP.member')\"", true),
+    ] {
+        let file = read(&format!("[chaincode]\n{section}\n"));
+        let (topology, chaincode) = (two_channels(), &file.chaincode);
+        let outcome = file.check_definition(Scope { topology: &topology, chaincode, couchdb: false });
+        assert_eq!(outcome.is_err(), refused, "{section}: {outcome:?}");
+    }
     let of_channel = read("[chaincode]\nendorsement_policy = '/Channel/Application/Endorsement'\n");
     let (topology, chaincode) = (Topology::solo(), &of_channel.chaincode);
     assert!(of_channel.check_definition(Scope { topology: &topology, chaincode, couchdb: false }).is_ok());
@@ -198,4 +220,14 @@ fn a_long_value_is_cut_and_many_mistakes_are_counted() {
     let many: Vec<String> = (0..1000).map(|number| format!("[[case]]\nname = '{number}'\nsubmit = []\n")).collect();
     let error = CaseFile::from_toml("my.toml", &many.concat()).unwrap_err().to_string();
     assert!(error.lines().count() == 51 && error.ends_with("… and 950 more mistakes"), "{error}");
+}
+
+#[test]
+fn a_package_has_one_server() {
+    let package = Some(OwnPackage::File("own.tar.gz".into()));
+    let chaincode = ChaincodeSection { package, ..Default::default() };
+    let server = Server::new(ServerSource::default(), "--chaincode");
+    assert_eq!(chaincode.check_server(&server), Ok(()));
+    let reason = chaincode.check_server(&Server { per_organization: true, ..server }).unwrap_err();
+    assert!(reason.starts_with("`per_organization` needs a package for each organization"), "{reason}");
 }

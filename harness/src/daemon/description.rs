@@ -68,6 +68,9 @@ pub(super) struct Node {
 pub(super) struct Chaincode {
     pub(super) name: String,
     pub(super) version: String,
+    /// The MSP ID of the organization that has its own server; `None` if all share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) organization: Option<String>,
     pub(super) package_id: String,
     /// The address to which the peers connect.
     pub(super) address: String,
@@ -139,8 +142,9 @@ impl Description {
             let Organization { name, msp_id, users } = organization;
             let _ = writeln!(text, "  users    {name} ({msp_id}): {}", users.join(", "));
         }
-        for Chaincode { name, version, package_id, address, tls } in &self.chaincodes {
-            let _ = writeln!(text, "  chaincode {name} {version} at {address}, TLS {tls}\n  package  {package_id}");
+        for Chaincode { name, version, organization, package_id, address, tls } in &self.chaincodes {
+            let of = organization.as_ref().map(|organization| format!(" of {organization}")).unwrap_or_default();
+            let _ = writeln!(text, "  chaincode {name} {version}{of} at {address}, TLS {tls}\n  package  {package_id}");
         }
         text
     }
@@ -180,13 +184,12 @@ impl Node {
 }
 
 fn chaincodes(plan: &NetworkPlan, network: &Network) -> Vec<Chaincode> {
-    let definitions = plan.chaincode.definitions();
-    let packages = network.nodes().packages();
-    let chaincodes = definitions.into_iter().zip(packages).map(|(definition, package)| {
+    let chaincodes = network.nodes().packages().map(|(definition, package)| {
         let connection: serde_json::Value = serde_json::from_str(&package.connection).unwrap_or_default();
         Chaincode {
-            name: definition.name,
-            version: definition.version,
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            organization: package.organization.clone(),
             package_id: package.id.clone(),
             address: connection["address"].as_str().unwrap_or_default().to_owned(),
             tls: plan.tls.to_string(),

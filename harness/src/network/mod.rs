@@ -178,9 +178,9 @@ impl Network {
         &self.target
     }
 
-    /// The ID of the installed package.
+    /// The ID of the installed package; with a server per organization, that of the first organization.
     pub fn package_id(&self) -> &str {
-        self.nodes.packages().next().map_or("", |package| &package.id)
+        self.nodes.packages().next().map_or("", |(_, package)| &package.id)
     }
 
     /// Prepares a call of the chaincode with a function and arguments.

@@ -1,9 +1,10 @@
 //! The nodes and chaincode servers of a plan: start, deployment, restart and stop.
 
 use super::error::{RunError, unless, warn_of};
-use super::preparation::{Deployment, prepare, server_requests};
+use super::preparation::{Deployment, planned_servers, prepare, server_requests};
 use crate::check::package_verdict::PackageReport;
 use crate::check::{self, Target};
+use crate::client::Definition;
 use crate::console::error_text;
 use crate::console::timeline::Timeline;
 use crate::couchdb::Databases;
@@ -122,9 +123,12 @@ impl Nodes {
             || topology.channels.iter().flat_map(|channel| deployments.iter().map(move |one| (channel, one)));
         let approve = everywhere().map(|(channel, one)| administration.approve(channel, &one.definition, &one.package));
         timeline.step("approve for each organization", try_join_all(approve)).await?;
-        let check = everywhere().map(|(channel, one)| administration.check_readiness(channel, &one.definition));
+        let definitions = self.plan.chaincode.definitions();
+        let everywhere =
+            || topology.channels.iter().flat_map(|channel| definitions.iter().map(move |one| (channel, one)));
+        let check = everywhere().map(|(channel, definition)| administration.check_readiness(channel, definition));
         timeline.step("check the commit readiness", try_join_all(check)).await?;
-        let commit = everywhere().map(|(channel, one)| administration.commit(channel, &one.definition));
+        let commit = everywhere().map(|(channel, definition)| administration.commit(channel, definition));
         timeline.step("commit", try_join_all(commit)).await?;
 
         let target = target(&self.plan, &administration, &self.bundle)?;
@@ -134,9 +138,9 @@ impl Nodes {
         Ok(target)
     }
 
-    /// The package of each chaincode name. The first is that of the chaincode under test.
-    pub fn packages(&self) -> impl Iterator<Item = &Package> {
-        self.deployments.iter().map(|deployment| &deployment.package)
+    /// The definition and package of each chaincode server. The first are those of the chaincode under test.
+    pub fn packages(&self) -> impl Iterator<Item = (&Definition, &Package)> {
+        self.deployments.iter().map(|deployment| (&deployment.definition, &deployment.package))
     }
 
     /// The report about the user's package; empty if there is none.
@@ -196,12 +200,12 @@ async fn bring_up(
     evidence: &mut Evidence,
     interrupt: &Interrupt,
 ) -> Result<(Bundle, Vec<Deployment>, PackageReport, Running), RunError> {
-    let definitions = plan.chaincode.definitions();
-    let servers = server_requests(plan, &definitions);
-    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &servers));
+    let planned = planned_servers(plan);
+    let requests = server_requests(plan, &planned);
+    let place = timeline.step("place the nodes", runtime.place(&plan.topology, &requests));
     let placed = unless(interrupt, place).await??;
     let (bundle, deployments, package_report) =
-        timeline.step("render the network and the package", async { prepare(plan, runtime, &placed) }).await?;
+        timeline.step("render the network and the package", async { prepare(plan, runtime, &placed, planned) }).await?;
     evidence.add_configuration(&bundle);
     for (number, Deployment { package, server, .. }) in deployments.iter().enumerate() {
         let directory = if number == 0 { "package".to_owned() } else { format!("package-of-{}", server.name) };

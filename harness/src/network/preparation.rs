@@ -15,7 +15,7 @@ use ccaas_builder::connection::{Connection, Field};
 use ccaas_builder::package::{self, package_id};
 use ccaas_builder::{config, template};
 use fabric_network::bundle::{Bundle, File};
-use fabric_network::identity::Validity;
+use fabric_network::identity::{OrganizationIdentities, Validity};
 use fabric_network::render::{RenderOptions, render};
 use fabric_network::topology::{NodeKind, Topology};
 use serde_json::Value;
@@ -26,10 +26,10 @@ use std::time::{Duration, SystemTime};
 /// How long certificates are valid: a year.
 const LIFETIME: Duration = Duration::from_hours(365 * 24);
 
-/// A definition, its package, and the server of that package.
+/// A definition, a package, and the server of that package.
 ///
 /// Each name of the chaincode has its own, because a peer identifies a server by its package, and a
-/// server can take part in a transaction only once.
+/// server can take part in a transaction only once. With a server per organization, each of them has its own too.
 #[derive(Debug)]
 pub(super) struct Deployment {
     pub(super) definition: Definition,
@@ -37,15 +37,39 @@ pub(super) struct Deployment {
     pub(super) server: ChaincodeSpec,
 }
 
-/// The chaincode servers to place, each with the name of its definition.
-pub(super) fn server_requests<'a>(plan: &'a NetworkPlan, definitions: &'a [Definition]) -> Vec<ServerRequest<'a>> {
-    let request = |definition: &'a Definition| {
-        let request = ServerRequest::new(&definition.name, &plan.server.source);
+/// A chaincode server of a plan.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedServer {
+    /// The definition's name, with the organization's after a dot if the server is only for it.
+    name: String,
+    definition: Definition,
+    /// The MSP ID of its organization; `None` if all share it.
+    organization: Option<String>,
+}
+
+/// The chaincode servers of a plan: for each definition one, or one for each organization with peers.
+pub(super) fn planned_servers(plan: &NetworkPlan) -> Vec<PlannedServer> {
+    let with_peers = plan.topology.organizations.iter().filter(|organization| !organization.peers.is_empty());
+    let owners: Vec<_> = if plan.server.per_organization { with_peers.map(Some).collect() } else { vec![None] };
+    let planned = |definition: Definition| {
+        owners.iter().map(move |owner| PlannedServer {
+            name: owner.map_or_else(|| definition.name.clone(), |owner| format!("{}.{}", definition.name, owner.name)),
+            definition: definition.clone(),
+            organization: owner.map(|owner| owner.msp_id.clone()),
+        })
+    };
+    plan.chaincode.definitions().into_iter().flat_map(planned).collect()
+}
+
+/// The chaincode servers to place.
+pub(super) fn server_requests<'a>(plan: &'a NetworkPlan, servers: &'a [PlannedServer]) -> Vec<ServerRequest<'a>> {
+    let request = |server: &'a PlannedServer| {
+        let request = ServerRequest::new(&server.name, &plan.server.source);
         let own = plan.chaincode.own_package();
         let (addresses, names) = own.map(|own| addresses(own, &plan.chaincode, &plan.topology)).unwrap_or_default();
         ServerRequest { addresses, names, ..request }
     };
-    definitions.iter().map(request).collect()
+    servers.iter().map(request).collect()
 }
 
 /// The addresses and server names that the run's peers read in the package. No addresses if one is unknown, depends
@@ -61,12 +85,13 @@ fn addresses(own: &Content, chaincode: &ChaincodeSection, topology: &Topology) -
     (addresses.unwrap_or_default(), names)
 }
 
-/// Renders the network's files, and makes the package and the server specification of each name. The report is
-/// about the user's package, if there is one.
+/// Renders the network's files, and makes the package and the specification of each server. The report is about the
+/// user's package, if there is one.
 pub(super) fn prepare(
     plan: &NetworkPlan,
     runtime: &dyn Runtime,
     placed: &Placed,
+    servers: Vec<PlannedServer>,
 ) -> Result<(Bundle, Vec<Deployment>, PackageReport), RunError> {
     let seed = runtime.seed();
     let validity = seed.map_or_else(|| Validity::starting(SystemTime::now(), LIFETIME), |_| Validity::fixed());
@@ -79,22 +104,20 @@ pub(super) fn prepare(
         ..RenderOptions::new(runtime.release(), validity)
     };
     let mut bundle = render(&plan.topology, &placed.placement, &options)?;
-    let definitions = plan.chaincode.definitions();
     let mut report = PackageReport::default();
-    let deployments = definitions.into_iter().map(|definition| {
-        let name = &definition.name;
-        let place = placed.chaincodes.get(name).ok_or(RuntimeError::NotPlaced { name: name.clone() })?;
-        let connection = connection_to(place, plan.tls, &bundle)?;
+    let deployments = servers.into_iter().map(|PlannedServer { name, definition, organization }| {
+        let place = placed.chaincodes.get(&name).ok_or_else(|| RuntimeError::NotPlaced { name: name.clone() })?;
+        let connection = connection_to(place, plan.tls, owner(&bundle, organization.as_deref())?);
         let package = match plan.chaincode.own_package() {
             Some(own) => {
-                let keeps_address = placed.at_package_addresses.contains(name);
+                let keeps_address = placed.at_package_addresses.contains(&name);
                 report = configure_builders(&mut bundle, own, &plan.chaincode, &connection, keeps_address);
                 let connection = text_of(&connection);
-                Package { id: own.id.clone(), bytes: own.bytes.clone(), connection }
+                Package { id: own.id.clone(), bytes: own.bytes.clone(), connection, organization }
             }
-            None => make_package(plan, &definition, connection)?,
+            None => make_package(plan, &definition, connection, organization)?,
         };
-        let server = chaincode_server(plan, name, place, &bundle, &package);
+        let server = chaincode_server(plan, &name, place, &bundle, &package)?;
         Ok(Deployment { definition, package, server })
     });
     let deployments = deployments.collect::<Result<Vec<_>, RunError>>()?;
@@ -131,16 +154,22 @@ fn lines(title: &str, values: &BTreeMap<String, String>) -> String {
 
 /// The connection.json: the server's address and root certificate, but no key. Each peer's environment
 /// names its client key.
-fn connection_to(place: &ChaincodePlacement, tls: TlsMode, bundle: &Bundle) -> Result<Connection, RunError> {
-    let owner = bundle.identities.peer_organizations.first().ok_or(DeployError::Nothing { what: "organization" })?;
-    Ok(Connection {
+fn connection_to(place: &ChaincodePlacement, tls: TlsMode, owner: &OrganizationIdentities) -> Connection {
+    Connection {
         address: place.address.clone(),
         dial_timeout: "10s".to_owned(),
         tls_required: tls != TlsMode::Off,
         client_auth_required: tls == TlsMode::Mtls,
         root_cert: if tls == TlsMode::Off { String::new() } else { owner.tls_ca_pem.clone() },
         ..Connection::default()
-    })
+    }
+}
+
+/// The organization that owns a server: the one with this MSP ID; the first one, if all share the server.
+fn owner<'a>(bundle: &'a Bundle, msp_id: Option<&str>) -> Result<&'a OrganizationIdentities, DeployError> {
+    let mut organizations = bundle.identities.peer_organizations.iter();
+    let owner = organizations.find(|one| msp_id.is_none_or(|msp_id| one.msp_id == msp_id));
+    owner.ok_or(DeployError::Nothing { what: "organization" })
 }
 
 /// Configures each peer's builder to connect an unmodified package to the server.
@@ -175,27 +204,36 @@ fn text_of(connection: &Connection) -> String {
     String::from_utf8_lossy(&connection.to_bytes()).into_owned()
 }
 
-fn make_package(plan: &NetworkPlan, definition: &Definition, connection: Connection) -> Result<Package, RunError> {
+fn make_package(
+    plan: &NetworkPlan,
+    definition: &Definition,
+    connection: Connection,
+    organization: Option<String>,
+) -> Result<Package, RunError> {
     let text = text_of(&connection);
     let label = plan.chaincode.label(definition);
     let extra_files = plan.chaincode.indexes.files();
     let content = package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files };
     let bytes = content.to_bytes()?;
-    Ok(Package { id: package_id(&label, &bytes), bytes, connection: text })
+    Ok(Package { id: package_id(&label, &bytes), bytes, connection: text, organization })
 }
 
-/// The specification of the chaincode server, which trusts the peers of every organization.
+/// The specification of a chaincode server, which trusts the peers of its organizations.
 fn chaincode_server(
     plan: &NetworkPlan,
     name: &str,
     place: &ChaincodePlacement,
     bundle: &Bundle,
     package: &Package,
-) -> ChaincodeSpec {
+) -> Result<ChaincodeSpec, RunError> {
     const CERTIFICATE: &str = "server.crt";
     const KEY: &str = "server.key";
     const CLIENT_CA: &str = "client-ca.crt";
-    let organizations = &bundle.identities.peer_organizations;
+    let owner = owner(bundle, package.organization.as_deref())?;
+    let clients = match package.organization {
+        Some(_) => std::slice::from_ref(owner),
+        None => bundle.identities.peer_organizations.as_slice(),
+    };
     let path = |name: &str| place.directory.join(name).to_string_lossy().into_owned();
     let (host, port) = place.listen.rsplit_once(':').unwrap_or((&place.listen, ""));
     let host = host.trim_matches(['[', ']']);
@@ -210,24 +248,24 @@ fn chaincode_server(
     let mut values: BTreeMap<String, String> =
         values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut files = BTreeMap::new();
-    if let (Some(owner), true) = (organizations.first(), plan.tls != TlsMode::Off) {
+    if plan.tls != TlsMode::Off {
         let identity = &owner.chaincode_server;
         files.insert(Path::new(CERTIFICATE).to_owned(), File::public(identity.certificate_pem.as_str()));
         files.insert(Path::new(KEY).to_owned(), File::private(identity.private_key_pem.as_pem()));
         values.insert(server::TLS_CERT.to_owned(), path(CERTIFICATE));
         values.insert(server::TLS_KEY.to_owned(), path(KEY));
     }
-    if let [owner] = organizations.as_slice() {
+    if let [owner] = clients {
         values.insert(server::LOCAL_MSP_ID.to_owned(), owner.msp_id.clone());
     }
     if plan.tls == TlsMode::Mtls {
-        let trusted: String = organizations.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
+        let trusted: String = clients.iter().map(|organization| organization.tls_ca_pem.as_str()).collect();
         files.insert(Path::new(CLIENT_CA).to_owned(), File::public(trusted));
         values.insert(server::CLIENT_CA.to_owned(), path(CLIENT_CA));
     }
-    let Server { source, arguments, environment, origin: _ } = &plan.server;
+    let Server { source, arguments, environment, per_organization: _, origin: _ } = &plan.server;
     let arguments = arguments.iter().map(|argument| argument.fill(&values)).collect();
     let own: Vec<_> = environment.iter().map(|(name, value)| (name.clone(), value.fill(&values))).collect();
     values.extend(own);
-    ChaincodeSpec { name: name.to_owned(), source: source.clone(), arguments, environment: values, files }
+    Ok(ChaincodeSpec { name: name.to_owned(), source: source.clone(), arguments, environment: values, files })
 }

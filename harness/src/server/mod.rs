@@ -30,7 +30,7 @@ pub const TLS_KEY: &str = "CHAINCODE_TLS_KEY";
 /// File with the CA certificates of the clients; only with mutual TLS.
 pub const CLIENT_CA: &str = "CHAINCODE_CLIENT_CA_CERT";
 
-/// The MSP ID of the server's organization; only if the network has one organization with peers. A peer sets it for a
+/// The MSP ID of the server's organization; not for a server that several organizations share. A peer sets it for a
 /// chaincode that it starts itself.
 pub const LOCAL_MSP_ID: &str = "CORE_PEER_LOCALMSPID";
 
@@ -47,6 +47,9 @@ pub struct Server {
     pub arguments: Vec<Template>,
     /// Additional environment variables. They override [`VARIABLES`].
     pub environment: BTreeMap<String, Template>,
+    /// Whether each organization has its own server, at the address in its own package. Default: all organizations
+    /// share one.
+    pub per_organization: bool,
     /// The place of the specification, for messages: an option, or file, line and column.
     pub origin: String,
 }
@@ -54,7 +57,7 @@ pub struct Server {
 impl Server {
     /// A server without arguments and additional environment variables.
     pub fn new(source: ServerSource, origin: &str) -> Self {
-        Self { source, arguments: Vec::new(), environment: BTreeMap::new(), origin: origin.to_owned() }
+        Self { source, origin: origin.to_owned(), ..Self::default() }
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct ServerSection {
     directory: Option<Spanned<PathBuf>>,
     #[serde(default)]
     environment: BTreeMap<VariableName, Template>,
+    #[serde(default)]
+    per_organization: bool,
     pub(crate) tls: Option<TlsMode>,
 }
 
@@ -69,9 +71,28 @@ impl ServerSection {
     /// The fields that a reference file does not mention. The pattern has no `..`, so that a new field
     /// does not compile without a change here.
     pub(crate) fn lacking(text: &str) -> Vec<&'static str> {
-        let Self { program: _, command: _, image: _, address: _, arguments: _, directory: _, environment: _, tls: _ } =
-            Self::default();
-        let fields = ["program", "command", "image", "address", "arguments", "directory", "environment", "tls"];
+        let Self {
+            program: _,
+            command: _,
+            image: _,
+            address: _,
+            arguments: _,
+            directory: _,
+            environment: _,
+            per_organization: _,
+            tls: _,
+        } = Self::default();
+        let fields = [
+            "program",
+            "command",
+            "image",
+            "address",
+            "arguments",
+            "directory",
+            "environment",
+            "per_organization",
+            "tls",
+        ];
         let begins = |field: &str| {
             let line = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&format!("{field} = "));
             text.lines().any(line)
@@ -84,7 +105,8 @@ impl ServerSection {
     /// Validates the section. Returns the server and the byte offset of its source. `base` is the file's
     /// directory, `at` the byte offset of the section.
     pub(crate) fn resolve(self, base: &Path, at: usize) -> Result<(Server, usize), Mistake> {
-        let Self { program, command, image, address, arguments, directory, environment, tls: _ } = self;
+        let Self { program, command, image, address, arguments, directory, environment, per_organization, tls: _ } =
+            self;
         let given = [program.is_some(), command.is_some(), image.is_some(), address.is_some()];
         if given.iter().filter(|is_given| **is_given).count() != 1 {
             let what = "[server] needs exactly one of `program`, `command`, `image` and `address`".to_owned();
@@ -133,7 +155,7 @@ impl ServerSection {
             return Err(Mistake { at, what: "[server] is empty".to_owned() });
         };
         let environment = environment.into_iter().map(|(name, value)| (name.0, value)).collect();
-        Ok((Server { source, arguments, environment, origin: String::new() }, at))
+        Ok((Server { source, arguments, environment, per_organization, origin: String::new() }, at))
     }
 }
 

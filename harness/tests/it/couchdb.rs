@@ -206,7 +206,7 @@ fn with_indexes(place: &ChaincodePlacement) -> (Package, ChaincodeSpec) {
         ]),
     };
     let bytes = content.to_bytes().unwrap();
-    let package = Package { id: package_id("basic_1.0", &bytes), bytes, connection: String::new() };
+    let package = Package { id: package_id("basic_1.0", &bytes), bytes, connection: String::new(), organization: None };
     let environment = [("CHAINCODE_ID", &package.id), ("CHAINCODE_SERVER_ADDRESS", &place.listen)];
     let server = ChaincodeSpec {
         name: "basic".to_owned(),

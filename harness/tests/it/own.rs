@@ -51,6 +51,51 @@ fn a_command_is_started_restarted_and_ended() {
     soon("the server has ended", || servers_of(&e2e).is_empty());
 }
 
+/// Each organization installs its own package, whose server has the organization's MSP ID and is restarted alone.
+fn each_organization_has_a_server(mut e2e: E2e) {
+    let seen = e2e.path("").display().to_string();
+    let script = format!("echo ${{CHAINCODE_ID}} >> {seen}/${{CORE_PEER_LOCALMSPID}}; exec {}", sample());
+    let cases = "[[case]]\nname = 'both endorse'\nsubmit = ['CreateAsset', 'a1', 'blue', '5', 'Tom', '300']\n\
+                 endorsing_organizations = ['Org1', 'Org2']\nendorsed_by = 2\n\
+                 [[case]]\nname = 'it is there'\nevaluate = ['AssetExists', 'a1']\npayload = true\n\
+                 setup = 'restart basic.Org2'\nendorsing_organizations = ['Org2']\n";
+    let file = format!(
+        "[chaincode]\nname = 'basic'\n[server]\ncommand = ['sh', '-c', '{script}']\nper_organization = true\n{cases}"
+    );
+    e2e.chaincode = Some(e2e.file("my.toml", &file));
+    let text = e2e.printed(0);
+    assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+    let seen = |msp_id: &str| std::fs::read_to_string(e2e.path(msp_id)).unwrap();
+    let (first, second) = (seen("Org1MSP"), seen("Org2MSP"));
+    let first: Vec<_> = first.lines().collect();
+    let second: Vec<_> = second.lines().collect();
+    assert!(first.len() == 1 && second.len() == 2 && second[0] == second[1], "{first:?} {second:?}");
+    assert!(first[0].starts_with("basic_1.0:") && second[0].starts_with("basic_1.0:"), "{first:?} {second:?}");
+    assert_ne!(first[0], second[0], "each has its own package");
+}
+
+#[test]
+fn an_organization_can_have_its_own_server() {
+    each_organization_has_a_server(E2e::new(&["--runtime", "embedded", "--topology", "duo"]));
+    let file = format!("[server]\naddress = 'localhost:1'\nper_organization = true\n{CASES}");
+    let text = with_file(&file, &[]).printed(2);
+    assert!(text.contains("my.toml at line 2, column 11: `per_organization` needs several servers"), "{text}");
+}
+
+#[test]
+#[ignore = "needs Fabric's peer and orderer: FABRIC_BIN or PATH"]
+fn needs_fabric_an_organization_can_have_its_own_server() {
+    each_organization_has_a_server(E2e::process(&["--topology", "duo"]));
+}
+
+#[test]
+#[ignore = "needs a Docker engine with Fabric's images"]
+fn needs_docker_an_organization_can_have_its_own_server() {
+    for fabric in ["2.5", "3.1"] {
+        each_organization_has_a_server(E2e::new(&["--runtime", "docker", "--fabric", fabric, "--topology", "duo"]));
+    }
+}
+
 /// Cases that save values, wait, and stop nodes.
 const STEPS: &str = "
 [chaincode]

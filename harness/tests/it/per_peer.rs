@@ -182,7 +182,7 @@ fn make_package() -> Package {
     let extra_files = BTreeMap::new();
     let content = package::Package { label: label.clone(), kind: "ccaas".to_owned(), connection, extra_files };
     let bytes = content.to_bytes().unwrap();
-    Package { id: package_id(&label, &bytes), bytes, connection: String::new() }
+    Package { id: package_id(&label, &bytes), bytes, connection: String::new(), organization: None }
 }
 
 async fn deploy(runtime: &dyn Runtime, topology: Topology) -> Deployed {

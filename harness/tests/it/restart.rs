@@ -125,7 +125,7 @@ async fn deploy(runtime: &dyn Runtime) -> Deployed {
     let content =
         package::Package { label: "basic_1.0".into(), kind: "ccaas".into(), connection, extra_files: BTreeMap::new() };
     let bytes = content.to_bytes().unwrap();
-    let package = Package { id: package_id("basic_1.0", &bytes), bytes, connection: String::new() };
+    let package = Package { id: package_id("basic_1.0", &bytes), bytes, connection: String::new(), organization: None };
     let environment = [("CHAINCODE_ID", &package.id), ("CHAINCODE_SERVER_ADDRESS", &address.listen)];
     let server = ChaincodeSpec {
         name: "basic".to_owned(),

@@ -40,7 +40,7 @@ const FAILING: &[Failing] = &[
     Failing { case: "submit = ['InitLedger']\nendorsing_organizations = ['Org1']", cause: Some("endorsement-policy") },
     Failing { case: "submit = ['InitLedger']\ninit = true", cause: Some("no-init-expected") },
     Failing {
-        case: "evaluate = ['AssetExists', 'a']\nchaincode = 'nowhere'\npayload = false",
+        case: "evaluate = ['AssetExists', 'a']\nchaincode = 'nowhere'\nerror = 'another text'",
         cause: Some("no-endorsers"),
     },
 ];

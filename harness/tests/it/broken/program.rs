@@ -47,7 +47,11 @@ const RUNS: &[Run] = &[
     Run { entry: "client-certificate-missing", server: &["CHAINCODE_CLIENT_CA_CERT={}/ca.pem"], ..NOT_RUN },
     Run { entry: "type-refused", chaincode: "package = 'own.tar.gz'", ..NOT_RUN },
     Run { entry: "no-init-expected", case: "init = true\nsubmit = ['InitLedger']", ..FAILED },
-    Run { entry: "no-endorsers", case: "chaincode = 'nowhere'\nevaluate = ['AssetExists', 'a1']", ..FAILED },
+    Run {
+        entry: "no-endorsers",
+        case: "chaincode = 'nowhere'\nevaluate = ['AssetExists', 'a1']\nerror = 'another text'",
+        ..FAILED
+    },
     Run {
         entry: "endorsement-policy",
         options: &["--tls", "off", "--topology", "duo"],

@@ -260,7 +260,7 @@ pub(super) fn invocation(chaincode: &str, arguments: &[&str]) -> Invocation {
 /// A package with exactly this connection.json.
 pub(super) fn package(label: &str, connection: &str) -> Package {
     let bytes = ByHand::new(label, connection).bytes();
-    Package { id: package_id(label, &bytes), bytes, connection: connection.to_owned() }
+    Package { id: package_id(label, &bytes), bytes, connection: connection.to_owned(), organization: None }
 }
 
 /// The programs of the peers' external builder, each of which can be another for a while.
