@@ -64,11 +64,12 @@ impl Evidence {
         }
     }
 
-    /// Writes all files to a new directory in `parent`, named after the time and the runtime.
+    /// Writes all files to a new directory in `parent`, named after the time and the runtime. A file is never there in
+    /// part: it is written under another name first.
     ///
     /// # Errors
     ///
-    /// A file or directory that cannot be created.
+    /// A file or directory that cannot be written. The other files are written all the same.
     pub fn write_to(&self, parent: &Path, runtime: &str) -> Result<PathBuf, EvidenceError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -76,14 +77,31 @@ impl Evidence {
         };
         fs::create_dir_all(parent).map_err(failed(parent))?;
         let directory = new_directory(parent, runtime).map_err(failed(parent))?;
+        let mut first_error = None;
         for (path, bytes) in &self.files {
             let path = directory.join(path);
-            let folder = path.parent().unwrap_or(&directory);
-            fs::create_dir_all(folder).map_err(failed(folder))?;
-            fs::write(&path, bytes).map_err(failed(&path))?;
+            if let Err(source) = write(&path, bytes) {
+                first_error = first_error.or(Some(failed(&path)(source)));
+            }
         }
-        Ok(directory)
+        first_error.map_or(Ok(directory), Err)
     }
+}
+
+/// Writes a file and its directories. After an error there is no such file.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&part);
+    }
+    written
 }
 
 /// Creates `2026-01-31T12-00-00-process`, with a suffix `-2`, `-3` … if it already exists.
@@ -116,6 +134,22 @@ mod tests {
         let second = evidence.write_to(parent.path(), "process").unwrap();
         assert_ne!(first, second);
         assert_eq!(fs::read_to_string(second.join("logs/peer0.log")).unwrap(), "text");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_not_there_and_the_others_are() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut evidence = Evidence::default();
+        // `file` cannot be a directory as well.
+        for path in ["file", "file/report.json", "junit.xml"] {
+            evidence.add(path, "text");
+        }
+        let error = evidence.write_to(parent.path(), "process").unwrap_err();
+        assert!(error.path.ends_with("file/report.json"), "{error}");
+        let directory = fs::read_dir(parent.path()).unwrap().next().unwrap().unwrap().path();
+        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["file", "junit.xml"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) use output::OutputError;
 pub(crate) use ready::ReadyOptions;
 
 use crate::console::{ExitCode, error_text, print};
-use crate::options::FabricOptions;
+use crate::options::{FabricOptions, image};
 use crate::plan::{OptionError, resolve_fabric, resolve_topology};
 use crate::server::TlsMode;
 
@@ -67,13 +67,13 @@ pub struct BundleOptions {
     #[arg(long, value_name = "NAME", default_value = "asset-transfer")]
     pub chaincode: String,
     /// Image of the chaincode server.
-    #[arg(long, value_name = "IMAGE", default_value = concat!("chaincode-sample:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, value_name = "IMAGE", default_value = concat!("chaincode-sample:", env!("CARGO_PKG_VERSION")), value_parser = image)]
     pub chaincode_image: String,
     /// Image of the external builder.
-    #[arg(long, value_name = "IMAGE", default_value = concat!("ccaas-builder:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, value_name = "IMAGE", default_value = concat!("ccaas-builder:", env!("CARGO_PKG_VERSION")), value_parser = image)]
     pub builder_image: String,
     /// Image of this program, for deployment and readiness checks.
-    #[arg(long, value_name = "IMAGE", default_value = concat!("fabric-harness:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, value_name = "IMAGE", default_value = concat!("fabric-harness:", env!("CARGO_PKG_VERSION")), value_parser = image)]
     pub harness_image: String,
     /// Kubernetes: the namespace.
     #[arg(long, value_name = "NAME", default_value = "fabric", value_parser = namespace)]

@@ -12,13 +12,14 @@ mod ranked;
 #[cfg(feature = "cli")]
 pub use command::{ExplainOptions, explain};
 #[cfg(feature = "cli")]
-pub(crate) use ranked::{Part, find_ranked};
+pub(crate) use ranked::find_ranked;
 
 use expression::{Expression, Index, Present};
 use regex::Captures;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// The longest part of a line that is shown, in characters.
 const EXCERPT: usize = 240;
@@ -127,10 +128,10 @@ pub struct Finding {
 /// assert!(found[0].fix.contains("root_cert"));
 /// ```
 pub fn find<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Finding> {
-    let texts: Vec<Text<'a>> = texts.into_iter().map(|(place, log)| Text::new(place, log, &[])).collect();
+    let texts: Vec<Text<'a>> = texts.into_iter().map(|(place, log)| Text::whole(place, log)).collect();
     let all: Vec<&Text<'_>> = texts.iter().collect();
     let seen: Vec<(&Failure, Finding)> =
-        FAILURES.iter().filter_map(|failure| Some((failure, failure.seen_in(&texts, &all)?))).collect();
+        FAILURES.iter().filter_map(|failure| Some((failure, failure.seen_in(&all, &all)?))).collect();
     without_symptoms(&seen)
 }
 
@@ -140,25 +141,43 @@ fn without_symptoms(seen: &[(&Failure, Finding)]) -> Vec<Finding> {
     seen.iter().filter(|(failure, _)| !hidden.contains(failure.name.as_str())).map(|(_, found)| found.clone()).collect()
 }
 
-/// A text to search.
-struct Text<'a> {
+/// A text to search: a whole one, or some of its lines.
+pub(crate) struct Text<'a> {
     place: &'a str,
-    log: &'a str,
+    log: Cow<'a, str>,
     /// The number of each line; empty for a whole text.
-    numbers: &'a [usize],
-    present: Present,
+    numbers: Vec<usize>,
+    /// Computed once, although a text may be searched for each failed case.
+    present: OnceLock<Present>,
 }
 
 impl<'a> Text<'a> {
-    fn new(place: &'a str, log: &'a str, numbers: &'a [usize]) -> Self {
-        Self { place, log, numbers, present: PATTERNS.of_text(log) }
+    /// A whole text and its name.
+    pub(crate) fn whole(place: &'a str, log: &'a str) -> Self {
+        Self { place, log: Cow::Borrowed(log), numbers: Vec::new(), present: OnceLock::new() }
+    }
+
+    /// Some lines of the text of this name, with their numbers.
+    #[cfg(feature = "cli")]
+    pub(crate) fn lines<'t>(place: &'a str, lines: impl IntoIterator<Item = (usize, &'t str)>) -> Self {
+        let (mut log, mut numbers) = (String::new(), Vec::new());
+        for (number, line) in lines {
+            log.push_str(line);
+            log.push('\n');
+            numbers.push(number);
+        }
+        Self { place, log: Cow::Owned(log), numbers, present: OnceLock::new() }
+    }
+
+    fn may_match(&self, pattern: &Expression) -> bool {
+        self.present.get_or_init(|| PATTERNS.of_text(&self.log)).may_match(pattern)
     }
 }
 
 impl Failure {
     /// The first match, in the first of these texts that has one. The output of a builder may be in any of all texts:
     /// a client's error comes first, but only the peer's log has the output.
-    fn seen_in(&self, texts: &[Text<'_>], all: &[&Text<'_>]) -> Option<Finding> {
+    fn seen_in(&self, texts: &[&Text<'_>], all: &[&Text<'_>]) -> Option<Finding> {
         let (text, start, captures) = texts.iter().find_map(|text| {
             let (start, captures) = self.first_in(text)?;
             Some((text, start, captures))
@@ -176,16 +195,17 @@ impl Failure {
             name: self.name.clone(),
             place: text.place.to_owned(),
             line: text.numbers.get(number).copied().unwrap_or(number + 1),
-            excerpt: excerpt(line_at(text.log, start), start - before.rfind('\n').map_or(0, |at| at + 1)),
+            excerpt: excerpt(line_at(&text.log, start), start - before.rfind('\n').map_or(0, |at| at + 1)),
             cause: output.map_or_else(|| cause.clone(), |output| format!("{output} {cause}")),
             fix: filled_in(&self.fix, &captures),
         })
     }
 
     /// The position and the groups of the first match that counts.
-    fn first_in<'t>(&self, Text { log, present, .. }: &Text<'t>) -> Option<(usize, Captures<'t>)> {
-        let mut candidates = self.patterns.iter().filter(|pattern| present.may_match(pattern)).peekable();
+    fn first_in<'t>(&self, text: &'t Text<'_>) -> Option<(usize, Captures<'t>)> {
+        let mut candidates = self.patterns.iter().filter(|pattern| text.may_match(pattern)).peekable();
         candidates.peek()?;
+        let log: &str = &text.log;
         let over = self.over.iter().filter_map(|over| over.regex()?.find_iter(log).last()).map(|last| last.end()).max();
         let counts = |start: usize| {
             over.is_none_or(|over| start >= over)

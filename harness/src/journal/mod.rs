@@ -248,7 +248,11 @@ pub(crate) struct Sorted {
 /// A message of a transaction belongs to the case that made the transaction; any other message belongs
 /// to the case during which it was seen.
 pub(crate) fn by_case(messages: &[Message], cases: &[(Duration, Duration)]) -> Sorted {
-    let within = |message: &Message| cases.iter().position(|(begin, end)| (*begin..=*end).contains(&message.at));
+    // Cases run one after the other.
+    let within = |message: &Message| {
+        let case = cases.partition_point(|(_, end)| *end < message.at);
+        cases.get(case).filter(|(begin, _)| *begin <= message.at).map(|_| case)
+    };
     let mut owners = std::collections::HashMap::new();
     let of_client = |message: &&Message| message.from.role == Role::Client && !message.transaction.is_empty();
     for message in messages.iter().filter(of_client) {

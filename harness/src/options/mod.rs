@@ -17,6 +17,12 @@ pub(crate) const MESSAGES_OF_FAILURES: u8 = 3;
 /// The number of `-v` that shows the messages of all cases.
 pub(crate) const MESSAGES_OF_ALL: u8 = 4;
 
+/// The reference of a container image, as the value of an option.
+#[cfg(feature = "cli")]
+pub(crate) fn image(text: &str) -> Result<String, String> {
+    fabric_primitives::names::image(text).map_err(|invalid| invalid.to_string()).map(|()| text.to_owned())
+}
+
 /// The Fabric version and binaries.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -42,7 +48,7 @@ pub struct KubernetesArguments {
     pub kube_namespace: Option<String>,
     /// With --runtime kubernetes: image with the external builder. Default: the program of --builder is
     /// uploaded.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "IMAGE", hide_short_help = true))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "IMAGE", hide_short_help = true, value_parser = image))]
     pub builder_image: Option<String>,
 }
 

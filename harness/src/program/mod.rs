@@ -135,10 +135,11 @@ async fn once(
     );
     let error = document.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
     evidence.add("report.txt", error + &text);
-    write_report(plan, runtime, &document, code, evidence);
+    let written = write_report(plan, runtime, &document, code, evidence);
     if plan.quiet && result.is_ok() && plan.repeat == 1 {
         print(text::counts(&document));
     }
+    let code = if written { code } else { ExitCode::CouldNotRun };
     (code, result.ok())
 }
 
@@ -166,22 +167,28 @@ fn print_results(plan: &Plan, document: &Document, finished: Option<&Finished>, 
     }
 }
 
-/// Writes the report, and the evidence if requested, and prints their directory.
-fn write_report(plan: &Plan, runtime: &dyn Runtime, document: &Document, code: ExitCode, evidence: Evidence) {
+/// Writes the report, and the evidence if requested, and prints their directory. Returns whether what was requested is
+/// written.
+fn write_report(plan: &Plan, runtime: &dyn Runtime, document: &Document, code: ExitCode, evidence: Evidence) -> bool {
     let passed = code == ExitCode::Passed;
     if plan.keep == Keep::Never || (passed && plan.repeat > 1 && plan.keep != Keep::Always) {
-        return;
+        return true;
     }
     let mut reports = Evidence::default();
     reports.add("report.json", document.to_json());
     reports.add("junit.xml", junit::to_xml(document));
     reports.add("report.html", html::to_html(document, &evidence));
     let all = !passed || plan.keep == Keep::Always;
-    let mut kept = if all { evidence } else { Evidence::default() };
-    kept.append(reports);
+    // The report first: a full disk may have room for it alone.
+    let mut kept = reports;
+    kept.append(if all { evidence } else { Evidence::default() });
     match kept.write_to(&plan.evidence, runtime.name()) {
         Ok(directory) if !plan.quiet || !passed => print(text::places(&directory, all)),
         Ok(_) => {}
-        Err(error) => eprintln!("warning: {}", error_text(&error)),
+        Err(error) => {
+            eprintln!("error: {}; free space there, or give another directory with --evidence", error_text(&error));
+            return false;
+        }
     }
+    true
 }

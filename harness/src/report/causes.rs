@@ -4,10 +4,10 @@
 //! the case during which it was written. Lines of passed cases, and those of the harness's own calls, are no evidence.
 
 use super::document::LogLine;
-use crate::explain::{Finding, Part, excerpt, find_ranked};
+use crate::explain::{Finding, Text, excerpt, find_ranked};
 use crate::journal::{Message, Role, short_id, time_of};
 use regex::Regex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -17,6 +17,10 @@ const LATER: Duration = Duration::from_millis(100);
 
 /// Log times are truncated to milliseconds.
 const RESOLUTION: Duration = Duration::from_millis(1);
+
+/// The most lines of a log without times that count, from its start and from its end: they are no more evidence of one
+/// case than of another.
+const TIMELESS: usize = 500;
 
 /// The number of log lines that are shown for a failed case without a known cause.
 const SHOWN: usize = 5;
@@ -87,13 +91,21 @@ pub(super) struct Evidence<'a> {
     /// Indexes of the lines of each case, and of those that name no transaction, by time.
     of_cases: HashMap<usize, Vec<usize>>,
     unnamed: Vec<(Duration, usize)>,
-    /// Lines of logs without times.
-    timeless: Vec<usize>,
+    /// Lines of logs without times, by log.
+    timeless: BTreeMap<usize, Timeless<'a>>,
+    /// Whether a case passed although a call of it failed.
+    has_expected_failures: bool,
     /// Without an entry, no call is known.
     calls: HashMap<usize, Calls>,
     /// Which logs are those of orderers, and of nodes.
     orderers: Vec<bool>,
     nodes: Vec<bool>,
+}
+
+/// Lines of a log without times.
+struct Timeless<'a> {
+    lines: Vec<usize>,
+    text: Text<'a>,
 }
 
 /// What the client saw of a case's own transactions.
@@ -154,12 +166,14 @@ impl<'a> Evidence<'a> {
             lines: Vec::new(),
             of_cases: HashMap::new(),
             unnamed: Vec::new(),
-            timeless: Vec::new(),
+            timeless: BTreeMap::new(),
+            has_expected_failures: calls.iter().any(|(case, calls)| cases[*case].passed && calls.failed),
             calls,
             orderers: of_orderers,
             nodes,
         };
-        for (log, (_, text)) in logs.iter().enumerate() {
+        for (log, (place, text)) in logs.iter().enumerate() {
+            let mut timeless = Vec::new();
             let mut before: (Option<Duration>, Option<Owner>) = (None, None);
             for (number, text) in (1..).zip(text.lines()) {
                 if let Some(time) = time_of(text) {
@@ -168,7 +182,17 @@ impl<'a> Evidence<'a> {
                 } else if let Some(owner) = named(text, &transactions) {
                     before.1 = Some(owner);
                 }
-                this.add(Line { log, number, text, at: before.0, owner: before.1 });
+                let line = Line { log, number, text, at: before.0, owner: before.1 };
+                if line.at.is_none() && line.owner.is_none() {
+                    timeless.push(this.lines.len());
+                }
+                this.add(line);
+            }
+            if !timeless.is_empty() {
+                timeless = ends(timeless);
+                let lines = timeless.iter().map(|index| &this.lines[*index]);
+                let text = Text::lines(place, lines.map(|line| (line.number, line.text)));
+                this.timeless.insert(log, Timeless { lines: timeless, text });
             }
         }
         this.unnamed.sort_unstable();
@@ -179,9 +203,8 @@ impl<'a> Evidence<'a> {
         let index = self.lines.len();
         match (line.owner, line.at) {
             (Some(Owner::Case(case)), _) => self.of_cases.entry(case).or_default().push(index),
-            (Some(Owner::Harness), _) => {}
             (None, Some(at)) => self.unnamed.push((at, index)),
-            (None, None) => self.timeless.push(index),
+            (Some(Owner::Harness), _) | (None, None) => {}
         }
         self.lines.push(line);
     }
@@ -190,14 +213,16 @@ impl<'a> Evidence<'a> {
     /// say most.
     pub(super) fn of_case(&self, case: usize) -> (Vec<Finding>, Vec<LogLine>) {
         let own = self.of_cases.get(&case).map_or(&[][..], Vec::as_slice);
-        let meanwhile = self.meanwhile(case);
-        let seen = self.cases[case].seen.map(|seen| Part::whole(self.cases[case].name, seen));
-        let first = seen.into_iter().chain(self.parts(own)).collect();
-        let findings = find_ranked(&[first, self.parts(&meanwhile)]);
+        let (meanwhile, timeless) = (self.meanwhile(case), self.timeless(case));
+        let seen = self.cases[case].seen.map(|seen| Text::whole(self.cases[case].name, seen));
+        let (own_texts, texts) = (self.texts(own), self.texts(&meanwhile));
+        let first = seen.iter().chain(&own_texts).collect();
+        let findings = find_ranked(&[first, texts.iter().chain(timeless.iter().map(|one| &one.text)).collect()]);
         let mut shown = Vec::new();
         if findings.is_empty() {
-            let telling =
-                own.iter().chain(&meanwhile).map(|index| &self.lines[*index]).filter(|line| line.is_telling());
+            let timeless = timeless.iter().flat_map(|one| &one.lines);
+            let all = own.iter().chain(&meanwhile).chain(timeless).map(|index| &self.lines[*index]);
+            let telling = all.filter(|line| line.is_telling());
             shown.extend(telling.take(SHOWN).map(|line| LogLine {
                 place: self.logs[line.log].0.clone(),
                 line: line.number,
@@ -213,8 +238,9 @@ impl<'a> Evidence<'a> {
         let all: Vec<usize> = (0..self.lines.len()).filter(is_free).collect();
         let is_within = |index: &&usize| self.lines[**index].at.is_none_or(|at| time.contains(&(at + RESOLUTION)));
         let within: Vec<usize> = all.iter().filter(is_within).copied().collect();
-        let errors = errors.iter().map(|error| Part::whole("the run", error)).collect();
-        find_ranked(&[errors, self.parts(&within), self.parts(&all)])
+        let errors: Vec<_> = errors.iter().map(|error| Text::whole("the run", error)).collect();
+        let ranks = [errors, self.texts(&within), self.texts(&all)];
+        find_ranked(&ranks.each_ref().map(|texts| texts.iter().collect()))
     }
 
     fn has_failed(&self, owner: Owner) -> bool {
@@ -224,19 +250,25 @@ impl<'a> Evidence<'a> {
     /// The lines that name no transaction and were written during a case, unless its call shows that they can't be
     /// the cause.
     fn meanwhile(&self, case: usize) -> Vec<usize> {
-        let (calls, window) = (self.calls.get(&case), self.window(case));
+        let window = self.window(case);
         let from = self.unnamed.partition_point(|(at, _)| *at < window.start);
         let until = self.unnamed.partition_point(|(at, _)| *at <= window.end);
         let within = self.unnamed.get(from..until).unwrap_or_default().iter().map(|(_, index)| *index);
-        let other_failures = self.calls.iter().any(|(case, calls)| self.cases[*case].passed && calls.failed);
-        let timeless = self.timeless.iter().copied().filter(|_| !other_failures);
-        let can_matter = |index: &usize| {
-            let log = self.lines[*index].log;
-            let is_of_chaincode = !self.nodes[log];
-            let has_part = !self.orderers[log] || calls.is_none_or(|calls| calls.submitted);
-            is_of_chaincode || calls.is_none_or(|calls| calls.not_by_chaincode) && has_part
-        };
-        within.chain(timeless).filter(can_matter).collect()
+        within.filter(|index| self.can_matter(case, self.lines[*index].log)).collect()
+    }
+
+    /// The logs without times in which the cause of a case can be.
+    fn timeless(&self, case: usize) -> Vec<&Timeless<'a>> {
+        let logs = self.timeless.iter().filter(|(log, _)| !self.has_expected_failures && self.can_matter(case, **log));
+        logs.map(|(_, timeless)| timeless).collect()
+    }
+
+    /// Whether a log can have the cause of a case, as its call shows.
+    fn can_matter(&self, case: usize, log: usize) -> bool {
+        let calls = self.calls.get(&case);
+        let is_of_chaincode = !self.nodes[log];
+        let has_part = !self.orderers[log] || calls.is_none_or(|calls| calls.submitted);
+        is_of_chaincode || calls.is_none_or(|calls| calls.not_by_chaincode) && has_part
     }
 
     /// The time of a case, without that of passed ones.
@@ -249,19 +281,26 @@ impl<'a> Evidence<'a> {
     }
 
     /// These lines, by log.
-    fn parts(&self, lines: &[usize]) -> Vec<Part<'a>> {
-        let mut parts: Vec<Part<'a>> = Vec::new();
+    fn texts(&self, lines: &[usize]) -> Vec<Text<'a>> {
+        let mut texts: Vec<(usize, Vec<(usize, &str)>)> = Vec::new();
         let mut of_log = HashMap::new();
         for line in lines.iter().map(|index| &self.lines[*index]) {
-            let place = self.logs[line.log].0.as_str();
-            let part = *of_log.entry(line.log).or_insert_with(|| {
-                parts.push(Part::lines(place));
-                parts.len() - 1
+            let text = *of_log.entry(line.log).or_insert_with(|| {
+                texts.push((line.log, Vec::new()));
+                texts.len() - 1
             });
-            parts[part].push(line.number, line.text);
+            texts[text].1.push((line.number, line.text));
         }
-        parts
+        texts.into_iter().map(|(log, lines)| Text::lines(&self.logs[log].0, lines)).collect()
     }
+}
+
+/// The first and the last of these lines.
+fn ends(mut lines: Vec<usize>) -> Vec<usize> {
+    if lines.len() > 2 * TIMELESS {
+        lines.drain(TIMELESS..lines.len() - TIMELESS);
+    }
+    lines
 }
 
 impl Calls {

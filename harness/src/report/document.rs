@@ -29,6 +29,9 @@ pub(crate) const SCHEMA: u32 = 1;
 /// The log lines of a case include this time before its start and after its end.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// The most cases of a document that is indented.
+const INDENTED: usize = 100;
+
 /// A run and its results. Times are in milliseconds.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Document {
@@ -319,10 +322,12 @@ impl Document {
         begin.checked_sub(MARGIN).unwrap_or(begin)..=begin + Duration::from_millis(case.time) + MARGIN
     }
 
-    /// The document as JSON, indented.
+    /// The document as JSON. It is indented unless it is long.
     pub(crate) fn to_json(&self) -> String {
+        let is_long = self.cases.len() > INDENTED;
+        let json = if is_long { serde_json::to_string(self) } else { serde_json::to_string_pretty(self) };
         // Cannot fail for these types.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        json.unwrap_or_default() + "\n"
     }
 }
 

@@ -1,7 +1,7 @@
 //! The section `[server]` of a chaincode file.
 
 use super::{Address, Server, ServerSource, Template, TlsMode};
-use fabric_primitives::program;
+use fabric_primitives::{names, program};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -15,11 +15,8 @@ struct Image(String);
 impl<'de> Deserialize<'de> for Image {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
-            return Ok(Self(text));
-        }
-        Err(D::Error::custom("invalid image; give NAME, NAME:TAG or NAME@DIGEST, such as my/chaincode:1.0"))
+        names::image(&text).map_err(D::Error::custom)?;
+        Ok(Self(text))
     }
 }
 

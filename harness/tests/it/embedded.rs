@@ -42,6 +42,15 @@ fn every_topology_passes_as_either_release() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_exit_code_2_and_the_outcome_is_printed() {
+    let e2e = embedded(&[]);
+    e2e.file("evidence", "not a directory");
+    let text = e2e.printed(2);
+    assert!(text.contains("19 passed, 0 failed, 1 not run"), "{text}");
+    assert!(text.contains("error: cannot write the evidence to ") && text.contains("give another directory"), "{text}");
+}
+
+#[test]
 fn every_tls_mode_passes() {
     for mode in ["off", "tls"] {
         embedded(&["--tls", mode]).assert_passes(19, 1);

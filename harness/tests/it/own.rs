@@ -337,7 +337,7 @@ fn a_mistake_in_a_chaincode_file_is_reported_with_its_place() {
         (server(&format!("program = '{sample}'\ntls = 'on'")), 7, "unknown variant `on`"),
         (server("address = 'localhost'"), 6, "no port"),
         (server("address = 'localhost:9999'\nenvironment = { A = '' }"), 5, "you start it yourself"),
-        (server("image = '-x'"), 6, "invalid image; give NAME"),
+        (server("image = '-x'"), 6, "invalid image `-x`: give NAME"),
         (server("port = 9999"), 6, "unknown field `port`"),
         (
             server("image = 'my/chaincode:1.0'"),

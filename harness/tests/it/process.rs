@@ -301,6 +301,15 @@ async fn a_missing_program_is_named_with_where_it_was_looked_for() {
     assert!(text.contains("--fabric-bin"), "{text}");
 }
 
+/// Fabric's programs replace `$name` in the path of their configuration.
+#[tokio::test]
+async fn a_directory_with_a_dollar_sign_is_refused() {
+    let fake = Fake::new(LIVE, LIVE);
+    let options = RuntimeOptions { parent: fake.runs().join("do$llar"), ..fake.options() };
+    let error = ProcessRuntime::find(options, Some(&fake.fabric())).await.unwrap_err().to_string();
+    assert!(error.contains("do$llar, contains `$`") && error.contains("TMPDIR"), "{error}");
+}
+
 #[tokio::test]
 async fn a_peer_of_an_unsupported_version_or_none_is_refused() {
     let fake = Fake::new(LIVE, LIVE);

@@ -111,6 +111,17 @@ pub fn channel(name: &str) -> Result<(), InvalidName> {
     at_most(LONGEST_CHANNEL, WHAT, name)
 }
 
+/// Checks the reference of a container image, as far as characters go: `NAME`, `NAME:TAG` or `NAME@DIGEST`.
+///
+/// # Errors
+///
+/// No engine accepts it.
+pub fn image(reference: &str) -> Result<(), InvalidName> {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._-/:@".contains(character);
+    let fits = reference.starts_with(|first: char| first.is_ascii_alphanumeric()) && reference.chars().all(plain);
+    check(fits, "image", reference, "give NAME, NAME:TAG or NAME@DIGEST, such as my/chaincode:1.0")
+}
+
 /// Checks a DNS label: a part of a host name, or the name of a Kubernetes namespace (RFC 1123).
 ///
 /// # Errors
@@ -185,7 +196,7 @@ mod tests {
     fn each_rule_ends_where_fabrics_does() {
         let x = |count: usize| "x".repeat(count);
         let (longest_chaincode, longest_label, longest_channel) = (x(240), x(173), x(249));
-        let all: [(Check, &[&str], &[&str]); 7] = [
+        let all: [(Check, &[&str], &[&str]); 8] = [
             (
                 chaincode,
                 &["a", "0", "a-b_C9", "lscc2", &longest_chaincode],
@@ -199,6 +210,7 @@ mod tests {
                 &["a", "my-channel.0", "a.", &longest_channel],
                 &["", "A", "0a", "-a", ".a", "a_b", "é", "a\n", &x(250)],
             ),
+            (image, &["a", "localhost:1/my/cc:1.0", "a@sha256:00"], &["", "-a", "a b", "a\nb: c", "${A}", "é"]),
             (dns_label, &["a", "0", "a-0", &x(63)], &["", "-a", "a-", "A", "a.b", "a_b", "é", &x(64)]),
             (
                 domain,

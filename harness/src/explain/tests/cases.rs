@@ -150,6 +150,26 @@ fn a_restarted_orderer_and_a_bft_orderer_that_has_the_transaction_are_not_failur
 }
 
 #[test]
+fn an_orderer_that_dies_during_a_submit_is_the_cause_of_the_dropped_connection() {
+    let dropped = "WARN [gateway] submitNonBFT -> Error sending transaction to orderer txID=1 endpoint=127.0.0.1:7050 \
+                   err=\"rpc error: code = Unavailable desc = error reading from server: EOF\"\n";
+    assert_eq!(only(dropped).name, "connection-dropped");
+    for (client, expected) in [
+        ("14 UNAVAILABLE: no orderers could successfully process transaction", "orderer-unreachable"),
+        (
+            "14 UNAVAILABLE: insufficient number of orderers could successfully process transaction to satisfy quorum",
+            "bft-quorum",
+        ),
+        (
+            "received unsuccessful response from orderer: status=SERVICE_UNAVAILABLE, info=no Raft leader",
+            "orderer-not-ready",
+        ),
+    ] {
+        assert_eq!(only(&format!("{dropped}{client}")).name, expected);
+    }
+}
+
+#[test]
 fn an_unchanged_approval_on_2_5_is_explained() {
     let log = "validation of endorsement policy for chaincode _lifecycle in tx 10:0 failed: implicit policy evaluation failed - \
                1 sub-policies were satisfied, but this policy requires 2 of the 'Endorsement' sub-policies to be satisfied\n\

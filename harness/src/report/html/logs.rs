@@ -4,7 +4,8 @@ use crate::evidence::Evidence;
 use crate::journal::time_of;
 use crate::report::document::{CaseRecord, Document};
 use maud::{Markup, html};
-use std::ops::RangeInclusive;
+use std::borrow::Cow;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -14,32 +15,56 @@ const LAST: usize = 200;
 /// Maximum number of lines of a node that are shown for a failed case.
 const AROUND: usize = 100;
 
-/// The log lines of each node during a case.
-pub(super) fn around(document: &Document, case: &CaseRecord, evidence: &Evidence) -> Markup {
-    let meanwhile = document.meanwhile(case);
-    let logs = evidence.logs().map(|(path, bytes)| (path, String::from_utf8_lossy(bytes)));
-    let logs: Vec<_> = logs.filter(|(_, text)| !between(text, &meanwhile).is_empty()).collect();
-    html! {
-        @if !logs.is_empty() {
-            h3 { "Logs meanwhile" }
-        }
-        @for (path, text) in &logs {
-            @let lines = between(text, &meanwhile);
-            (log(path, &format!("{} lines", lines.len()), &lines[lines.len().saturating_sub(AROUND)..], false))
+/// The logs, with the time of each line.
+pub(super) struct Logs<'a>(Vec<Log<'a>>);
+
+struct Log<'a> {
+    path: &'a Path,
+    text: Cow<'a, str>,
+    /// Each line's place in the text and its time, in order. A line without a time has that of the line before.
+    lines: Vec<(Range<usize>, SystemTime)>,
+}
+
+impl<'a> Logs<'a> {
+    pub(super) fn of(evidence: &'a Evidence) -> Self {
+        Self(evidence.logs().map(|(path, bytes)| Log::new(path, String::from_utf8_lossy(bytes))).collect())
+    }
+
+    /// The log lines of each node during a case.
+    pub(super) fn around(&self, document: &Document, case: &CaseRecord) -> Markup {
+        let meanwhile = document.meanwhile(case);
+        let logs: Vec<_> = self.0.iter().map(|log| (log.path, log.between(&meanwhile))).collect();
+        html! {
+            @if logs.iter().any(|(_, lines)| !lines.is_empty()) {
+                h3 { "Logs meanwhile" }
+            }
+            @for (path, lines) in logs.iter().filter(|(_, lines)| !lines.is_empty()) {
+                (log(path, &format!("{} lines", lines.len()), &lines[lines.len().saturating_sub(AROUND)..], false))
+            }
         }
     }
 }
 
-/// The lines of a log in this time. A line without a time belongs to the line before.
-fn between<'a>(text: &'a str, times: &RangeInclusive<SystemTime>) -> Vec<&'a str> {
-    let mut is_within = false;
-    let within = |line: &&str| {
-        if let Some(time) = time_of(line) {
-            is_within = times.contains(&time);
+impl<'a> Log<'a> {
+    fn new(path: &'a Path, text: Cow<'a, str>) -> Self {
+        let (mut lines, mut latest) = (Vec::new(), SystemTime::UNIX_EPOCH);
+        let mut begin = 0;
+        for line in text.lines() {
+            // Lines of concurrent writers may be out of order by a moment.
+            latest = time_of(line).map_or(latest, |time| time.max(latest));
+            lines.push((begin..begin + line.len(), latest));
+            begin += line.len() + text[begin + line.len()..].find('\n').map_or(0, |newline| newline + 1);
         }
-        is_within
-    };
-    text.lines().filter(within).collect()
+        Self { path, text, lines }
+    }
+
+    /// The lines in this time.
+    fn between(&self, times: &RangeInclusive<SystemTime>) -> Vec<&str> {
+        let from = self.lines.partition_point(|(_, time)| time < times.start());
+        let until = self.lines.partition_point(|(_, time)| time <= times.end());
+        let within = self.lines.get(from..until).unwrap_or_default();
+        within.iter().map(|(line, _)| &self.text[line.clone()]).collect()
+    }
 }
 
 /// The end of each log. Those that `about` names are open.
@@ -76,6 +101,7 @@ mod tests {
                     2026-01-31 12:00:00.900 UTC c\n";
         let time = |text: &str| time_of(text).unwrap();
         let (begin, end) = (time("2026-01-31 12:00:00.200 UTC"), time("2026-01-31 12:00:00.400 UTC"));
-        assert_eq!(between(text, &(begin..=end)), ["2026-01-31 12:00:00.300 UTC b", "more of b"]);
+        let log = Log::new(Path::new("logs/a.log"), Cow::Borrowed(text));
+        assert_eq!(log.between(&(begin..=end)), ["2026-01-31 12:00:00.300 UTC b", "more of b"]);
     }
 }

@@ -9,6 +9,7 @@ mod steps;
 use super::document::{CaseRecord, Document};
 use super::text::counts;
 use crate::evidence::Evidence;
+use logs::Logs;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -24,8 +25,15 @@ pub(crate) fn to_html(document: &Document, evidence: &Evidence) -> String {
     page.chars().map(|character| if is_shown(character) { character } else { '\u{fffd}' }).collect()
 }
 
+/// The most failed cases, and the most others, that are shown with messages and logs. report.json has all.
+const DETAILED: usize = 100;
+
 fn page(document: &Document, evidence: &Evidence) -> Markup {
     let Document { outcome, topology, runtime, cases, before, .. } = document;
+    let logs = Logs::of(evidence);
+    let (failed, others): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.outcome == "failed");
+    let more = |cases: &[_]| cases.len().saturating_sub(DETAILED);
+    let short = more(&failed) + more(&others);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -45,8 +53,13 @@ fn page(document: &Document, evidence: &Evidence) -> Markup {
                     @if !document.chaincode_messages.is_empty() {
                         p.faint { "Messages between peers and chaincode: " (document.chaincode_messages) "." }
                     }
-                    @for case in failed_first(cases) {
-                        (case_details(document, case, evidence))
+                    @if short > 0 {
+                        p.faint { "Messages and logs of " (short) " cases are left out here; report.json has the messages of all." }
+                    }
+                    @for cases in [failed, others] {
+                        @for (number, case) in cases.into_iter().enumerate() {
+                            (case_details(document, case, &logs, number < DETAILED))
+                        }
                     }
                 }
                 (package_section(document))
@@ -107,12 +120,12 @@ fn problems(document: &Document) -> Markup {
     }
 }
 
-fn case_details(document: &Document, case: &CaseRecord, evidence: &Evidence) -> Markup {
+fn case_details(document: &Document, case: &CaseRecord, logs: &Logs<'_>, in_full: bool) -> Markup {
     let failed = case.outcome == "failed";
     #[allow(clippy::cast_precision_loss, reason = "a run's milliseconds are far from 52 bits")]
     let begin = case.begin as f64;
     html! {
-        details open[failed] {
+        details open[failed && in_full] {
             summary {
                 span class={ "outcome " (class(case.outcome)) } { (case.outcome) }
                 span.time { @if case.outcome != "not run" { (duration(case.time)) } }
@@ -128,8 +141,8 @@ fn case_details(document: &Document, case: &CaseRecord, evidence: &Evidence) -> 
                     }
                 }
                 @if failed && case.calls() { (causes(case)) }
-                @if !case.messages.is_empty() { (sequence::drawing(&case.messages, begin)) }
-                @if failed { (logs::around(document, case, evidence)) }
+                @if in_full && !case.messages.is_empty() { (sequence::drawing(&case.messages, begin)) }
+                @if in_full && failed { (logs.around(document, case)) }
             }
         }
     }
@@ -162,12 +175,6 @@ fn package_section(document: &Document) -> Markup {
             div { b { (field.field) } " " (field.package) " → " (field.run) }
         }
     }
-}
-
-/// Failed cases, then the others, each in order.
-fn failed_first(cases: &[CaseRecord]) -> impl Iterator<Item = &CaseRecord> {
-    let is_failed = |case: &&CaseRecord| case.outcome == "failed";
-    cases.iter().filter(is_failed).chain(cases.iter().filter(move |case| !is_failed(case)))
 }
 
 /// A time in milliseconds, or from a second in seconds.
@@ -212,6 +219,26 @@ mod tests {
         ]
         .map(|case| page.find(case).unwrap_or_else(|| panic!("no {case} in {page}")));
         assert!(failed < other);
+    }
+
+    #[test]
+    fn messages_of_the_first_cases_are_drawn() {
+        let cases = |count: usize| {
+            let mut document = hostile("x");
+            document.cases = (0..count).map(|_| hostile("x").cases.remove(0)).collect();
+            document.before.clear();
+            document
+        };
+        let drawings = |count: usize| {
+            let page = to_html(&cases(count), &Evidence::default());
+            assert_eq!(page.matches("Expected").count(), count);
+            (
+                page.matches("aria-label=\"1 messages\"").count(),
+                page.contains("Messages and logs of 5 cases are left out"),
+            )
+        };
+        assert_eq!(drawings(DETAILED), (DETAILED, false));
+        assert_eq!(drawings(DETAILED + 5), (DETAILED, true));
     }
 
     #[test]

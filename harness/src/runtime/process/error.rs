@@ -21,6 +21,15 @@ pub enum Error {
         /// Where it was looked for.
         looked: Vec<PathBuf>,
     },
+    /// Fabric's programs would look in another directory.
+    #[error(
+        "the directory for runs, {}, contains `$`, which Fabric's programs expand as a variable; set TMPDIR to another one",
+        directory.display()
+    )]
+    Directory {
+        /// Where the run's directory would be.
+        directory: PathBuf,
+    },
     /// A program does not print its version.
     #[error("`{} version` failed: {reason}", program.display())]
     Version {

@@ -82,8 +82,11 @@ impl ProcessRuntime {
     /// # Errors
     ///
     /// Which program is missing and where it was looked for; a peer that does not run; a version that
-    /// is not supported.
+    /// is not supported; a directory for runs whose name has a `$`.
     pub async fn find(options: RuntimeOptions, directory: Option<&Path>) -> Result<Self, Error> {
+        if options.parent.to_string_lossy().contains('$') {
+            return Err(Error::Directory { directory: options.parent });
+        }
         Ok(Self { binaries: Binaries::find(directory).await?, options })
     }
 
