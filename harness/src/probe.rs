@@ -8,6 +8,7 @@ use fabric_network::couchdb::CouchDb;
 use fabric_primitives::program;
 use futures::future::BoxFuture;
 
+use crate::cleanup::control_group::ControlGroup;
 use crate::console::{ExitCode, could_not_run, print};
 use crate::options::FabricOptions;
 use crate::plan::resolve_fabric;
@@ -40,7 +41,7 @@ struct Tier {
     look: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Result<String, String>>,
 }
 
-const TIERS: [Tier; 7] = [
+const TIERS: [Tier; 8] = [
     Tier {
         name: "compose",
         tests: "needs_compose",
@@ -82,6 +83,13 @@ const TIERS: [Tier; 7] = [
         runtime: |it| !it.takes_images && !it.takes_programs,
         uses: None,
         look: |_| Box::pin(async { strace_for_tests().map(str::to_owned) }),
+    },
+    Tier {
+        name: "cgroup",
+        tests: "needs_cgroup",
+        runtime: |it| !it.takes_images && !it.takes_programs,
+        uses: None,
+        look: |_| Box::pin(async { cgroup_for_tests().map(str::to_owned) }),
     },
     Tier {
         name: "images",
@@ -196,6 +204,15 @@ fn strace_for_tests() -> Result<&'static str, String> {
         Some(_) => Ok("strace"),
         None => Err("there is no strace on PATH".to_owned()),
     }
+}
+
+/// Whether this user may create a control group.
+fn cgroup_for_tests() -> Result<&'static str, String> {
+    let group = ControlGroup::of_run(&format!("probe-{}", std::process::id()));
+    let group = group.ok_or("this user may not create a control group (cgroup)")?;
+    group.create().map_err(|error| format!("cannot create a control group: {error}"))?;
+    group.remove().map_err(|(path, error)| format!("cannot remove {}: {error}", path.display()))?;
+    Ok("control groups")
 }
 
 /// How long the `docker` command may take to print its version.

@@ -10,6 +10,7 @@
 //!   abort);
 //! - the [`sweep()`] at the start of another run, if the reaper was killed as well or the machine stopped.
 
+pub(crate) mod control_group;
 pub mod labels;
 pub mod processes;
 pub mod reaper;
@@ -104,6 +105,11 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
         let removal = run.resources.as_ref().map(|resources| scope.spawn(move || remove(resources)));
         if let Err(numbers) = processes::end(&run.mark, grace) {
             left.push(Leftover::Processes { numbers });
+        }
+        if let Some(group) = &run.mark.control_group
+            && let Err((path, source)) = group.remove()
+        {
+            left.push(Leftover::Directory { path, source });
         }
         log(run, "its processes have ended", begin);
         if let Some(removal) = removal {

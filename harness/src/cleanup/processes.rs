@@ -2,9 +2,10 @@
 //!
 //! A process belongs to a run if its environment has [`RUN_VARIABLE`] with the run's directory; or if it is
 //! in the run's process group, and the group's leader is known to be alive or the process's working
-//! directory is in the run's directory. Process IDs are reused, so on Linux each process is pinned by a
+//! directory is in the run's directory; or if it is in the run's control group. Process IDs are reused, so on Linux each process is pinned by a
 //! pidfd before it is examined. On other systems only the reaper, which leads the group, ends the group.
 
+use super::control_group::ControlGroup;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub(crate) struct Mark {
     pub(crate) group: Option<u32>,
     /// A process that is not ended: the reaper, if it is alive.
     pub(crate) spare: Option<u32>,
+    /// The run's control group, if it has one.
+    pub(crate) control_group: Option<ControlGroup>,
 }
 
 /// Ends every process of the run: SIGTERM, and after `grace` SIGKILL. It blocks.
@@ -165,7 +168,9 @@ fn belongs(mark: &Mark, number: u32) -> bool {
     let in_group = mark.group == Some(stat.group)
         && (mark.group == mark.spare
             || std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&mark.directory)));
-    in_group || has_variable(&process, RUN_VARIABLE, mark.directory.as_os_str())
+    in_group
+        || has_variable(&process, RUN_VARIABLE, mark.directory.as_os_str())
+        || mark.control_group.as_ref().is_some_and(|group| group.has(number))
 }
 
 fn has_variable(process: &Path, name: &str, value: &OsStr) -> bool {

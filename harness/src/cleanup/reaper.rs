@@ -211,7 +211,8 @@ fn reap(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce()) 
     };
     let own = std::process::id();
     let id = workspace::id_of(&directory);
-    let mark = Mark { directory, group: record.group, spare: Some(own) };
+    let control_group = record.control_group.clone();
+    let mark = Mark { directory, group: record.group, spare: Some(own), control_group };
     // This program wrote the record, so it knows the kind.
     let resources = record.resources(kinds).ok().flatten();
     let run = Run { mark, id, resources, aftermath: true };
@@ -320,7 +321,7 @@ mod tests {
         let guard = RunGuard::begin(parent.path(), &Reaper::Shell).unwrap();
         let directory = guard.workspace().directory().to_owned();
         let mut node = guard.command("sleep", &directory).arg("1000").spawn().unwrap();
-        let mark = Mark { directory: directory.clone(), group: None, spare: None };
+        let mark = Mark { directory: directory.clone(), group: None, spare: None, control_group: None };
         // A program that has just been started does not show its environment immediately.
         let begin = Instant::now();
         while processes::find(&mark).len() != 2 {

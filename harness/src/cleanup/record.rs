@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::control_group::ControlGroup;
 use super::processes::Stat;
 use super::{ResourceKind, Resources};
 
@@ -17,6 +18,9 @@ pub(crate) struct Record {
     pub(crate) owner: Owner,
     /// The process group of the run's processes on this machine.
     pub(crate) group: Option<u32>,
+    /// The control group of these processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) control_group: Option<ControlGroup>,
     /// Where containers or a namespace of the run may be, by [`ResourceKind::key`].
     #[serde(flatten)]
     resources: BTreeMap<String, Value>,
@@ -27,9 +31,10 @@ pub(crate) struct Record {
 pub(crate) struct UnknownResources;
 
 impl Record {
+    /// A record without a control group.
     pub(crate) fn new(owner: Owner, group: Option<u32>, resources: Option<&dyn Resources>) -> Self {
         let resources = resources.map(|resources| (resources.kind().key.to_owned(), resources.to_record()));
-        Self { owner, group, resources: resources.into_iter().collect() }
+        Self { owner, group, control_group: None, resources: resources.into_iter().collect() }
     }
 
     /// Where containers or a namespace of the run may be, if anywhere; an error if that is of none of these

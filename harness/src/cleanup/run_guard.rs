@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::control_group::ControlGroup;
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
 use super::record::{Owner, Record};
@@ -43,6 +44,7 @@ pub struct RunGuard {
     /// `None` once the run has ended.
     reaper: Mutex<Option<reaper::Running>>,
     group: u32,
+    control_group: Option<ControlGroup>,
     settled: AtomicBool,
 }
 
@@ -89,16 +91,20 @@ impl RunGuard {
                 return Err(error.into());
             }
         };
-        let guard = Self {
+        let mut guard = Self {
             group: reaper.group(),
+            control_group: ControlGroup::of_run(&id),
             reaper: Mutex::new(Some(reaper)),
             owner: Owner::this(),
             settled: AtomicBool::new(false),
             workspace,
             resources,
         };
-        let record = Record::new(guard.owner.clone(), Some(guard.group), guard.resources.as_deref());
+        let mut record = Record::new(guard.owner.clone(), Some(guard.group), guard.resources.as_deref());
+        record.control_group.clone_from(&guard.control_group);
+        // First, so that the reaper removes the control group if the harness dies.
         guard.workspace.write_record(&record)?;
+        guard.control_group = guard.control_group.take().filter(|group| group.create().is_ok());
         Ok(guard)
     }
 
@@ -123,6 +129,15 @@ impl RunGuard {
             .stdin(std::process::Stdio::null())
             .process_group(i32::try_from(self.group).unwrap_or(0));
         command
+    }
+
+    /// Makes a process that [`RunGuard::command`] has started recognizable even if it hides, where that is possible.
+    pub(crate) fn adopt(&self, process: u32) {
+        if let Some(group) = &self.control_group
+            && let Err(error) = group.add(process)
+        {
+            tracing::debug!("process {process} is in no control group: {error}");
+        }
     }
 
     /// Declares that the engine or cluster has no unfinished requests.
@@ -154,6 +169,7 @@ impl RunGuard {
                 directory: self.workspace.directory().to_owned(),
                 group: Some(self.group),
                 spare: Some(self.group),
+                control_group: self.control_group.clone(),
             },
             id: self.workspace.id().to_owned(),
             resources: self.resources.clone(),

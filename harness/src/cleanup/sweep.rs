@@ -61,6 +61,7 @@ fn sweep_directories(parent: &Path, kinds: &[&'static ResourceKind], engines: &[
                 directory: dead.directory.clone(),
                 group: record.and_then(|record| record.group),
                 spare: None,
+                control_group: record.and_then(|record| record.control_group.clone()),
             },
             id: dead.id.clone(),
             resources,

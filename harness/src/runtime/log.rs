@@ -1,9 +1,13 @@
-//! Logs in files: a whole log, up to a limit, or its last lines for an error message. Both without colors.
+//! Logs in files: a log, up to a limit, or its last lines for an error message. Both without colors. A log that grows
+//! beyond the limit loses its middle on disk too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 /// How many lines an error shows.
 pub(super) const LINES: usize = 20;
@@ -11,8 +15,14 @@ pub(super) const LINES: usize = 20;
 /// How many bytes of a log are read for them.
 const BYTES: u64 = 64 * 1024;
 
-/// How many bytes of a whole log are read.
-pub(super) const LIMIT: usize = 64 * 1024 * 1024;
+/// How many bytes of a whole log are read, and about how many are kept on disk.
+pub(super) const LIMIT: usize = 16 * 1024 * 1024;
+
+/// How many of them are the start of a longer log.
+const START: u64 = 1024 * 1024;
+
+/// How often a log is checked for its size.
+const INTERVAL: Duration = Duration::from_millis(200);
 
 const EXTENSION: &str = ".log";
 
@@ -39,21 +49,44 @@ pub(super) fn all_in(directory: &Path) -> BTreeMap<String, String> {
     logs.collect()
 }
 
-/// A log; of one that is longer than [`LIMIT`], a first line that says so and the end. A log that cannot be read
-/// holds the reason.
+/// A log; of one that is longer than [`LIMIT`], its start and its end, and a line between them that says so. A log that
+/// cannot be read holds the reason.
 pub(super) fn whole(path: &Path) -> String {
-    end_of(path, LIMIT as u64)
+    both_ends(path, START, LIMIT as u64 - START)
 }
 
-fn end_of(path: &Path, limit: u64) -> String {
-    match read_end(path, limit) {
-        Ok((0, bytes)) => without_escapes(&String::from_utf8_lossy(&bytes)),
-        Ok((skipped, bytes)) => {
-            let text = without_escapes(&String::from_utf8_lossy(&bytes));
-            format!("(the first {skipped} bytes of the log are omitted)\n{text}")
+fn both_ends(path: &Path, start: u64, end: u64) -> String {
+    let read = || {
+        let (skipped, last) = read_end(path, end)?;
+        let mut first = Vec::new();
+        File::open(path)?.take(start.min(skipped)).read_to_end(&mut first)?;
+        io::Result::Ok((skipped - first.len() as u64, first, last))
+    };
+    let plain = |bytes: &[u8]| without_escapes(&String::from_utf8_lossy(bytes));
+    match read() {
+        Ok((0, first, last)) => plain(&[first, last].concat()),
+        Ok((omitted, first, last)) => {
+            format!("{}\n({omitted} bytes of the log are omitted)\n{}", plain(&first), plain(&last))
         }
         Err(error) => format!("cannot read the log: {error}\n"),
     }
+}
+
+/// Keeps the size of a log on disk near [`LIMIT`] while a program appends to it. Never returns, unless the file system
+/// cannot free a part of a file.
+pub(super) async fn bound(log: File) {
+    while free_middle(&log, START, LIMIT as u64 - START).is_ok() {
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// Frees the space of what is between the start and the end of a log, whose length stays.
+fn free_middle(log: &File, start: u64, end: u64) -> io::Result<()> {
+    let middle = log.metadata()?.len().saturating_sub(start + end);
+    if middle > 0 {
+        fallocate(log, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, start, middle)?;
+    }
+    Ok(())
 }
 
 /// The last bytes, at most `limit`, and the number of bytes before them.
@@ -137,15 +170,33 @@ mod tests {
     }
 
     #[test]
-    fn a_log_longer_than_the_limit_is_its_end_and_reports_it() {
+    fn a_log_longer_than_the_limit_is_its_start_and_its_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(file_name("peer0.org1"));
         fs::write(&path, "one\ntwo\n").unwrap();
-        assert_eq!(end_of(&path, 4), "(the first 4 bytes of the log are omitted)\ntwo\n");
-        assert_eq!(end_of(&path, 8), "one\ntwo\n");
+        assert_eq!(both_ends(&path, 2, 4), "on\n(2 bytes of the log are omitted)\ntwo\n");
+        for (start, end) in [(4, 4), (0, 8), (8, 2), (100, 0)] {
+            assert_eq!(both_ends(&path, start, end), "one\ntwo\n");
+        }
         fs::write(directory.path().join("stray"), "").unwrap();
         assert_eq!(all_in(directory.path()), [("peer0.org1".to_owned(), "one\ntwo\n".to_owned())].into());
         assert!(whole(Path::new("/does/not/exist")).starts_with("cannot read the log: No such file"));
+    }
+
+    #[test]
+    fn the_middle_of_a_long_log_takes_no_space() {
+        use std::os::unix::fs::MetadataExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("peer.log");
+        let (start, middle, end) = ("a".repeat(8192), "b".repeat(1 << 20), "c".repeat(8192));
+        fs::write(&path, [start.as_str(), &middle, &end].concat()).unwrap();
+        let log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        free_middle(&log, 8192, 8192).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.len(), 2 * 8192 + (1 << 20));
+        assert!(metadata.blocks() * 512 < 1 << 19, "{} bytes are kept", metadata.blocks() * 512);
+        let omitted = format!("\n({} bytes of the log are omitted)\n", middle.len());
+        assert_eq!(both_ends(&path, 8192, 8192), [start, omitted, end].concat());
     }
 
     #[test]

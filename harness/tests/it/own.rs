@@ -193,6 +193,23 @@ fn what_a_shell_has_started_ends_with_it() {
 }
 
 #[test]
+#[ignore = "needs a control group that this user may create"]
+fn needs_cgroup_what_a_server_hides_ends_with_it() {
+    // No mark in its environment, no parent, and a session of its own.
+    let hidden = format!("100{}", std::process::id());
+    let shell = format!("sleep 0.3; env -i setsid sleep {hidden} & exec {}", sample());
+    let e2e = with_file(&format!("[server]\ncommand = ['sh', '-c', '{shell}']\n{CASES}"), &["--keep", "never"]);
+    let text = e2e.printed(0);
+    assert!(text.contains("2 passed, 0 failed, 0 not run"), "{text}");
+    soon("the hidden process has ended", || {
+        let lines = std::fs::read_dir("/proc").unwrap().flatten();
+        !lines
+            .filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok())
+            .any(|line| line.split('\0').any(|argument| argument == hidden))
+    });
+}
+
+#[test]
 fn the_file_supplies_what_no_option_gives() {
     let file = format!(
         "[chaincode]\nname = 'basic'\nversion = '2.0'\nlabel = 'mine+1'\nindexes = 'META-INF'\n[server]\n\

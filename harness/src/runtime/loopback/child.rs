@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use crate::cleanup::RunGuard;
 use crate::runtime::{RuntimeError, UnexpectedExit, log};
@@ -44,11 +45,18 @@ pub(in crate::runtime) struct Child {
     process: Mutex<Option<tokio::process::Child>>,
     /// The unexpected exits of its former processes.
     past: std::sync::Mutex<Vec<UnexpectedExit>>,
+    /// Bounds its log; ends with this value.
+    bounding: std::sync::Mutex<JoinSet<()>>,
 }
 
 impl Child {
     pub(in crate::runtime) fn new(program: Program) -> Self {
-        Self { program, process: Mutex::new(None), past: std::sync::Mutex::default() }
+        Self {
+            program,
+            process: Mutex::new(None),
+            past: std::sync::Mutex::default(),
+            bounding: std::sync::Mutex::default(),
+        }
     }
 
     pub(in crate::runtime) fn name(&self) -> &str {
@@ -83,6 +91,7 @@ impl Child {
         let program = &self.program;
         let log_failed = |source| RuntimeError::File { path: program.log.clone(), source };
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&program.log).map_err(log_failed)?;
+        let bounded = log.try_clone().map_err(log_failed)?;
         let mut command = guard.command(&program.path, &program.directory);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_overriding(name)) {
             command.env_remove(name);
@@ -94,11 +103,19 @@ impl Child {
             .env(crate::cleanup::processes::RUN_VARIABLE, guard.workspace().directory())
             .stdout(log.try_clone().map_err(log_failed)?)
             .stderr(log);
-        tokio::process::Command::from(command).spawn().map_err(|source| RuntimeError::Spawn {
+        let child = tokio::process::Command::from(command).spawn().map_err(|source| RuntimeError::Spawn {
             name: program.name.clone(),
             program: program.path.clone(),
             source,
-        })
+        })?;
+        if let Some(id) = child.id() {
+            guard.adopt(id);
+        }
+        let mut bounding = self.bounding.lock().unwrap_or_else(PoisonError::into_inner);
+        if bounding.is_empty() {
+            bounding.spawn(log::bound(bounded));
+        }
+        Ok(child)
     }
 
     /// The ID of its process, while it runs.
