@@ -16,6 +16,7 @@ pub mod processes;
 pub mod reaper;
 mod record;
 pub(crate) mod removal;
+mod requests;
 mod resources;
 mod run_guard;
 pub mod sweep;
@@ -75,6 +76,25 @@ pub(crate) fn dead_runs(parent: &std::path::Path) -> Vec<PathBuf> {
     workspace::dead_runs(parent).into_iter().map(|dead| dead.directory).collect()
 }
 
+/// What may still come of a run that is ended: an engine or cluster carries out a request even if its sender is
+/// gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aftermath {
+    /// A request may be unanswered.
+    pub possible: bool,
+    /// The names of the containers whose requests are unanswered.
+    pub requested: Vec<String>,
+    /// How long these are waited for.
+    pub bound: Duration,
+}
+
+impl Aftermath {
+    /// Of the run in this directory, whose harness did not finish its requests.
+    fn of(directory: &std::path::Path, bound: Duration) -> Self {
+        Self { possible: true, requested: requests::unanswered(directory), bound }
+    }
+}
+
 /// A run that is ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
@@ -83,8 +103,8 @@ pub(crate) struct Run {
     pub(crate) id: String,
     /// Where containers or a namespace of this run may be.
     pub(crate) resources: Option<Arc<dyn Resources>>,
-    /// An engine or cluster may still be carrying out a request whose sender is gone.
-    pub(crate) aftermath: bool,
+    /// What may still come.
+    pub(crate) aftermath: Aftermath,
 }
 
 /// Ends a run's processes, then removes its containers or namespace, then its directory. It blocks.
@@ -101,7 +121,7 @@ pub(crate) fn end_run(run: &Run, grace: Duration) -> Result<(), Vec<Leftover>> {
     let mut has_resources = false;
     // In parallel, because each waits for something else.
     std::thread::scope(|scope| {
-        let remove = |resources: &Arc<dyn Resources>| resources.remove(&run.id, run.aftermath);
+        let remove = |resources: &Arc<dyn Resources>| resources.remove(&run.id, &run.aftermath);
         let removal = run.resources.as_ref().map(|resources| scope.spawn(move || remove(resources)));
         if let Err(numbers) = processes::end(&run.mark, grace) {
             left.push(Leftover::Processes { numbers });

@@ -17,10 +17,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::processes::{GRACE, Mark, RUN_VARIABLE};
-use super::{ResourceKind, Run, ShellRemoval, end_run, workspace};
+use super::{Aftermath, ResourceKind, Run, ShellRemoval, end_run, workspace};
 
 /// Timeout of the reaper's clean-up.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a container that was requested is waited for. A busy engine takes seconds; nobody waits for the reaper.
+const AFTERMATH: Duration = Duration::from_secs(8);
 
 /// The program that is started as the reaper.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -215,7 +218,8 @@ fn reap(directory: &Path, kinds: &[&'static ResourceKind], then: impl FnOnce()) 
     let mark = Mark { directory, group: record.group, spare: Some(own), control_group };
     // This program wrote the record, so it knows the kind.
     let resources = record.resources(kinds).ok().flatten();
-    let run = Run { mark, id, resources, aftermath: true };
+    let aftermath = Aftermath::of(&mark.directory, AFTERMATH);
+    let run = Run { mark, id, resources, aftermath };
     let leads_group = record.group == Some(own);
     if leads_group && let Some(group) = group_of(own) {
         let _ = kill_process_group(group, Signal::TERM);

@@ -98,7 +98,7 @@ pub(super) fn this_place() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cleanup::{Leftover, ShellRemoval};
+    use crate::cleanup::{Aftermath, Leftover, ShellRemoval};
 
     #[test]
     fn this_process_is_alive_and_one_with_another_start_is_dead() {
@@ -129,7 +129,7 @@ mod tests {
             true
         }
 
-        fn remove(&self, _: &str, _: bool) -> Result<(), Leftover> {
+        fn remove(&self, _: &str, _: &Aftermath) -> Result<(), Leftover> {
             Ok(())
         }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::Leftover;
+use super::{Aftermath, Leftover};
 
 /// Where a run's resources are, such as a Docker engine.
 #[async_trait]
@@ -28,13 +28,12 @@ pub trait Resources: fmt::Debug + Send + Sync {
     /// Removes everything of the run with this ID, and waits until it is gone. Blocks; may be called
     /// anywhere, also by several processes at the same time.
     ///
-    /// With `aftermath` it looks again a little later: a request whose sender is gone may still be carried
-    /// out.
+    /// It waits for what may still come of the run, and removes that too.
     ///
     /// # Errors
     ///
     /// What could not be removed.
-    fn remove(&self, id: &str, aftermath: bool) -> Result<(), Leftover>;
+    fn remove(&self, id: &str, aftermath: &Aftermath) -> Result<(), Leftover>;
 
     /// How a shell removes everything of the run with this ID.
     fn shell_removal(&self, id: &str) -> ShellRemoval;

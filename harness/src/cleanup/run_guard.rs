@@ -14,8 +14,11 @@ use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::reaper::{self, Reaper};
 use super::record::{Owner, Record};
 use super::workspace::{Workspace, WorkspaceError, id_of};
-use super::{Leftover, Resources, Run, end_run};
+use super::{Aftermath, Leftover, Resources, Run, end_run, requests};
 use crate::console::error_text;
+
+/// How long a container that was requested is waited for, after a start that was broken off. The user waits.
+const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// Why a run cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +143,23 @@ impl RunGuard {
         }
     }
 
+    /// Notes that a container of this name is requested. Whatever ends the run waits for it, unless
+    /// [`RunGuard::answered`] notes that the engine has answered.
+    ///
+    /// # Errors
+    ///
+    /// The run has ended, or the note cannot be written. Nothing must be requested then.
+    pub fn requesting(&self, name: &str) -> Result<(), WorkspaceError> {
+        // Locked until it is noted, so that an end at the same time reads the note.
+        let reaper = self.reaper.lock().unwrap_or_else(PoisonError::into_inner);
+        requests::begin(&self.workspace, name, reaper.is_none())
+    }
+
+    /// Notes that the engine has answered.
+    pub fn answered(&self, name: &str) {
+        requests::end(&self.workspace, name);
+    }
+
     /// Declares that the engine or cluster has no unfinished requests.
     pub(crate) fn settle(&self) {
         self.settled.store(true, Ordering::Relaxed);
@@ -173,7 +193,11 @@ impl RunGuard {
             },
             id: self.workspace.id().to_owned(),
             resources: self.resources.clone(),
-            aftermath: !self.settled.load(Ordering::Relaxed),
+            aftermath: if self.settled.load(Ordering::Relaxed) {
+                Aftermath::default()
+            } else {
+                Aftermath::of(self.workspace.directory(), AFTERMATH)
+            },
         };
         if !cfg!(target_os = "linux") {
             // Processes cannot be found here, but the reaper leads their group.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::processes::{GRACE, Mark};
 use super::resources::is_same;
-use super::{Leftover, ResourceKind, Resources, Run, end_run, workspace};
+use super::{Aftermath, Leftover, ResourceKind, Resources, Run, end_run, workspace};
 
 /// The result of a sweep.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ fn sweep_directories(parent: &Path, kinds: &[&'static ResourceKind], engines: &[
             },
             id: dead.id.clone(),
             resources,
-            aftermath: false,
+            aftermath: Aftermath::default(),
         };
         match end_run(&run, GRACE) {
             // Its own harness may be removing it at the same time.
@@ -108,7 +108,7 @@ mod tests {
             true
         }
 
-        fn remove(&self, id: &str, _: bool) -> Result<(), Leftover> {
+        fn remove(&self, id: &str, _: &Aftermath) -> Result<(), Leftover> {
             Err(Leftover::Resources { text: format!("containers of {id}"), source: "no answer".into() })
         }
 

@@ -30,10 +30,10 @@ const BIRTH: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot create {} {} for the run; set TMPDIR to use another place", what, path.display())]
 pub struct WorkspaceError {
-    what: &'static str,
-    path: PathBuf,
+    pub(super) what: &'static str,
+    pub(super) path: PathBuf,
     #[source]
-    source: io::Error,
+    pub(super) source: io::Error,
 }
 
 /// The directory of a live run. Dropping it releases the lock and removes nothing; see

@@ -22,7 +22,8 @@ use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
 use super::DockerRuntime;
-use super::engine::{Engine, EngineError, find_run};
+use super::engine::{Engine, EngineError};
+use super::removal::find_run;
 use crate::cleanup::RunGuard;
 use crate::console::error_text;
 use crate::runtime::{RuntimeError, UnexpectedExit, log};
@@ -91,7 +92,7 @@ impl Container {
         let container_name = format!("{}{}", prefix(guard), request.name);
         let mut container = GenericImage::new(&request.image.name, &request.image.tag)
             .with_wait_for(WaitFor::Nothing)
-            .with_container_name(container_name)
+            .with_container_name(&container_name)
             .with_host_config_modifier(in_network_of(pod))
             .with_labels(guard.labels())
             .with_copy_to(&request.directory, request.tree.as_path())
@@ -102,8 +103,10 @@ impl Container {
         for (name, value) in &request.environment {
             container = container.with_env_var(name, value);
         }
-        let started = Box::pin(container.start())
-            .await
+        guard.requesting(&container_name)?;
+        let started = Box::pin(container.start()).await;
+        guard.answered(&container_name);
+        let started = started
             .map_err(|error| RuntimeError::Container { name: request.name.clone(), reason: error_text(&error) })?;
         let id = started.id().to_owned();
         // Its destructor would remove the container, and panic without an asynchronous runtime. It is removed

@@ -1,10 +1,6 @@
-//! A Docker engine, and the removal of the containers of runs from it.
-//!
-//! Each removal creates its own client of the engine, since it also happens where the client of the run is of
-//! no use: while an asynchronous runtime shuts down, or in another process. What containers are for is not known
-//! here.
+//! A Docker engine: its address, its clients, and requests to it. It holds the containers of runs for the clean-up.
+//! What containers are for is not known here.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +8,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
-use futures::future::join_all;
 
-use crate::cleanup::labels::{RUN_LABEL, is_dead, run_label};
-use crate::cleanup::{Leftover, ResourceKind, Resources, ShellRemoval};
+use super::removal;
+use crate::cleanup::labels::{RUN_LABEL, run_label};
+use crate::cleanup::{Aftermath, Leftover, ResourceKind, Resources, ShellRemoval};
 use crate::console::error_text;
 
 /// How long an engine may take to answer at all.
 pub const ANSWER: Duration = Duration::from_secs(3);
 
 /// How long an engine may take to do one thing, such as removing a container.
-const ACTION: Duration = Duration::from_secs(30);
-
-/// How long after the harness has exited the engine may still carry out its last request.
-const AFTERMATH: Duration = Duration::from_millis(300);
-
-/// Before checking again whether a removal, which another process may have started, is done.
-const AGAIN: Duration = Duration::from_millis(5);
+pub(super) const ACTION: Duration = Duration::from_secs(30);
 
 /// The address of an engine. Not a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,27 +191,27 @@ impl Resources for Engine {
         self.uri.starts_with("unix://")
     }
 
-    fn remove(&self, id: &str, aftermath: bool) -> Result<(), Leftover> {
-        remove_run_blocking(self, id, aftermath).map_err(|error| leftover(&run_label(id), error))
+    fn remove(&self, id: &str, aftermath: &Aftermath) -> Result<(), Leftover> {
+        removal::remove_run_blocking(self, id, aftermath).map_err(|error| leftover(&run_label(id), error))
     }
 
     fn shell_removal(&self, id: &str) -> ShellRemoval {
-        const SCRIPT: &str = r#"
-containers=$(docker ps -aq --filter "label=$1") || exit 1
-[ -z "$containers" ] || docker rm -f -v $containers
-"#;
-        ShellRemoval { script: SCRIPT, arguments: vec![run_label(id)], environment: Vec::new() }
+        ShellRemoval {
+            script: removal::SCRIPT,
+            arguments: vec![run_label(id)],
+            environment: vec![("DOCKER_HOST", self.uri.clone().into())],
+        }
     }
 
     async fn count_dead(&self) -> Option<usize> {
         let docker = self.connect().await.ok()?;
-        dead(self, &docker).await.ok().map(|dead| dead.len())
+        removal::count_dead(self, &docker).await.ok()
     }
 
     async fn remove_dead(&self) -> Result<usize, Leftover> {
         // An engine that does not answer is reported by whoever needs it.
         let Ok(docker) = self.connect().await else { return Ok(0) };
-        remove_dead(self, &docker).await.map_err(|error| leftover(RUN_LABEL, error))
+        removal::remove_dead(self, &docker).await.map_err(|error| leftover(RUN_LABEL, error))
     }
 }
 
@@ -232,107 +221,6 @@ fn leftover(label: &str, source: EngineError) -> Leftover {
          label={label})`"
     );
     Leftover::Resources { text, source: Box::new(source) }
-}
-
-/// Removes the containers of a run, with their volumes. Blocks; may be called anywhere.
-///
-/// With `aftermath` it looks again a little later: the engine carries out the last request even if nobody waits
-/// for the answer.
-pub(crate) fn remove_run_blocking(engine: &Engine, id: &str, aftermath: bool) -> Result<(), EngineError> {
-    let engine = engine.clone();
-    let label = run_label(id);
-    let task = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| EngineError::NoAnswer { uri: engine.uri.clone(), reason: error.to_string() })?;
-        runtime.block_on(async {
-            let docker = engine.connect().await?;
-            remove_labelled(&engine, &docker, &label).await?;
-            if aftermath {
-                tokio::time::sleep(AFTERMATH).await;
-                remove_labelled(&engine, &docker, &label).await?;
-            }
-            Ok(())
-        })
-    };
-    // In another thread, since an asynchronous runtime cannot block on another one.
-    std::thread::spawn(task).join().unwrap_or(Err(EngineError::Panicked))
-}
-
-async fn remove_labelled(engine: &Engine, docker: &Docker, label: &str) -> Result<(), EngineError> {
-    let deadline = tokio::time::Instant::now() + ACTION;
-    loop {
-        let found = list(engine, docker, label).await?;
-        if found.is_empty() {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() > deadline {
-            let action = format!("remove {} containers", found.len());
-            return Err(EngineError::Late { uri: engine.uri.clone(), action });
-        }
-        remove(engine, docker, found.into_iter().map(|container| container.id)).await?;
-        tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// The containers of a run: identifier and name.
-pub(crate) async fn find_run(engine: &Engine, docker: &Docker, id: &str) -> Result<Vec<(String, String)>, EngineError> {
-    let found = list(engine, docker, &run_label(id)).await?;
-    Ok(found.into_iter().map(|container| (container.id, container.name)).collect())
-}
-
-struct Found {
-    id: String,
-    /// Without the leading `/` of the engine.
-    name: String,
-    labels: HashMap<String, String>,
-}
-
-async fn list(engine: &Engine, docker: &Docker, label: &str) -> Result<Vec<Found>, EngineError> {
-    let filters = HashMap::from([("label", vec![label])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let found = engine.ask("list containers", docker.list_containers(Some(options))).await?;
-    Ok(found
-        .into_iter()
-        .filter_map(|container| {
-            let names = container.names.unwrap_or_default();
-            let name = names.first().map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default();
-            Some(Found { id: container.id?, name, labels: container.labels.unwrap_or_default() })
-        })
-        .collect())
-}
-
-async fn remove(engine: &Engine, docker: &Docker, ids: impl Iterator<Item = String>) -> Result<(), EngineError> {
-    let removals = ids.map(|id| async move {
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match engine.ask("remove a container", docker.remove_container(&id, Some(options))).await {
-            // 404: removed. 409: being removed.
-            Err(EngineError::Refused {
-                source: DockerError::DockerResponseServerError { status_code: 404 | 409, .. },
-                ..
-            }) => Ok(()),
-            result => result,
-        }
-    });
-    join_all(removals).await.into_iter().collect()
-}
-
-/// Removes the containers of runs whose harness is known to have exited. Returns how many.
-///
-/// Keeps a container of a harness on another machine, or in another process namespace, of which nothing is known
-/// here.
-pub(crate) async fn remove_dead(engine: &Engine, docker: &Docker) -> Result<usize, EngineError> {
-    let dead = dead(engine, docker).await?;
-    let count = dead.len();
-    remove(engine, docker, dead.into_iter()).await?;
-    Ok(count)
-}
-
-/// The containers whose harness is known to have exited.
-pub(crate) async fn dead(engine: &Engine, docker: &Docker) -> Result<Vec<String>, EngineError> {
-    let containers = list(engine, docker, RUN_LABEL).await?.into_iter();
-    Ok(containers.filter(|container| is_dead(&container.labels)).map(|container| container.id).collect())
 }
 
 #[cfg(test)]

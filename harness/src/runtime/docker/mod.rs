@@ -13,6 +13,7 @@ mod images;
 mod listening;
 mod places;
 mod pod;
+mod removal;
 mod server;
 mod taps;
 

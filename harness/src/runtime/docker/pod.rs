@@ -8,7 +8,6 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerO
 use tokio::task::JoinHandle;
 
 use super::DockerRuntime;
-use super::engine::EngineError;
 use crate::cleanup::RunGuard;
 use crate::runtime::{PEER_IMAGE, RuntimeError};
 
@@ -69,7 +68,7 @@ async fn create(
     guard: &RunGuard,
     names: Vec<(String, String)>,
     published: &[u16],
-) -> Result<String, EngineError> {
+) -> Result<String, RuntimeError> {
     let binding = PortBinding { host_ip: Some(runtime.reach.publish.to_owned()), host_port: Some("0".to_owned()) };
     let bindings: HashMap<_, _> =
         published.iter().map(|port| (format!("{port}/tcp"), Some(vec![binding.clone()]))).collect();
@@ -89,8 +88,10 @@ async fn create(
     };
     let name = format!("fabric-harness-{}", guard.workspace().id());
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
-    let create = runtime.docker.create_container(Some(options), body);
-    Ok(runtime.engine.ask("create a container", create).await?.id)
+    guard.requesting(&name)?;
+    let create = runtime.engine.ask("create a container", runtime.docker.create_container(Some(options), body)).await;
+    guard.answered(&name);
+    Ok(create?.id)
 }
 
 async fn start(runtime: DockerRuntime, id: String, wanted: Vec<u16>) -> Result<Published, RuntimeError> {

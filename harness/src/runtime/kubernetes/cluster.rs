@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cleanup::labels::{RUN_LABEL, run_label};
-use crate::cleanup::{DIRECTORY_PREFIX, Leftover, ResourceKind, Resources, RunGuard, ShellRemoval};
+use crate::cleanup::{Aftermath, DIRECTORY_PREFIX, Leftover, ResourceKind, Resources, RunGuard, ShellRemoval};
 use crate::console::error_text;
 
 /// How long a cluster may take to answer at all.
@@ -261,8 +261,8 @@ impl Resources for Place {
         true
     }
 
-    fn remove(&self, id: &str, aftermath: bool) -> Result<(), Leftover> {
-        remove_run_blocking(self, id, aftermath).map_err(|source| {
+    fn remove(&self, id: &str, aftermath: &Aftermath) -> Result<(), Leftover> {
+        remove_run_blocking(self, id, aftermath.possible).map_err(|source| {
             let Self { cluster: Cluster { context, .. }, namespace } = self;
             let text = format!(
                 "the namespace {namespace} is left; remove it with `kubectl --context {context} delete namespace \
