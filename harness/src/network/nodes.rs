@@ -236,6 +236,7 @@ async fn bring_up(
         evidence.add_logs(error.logs);
         *error.source
     })?;
+    running.description().iter().for_each(|text| timeline.print(text));
     Ok((bundle, deployments, package_report, running))
 }
 

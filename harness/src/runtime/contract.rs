@@ -103,6 +103,11 @@ pub trait RunningNetwork: fmt::Debug + Send + Sync {
     /// The chaincode servers, in the order of the request.
     fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>];
 
+    /// How the files reached the nodes and where their ports are, if that depends on the machine: a line for the user.
+    fn description(&self) -> Option<String> {
+        None
+    }
+
     /// Stops one node, by its full name: sends SIGTERM, and after 10 s SIGKILL. One that has exited is no error.
     ///
     /// Not for the same node twice at the same time; this holds for the next three as well.

@@ -75,6 +75,11 @@ impl Running {
     /// The name that stands for all chaincode servers.
     pub const EVERY_SERVER: &str = "chaincode";
 
+    /// How the files reached the nodes and where their ports are, if that depends on the machine: a line for the user.
+    pub fn description(&self) -> Option<String> {
+        self.network.description()
+    }
+
     /// Every node, orderers first.
     pub fn nodes(&self) -> &[RunningNode] {
         self.network.nodes()

@@ -1,6 +1,6 @@
 //! The docker runtime, in an engine that has Fabric's images: what comes up, and that nothing stays.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -86,6 +86,19 @@ impl Runs {
         volumes
     }
 
+    /// The addresses of this machine on which these containers publish ports.
+    async fn published_on(&self) -> BTreeSet<String> {
+        let mut addresses = BTreeSet::new();
+        for name in self.containers().await {
+            let options = None::<InspectContainerOptions>;
+            let found = self.docker.inspect_container(name.trim_start_matches('/'), options).await.unwrap();
+            let ports = found.network_settings.unwrap().ports.unwrap_or_default();
+            let bindings = ports.into_values().flatten().flatten();
+            addresses.extend(bindings.filter_map(|binding| binding.host_ip));
+        }
+        addresses
+    }
+
     async fn assert_nothing_left(&self) {
         assert_eq!(self.containers().await, Vec::<String>::new(), "containers are left");
         assert_eq!(self.directories(), Vec::<PathBuf>::new(), "directories are left");
@@ -98,7 +111,7 @@ impl Runs {
 }
 
 /// The names of the containers whose run's directory is below this one.
-async fn below(docker: &Docker, parent: &Path) -> Vec<String> {
+pub(crate) async fn below(docker: &Docker, parent: &Path) -> Vec<String> {
     let filters = HashMap::from([("label", vec![RUN_LABEL])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await.unwrap().into_iter();
@@ -134,9 +147,12 @@ async fn needs_docker_every_node_answers_and_nothing_is_left() {
         let server = server(runs.listener(0.0));
         let running = placed.start(&bundle, &[server]).await.unwrap();
         assert_eq!(running.nodes().len(), 2);
-        let in_a_container = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
-        let loopback = running.nodes()[1].grpc.uri.starts_with("https://127.0.0.1:");
-        assert!(loopback != in_a_container, "published on the loopback, which a container does not share");
+        let (uri, description) = (&running.nodes()[1].grpc.uri, running.description().unwrap());
+        let (_, host) = description.split_once("; ports published on ").unwrap();
+        assert!(uri.starts_with(&format!("https://{host}:")), "{uri}, {description}");
+        let may_be_in_a_container = ["/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
+        assert!(host == "127.0.0.1" || may_be_in_a_container && host != "0.0.0.0", "{host}");
+        assert_eq!(runs.published_on().await, BTreeSet::from([host.to_owned()]), "on no other interface");
         assert!(running.exits().await.is_empty());
         assert_eq!(runs.containers().await.len(), 4, "two nodes, a server, and the shared network");
         let volumes = runs.volumes().await;

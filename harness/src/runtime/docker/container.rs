@@ -3,14 +3,14 @@
 //! It is not removed here: all containers of a run are removed together, by their label.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
-use bollard::models::{ContainerState, HostConfig};
+use bollard::models::{ContainerState, HostConfig, Mount};
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptions,
@@ -21,9 +21,10 @@ use testcontainers::core::WaitFor;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{GenericImage, ImageExt as _};
 
-use super::DockerRuntime;
 use super::engine::{Engine, EngineError};
+use super::pod::Started;
 use super::removal::find_run;
+use super::{DockerRuntime, mounts};
 use crate::cleanup::RunGuard;
 use crate::console::error_text;
 use crate::runtime::{RuntimeError, UnexpectedExit, log};
@@ -60,9 +61,11 @@ pub(super) struct Request {
     /// The program and its arguments, or only arguments if the image has an entry point. Default: the image's.
     pub(super) command: Vec<String>,
     pub(super) environment: BTreeMap<String, String>,
-    /// The directory of this machine that is copied to `directory`, in one request: each copy takes the engine
-    /// 65 ms, however small.
+    /// The directory of this machine whose files are mounted in `directory`, or copied there, in one request: each
+    /// copy takes the engine 65 ms, however small.
     pub(super) tree: PathBuf,
+    /// The container's user can read what that of the pod can.
+    pub(super) may_be_mounted: bool,
     pub(super) directory: String,
     /// The working directory. Default: the image's.
     pub(super) working: Option<String>,
@@ -82,21 +85,30 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// Creates a container in the pod's network, copies its tree into it, and starts it.
+    /// Creates a container in the pod's network with the files of its tree, and starts it.
     pub(super) async fn start(
         runtime: &DockerRuntime,
         guard: &Arc<RunGuard>,
-        pod: &str,
+        pod: &Started,
         request: Request,
     ) -> Result<Self, RuntimeError> {
         let container_name = format!("{}{}", prefix(guard), request.name);
+        let mounts = if pod.sees_files && request.may_be_mounted {
+            let mounts = mounts::of_tree(&request.tree, Path::new(&request.directory));
+            Some(mounts.map_err(|source| RuntimeError::File { path: request.tree.clone(), source })?)
+        } else {
+            None
+        };
+        let is_mounted = mounts.is_some();
         let mut container = GenericImage::new(&request.image.name, &request.image.tag)
             .with_wait_for(WaitFor::Nothing)
             .with_container_name(&container_name)
-            .with_host_config_modifier(in_network_of(pod))
+            .with_host_config_modifier(in_network_of(&pod.id, mounts))
             .with_labels(guard.labels())
-            .with_copy_to(&request.directory, request.tree.as_path())
             .with_cmd(&request.command);
+        if !is_mounted {
+            container = container.with_copy_to(&request.directory, request.tree.as_path());
+        }
         if let Some(directory) = &request.working {
             container = container.with_working_dir(directory);
         }
@@ -263,13 +275,14 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
     format!("{}{end}", String::from_utf8_lossy(&bytes))
 }
 
-/// Joins the network of another container, and publishes nothing.
+/// Joins the network of another container, and publishes nothing; with these mounts.
 ///
 /// The setting of testcontainers would first create a network of that name.
-fn in_network_of(pod: &str) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+fn in_network_of(pod: &str, mounts: Option<Vec<Mount>>) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     let mode = format!("container:{pod}");
     move |host| {
         host.network_mode = Some(mode.clone());
+        host.mounts.clone_from(&mounts);
         host.publish_all_ports = None;
         host.port_bindings = None;
     }

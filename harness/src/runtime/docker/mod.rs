@@ -11,8 +11,10 @@ pub mod engine;
 mod error;
 mod images;
 mod listening;
+mod mounts;
 mod places;
 mod pod;
+mod reach;
 mod removal;
 mod server;
 mod taps;
@@ -46,9 +48,10 @@ use crate::console::error_text;
 use crate::server::ServerSource;
 use container::{Container, Image, Request};
 use engine::{CONTAINERS, Engine};
-use images::{Reach, is_obtainable};
+use images::is_obtainable;
 use places::{Servers, host_of};
-use pod::Pod;
+use pod::{Pod, Started};
+use reach::Reach;
 use server::Server;
 
 pub use error::Error;
@@ -86,6 +89,10 @@ pub struct DockerRuntime {
     engine: Engine,
     docker: Docker,
     reach: Reach,
+    /// How it is reached if the engine's loopback is another one.
+    gateway: Option<Reach>,
+    /// Whether the images of peers and orderers have the same user.
+    has_one_user: bool,
     tag: String,
     release: Release,
 }
@@ -102,9 +109,16 @@ impl DockerRuntime {
         let release = tag.parse()?;
         let engine = Engine::from_environment();
         let docker = engine.connect().await?;
-        let images = [PEER_IMAGE, ORDERER_IMAGE].map(|name| images::ensure(&docker, format!("{name}:{tag}")));
-        let (reach, _) = tokio::try_join!(Reach::of(&engine, &docker), try_join_all(images))?;
-        Ok(Self { options, engine, docker, reach, tag: tag.to_owned(), release })
+        let images = [PEER_IMAGE, ORDERER_IMAGE].map(async |name| {
+            let image = format!("{name}:{tag}");
+            images::ensure(&docker, image.clone()).await?;
+            Ok::<_, Error>(images::user_of(&engine, &docker, &image).await?)
+        });
+        let gateway = async { Ok(Reach::by_gateway(&engine, &docker).await?) };
+        let (gateway, users) = tokio::try_join!(gateway, try_join_all(images))?;
+        let has_one_user = users.windows(2).all(|users| users[0] == users[1]);
+        let reach = Reach::of(&engine);
+        Ok(Self { options, engine, docker, reach, gateway, has_one_user, tag: tag.to_owned(), release })
     }
 }
 
@@ -141,7 +155,12 @@ impl Runtime for DockerRuntime {
         let of_nodes = nodes.values().flat_map(|node| [Some(node.ports.grpc), node.ports.admin]).flatten();
         let of_servers = places.values().filter(|place| self.options.tap && place.dial.is_none());
         let published = of_nodes.chain(of_servers.map(chaincode::port_of)).collect();
-        let mut pod = Pod::begin(self, guard, names, published).await?;
+        let programs = chaincodes.iter().filter_map(|request| match request.source {
+            ServerSource::Program(program) => Some(program.clone()),
+            _ => None,
+        });
+        let programs: Vec<_> = programs.chain([self.options.builder.clone()]).collect();
+        let mut pod = Pod::begin(self, guard, names, published, &programs)?;
         let taps = if self.options.tap {
             taps::place(self, &mut pod, &mut places, &mut chaincode_hosts).await?
         } else {
@@ -173,6 +192,8 @@ struct Reserved {
 struct Network {
     nodes: Vec<RunningNode>,
     containers: Vec<Container>,
+    pod: Started,
+    has_one_user: bool,
     chaincodes: Vec<Box<dyn ChaincodeServer>>,
     options: RuntimeOptions,
     guard: Arc<RunGuard>,
@@ -209,18 +230,22 @@ impl Reserved {
             servers.push(match &spec.source {
                 ServerSource::Program(_) | ServerSource::Image(_) => {
                     let bound = chaincode::bound(options, &spec.source);
-                    Starting::Container(self.server_request(spec, place, &trees)?, chaincode::port_of(place), bound)
+                    Starting::Container(
+                        Box::new(self.server_request(spec, place, &trees)?),
+                        chaincode::port_of(place),
+                        bound,
+                    )
                 }
                 ServerSource::Command { .. } | ServerSource::Address { .. } => {
                     Starting::Here(surroundings.prepare_one(spec, place)?)
                 }
             });
         }
-        let published = self.pod.ready().await?;
-        let start = |request: Request| Container::start(&self.runtime, guard, self.pod.id(), request);
+        let pod = self.pod.ready().await?;
+        let start = |request: Request| Container::start(&self.runtime, guard, &pod, request);
         let nodes = bundle.nodes.iter().zip(requests).map(|(spec, request)| {
             let started = start(request);
-            let node = self.reached(spec, &published);
+            let node = reached(spec, &pod);
             async move {
                 let container = started.await?;
                 ready(options, &node, container.exit(), || container.log_tail()).await?;
@@ -230,7 +255,7 @@ impl Reserved {
         let servers = servers.into_iter().map(|server| async {
             match server {
                 Starting::Container(request, port, bound) => {
-                    let started = Server::start_new(&self.runtime, guard, self.pod.id(), request, port, bound);
+                    let started = Server::start_new(&self.runtime, guard, &pod, *request, port, bound);
                     Ok(Box::new(started.await?) as Box<dyn ChaincodeServer>)
                 }
                 Starting::Here(server) => server.start().await.map(|()| server),
@@ -238,14 +263,8 @@ impl Reserved {
         });
         let (nodes, chaincodes) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
         let (nodes, containers) = nodes.into_iter().unzip();
-        Ok(Network { nodes, containers, chaincodes, options: options.clone(), guard: Arc::clone(guard) })
-    }
-
-    fn reached(&self, spec: &NodeSpec, published: &BTreeMap<u16, u16>) -> RunningNode {
-        let address =
-            |port: u16| format!("{}:{}", self.runtime.reach.host, published.get(&port).copied().unwrap_or_default());
-        let Ports { grpc, admin, .. } = spec.placement.ports;
-        RunningNode::new(spec, &address(grpc), admin.map(address).as_deref())
+        let (options, guard, has_one_user) = (options.clone(), Arc::clone(guard), self.runtime.has_one_user);
+        Ok(Network { nodes, containers, pod, has_one_user, chaincodes, options, guard })
     }
 
     fn node_request(
@@ -269,6 +288,7 @@ impl Reserved {
             command: std::iter::once(&spec.program).chain(&spec.arguments).cloned().collect(),
             environment,
             tree,
+            may_be_mounted: spec.kind == NodeKind::Peer || self.runtime.has_one_user,
             working: Some(directory.clone()),
             directory,
         })
@@ -305,16 +325,23 @@ impl Reserved {
             command: program.into_iter().chain(spec.arguments.iter().cloned()).collect(),
             environment: spec.environment.clone(),
             tree,
+            may_be_mounted: true,
             directory,
             working,
         })
     }
 }
 
+fn reached(spec: &NodeSpec, pod: &Started) -> RunningNode {
+    let address = |port: u16| format!("{}:{}", pod.reach.host, pod.published.get(&port).copied().unwrap_or_default());
+    let Ports { grpc, admin, .. } = spec.placement.ports;
+    RunningNode::new(spec, &address(grpc), admin.map(address).as_deref())
+}
+
 /// A chaincode server that is about to be started.
 enum Starting {
     /// In the pod: its port there, and how long it may take to listen.
-    Container(Request, u16, Duration),
+    Container(Box<Request>, u16, Duration),
     /// On this machine, or started by its user.
     Here(Box<dyn ChaincodeServer>),
 }
@@ -334,6 +361,15 @@ impl RunningNetwork for Network {
 
     fn chaincodes(&self) -> &[Box<dyn ChaincodeServer>] {
         &self.chaincodes
+    }
+
+    fn description(&self) -> Option<String> {
+        let files = match (self.pod.sees_files, self.has_one_user) {
+            (true, true) => "files mounted read-only",
+            (true, false) => "files mounted read-only, and copied to orderers, whose image has another user",
+            (false, _) => "files copied, because the containers do not see those of this machine",
+        };
+        Some(format!("{files}; ports published on {}", self.pod.reach.publish))
     }
 
     /// The container stays, and with it its volumes.

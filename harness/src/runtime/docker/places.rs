@@ -8,7 +8,8 @@ use fabric_network::node::NodeKind;
 use fabric_network::placement::{NodePlacement, Ports, is_host};
 use fabric_network::topology::Topology;
 
-use super::images::{self, Machine};
+use super::images;
+use super::reach::Machine;
 use super::{
     ChaincodePlacement, DockerRuntime, EVERYWHERE, Error, FreePorts, HERE, LOOPBACK, RuntimeError, ServerRequest,
 };
@@ -126,7 +127,9 @@ impl DockerRuntime {
             host,
             bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             ports,
-            extra_sans: vec!["localhost".to_owned(), self.reach.host.clone()],
+            extra_sans: std::iter::once("localhost".to_owned())
+                .chain([Some(&self.reach), self.gateway.as_ref()].into_iter().flatten().map(|reach| reach.host.clone()))
+                .collect(),
             config_dir: PathBuf::from(CONFIG),
             data_dir: PathBuf::from(DATA),
             builder_dir: Path::new(CONFIG).join("builder"),

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::DockerRuntime;
 use super::container::{self, Container, Request};
 use super::listening::Listening;
+use super::pod::Started;
 use crate::cleanup::RunGuard;
 use crate::runtime::{ChaincodeServer, RuntimeError, UnexpectedExit, log};
 use crate::wait::TimedOut;
@@ -28,14 +29,14 @@ impl Server {
     pub(super) async fn start_new(
         runtime: &DockerRuntime,
         guard: &Arc<RunGuard>,
-        pod: &str,
+        pod: &Started,
         request: Request,
         port: u16,
         bound: Duration,
     ) -> Result<Self, RuntimeError> {
-        let listening = Listening::begin(runtime, pod, port);
+        let listening = Listening::begin(runtime, &pod.id, port);
         let container = Container::start(runtime, guard, pod, request).await?;
-        let (runtime, pod, guard) = (runtime.clone(), pod.to_owned(), Arc::clone(guard));
+        let (runtime, pod, guard) = (runtime.clone(), pod.id.clone(), Arc::clone(guard));
         let server = Self { runtime, pod, port, bound, container, guard };
         server.listens(listening).await?;
         Ok(server)

@@ -25,9 +25,9 @@ pub(super) async fn place(
     chaincodes: &mut BTreeMap<String, ChaincodePlacement>,
     hosts: &mut Vec<String>,
 ) -> Result<Taps, RuntimeError> {
-    let published = pod.ready().await?;
+    let pod = pod.ready().await?;
     let mut places = Vec::new();
-    match listen(runtime, pod.id(), chaincodes.len()).await {
+    match listen(runtime, &pod.id, chaincodes.len()).await {
         Err(reason) => {
             let reason = format!("a tap would listen on this machine, but {reason}");
             return Ok(Taps::Impossible(reason));
@@ -35,8 +35,8 @@ pub(super) async fn place(
         Ok((gateway, listeners)) => {
             for ((name, place), listener) in chaincodes.iter_mut().zip(listeners) {
                 let of_container = || {
-                    let port = published.get(&chaincode::port_of(place)).copied()?;
-                    runtime.reach.host.parse().ok().map(|host: IpAddr| SocketAddr::new(host, port))
+                    let port = pod.published.get(&chaincode::port_of(place)).copied()?;
+                    pod.reach.host.parse().ok().map(|host: IpAddr| SocketAddr::new(host, port))
                 };
                 let server = if place.dial.is_some() { place.socket_address() } else { of_container() };
                 let (Some(server), Ok(own)) = (server, listener.local_addr()) else {
