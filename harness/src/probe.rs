@@ -41,7 +41,7 @@ struct Tier {
     look: for<'a> fn(&'a FindRequest) -> BoxFuture<'a, Result<String, String>>,
 }
 
-const TIERS: [Tier; 8] = [
+const TIERS: [Tier; 9] = [
     Tier {
         name: "compose",
         tests: "needs_compose",
@@ -90,6 +90,13 @@ const TIERS: [Tier; 8] = [
         runtime: |it| !it.takes_images && !it.takes_programs,
         uses: None,
         look: |_| Box::pin(async { cgroup_for_tests().map(str::to_owned) }),
+    },
+    Tier {
+        name: "podman",
+        tests: "needs_podman",
+        runtime: |it| !it.takes_images && !it.takes_programs,
+        uses: None,
+        look: |_| Box::pin(async { Ok(format!("Podman {}", podman_for_tests().await?)) }),
     },
     Tier {
         name: "images",
@@ -215,18 +222,47 @@ fn cgroup_for_tests() -> Result<&'static str, String> {
     Ok("control groups")
 }
 
-/// How long the `docker` command may take to print its version.
-const COMPOSE: Duration = Duration::from_secs(10);
+/// How long the `docker` or `podman` command may take to print a version.
+const VERSION: Duration = Duration::from_secs(10);
+
+/// The version of the Podman that our own tests use.
+async fn podman_for_tests() -> Result<String, String> {
+    const VARIABLE: &str = "PODMAN_HOST";
+    let uri = std::env::var(VARIABLE).map_err(|_| format!("{VARIABLE} is not set"))?;
+    let podman = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("podman");
+        command.args(["--url", &uri]).args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
+        command
+    };
+    let output = |mut command: tokio::process::Command| async move {
+        match tokio::time::timeout(VERSION, command.output()).await {
+            Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+            Ok(Ok(output)) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Ok(Err(error)) => Err(format!("there is no `podman` command: {error}")),
+            Err(_) => Err(format!("printed nothing within {} s", VERSION.as_secs())),
+        }
+    };
+    let version = output(podman(&["version", "--format", "{{.Server.Version}}"])).await;
+    let version = version.map_err(|error| format!("{VARIABLE}, {uri}: {error}"))?;
+    for image in ["fabric-peer", "fabric-orderer"] {
+        for fabric in ["2.5", "3.1"] {
+            let image = format!("hyperledger/{image}:{fabric}");
+            let found = output(podman(&["image", "exists", &image])).await;
+            found.map_err(|_| format!("{VARIABLE}, {uri}: there is no image {image}"))?;
+        }
+    }
+    Ok(version)
+}
 
 /// The version of the Compose plugin of the `docker` command. The older program `docker-compose` is another.
 async fn compose() -> Result<String, String> {
     let mut command = tokio::process::Command::new("docker");
     command.args(["compose", "version", "--short"]).stdin(std::process::Stdio::null()).kill_on_drop(true);
-    let output = match tokio::time::timeout(COMPOSE, command.output()).await {
+    let output = match tokio::time::timeout(VERSION, command.output()).await {
         Ok(Ok(output)) if output.status.success() => output.stdout,
         Ok(Ok(_)) => return Err("the `docker` command has no plugin `compose`".to_owned()),
         Ok(Err(error)) => return Err(format!("there is no `docker` command: {error}")),
-        Err(_) => return Err(format!("`docker compose version` printed nothing within {} s", COMPOSE.as_secs())),
+        Err(_) => return Err(format!("`docker compose version` printed nothing within {} s", VERSION.as_secs())),
     };
     let version = String::from_utf8_lossy(&output).trim().trim_start_matches('v').to_owned();
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());

@@ -14,6 +14,8 @@ mod doctor;
 mod e2e;
 mod embedded;
 mod endings;
+mod engine_proxy;
+mod engines;
 mod fake;
 mod interop;
 mod killed;
