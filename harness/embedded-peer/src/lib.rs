@@ -2,7 +2,7 @@
 //!
 //! [`Network::start`] starts the nodes of a rendered network. They serve Fabric's gRPC services over TLS to
 //! unmodified clients and chaincodes, run external builders as child processes, and keep their ledgers in
-//! memory. Where they differ from Fabric, they are wrong.
+//! memory, and old blocks in a temporary file. Where they differ from Fabric, they are wrong.
 //!
 //! The modules are layers, listed from the bottom to the top: each uses only those listed before it.
 
@@ -11,6 +11,9 @@ pub mod clock;
 pub mod trace;
 
 pub mod faults;
+
+// The blocks of all nodes.
+mod block_store;
 
 // Identities, policies, channel configuration.
 pub mod msp;

@@ -14,6 +14,7 @@ use fabric_protos::protos::TxValidationCode;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use crate::block_store::BlockStore;
 use crate::chaincode::PackageStore;
 use crate::config::{ChannelConfig, ConfigError, config_envelope};
 use crate::ledger::{CheckedTransaction, Ledger, LedgerSnapshot, StateDatabase, TransactionKind, header_hash};
@@ -53,13 +54,14 @@ impl PeerChannel {
     pub(crate) fn new(
         genesis: &Block,
         database: StateDatabase,
+        store: BlockStore,
         msp_id: &str,
         packages: Arc<PackageStore>,
     ) -> Result<Self, String> {
         let config = ChannelConfig::from_block(genesis).map_err(|error| error.to_string())?;
         let name = config.channel().to_owned();
         let config = Arc::new(RwLock::new(config));
-        let ledger = Ledger::with_database(&*name, database);
+        let ledger = Ledger::with_store(&*name, database, store);
         let present = Arc::clone(&config);
         ledger.set_collections(Arc::new(ChannelCollections::new(move || read(&present))));
         Ok(Self {

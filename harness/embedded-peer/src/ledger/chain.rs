@@ -8,10 +8,12 @@ use fabric_protos::common::{Block, BlockchainInfo};
 use fabric_protos::protos::{ChaincodeEvent, TxValidationCode};
 use fabric_protos::rwset::TxPvtReadWriteSet;
 
+use super::index::Index;
 use super::key::Key;
 use super::map::Map;
 use super::state::State;
 use super::version::Version;
+use crate::block_store::{BlockStore, Position};
 
 /// A committed block with its local data.
 #[derive(Debug, PartialEq)]
@@ -81,8 +83,9 @@ pub struct Location {
 #[derive(Clone, Default)]
 pub(crate) struct Chain {
     pub(crate) state: State,
-    pub(crate) blocks: Map<Arc<StoredBlock>>,
-    height: u64,
+    pub(crate) index: Index,
+    store: BlockStore,
+    blocks: imbl::Vector<Position>,
     pub(crate) last_hash: Vec<u8>,
     pub(crate) previous_hash: Vec<u8>,
     pub(crate) commit_hash: Vec<u8>,
@@ -100,23 +103,53 @@ impl StoredBlock {
 }
 
 impl Chain {
-    pub(crate) const fn height(&self) -> u64 {
-        self.height
+    /// A chain without blocks, which will be in this store.
+    pub(crate) fn new(store: BlockStore) -> Self {
+        Self { store, ..Self::default() }
     }
 
-    pub(crate) fn block(&self, number: u64) -> Option<&Arc<StoredBlock>> {
-        self.blocks.get(&number.to_be_bytes())
+    pub(crate) fn height(&self) -> u64 {
+        self.blocks.len() as u64
     }
 
-    pub(crate) fn append(&mut self, block: Arc<StoredBlock>) {
+    pub(crate) fn block(&self, number: u64) -> Option<Arc<StoredBlock>> {
+        self.store.get(self.position(number)?)
+    }
+
+    /// An envelope of a block.
+    pub(crate) fn envelope(&self, number: u64, index: usize) -> Option<Vec<u8>> {
+        self.store.envelope(self.position(number)?, index)
+    }
+
+    /// The location of the first transaction with this ID: later ones are duplicates.
+    pub(crate) fn transaction(&self, id: &str) -> Option<Location> {
+        self.index.transactions(id).find_map(|(number, index)| {
+            let block = self.block(number)?;
+            let found = block.transactions.get(index).filter(|found| found.id == id)?;
+            Some(Location { block: number, index, code: found.code })
+        })
+    }
+
+    pub(crate) fn block_by_hash(&self, hash: &[u8]) -> Option<Arc<StoredBlock>> {
+        self.index.blocks(hash).filter_map(|number| self.block(number)).find(|block| block.hash == hash)
+    }
+
+    /// Appends a block. `ordered` is the orderer's, in the same store.
+    pub(crate) fn append(&mut self, block: Arc<StoredBlock>, ordered: Option<Position>) {
         self.previous_hash = std::mem::replace(&mut self.last_hash, block.hash.to_vec());
-        self.blocks.insert(number_key(self.height), block);
-        self.height += 1;
+        self.blocks.push_back(self.store.append(block, ordered));
     }
 
     /// Replaces a block after reconciliation.
     pub(crate) fn replace(&mut self, block: Arc<StoredBlock>) {
-        self.blocks.insert(number_key(block.number()), block);
+        let Ok(number) = usize::try_from(block.number()) else { return };
+        if let Some(position) = self.blocks.get_mut(number) {
+            *position = self.store.append(block, Some(*position));
+        }
+    }
+
+    fn position(&self, number: u64) -> Option<Position> {
+        self.blocks.get(usize::try_from(number).ok()?).copied()
     }
 
     /// Adds entries that expire with the commit of a block.
@@ -129,7 +162,7 @@ impl Chain {
 
     pub(crate) fn info(&self) -> BlockchainInfo {
         BlockchainInfo {
-            height: self.height,
+            height: self.height(),
             current_block_hash: self.last_hash.clone(),
             previous_block_hash: self.previous_hash.clone(),
             bootstrapping_snapshot_info: None,

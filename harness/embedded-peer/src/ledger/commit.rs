@@ -20,6 +20,7 @@ use super::transient::TransientStore;
 use super::updates::Updates;
 use super::version::Version;
 use super::{CheckedTransaction, CollectionRules, StateDatabase};
+use crate::block_store::Position;
 
 /// The number of metadata entries of a block.
 const METADATA_ENTRIES: usize = 5;
@@ -37,14 +38,14 @@ pub struct Committed {
 pub(crate) struct Appended {
     pub(crate) chain: Chain,
     pub(crate) committed: Committed,
-    /// The writes of its valid transactions, by transaction index.
-    pub(crate) writes: Vec<(usize, Arc<ReadWriteSets>)>,
 }
 
-/// Returns the chain with this block appended. `chain` is unchanged.
+/// Returns the chain with this block appended. `chain` is unchanged. `ordered` is the orderer's block, in the same
+/// store.
 pub(crate) fn append(
     chain: &Chain,
     mut block: Block,
+    ordered: Option<Position>,
     transactions: Vec<CheckedTransaction>,
     transient: &TransientStore,
     rules: &dyn CollectionRules,
@@ -67,7 +68,7 @@ pub(crate) fn append(
     expire(chain, number, &mut updates);
     advance(&mut next, number, &updates, expiring, database);
 
-    let mut writes = Vec::new();
+    let mut writes: Vec<(usize, Arc<ReadWriteSets>)> = Vec::new();
     let mut stored = Vec::with_capacity(codes.len());
     for (place, (transaction, code)) in transactions.into_iter().zip(codes).enumerate() {
         if code == TxValidationCode::Valid {
@@ -77,8 +78,9 @@ pub(crate) fn append(
     }
     let block =
         Arc::new(StoredBlock { block: Arc::new(block), hash, transactions: stored, private: gathered.sets, expiry });
-    next.append(Arc::clone(&block));
-    Ok(Appended { chain: next, committed: Committed { block, missing: gathered.missing }, writes })
+    next.index.add(&block, writes.iter().map(|(place, sets)| (*place, sets.as_ref())));
+    next.append(Arc::clone(&block), ordered);
+    Ok(Appended { chain: next, committed: Committed { block, missing: gathered.missing } })
 }
 
 /// The block's header, if the block is the next one (`blkstorage`).

@@ -142,6 +142,12 @@ pub enum LedgerError {
         /// The transaction's index in the block.
         transaction: u64,
     },
+    /// A stored block cannot be read.
+    #[error("cannot read block {block} from the file of blocks")]
+    Unreadable {
+        /// The block's number.
+        block: u64,
+    },
 }
 
 impl LedgerError {

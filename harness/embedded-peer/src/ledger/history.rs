@@ -1,51 +1,55 @@
 //! The history of a key, read from the blocks that wrote it.
 
 use fabric_protos::common::{ChannelHeader, Envelope, Payload};
+use fabric_protos::kvrwset::KvWrite;
 use fabric_protos::prost::Message as _;
 use fabric_protos::protos::{ChaincodeAction, ChaincodeActionPayload, ProposalResponsePayload, Transaction};
 use fabric_protos::queryresult::KeyModification;
 
-use super::chain::{Chain, StoredBlock};
+use super::chain::Chain;
 use super::error::LedgerError;
-use super::index::Index;
+use super::index;
 use super::sets::{ReadWriteSets, deletes};
 
 /// All writes and deletions of a public key by the transactions of a chain, newest first.
-pub(crate) fn of(
-    index: &Index,
-    chain: &Chain,
-    namespace: &str,
-    key: &str,
-) -> Result<Vec<KeyModification>, LedgerError> {
-    index
-        .writes(chain, namespace, key)
-        .into_iter()
-        .map(|(block, place)| modification(&block, place, namespace, key))
-        .collect()
+pub(crate) fn of(chain: &Chain, namespace: &str, key: &str) -> Result<Vec<KeyModification>, LedgerError> {
+    let mut modifications = Vec::new();
+    for (block, transaction) in chain.index.writes(namespace, key) {
+        let envelope = chain.envelope(block, transaction).ok_or(LedgerError::Unreadable { block })?;
+        let (header, sets) = open(&envelope)?;
+        match found(&sets, namespace, key) {
+            Found::Write(write) => modifications.push(KeyModification {
+                tx_id: header.tx_id,
+                is_delete: deletes(write),
+                value: write.value.clone().into(),
+                timestamp: header.timestamp,
+            }),
+            Found::Collision => {}
+            Found::Nothing => {
+                let (namespace, key, transaction) = (namespace.to_owned(), key.to_owned(), transaction as u64);
+                return Err(LedgerError::History { namespace, key, block, transaction });
+            }
+        }
+    }
+    Ok(modifications)
 }
 
-fn modification(block: &StoredBlock, place: usize, namespace: &str, key: &str) -> Result<KeyModification, LedgerError> {
-    let envelope = block.block.data.as_ref().and_then(|data| data.data.get(place));
-    let (header, sets) = open(envelope.map_or(&[], Vec::as_slice))?;
-    let written = sets
-        .namespaces
-        .into_iter()
-        .find(|set| set.namespace == namespace)
-        .and_then(|set| set.set.writes.into_iter().find(|write| write.key == key));
-    let Some(write) = written else {
-        return Err(LedgerError::History {
-            namespace: namespace.to_owned(),
-            key: key.to_owned(),
-            block: block.number(),
-            transaction: place as u64,
-        });
-    };
-    Ok(KeyModification {
-        tx_id: header.tx_id,
-        is_delete: deletes(&write),
-        value: write.value.into(),
-        timestamp: header.timestamp,
-    })
+/// What the index has found in a transaction.
+enum Found<'set> {
+    Write(&'set KvWrite),
+    /// A write of another key with the same fingerprint.
+    Collision,
+    Nothing,
+}
+
+fn found<'set>(sets: &'set ReadWriteSets, namespace: &str, key: &str) -> Found<'set> {
+    let mut writes = sets.namespaces.iter().flat_map(|set| set.set.writes.iter().map(move |write| (set, write)));
+    if let Some((_, write)) = writes.clone().find(|(set, write)| set.namespace == namespace && write.key == key) {
+        return Found::Write(write);
+    }
+    let wanted = index::of_write(namespace, key);
+    let collides = writes.any(|(set, write)| index::of_write(&set.namespace, &write.key) == wanted);
+    if collides { Found::Collision } else { Found::Nothing }
 }
 
 /// Decodes the channel header and the read-write sets of an endorser transaction.

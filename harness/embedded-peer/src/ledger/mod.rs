@@ -1,4 +1,5 @@
-//! The ledger of a channel on a peer: state, history, private data, blocks. It does no I/O.
+//! The ledger of a channel on a peer: state, history, private data, blocks. Its only I/O is that of the
+//! [`BlockStore`].
 //!
 //! A [`Ledger`] is a chain of immutable states. A [`Simulation`] works on the newest state at its
 //! start and is isolated from commits. A commit checks what simulations read, creates the next
@@ -28,6 +29,7 @@ mod rows;
 mod sets;
 mod simulation;
 mod state;
+mod stored;
 mod transient;
 mod updates;
 mod version;
@@ -45,7 +47,7 @@ use fabric_protos::rwset::TxPvtReadWriteSet;
 use tokio::sync::watch;
 
 use self::chain::Chain;
-use self::index::Index;
+use crate::block_store::{BlockStore, Position};
 
 pub use self::chain::{Location, StoredBlock, StoredTransaction, TransactionKind};
 pub use self::commit::Committed;
@@ -122,7 +124,6 @@ pub(crate) struct Shared {
     channel: String,
     database: StateDatabase,
     chain: RwLock<Arc<Chain>>,
-    index: RwLock<Index>,
     /// Serializes commits and restores.
     writing: Mutex<()>,
     heights: watch::Sender<u64>,
@@ -145,11 +146,15 @@ impl Ledger {
 
     /// An empty ledger.
     pub fn with_database(channel: impl Into<String>, database: StateDatabase) -> Self {
+        Self::with_store(channel, database, BlockStore::default())
+    }
+
+    /// An empty ledger with its blocks in this store.
+    pub(crate) fn with_store(channel: impl Into<String>, database: StateDatabase, store: BlockStore) -> Self {
         Self(Arc::new(Shared {
             channel: channel.into(),
             database,
-            chain: RwLock::default(),
-            index: RwLock::default(),
+            chain: RwLock::new(Arc::new(Chain::new(store))),
             writing: Mutex::default(),
             heights: watch::Sender::new(0),
             transient: TransientStore::default(),
@@ -180,21 +185,19 @@ impl Ledger {
     /// A block by its number.
     pub fn block(&self, number: u64) -> Option<Arc<StoredBlock>> {
         let chain = self.0.chain();
-        chain.block(number).map(|block| expiry::current(&chain, block))
+        chain.block(number).map(|block| expiry::current(&chain, &block))
     }
 
     /// A block by the hash of its header.
     pub fn block_by_hash(&self, hash: &[u8]) -> Option<Arc<StoredBlock>> {
         let chain = self.0.chain();
-        let block = self.0.index().block(&chain, hash)?;
-        Some(expiry::current(&chain, &block))
+        chain.block_by_hash(hash).map(|block| expiry::current(&chain, &block))
     }
 
     /// The location of a transaction. Of several with one ID it is the first; the others are
     /// duplicates.
     pub fn transaction(&self, id: &str) -> Option<Location> {
-        let chain = self.0.chain();
-        self.0.index().transaction(&chain, id)
+        self.0.chain().transaction(id)
     }
 
     /// The current state.
@@ -231,14 +234,23 @@ impl Ledger {
         transactions: Vec<CheckedTransaction>,
         rules: &dyn CollectionRules,
     ) -> Result<Committed, LedgerError> {
+        self.commit_ordered(block, None, transactions, rules)
+    }
+
+    /// [`Self::commit`] of a block whose transactions the orderer has stored, in the same store.
+    pub(crate) fn commit_ordered(
+        &self,
+        block: Block,
+        ordered: Option<Position>,
+        transactions: Vec<CheckedTransaction>,
+        rules: &dyn CollectionRules,
+    ) -> Result<Committed, LedgerError> {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &self.0;
         let chain = shared.chain();
         let number = chain.height();
-        let appended = commit::append(&chain, block, transactions, &shared.transient, rules, shared.database)?;
+        let appended = commit::append(&chain, block, ordered, transactions, &shared.transient, rules, shared.database)?;
         let committed = appended.committed;
-        let writes = appended.writes.iter().map(|(place, sets)| (*place, sets.as_ref()));
-        shared.index.write().unwrap_or_else(PoisonError::into_inner).add(&committed.block, writes);
         shared.replace(appended.chain);
         shared.transient.purge(committed.block.transactions.iter().map(|transaction| transaction.id.as_str()));
         if number > TRANSIENT_RETENTION && number.is_multiple_of(TRANSIENT_RETENTION) {
@@ -277,20 +289,14 @@ impl Ledger {
     /// Restores a snapshot, which must be of this ledger.
     pub fn restore(&self, snapshot: &LedgerSnapshot) {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let dropped = self.0.chain().height().saturating_sub(snapshot.chain.height());
         self.0.transient.replace(snapshot.transient.clone());
         self.0.replace(Chain::clone(&snapshot.chain));
-        self.0.index.write().unwrap_or_else(PoisonError::into_inner).dropped(dropped);
     }
 }
 
 impl Shared {
     fn chain(&self) -> Arc<Chain> {
         Arc::clone(&self.chain.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn index(&self) -> std::sync::RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn collections(&self) -> Option<Arc<dyn Collections>> {

@@ -79,7 +79,7 @@ pub(crate) fn reconcile(
     if !whole.ns_pvt_rwset.is_empty() {
         private.insert(version.transaction, Arc::new(whole));
     }
-    next.replace(Arc::new(with(stored, private, expiry)));
+    next.replace(Arc::new(with(&stored, private, expiry)));
     Some((next, missing))
 }
 

@@ -20,6 +20,7 @@ use futures::future::join_all;
 use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 
+use crate::block_store::BlockStore;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::node::{Lifetime, NodeError, NodeFiles, Parts};
@@ -46,7 +47,7 @@ pub struct Options {
     pub tracer: Tracer,
     /// Faults to inject.
     pub faults: Faults,
-    /// The external builders' temporary directory. Default: the system's.
+    /// The directory for temporary files: the external builders', and the blocks. Default: the system's.
     pub temporary: Option<PathBuf>,
     /// Sockets that already listen on ports of the nodes. The network opens those of other ports.
     pub listeners: Vec<TcpListener>,
@@ -148,7 +149,7 @@ impl Network {
     pub fn start(bundle: &Bundle, options: Options) -> Result<Self, StartError> {
         let Options { release, seed, clock, tracer, faults, temporary, listeners } = options;
         let life = Lifetime::default();
-        let ordering = Ordering::new(clock.clone(), life.clone());
+        let ordering = Ordering::new(clock.clone(), life.clone(), BlockStore::new(temporary.clone()));
         let start = Start {
             bundle,
             release,

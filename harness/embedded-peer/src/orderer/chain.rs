@@ -15,6 +15,7 @@ use super::blocks::Blocks;
 use super::cutter::{Cutter, Message};
 use super::resources::{Consenters, Resources};
 use super::writer::{self, Signatories};
+use crate::block_store::BlockStore;
 use crate::clock::Clock;
 use crate::signer::Signer;
 
@@ -73,12 +74,13 @@ impl Chain {
         clock: Clock,
         genesis: Block,
         resources: Resources,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        store: BlockStore,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, commands) = mpsc::channel(QUEUE);
         let chain = Self(Arc::new(Inner {
             channel: channel.to_owned(),
             clock,
-            blocks: Blocks::new(genesis),
+            blocks: Blocks::new(genesis, store),
             resources: RwLock::new(resources),
             last_config: Mutex::default(),
             joined: watch::Sender::default(),

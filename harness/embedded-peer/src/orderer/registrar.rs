@@ -12,6 +12,7 @@ use super::Orderer;
 use super::chain::{Chain, ChainState, Submission};
 use super::resources::{Consenters, Resources};
 use super::signatures::Signatures;
+use crate::block_store::BlockStore;
 use crate::clock::Clock;
 use crate::envelope;
 use crate::ledger::header_hash;
@@ -30,11 +31,17 @@ pub(crate) struct Ordering {
     chains: Arc<watch::Sender<BTreeMap<Key, Chain>>>,
     clock: Clock,
     life: Lifetime,
+    store: BlockStore,
 }
 
 impl Ordering {
-    pub(crate) fn new(clock: Clock, life: Lifetime) -> Self {
-        Self { chains: Arc::default(), clock, life }
+    pub(crate) fn new(clock: Clock, life: Lifetime, store: BlockStore) -> Self {
+        Self { chains: Arc::default(), clock, life, store }
+    }
+
+    /// The store of the blocks of all nodes.
+    pub(crate) fn store(&self) -> &BlockStore {
+        &self.store
     }
 
     /// The ordering service of this genesis block, which is started if necessary.
@@ -47,14 +54,23 @@ impl Ordering {
         self.chains.send_if_modified(|chains| {
             let is_new = !chains.contains_key(&key);
             let chain = chains.entry(key.clone()).or_insert_with(|| {
-                let (chain, work) = Chain::new(&key.0, self.clock.clone(), genesis.clone(), resources.clone());
+                let (chain, work) = self.chain(&key.0, genesis, resources);
                 self.life.spawn(work);
                 chain
             });
             found = Some(chain.clone());
             is_new
         });
-        found.unwrap_or_else(|| Chain::new(&key.0, self.clock.clone(), genesis.clone(), resources.clone()).0)
+        found.unwrap_or_else(|| self.chain(&key.0, genesis, resources).0)
+    }
+
+    fn chain(
+        &self,
+        channel: &str,
+        genesis: &Block,
+        resources: &Resources,
+    ) -> (Chain, impl Future<Output = ()> + Send + use<>) {
+        Chain::new(channel, self.clock.clone(), genesis.clone(), resources.clone(), self.store.clone())
     }
 
     /// The ordering service whose chain contains this configuration block.
@@ -171,7 +187,7 @@ impl Orderer {
         if let Some(number) = number {
             chain.join(number, self.signer.clone());
         }
-        let signatures = Signatures::new(chain.blocks().height());
+        let signatures = Signatures::new(chain.blocks().height(), chain.blocks().store().clone());
         let membership = Membership { chain, number, signatures };
         let info = info(&name, &membership);
         self.trace(|| EventKind::Note(format!("joined the channel {name} as {}", info.relation)));

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fabric_protos::common::Block;
 
 use super::writer;
+use crate::block_store::{BlockStore, Position};
 use crate::ledger::header_hash;
 use crate::signer::Signer;
 
@@ -17,13 +18,14 @@ use crate::signer::Signer;
 pub(crate) struct Signatures {
     /// The number of the first block that it signs.
     since: u64,
-    /// Signature metadata by the hash of the block's header.
-    made: Arc<Mutex<HashMap<[u8; 32], Vec<u8>>>>,
+    store: BlockStore,
+    /// Where signature metadata is in the store, by the hash of the block's header.
+    made: Arc<Mutex<HashMap<[u8; 32], Position>>>,
 }
 
 impl Signatures {
-    pub(crate) fn new(since: u64) -> Self {
-        Self { since, made: Arc::default() }
+    pub(crate) fn new(since: u64, store: BlockStore) -> Self {
+        Self { since, store, made: Arc::default() }
     }
 
     /// The block with this orderer's signature.
@@ -31,10 +33,12 @@ impl Signatures {
         let Some(header) = block.header.as_ref().filter(|header| header.number >= self.since) else { return block };
         let key = header_hash(header);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = match made.get(&key) {
-            Some(own) => Some(own.clone()),
+        let own = match made.get(&key).and_then(|position| self.store.bytes(*position)) {
+            Some(own) => Some(own),
             None => match writer::sign_as(&block, signer) {
-                Ok(own) => own.inspect(|own| drop(made.insert(key, own.clone()))),
+                Ok(own) => own.inspect(|own| {
+                    made.insert(key, self.store.append_bytes(own.clone()));
+                }),
                 Err(error) => {
                     tracing::error!("cannot sign a block again, which keeps another orderer's signature: {error}");
                     None

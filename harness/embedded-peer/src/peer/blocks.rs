@@ -9,6 +9,7 @@ use fabric_protos::common::Block;
 
 use super::events::concerns_lifecycle;
 use super::{Peer, distribution};
+use crate::block_store::Position;
 use crate::channel::PeerChannel;
 use crate::ledger::{Committed, LedgerError};
 use crate::lifecycle::StateRules;
@@ -21,8 +22,8 @@ impl Peer {
     pub(super) fn begin(&self, genesis: Block) -> Result<PeerChannel, String> {
         let database = self.configuration.ledger.state.database();
         let packages = Arc::clone(self.support.packages());
-        let channel = PeerChannel::new(&genesis, database, &self.msp_id, packages)?;
-        self.commit(&channel, genesis).map_err(|error| error.to_string())?;
+        let channel = PeerChannel::new(&genesis, database, self.ordering.store().clone(), &self.msp_id, packages)?;
+        self.commit(&channel, genesis, None).map_err(|error| error.to_string())?;
         Ok(channel)
     }
 
@@ -74,15 +75,20 @@ impl Peer {
         if self.is_stopped() {
             return Ok(());
         }
-        let Some(block) = chain.blocks().block(channel.ledger.height()) else { return Ok(()) };
-        if self.commit(channel, Block::clone(&block))? {
+        let number = channel.ledger.height();
+        let Some(ordered) = chain.blocks().ordered(number) else {
+            let is_there = number < chain.blocks().height();
+            return if is_there { Err(LedgerError::Unreadable { block: number }) } else { Ok(()) };
+        };
+        if self.commit(channel, Block::clone(&ordered.block), Some(ordered.position))? {
             self.launch_runnable_on(channel);
         }
         Ok(())
     }
 
-    /// Commits a block, and returns whether it may have made a chaincode runnable.
-    fn commit(&self, channel: &PeerChannel, block: Block) -> Result<bool, LedgerError> {
+    /// Commits a block, and returns whether it may have made a chaincode runnable. `ordered` is where the orderer has
+    /// stored it.
+    fn commit(&self, channel: &PeerChannel, block: Block, ordered: Option<Position>) -> Result<bool, LedgerError> {
         let transactions = validate(&block, &channel.config(), &channel.ledger);
         distribution::gather(self, channel, channel.ledger.height(), &transactions);
         let state = channel.ledger.state();
@@ -90,7 +96,7 @@ impl Peer {
         let concerns_lifecycle = concerns_lifecycle(&transactions);
         // Before the block becomes visible: who sees the block must see its configuration.
         channel.configure(&block, &transactions);
-        let committed = channel.ledger.commit(block, transactions, &rules)?;
+        let committed = channel.ledger.commit_ordered(block, ordered, transactions, &rules)?;
         self.trace(|| committed_event(&channel.name, &committed));
         Ok(concerns_lifecycle)
     }

@@ -144,9 +144,9 @@ impl Simulation {
     ///
     /// # Errors
     ///
-    /// A block does not match the history index.
+    /// A block cannot be read or decoded.
     pub fn history(&mut self, namespace: &str, key: &str) -> Result<Vec<KeyModification>, LedgerError> {
-        history::of(&self.shared.index(), &self.state.0, namespace, key)
+        history::of(&self.state.0, namespace, key)
     }
 
     /// Up to `limit` rows, without reading ahead, so that the range is not exhausted.
