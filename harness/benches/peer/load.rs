@@ -19,7 +19,8 @@ const KEYS_OF_ONE: usize = 1000;
 const READ: usize = 100;
 
 enum Work {
-    Put(String),
+    /// Writes a key for each number, modulo this one.
+    Put(String, usize),
     Get(String),
 }
 
@@ -59,7 +60,12 @@ impl Client {
 
     /// Each writes a key of its own, and is waited for until it is committed. The time of all.
     pub(crate) async fn submit_many(&self, prefix: &str, count: usize) -> Result<Duration> {
-        self.many(count, Work::Put(prefix.to_owned())).await
+        self.rewrite_many(prefix, count, usize::MAX).await
+    }
+
+    /// [`Self::submit_many`], to this many keys.
+    pub(crate) async fn rewrite_many(&self, prefix: &str, count: usize, keys: usize) -> Result<Duration> {
+        self.many(count, Work::Put(prefix.to_owned(), keys)).await
     }
 
     /// Each reads a key that was written before under this prefix. The time of all.
@@ -80,9 +86,9 @@ impl Client {
 
     async fn one(&self, work: &Work, number: usize) -> Result<()> {
         match work {
-            Work::Put(prefix) => {
+            Work::Put(prefix, keys) => {
                 let value = "a value of some thirty characters";
-                let put = self.invocation("PutState").argument(format!("{prefix}{number}")).argument(value);
+                let put = self.invocation("PutState").argument(format!("{prefix}{}", number % keys)).argument(value);
                 self.peer.submit_transaction(&put, &[], deadline()).await?;
             }
             Work::Get(prefix) => {

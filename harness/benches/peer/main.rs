@@ -1,7 +1,7 @@
 //! The embedded peer and orderer compared with Fabric's own, with the same client, chaincode and batches:
 //!
 //! ```text
-//! cargo xtask bench peer [--fabric-bin DIR] [--rounds N] [--transactions N] [--keys N]
+//! cargo xtask bench peer [--fabric-bin DIR] [--rounds N] [--transactions N] [--keys N] [--commits N]
 //! ```
 //!
 //! Each network is a process of its own, so that processor time and memory are those of the nodes:
@@ -27,6 +27,9 @@ use usage::Usage;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
+/// How many keys are written again and again to measure what a history costs.
+const REWRITTEN: usize = 1000;
+
 /// As in the `fabric-harness` program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,6 +46,7 @@ struct Options {
     rounds: usize,
     transactions: usize,
     keys: usize,
+    commits: usize,
 }
 
 /// What was seen of a network, a row of the table: medians of the rounds.
@@ -69,16 +73,17 @@ fn main() -> Result<()> {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { fabric_bin: None, rounds: 3, transactions: 5000, keys: 1_000_000 };
+    let mut options = Options { fabric_bin: None, rounds: 3, transactions: 5000, keys: 1_000_000, commits: 100_000 };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<usize> {
             Ok(arguments.next().and_then(|number| number.parse().ok()).ok_or(format!("{argument}: give a number"))?)
         };
         match argument.as_str() {
-            "--rounds" => options.rounds = number()?.max(1),
+            "--rounds" => options.rounds = number()?,
             "--transactions" => options.transactions = number()?.max(1000),
             "--keys" => options.keys = number()?,
+            "--commits" => options.commits = number()?,
             "--fabric-bin" => {
                 let directory = PathBuf::from(arguments.next().ok_or("--fabric-bin: give a directory")?);
                 // Cargo runs a benchmark in its package's directory, and paths are the caller's.
@@ -94,10 +99,15 @@ fn options() -> Result<Options> {
 }
 
 async fn bench(options: &Options) -> Result<()> {
-    start::table(options.fabric_bin.as_deref(), options.rounds)?;
-    throughput(options).await?;
+    if options.rounds > 0 {
+        start::table(options.fabric_bin.as_deref(), options.rounds)?;
+        throughput(options).await?;
+    }
     if options.keys > 0 {
         growth(options).await?;
+    }
+    if options.commits > 0 {
+        history(options.commits).await?;
     }
     Ok(())
 }
@@ -188,6 +198,31 @@ async fn growth(options: &Options) -> Result<()> {
             as_f64(options.transactions) / evaluated.as_secs_f64(),
             processor.as_micros(),
             processor.as_secs_f64() / first.as_secs_f64(),
+            after.resident / 1_000_000
+        );
+    }
+    nodes.stop()
+}
+
+/// What an embedded peer keeps of its history: the ledger has as many keys after each number of commits.
+async fn history(commits: usize) -> Result<()> {
+    println!("\nembedded, by the number of transactions on {REWRITTEN} keys");
+    println!("| commits | submit/s | CPU µs a submit | MB |\n|---|---|---|---|");
+    let (timeout, max_messages) = DEFAULT_BATCH;
+    let nodes = Nodes::start(&Settings { fabric_bin: None, timeout, max_messages })?;
+    let client = Client::connect(nodes.view()).await?;
+    client.rewrite_many("warm", REWRITTEN, REWRITTEN).await?;
+    let mut done = REWRITTEN;
+    for target in [20_000, 100_000, 300_000, 1_000_000].into_iter().filter(|mark| *mark < commits).chain([commits]) {
+        let count = target.saturating_sub(done).max(1);
+        let before = nodes.usage()?;
+        let submitted = client.rewrite_many("warm", count, REWRITTEN).await?;
+        let after = nodes.usage()?;
+        done = target.max(done);
+        println!(
+            "| {done} | {:.0} | {} | {} |",
+            as_f64(count) / submitted.as_secs_f64(),
+            after.processor_since(&before).div_f64(as_f64(count)).as_micros(),
             after.resident / 1_000_000
         );
     }
