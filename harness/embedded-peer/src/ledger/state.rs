@@ -61,7 +61,7 @@ pub(crate) struct Collection {
     pub(crate) private: Values,
     /// The public hashes, by the SHA-256 of the key.
     pub(crate) hashed: Values,
-    /// The keys of the hashes that this peer knows: a purge names only the hash.
+    /// The keys of the private values by their hash: a purge names only the hash.
     pub(crate) keys: Map<Key>,
 }
 

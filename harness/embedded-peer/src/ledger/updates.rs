@@ -143,8 +143,12 @@ impl Updates {
             for (collection, changes) in &updates.private {
                 with_collection(&mut namespace.collections, collection, |stored| {
                     change(&mut stored.private, changes, |value| database.stored(value));
-                    for key in changes.keys() {
-                        stored.keys.insert(Key::new(&super::hash::digest(key.as_bytes())), key.clone());
+                    for (key, update) in changes {
+                        let hash = super::hash::digest(key.as_bytes());
+                        match &update.value {
+                            Some(_) => stored.keys.insert(Key::new(&hash), key.clone()),
+                            None => stored.keys.remove(&hash),
+                        }
                     }
                 });
             }

@@ -1,6 +1,7 @@
 //! Individual rules of Fabric's ledger that the recorded runs and the model do not cover.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use fabric_protos::common::BlockHeader;
@@ -219,6 +220,25 @@ fn purge_removes_history_even_without_its_private_data() {
     let again = endorse(&ledger, "tx4", |simulation| simulation.private_set("cc", "secrets", "b", "new").unwrap());
     assert_eq!(commit(&ledger, &rules, &[purge, again]), [Valid, Valid]);
     assert_eq!(ledger.state().private("cc", "secrets", "b").unwrap().value.as_ref(), b"new");
+}
+
+#[test]
+fn deleted_private_keys_leave_nothing_behind() {
+    let ledger = ledger();
+    let rules = Rules::of(&[("cc", "secrets", 0)]);
+    let keys = || {
+        let state = ledger.state();
+        state.0.state.collection("cc", "secrets").map_or(0, |stored| stored.keys.range(Bound::Unbounded, &[]).count())
+    };
+    submit(&ledger, &rules, "tx1", |simulation| {
+        simulation.private_set("cc", "secrets", "a", "1").unwrap();
+        simulation.private_set("cc", "secrets", "b", "2").unwrap();
+    });
+    assert_eq!(keys(), 2);
+    submit(&ledger, &rules, "tx2", |simulation| simulation.private_delete("cc", "secrets", "a").unwrap());
+    assert_eq!(keys(), 1);
+    submit(&ledger, &rules, "tx3", |simulation| simulation.private_purge("cc", "secrets", "b").unwrap());
+    assert_eq!(keys(), 0);
 }
 
 #[test]
