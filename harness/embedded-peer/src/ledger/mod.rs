@@ -1,5 +1,5 @@
 //! The ledger of a channel on a peer: state, history, private data, blocks. Its only I/O is that of the
-//! [`BlockStore`].
+//! `BlockStore`.
 //!
 //! A [`Ledger`] is a chain of immutable states. A [`Simulation`] works on the newest state at its
 //! start and is isolated from commits. A commit checks what simulations read, creates the next
