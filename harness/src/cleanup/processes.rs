@@ -2,8 +2,9 @@
 //!
 //! A process belongs to a run if its environment has [`RUN_VARIABLE`] with the run's directory; or if it is
 //! in the run's process group, and the group's leader is known to be alive or the process's working
-//! directory is in the run's directory; or if it is in the run's control group. Process IDs are reused, so on Linux each process is pinned by a
-//! pidfd before it is examined. On other systems only the reaper, which leads the group, ends the group.
+//! directory is in the run's directory; or if it is in the run's control group. Process IDs are reused, so on Linux
+//! each process is pinned by a pidfd before it is examined. On other systems only the reaper, which leads the group,
+//! ends the group.
 
 use super::control_group::ControlGroup;
 use std::ffi::OsStr;

@@ -62,13 +62,66 @@ fn both_ends(path: &Path, start: u64, end: u64) -> String {
         File::open(path)?.take(start.min(skipped)).read_to_end(&mut first)?;
         io::Result::Ok((skipped - first.len() as u64, first, last))
     };
-    let plain = |bytes: &[u8]| without_escapes(&String::from_utf8_lossy(bytes));
     match read() {
-        Ok((0, first, last)) => plain(&[first, last].concat()),
-        Ok((omitted, first, last)) => {
-            format!("{}\n({omitted} bytes of the log are omitted)\n{}", plain(&first), plain(&last))
-        }
+        Ok((omitted, first, last)) => joined(&first, omitted, &last),
         Err(error) => format!("cannot read the log: {error}\n"),
+    }
+}
+
+/// The start and the end of a log, and how many bytes between them are omitted.
+fn joined(first: &[u8], omitted: u64, last: &[u8]) -> String {
+    let plain = |bytes: &[u8]| without_escapes(&String::from_utf8_lossy(bytes));
+    if omitted == 0 {
+        return plain(&[first, last].concat());
+    }
+    format!("{}\n({omitted} bytes of the log are omitted)\n{}", plain(first), plain(last))
+}
+
+/// A log that is received in parts, of which the middle is dropped beyond a limit.
+#[derive(Debug)]
+pub(super) struct Received {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    omitted: u64,
+    /// The most bytes of the two ends.
+    ends: (usize, usize),
+}
+
+impl Default for Received {
+    /// With the limit of [`whole`].
+    fn default() -> Self {
+        let start = usize::try_from(START).unwrap_or(LIMIT);
+        Self::with_ends(start, LIMIT - start)
+    }
+}
+
+impl Received {
+    fn with_ends(start: usize, end: usize) -> Self {
+        Self { first: Vec::new(), last: Vec::new(), omitted: 0, ends: (start, end) }
+    }
+
+    /// Adds the next part.
+    pub(super) fn add(&mut self, part: &[u8]) {
+        let (start, end) = self.ends;
+        let (first, rest) = part.split_at(part.len().min(start - self.first.len()));
+        self.first.extend_from_slice(first);
+        self.last.extend_from_slice(rest);
+        // Rarely, because each time moves all of it.
+        if self.last.len() > 2 * end {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        let excess = self.last.len().saturating_sub(self.ends.1);
+        self.last.drain(..excess);
+        self.omitted += excess as u64;
+    }
+
+    /// The log as [`whole`] returns it.
+    pub(super) fn text(mut self) -> String {
+        self.trim();
+        joined(&self.first, self.omitted, &self.last)
     }
 }
 
@@ -181,6 +234,21 @@ mod tests {
         fs::write(directory.path().join("stray"), "").unwrap();
         assert_eq!(all_in(directory.path()), [("peer0.org1".to_owned(), "one\ntwo\n".to_owned())].into());
         assert!(whole(Path::new("/does/not/exist")).starts_with("cannot read the log: No such file"));
+    }
+
+    #[test]
+    fn a_received_log_has_both_ends() {
+        let received = |parts: &[&str]| {
+            let mut log = Received::with_ends(2, 3);
+            for part in parts {
+                log.add(part.as_bytes());
+            }
+            log.text()
+        };
+        assert_eq!(received(&["a", "bcde"]), "abcde");
+        for parts in [&["abcdefgh"][..], &["abcd", "efg", "h"], &["a", "b", "c", "d", "e", "f", "g", "h"]] {
+            assert_eq!(received(parts), "ab\n(3 bytes of the log are omitted)\nfgh");
+        }
     }
 
     #[test]

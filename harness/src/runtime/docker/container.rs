@@ -250,7 +250,7 @@ pub(super) async fn logs_of(runtime: &DockerRuntime, guard: &RunGuard) -> BTreeM
     let prefix = prefix(guard);
     let logs = containers.into_iter().filter_map(|(id, name)| {
         let name = name.strip_prefix(&prefix)?.to_owned();
-        Some(async move { (name, log::without_escapes(&read_log(&runtime.docker, &id, None).await)) })
+        Some(async move { (name, read_log(&runtime.docker, &id, None).await) })
     });
     join_all(logs).await.into_iter().collect()
 }
@@ -259,12 +259,11 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
     let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
     let mut stream = docker.logs(id, Some(options));
-    let mut bytes = Vec::new();
+    let mut received = log::Received::default();
     let read = async {
         while let Some(part) = stream.next().await {
             match part {
-                Ok(part) if bytes.len() < log::LIMIT => bytes.extend_from_slice(&part.into_bytes()),
-                Ok(_) => return "\n(the rest of the log is omitted)\n".to_owned(),
+                Ok(part) => received.add(&part.into_bytes()),
                 Err(error) => return format!("\n(cannot read the log: {})\n", error_text(&error)),
             }
         }
@@ -272,7 +271,7 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
     };
     let end = tokio::time::timeout(LOG_BOUND, read).await;
     let end = end.unwrap_or_else(|_| "\n(the engine timed out; the rest of the log is missing)\n".to_owned());
-    format!("{}{end}", String::from_utf8_lossy(&bytes))
+    format!("{}{end}", received.text())
 }
 
 /// Joins the network of another container, and publishes nothing; with these mounts.

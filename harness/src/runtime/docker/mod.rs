@@ -396,10 +396,9 @@ impl RunningNetwork for Network {
     }
 
     async fn logs(&self) -> BTreeMap<String, String> {
-        let nodes = join_all(self.containers.iter().map(|container| async {
-            let text = container.log(None).await;
-            (container.name().to_owned(), log::without_escapes(&text))
-        }));
+        let nodes = join_all(
+            self.containers.iter().map(|container| async { (container.name().to_owned(), container.log(None).await) }),
+        );
         nodes.await.into_iter().chain(chaincode::logs(&self.chaincodes).await).collect()
     }
 

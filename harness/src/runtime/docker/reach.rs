@@ -48,7 +48,7 @@ impl Reach {
 }
 
 /// Whether these ports, published on the loopback of the engine's machine, are on that of this program. Machines
-/// made from images have the files of a container, and are none.
+/// made from images have the files of a container, but are not containers.
 pub(super) async fn is_loopback_shared(ports: impl Iterator<Item = u16>) -> bool {
     let deadline = Instant::now() + LOOPBACK_BOUND;
     for port in ports {

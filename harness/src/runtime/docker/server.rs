@@ -10,7 +10,7 @@ use super::container::{self, Container, Request};
 use super::listening::Listening;
 use super::pod::Started;
 use crate::cleanup::RunGuard;
-use crate::runtime::{ChaincodeServer, RuntimeError, UnexpectedExit, log};
+use crate::runtime::{ChaincodeServer, RuntimeError, UnexpectedExit};
 use crate::wait::TimedOut;
 
 /// A chaincode server as a container.
@@ -85,7 +85,7 @@ impl ChaincodeServer for Server {
     }
 
     async fn log(&self) -> Option<String> {
-        Some(log::without_escapes(&self.container.log(None).await))
+        Some(self.container.log(None).await)
     }
 
     async fn log_tail(&self) -> String {
