@@ -22,8 +22,8 @@ pub struct ProbeOptions {
     #[command(flatten)]
     pub fabric: FabricOptions,
     /// Print the tiers of the tests only: `TESTS<TAB>USES<TAB>yes|no<TAB>WHY`. TESTS is part of each test's
-    /// name. USES is `programs` if the tests use those of --fabric-bin, `static-harness` if they use a static
-    /// build of the harness, or `-`.
+    /// name. USES is `programs` if the tests use those of --fabric-bin, `static` if builder and chaincode must be
+    /// static, `static-harness` if the harness must be as well, or `-`.
     #[arg(long, hide = true)]
     pub tests: bool,
 }
@@ -95,7 +95,7 @@ const TIERS: [Tier; 9] = [
         name: "podman",
         tests: "needs_podman",
         runtime: |it| !it.takes_images && !it.takes_programs,
-        uses: None,
+        uses: Some("static"),
         look: |_| Box::pin(async { Ok(format!("Podman {}", podman_for_tests().await?)) }),
     },
     Tier {
@@ -144,7 +144,11 @@ async fn lines(request: &FindRequest) -> Vec<Line> {
     let mut lines = Vec::new();
     for runtime in RUNTIMES {
         let possible = (runtime.probe)(request).await;
-        let uses = if runtime.capabilities.takes_programs { "programs" } else { "-" };
+        let uses = match &runtime.capabilities {
+            Capabilities { takes_programs: true, .. } => "programs",
+            Capabilities { takes_images: true, .. } => "static",
+            _ => "-",
+        };
         for tier in TIERS.iter().filter(|tier| (tier.runtime)(&runtime.capabilities)) {
             let possible = match &possible {
                 Ok(what) => (tier.look)(request).await.map(|more| joined(what, &more)),

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The static programs, which run in a peer or in any container image.
+/// The programs that a network needs besides the harness. Static ones run in a peer or in any container image.
 pub(crate) struct Programs {
     /// The external builder.
     pub(crate) builder: PathBuf,
@@ -15,6 +15,14 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    fn in_directory(directory: &Path) -> Self {
+        Self {
+            builder: directory.join("ccaas-builder"),
+            chaincode: directory.join("chaincode-sample"),
+            conformance: directory.join("chaincode-conformance"),
+        }
+    }
+
     /// Sets the variables with the programs' paths for a test or benchmark.
     pub(crate) fn set_environment(&self, command: &mut Command) {
         command.env("CCAAS_BUILDER", &self.builder).env("CHAINCODE_SAMPLE", &self.chaincode);
@@ -62,6 +70,11 @@ fn target_directory() -> Result<PathBuf> {
     std::path::absolute(&directory).with_context(|| format!("CARGO_TARGET_DIR {}", directory.display()))
 }
 
+/// The programs of the debug build, which every run without containers can use.
+pub(crate) fn debug() -> Result<Programs> {
+    Ok(Programs::in_directory(&target_directory()?.join("debug")))
+}
+
 /// The path of the harness.
 pub(crate) fn harness_path() -> Result<PathBuf> {
     Ok(target_directory()?.join("debug").join("fabric-harness"))
@@ -104,12 +117,7 @@ pub(crate) fn dist() -> Result<Programs> {
         "they need a static C library; install that of glibc (libc6-dev, glibc-static), \
          or musl (`rustup target add`, and musl-gcc)",
     )?;
-    let directory = directory.join(target).join("dist");
-    Ok(Programs {
-        builder: directory.join("ccaas-builder"),
-        chaincode: directory.join("chaincode-sample"),
-        conformance: directory.join("chaincode-conformance"),
-    })
+    Ok(Programs::in_directory(&directory.join(target).join("dist")))
 }
 
 /// The Linux target for this architecture: musl if its standard library and a C compiler are installed,

@@ -19,7 +19,7 @@ Commands:
   doctor [OPTION…]    Check this machine
   bundle, package, inspect, explain, completions, …
                       Run another command of the harness; `harness --help` lists them
-  test [OPTION…]      Check formatting, lints and documentation, and run the tests
+  test [OPTION…]      Check formatting and lints, and run the tests
   bench NAME [OPT…]   Run a benchmark with the static programs
   codegen [--check]   Generate the bindings of the .proto files, or check that they are up to date
   dist                Build the static programs and print their paths

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs all checks, then the tests of every tier that this machine supports.
+//! `cargo xtask test`: checks formatting and lints, then runs the tests of every tier that this machine supports.
 //!
 //! Tests with special requirements are ignored by default, and named after their tier. The harness reports
 //! which tiers this machine supports.
@@ -32,7 +32,8 @@ struct Tier {
     /// Part of the name of each of its tests.
     name: String,
     fabric_bin: Option<PathBuf>,
-    /// `programs`: those of `--fabric-bin`. `static-harness`: a static build of the harness.
+    /// `programs`: those of `--fabric-bin`. `static`: static builds of builder and chaincode. `static-harness`: one of
+    /// the harness as well.
     uses: String,
     supported: bool,
     reason: String,
@@ -48,28 +49,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
     install_nextest()?;
 
     step("tests");
-    let programs = build::dist()?;
-    let nextest = |filter: &[&str]| {
-        let mut command = build::cargo();
+    let nextest = |programs: &build::Programs, filter: &[&str]| {
+        let mut command = linting();
         command.args(["nextest", "run"]).args(EVERYTHING).args(filter).current_dir(build::workspace());
-        // Cargo would put the program under test in another directory.
-        command.env_remove("CARGO_BUILD_TARGET");
         programs.set_environment(&mut command);
         command
     };
-    build::must(&mut nextest(&[]), "tests")?;
-    build::must(build::cargo().args(["test", "--quiet", "--doc"]).args(EVERYTHING), "documentation tests")?;
+    let programs = build::debug()?;
+    build::must(&mut nextest(&programs, &[]), "tests")?;
+    build::must(linting().args(["test", "--quiet", "--doc"]).args(EVERYTHING), "documentation tests")?;
 
     let tiers = if options.bare { Vec::new() } else { tiers(&options)? };
     let mut failed = Vec::new();
     for tier in tiers.iter().filter(|tier| tier.supported) {
         step(&format!("tests of tier {}: {}", tier.name, tier.reason));
         let filter = format!("test(/{}/)", tier.name);
-        let mut tests = nextest(&["--run-ignored=only", "--filterset", &filter]);
+        // Take minutes to build.
+        let is_static = tier.uses.starts_with("static");
+        let programs = if is_static { &build::dist()? } else { &programs };
+        let mut tests = nextest(programs, &["--run-ignored=only", "--filterset", &filter]);
         if let Some(directory) = &tier.fabric_bin {
             tests.env("FABRIC_BIN", directory);
         }
-        // Takes minutes to build.
         if tier.uses == "static-harness" {
             tests.env("FABRIC_HARNESS_STATIC", build::static_harness()?);
         }
@@ -127,14 +128,17 @@ fn programs(directory: &Path) -> Result<PathBuf> {
 fn repository_checks() -> Result<()> {
     step("formatting");
     build::must(build::cargo().args(["fmt", "--all", "--check"]), "`cargo fmt --all --check`")?;
-    step("lints");
-    let mut clippy = build::cargo();
-    clippy.args(["clippy", "--quiet", "--all-targets"]).args(EVERYTHING).args(["--", "-D", "warnings"]);
-    build::must(&mut clippy, "clippy")?;
-    step("documentation");
-    let mut doc = build::cargo();
-    doc.args(["doc", "--quiet", "--no-deps"]).args(EVERYTHING).env("RUSTDOCFLAGS", "-D warnings");
-    build::must(&mut doc, "the documentation")
+    step("build, with lints");
+    build::must(linting().args(["build", "--quiet", "--all-targets"]).args(EVERYTHING), "the build with clippy's lints")
+}
+
+/// A command for cargo that compiles the workspace with clippy. `cargo clippy` would compile each dependency once more.
+fn linting() -> Command {
+    let mut command = build::cargo();
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", "-Dwarnings");
+    // Cargo would put the programs under test in another directory.
+    command.env_remove("CARGO_BUILD_TARGET");
+    command
 }
 
 /// Installs cargo-nextest when it is missing.

@@ -1,16 +1,19 @@
 //! Accepts connections and performs their TLS handshakes concurrently, so that a slow one does not
 //! delay others.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use fabric_primitives::handshakes::Handshakes;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,8 +26,11 @@ use crate::reload::ReloadingTls;
 /// The time limit of a handshake, as in fabric-chaincode-go (`shim/internal/server.go`).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The maximum of concurrent handshakes; further connections wait in the system's queue.
+/// The maximum of concurrent handshakes.
 const MAX_HANDSHAKES: usize = 256;
+
+/// The maximum of connections of one client address. A peer has one for each chaincode.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Bytes to read from a socket at a time. With the 4 KiB of rustls, a batch of a range would need
 /// four reads.
@@ -33,8 +39,30 @@ const READ_BYTES: usize = 32 * 1024;
 /// The pause after a failed accept.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
+/// The open connections of each client address.
+#[derive(Default)]
+struct Clients(Mutex<HashMap<IpAddr, OfClient>>);
+
+/// Counts the connections of a client address: one reference each, and one in [`Clients`].
+type OfClient = Arc<()>;
+
+impl Clients {
+    /// Adds a connection, unless the address has too many.
+    fn add(&self, client: IpAddr) -> Option<OfClient> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|_, connections| Arc::strong_count(connections) > 1);
+        let connections = clients.entry(client).or_default();
+        (Arc::strong_count(connections) <= MAX_CONNECTIONS).then(|| Arc::clone(connections))
+    }
+}
+
 /// A connection, ready for HTTP/2.
-pub(crate) enum Connection {
+pub(crate) struct Connection {
+    transport: Transport,
+    _of_client: OfClient,
+}
+
+enum Transport {
     Plain(TcpStream),
     Tls(Box<TlsStream<BufReader<TcpStream>>>),
 }
@@ -61,8 +89,9 @@ async fn accept_all(
     tls: Option<Arc<ReloadingTls>>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-    while let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await {
+    let clients = Arc::new(Clients::default());
+    let mut handshakes: Handshakes<AbortHandle> = Handshakes::at_most(MAX_HANDSHAKES);
+    loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -73,33 +102,38 @@ async fn accept_all(
                 continue;
             }
         };
-        let tls = tls.clone();
-        let ready = ready.clone();
-        tokio::spawn(async move {
-            if let Some(connection) = handshake_with(stream, peer, tls).await {
-                // Fails only when the server has ended.
-                let _ = ready.send(Ok(connection)).await;
-            }
-            drop(handshake);
+        if let Some(stalled) = handshakes.make_room(|handshake| !handshake.is_finished()) {
+            stalled.abort();
+        }
+        let (clients, tls, ready) = (Arc::clone(&clients), tls.clone(), ready.clone());
+        let handshake = tokio::spawn(async move {
+            let Some(transport) = handshake_with(stream, peer, tls).await else { return };
+            let Some(of_client) = clients.add(peer.ip()) else {
+                warn!(%peer, "refused a connection: this address has {MAX_CONNECTIONS} already");
+                return;
+            };
+            // Fails only when the server has ended.
+            let _ = ready.send(Ok(Connection { transport, _of_client: of_client })).await;
         });
+        handshakes.add(peer.ip(), handshake.abort_handle());
     }
 }
 
-async fn handshake_with(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ReloadingTls>>) -> Option<Connection> {
+async fn handshake_with(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ReloadingTls>>) -> Option<Transport> {
     // Messages are small and each one waits for the previous one.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let Some(tls) = tls else {
         debug!(%peer, "connected without TLS");
-        return Some(Connection::Plain(stream));
+        return Some(Transport::Plain(stream));
     };
     let config = tokio::task::spawn_blocking(move || tls.current()).await.ok()?;
     let stream = BufReader::with_capacity(READ_BYTES, stream);
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await {
         Ok(Ok(stream)) => {
             debug!(%peer, "connected with TLS");
-            Some(Connection::Tls(Box::new(stream)))
+            Some(Transport::Tls(Box::new(stream)))
         }
         // The peer's log does not contain the reason.
         Ok(Err(error)) => {
@@ -121,18 +155,18 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -141,30 +175,30 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

@@ -36,6 +36,9 @@ use crate::tls::TlsError;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The maximum of open streams of a connection. A peer opens one.
+const MAX_STREAMS: u32 = 64;
+
 /// The time that connections have to close after their streams have ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -129,6 +132,7 @@ impl Server {
         let serving = tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .serve_with_incoming_shutdown(service, incoming, stop.cancelled_owned());

@@ -1,7 +1,7 @@
 //! The last stage of the Dockerfile, with a prebuilt program instead of the first stage, which takes
 //! minutes.
 //!
-//! `CHAINCODE_SAMPLE` is the static program; `cargo xtask test` builds it.
+//! `CHAINCODE_SAMPLE` is a program that `cargo xtask test` builds.
 
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};

@@ -36,6 +36,7 @@ pub mod chaincode;
 
 // Decoded messages, endorsement layouts.
 mod envelope;
+mod grpc_go;
 mod layouts;
 
 pub mod proposal;

@@ -52,6 +52,20 @@ pub struct UnpackedProposal {
     pub signature: Bytes,
 }
 
+/// Checks the parts of a proposal that Fabric's filter in front of the endorser reads
+/// (`core/handlers/auth/filter/expiration.go`).
+///
+/// # Errors
+///
+/// Fabric's text for the first malformed part.
+pub fn filter(signed: &SignedProposal) -> Result<(), String> {
+    let within = |part: &'static str| move |reason: String| format!("failed parsing {part}: {reason}");
+    let proposal: Proposal = decode("Proposal", &signed.proposal_bytes).map_err(within("proposal"))?;
+    let header: Header = decode("Header", &proposal.header).map_err(within("header"))?;
+    let header = decode::<SignatureHeader>("SignatureHeader", &header.signature_header);
+    header.map(drop).map_err(within("signature header"))
+}
+
 impl UnpackedProposal {
     /// Unpacks a proposal for an endorser.
     ///

@@ -20,7 +20,7 @@ use super::processes::{GRACE, Mark, RUN_VARIABLE};
 use super::{Aftermath, ResourceKind, Run, ShellRemoval, end_run, workspace};
 
 /// Timeout of the reaper's clean-up.
-const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(10);
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a container that was requested is waited for. A busy engine takes seconds; nobody waits for the reaper.
 const AFTERMATH: Duration = Duration::from_secs(8);

@@ -6,7 +6,7 @@
 //! not brought about here has a `reference`: its messages were read in source or seen, and are in
 //! `tests/data/messages/`. What has neither is in [`ELSEWHERE`], with the reason.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 mod channel;
 mod dial;

@@ -1,7 +1,7 @@
 //! The external builder inside real peers: what they store, what their clients see, what their
 //! logs show; and what is left of an interrupted build, and after a restart.
 //!
-//! `CCAAS_BUILDER` is the static program; `cargo xtask test` builds it. `tar` makes packages as people
+//! `CCAAS_BUILDER` is a program that `cargo xtask test` builds. `tar` makes packages as people
 //! do by hand.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use fabric_network::bundle::{Bundle, File};
 use fabric_network::topology::{NodeKind, Topology};
 use tokio::time::Instant;
 
-use crate::fake::place;
+use crate::fake::{PATIENCE, place};
 
 const PEER: &str = "peer0.org1.example.com";
 const INDEX: &str = r#"{"index":{"fields":["owner"]},"type":"json"}"#;
@@ -321,7 +321,7 @@ async fn needs_fabric_a_build_outlives_its_peer() {
     assert_eq!(built().await, 1);
 
     network.running.restart(PEER).await.unwrap();
-    let installed = network.peer.query_installed(Instant::now() + Duration::from_secs(10)).await.unwrap();
+    let installed = network.peer.query_installed(Instant::now() + PATIENCE).await.unwrap();
     assert!(installed.iter().any(|package| package.package_id == id), "{installed:?}");
     assert_eq!(network.stored(&id), before);
     let error = network.install(&package).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! Every call of the chaincode stub on real peers: the cases of conformance.toml.
 //!
-//! `CHAINCODE_CONFORMANCE` is the static program that makes them; `cargo xtask test` builds it.
+//! `CHAINCODE_CONFORMANCE` is the program that makes them; `cargo xtask test` builds it.
 
 use crate::e2e::E2e;
 

@@ -1,7 +1,7 @@
 //! Peers whose world state is in a CouchDB: `COUCHDB_URL` is that of an administrator, of a CouchDB on
 //! this machine that no other network uses meanwhile. Its databases are as before afterwards.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

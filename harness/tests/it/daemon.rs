@@ -1,7 +1,7 @@
 //! Persistent networks as a user runs them: `up`, use with the written files, changes, and complete removal for
 //! any end.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::collections::BTreeMap;
 use std::fs;

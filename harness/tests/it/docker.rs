@@ -19,7 +19,7 @@ use fabric_harness::server::ServerSource;
 use fabric_network::bundle::File;
 use fabric_network::topology::Topology;
 
-use crate::fake::{place, soon};
+use crate::fake::{PATIENCE, place, soon};
 
 const TAG: &str = "3.1";
 
@@ -225,9 +225,9 @@ async fn needs_docker_an_exit_of_a_chaincode_server_is_reported_after_a_restart(
     let name = runs.containers().await.into_iter().find(|name| name.ends_with("-basic")).unwrap();
     let options = bollard::query_parameters::KillContainerOptionsBuilder::new().signal("SIGKILL").build();
     runs.docker.kill_container(name.trim_start_matches('/'), Some(options)).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while running.exits().await.is_empty() {
-        assert!(Instant::now() < deadline, "it did not end within 10 s");
+        assert!(Instant::now() < deadline, "it did not end in time");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     server.restart().await.unwrap();

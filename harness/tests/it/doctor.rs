@@ -2,14 +2,25 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fake::{Fake, LIVE};
 
+/// A program that runs in any container.
+fn static_program(directory: &Path) -> PathBuf {
+    let (source, program) = (directory.join("static.c"), directory.join("static"));
+    fs::write(&source, "void _start(void) {}").unwrap();
+    let mut compiler = Command::new("cc");
+    let status = compiler.args(["-static", "-nostdlib", "-o"]).arg(&program).arg(source).status().unwrap();
+    assert!(status.success());
+    program
+}
+
 /// The output of `doctor` in a place of its own, where no engine is.
 fn doctor(runs: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let builder = std::env::var("CCAAS_BUILDER").expect("`cargo xtask test` sets CCAAS_BUILDER");
+    let scratch = tempfile::tempdir().unwrap();
+    let builder = static_program(scratch.path());
     let mut command = Command::new(env!("CARGO_BIN_EXE_fabric-harness"));
     command.arg("doctor").args(arguments).arg("--state").arg(runs.join("network"));
     command.env("CCAAS_BUILDER", builder).env("TMPDIR", runs).env("DOCKER_HOST", "unix:///does/not/exist.sock");

@@ -1,7 +1,7 @@
 //! `e2e` as a user runs it, on real Fabric: every topology and TLS mode passes, a failure is reported,
 //! and whenever it is ended, nothing is left.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

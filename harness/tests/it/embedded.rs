@@ -1,7 +1,7 @@
 //! `e2e` as a user runs it, on peers and orderers in the program itself: no Fabric is needed, so this
 //! runs everywhere. What it takes to pass on real Fabric is in `e2e`.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

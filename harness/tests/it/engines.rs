@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::query_parameters::{InspectContainerOptions, ListVolumesOptions};
@@ -12,7 +12,7 @@ use fabric_harness::runtime::docker::engine::Engine;
 use crate::docker::below;
 use crate::e2e::E2e;
 use crate::engine_proxy::{EngineProxy, Fault};
-use crate::fake::soon;
+use crate::fake::{PATIENCE, soon};
 
 /// A run in this engine, with what it leaves there.
 struct Run {
@@ -65,7 +65,17 @@ impl Run {
 
     fn ask<T>(&self, question: impl AsyncFnOnce(Docker) -> T) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { question(Engine::at(&self.uri).connect().await.unwrap()).await })
+        runtime.block_on(async {
+            let deadline = Instant::now() + PATIENCE;
+            // An engine that is busy may not answer the first call.
+            let docker = loop {
+                match Engine::at(&self.uri).connect().await {
+                    Ok(docker) => break docker,
+                    Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                }
+            };
+            question(docker).await
+        })
     }
 
     /// Kills the program as soon as `is_time`, and waits until nothing is left.

@@ -1,8 +1,8 @@
 //! The embedded peer and orderer under clients and chaincode that are not ours: Fabric's own
 //! command-line tools, and what npm has for Node.js.
 //!
-//! `CCAAS_BUILDER`, `CHAINCODE_SAMPLE` and `CHAINCODE_CONFORMANCE` are the static programs; `cargo
-//! xtask test` builds them. `FABRIC_BIN` is the directory of Fabric's programs, or they are on PATH. `NODE_PROJECT` is a
+//! `CCAAS_BUILDER`, `CHAINCODE_SAMPLE` and `CHAINCODE_CONFORMANCE` are built by `cargo
+//! xtask test`. `FABRIC_BIN` is the directory of Fabric's programs, or they are on PATH. `NODE_PROJECT` is a
 //! directory with a `node_modules` that has `@hyperledger/fabric-gateway`, `@grpc/grpc-js` and
 //! `fabric-shim`.
 

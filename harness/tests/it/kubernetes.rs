@@ -1,7 +1,7 @@
 //! The kubernetes runtime, in the cluster that `FABRIC_HARNESS_KUBE_CONTEXT` names: what passes, what is
 //! refused, and that no namespace stays.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::daemon::{Daemon, send};
 use crate::e2e::{E2e, UNTIL_THE_CASES};
-use crate::fake::{marked, place, soon};
+use crate::fake::{PATIENCE, marked, place, soon};
 
 const PEER: &str = "peer0.org1.example.com";
 
@@ -41,7 +41,7 @@ pub(crate) fn options() -> ClusterOptions {
     ClusterOptions { context: Some(context()), ..ClusterOptions::default() }
 }
 
-fn e2e(arguments: &[&str]) -> E2e {
+pub(crate) fn e2e(arguments: &[&str]) -> E2e {
     let context = context();
     E2e::new(&[&["--runtime", "kubernetes", "--kube-context", &context], arguments].concat())
 }
@@ -393,7 +393,7 @@ async fn send_a_byte_to(instance: &str, namespace: &str) {
     let mut stream = forwarder.take_stream(9999).unwrap();
     stream.write_all(b"x").await.unwrap();
     // Until it has come there.
-    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_u8()).await;
+    let _ = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
 }
 
 fn kill(number: u32) {

@@ -17,6 +17,7 @@ mod endings;
 mod engine_proxy;
 mod engines;
 mod fake;
+mod hostile;
 mod interop;
 mod killed;
 mod kubernetes;

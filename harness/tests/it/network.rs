@@ -5,8 +5,12 @@ use fabric_harness::runtime::process::PROCESS;
 use fabric_harness::{CallError, Network, NetworkBuilder, NetworkError, Topology};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
+
+use tokio::io::AsyncReadExt as _;
+
+use crate::fake::PATIENCE;
 
 fn builder() -> NetworkBuilder {
     let sample = env::var_os("CHAINCODE_SAMPLE").expect("`cargo xtask test` sets CHAINCODE_SAMPLE");
@@ -38,7 +42,23 @@ async fn a_dropped_network_leaves_nothing() {
     assert!(!directory.exists());
     // Its tasks are asked to end, and end when this one lets them.
     let closed = async { while tokio::net::TcpStream::connect(&address).await.is_ok() {} };
-    tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+    tokio::time::timeout(PATIENCE, closed).await.unwrap();
+}
+
+/// Connections that send nothing: a peer gives up the oldest one for a further one, not only after five seconds.
+#[tokio::test]
+async fn a_stalled_handshake_gives_way_to_another_one() {
+    let network = builder().start().await.unwrap();
+    let address = network.nodes().running.nodes()[0].grpc.uri.replace("https://", "");
+    let begin = Instant::now();
+    let mut stalled = Vec::new();
+    for _ in 0..=256 {
+        stalled.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    assert_eq!(stalled[0].read(&mut [0; 100]).await.unwrap_or(0), 0);
+    assert!(begin.elapsed() < Duration::from_secs(5), "it timed out");
+    assert_eq!(network.call(["AssetExists", "a1"]).evaluate().await.unwrap(), b"false");
+    network.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A chaincode of one's own: `--chaincode` with a file, and with the address of a server that somebody
 //! else starts. On embedded peers, so this runs everywhere; Docker and Node.js have tests of their own.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,7 @@
 //! One package, and a chaincode server for each peer: who shows which certificate to whom, and that each
 //! certificate can be replaced while the package stays.
 //!
-//! `CCAAS_BUILDER` is the static program; `cargo xtask test` builds it.
+//! `CCAAS_BUILDER` is a program that `cargo xtask test` builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,7 +1,7 @@
 //! A node that is restarted: it comes back with its data, at the same address, and a chaincode that
 //! was deployed before answers as if nothing had been.
 //!
-//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are the static programs; `cargo xtask test` builds them.
+//! `CCAAS_BUILDER` and `CHAINCODE_SAMPLE` are programs that `cargo xtask test` builds.
 
 use std::collections::BTreeMap;
 use std::fs;

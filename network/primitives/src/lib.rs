@@ -13,6 +13,7 @@ struct Readme;
 pub mod block;
 pub mod der;
 pub mod duration;
+pub mod handshakes;
 pub mod limits;
 pub mod names;
 #[cfg(feature = "hash")]

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod go;
+mod limits;
 mod operations;
 mod peer;
 mod server;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fabric_network::release::Release;
+use fabric_primitives::limits::MAX_MESSAGE_BYTES;
 use fabric_protos::prost::Message;
 use fabric_protos::protos::chaincode_message::Type;
 use fabric_protos::protos::{ChaincodeAdditionalParams, ChaincodeId, ChaincodeMessage};
@@ -391,8 +392,26 @@ impl Handler {
             },
         };
         let (frame, total) = framed(&message);
+        if total > MAX_MESSAGE_BYTES {
+            self.refuse_to_send(message, total);
+            return;
+        }
         trace_sent(settings, self.stream, message, total);
         out.push(frame);
+    }
+
+    /// Ends the message's transaction and the stream, as after an error of grpc-go's `Send`.
+    fn refuse_to_send(&self, message: ChaincodeMessage, total: usize) {
+        let text = format!(
+            "[{}] error sending {}: rpc error: code = ResourceExhausted desc = trying to send message larger than max \
+             ({total} vs. {MAX_MESSAGE_BYTES})",
+            message.txid.get(..8).unwrap_or(&message.txid),
+            type_name(message.r#type),
+        );
+        tracing::error!("{text}");
+        let end = format!("received error while sending message, ending chaincode support stream: {text}");
+        self.notify(ChaincodeMessage { r#type: Type::Error.into(), payload: text.into(), ..message });
+        let _ = self.commands.send(Command::End(end));
     }
 
     /// The frame of a KEEPALIVE.

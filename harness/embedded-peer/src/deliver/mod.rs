@@ -19,9 +19,10 @@ use tonic::{Status, Streaming};
 
 use crate::clock::Clock;
 use crate::envelope::channel_header;
+use crate::grpc_go;
 use crate::node::Client;
 use crate::policy::SignedData;
-pub(crate) use request::{Demands, Request, expires_at};
+pub(crate) use request::{Demands, Request};
 
 /// A source of a channel's blocks.
 pub(crate) trait Chain: Send + Sync {
@@ -148,7 +149,7 @@ impl<N: Node> Session<N> {
         if self.delivery.is_none() {
             let envelope = match self.requests.message().await {
                 Ok(envelope) => envelope?,
-                Err(status) => return Some(self.end(Err(status))),
+                Err(status) => return Some(self.end(Err(grpc_go::status(status)))),
             };
             match self.begin(envelope) {
                 Ok(delivery) => self.delivery = Some(delivery),

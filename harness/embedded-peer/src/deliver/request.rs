@@ -5,11 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use fabric_protos::common::{ChannelHeader, Envelope, Payload, SignatureHeader};
-use fabric_protos::msp::SerializedIdentity;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use x509_parser::prelude::FromDer as _;
 
+use crate::msp::expires_at;
 use crate::node::Client;
 use crate::policy::SignedData;
 
@@ -70,16 +69,6 @@ fn check(header: &ChannelHeader, client: &Client, demands: Demands) -> Result<()
         }
     }
     Ok(())
-}
-
-/// The expiry of a serialized identity's certificate; `None` if it is not a certificate
-/// (`common/crypto/expiration.go`).
-pub(crate) fn expires_at(identity: &[u8]) -> Option<SystemTime> {
-    let identity = SerializedIdentity::decode(identity).ok()?;
-    let (_, pem) = x509_parser::pem::parse_x509_pem(&identity.id_bytes).ok()?;
-    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&pem.contents).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod invocation;
 pub mod response;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fabric_protos::protos::endorser_server::Endorser;
 use fabric_protos::protos::{ChaincodeEvent, ProposalResponse, Response, SignedProposal};
@@ -17,10 +18,10 @@ use tonic::{Request, Status};
 
 use crate::channel::{PeerChannel, is_system};
 use crate::ledger::Simulated;
-use crate::msp::MspManager;
+use crate::msp::{self, MspManager};
 use crate::peer::{Peer, access, calls};
 use crate::policy::SignedData;
-use crate::proposal::UnpackedProposal;
+use crate::proposal::{self, UnpackedProposal};
 use crate::system;
 
 /// Responses from this status on are failures (the shim's ERRORTHRESHOLD).
@@ -42,6 +43,7 @@ impl Endorser for Service {
         let signed = request.into_inner();
         let asked = self.0.tracer.is_enabled().then(|| calls::proposal(Some(&signed)));
         let work = async {
+            proposal::filter(&signed).map_err(Status::unknown)?;
             let proposal = UnpackedProposal::new(signed).map_err(Status::unknown)?;
             let response = endorse(&self.0, &Arc::new(proposal)).await;
             response.map_err(|refusal| Status::unknown(refusal.into_text()))
@@ -165,14 +167,11 @@ pub(crate) async fn endorse(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) 
 pub(crate) async fn execute(peer: &Arc<Peer>, proposal: &Arc<UnpackedProposal>) -> Result<Executed, Refusal> {
     proposal.check_chaincode().map_err(Refusal::Proposal)?;
     let name = proposal.channel();
-    let channel = if name.is_empty() {
-        None
-    } else {
-        match peer.channel(name) {
-            Some(channel) => Some(channel),
-            None => return Ok(Executed::Failed(format!("channel '{name}' not found"))),
-        }
-    };
+    let channel = peer.channel(name);
+    if channel.is_none() && !name.is_empty() {
+        check_expiry(peer, msp::expires_at(&proposal.creator))?;
+        return Ok(Executed::Failed(format!("channel '{name}' not found")));
+    }
     check(peer, channel.as_deref(), proposal)?;
     let executed = invocation::execute(peer, channel.as_ref(), proposal).await;
     Ok(match executed {
@@ -206,13 +205,21 @@ fn check(peer: &Peer, channel: Option<&PeerChannel>, proposal: &UnpackedProposal
     access::check(peer, "peer/Propose", proposal.channel(), &signed).map_err(Refusal::Proposal)
 }
 
+/// Fabric's filter in front of the endorser (`core/handlers/auth/filter/expiration.go`).
+fn check_expiry(peer: &Peer, expires: Option<SystemTime>) -> Result<(), Refusal> {
+    if expires.is_some_and(|expires| peer.clock.now() > expires) {
+        return Err(Refusal::unanswered("proposal client identity expired"));
+    }
+    Ok(())
+}
+
 fn check_creator(peer: &Peer, msps: &MspManager, proposal: &UnpackedProposal) -> Result<(), Refusal> {
     let invalid = |error: String| Refusal::Proposal(format!("error validating proposal: {error}"));
     let channel = proposal.channel();
     let identity = msps.deserialize(&proposal.creator);
-    if identity.as_ref().is_ok_and(|identity| peer.clock.now() > identity.expires_at()) {
-        return Err(Refusal::unanswered("proposal client identity expired"));
-    }
+    let expires =
+        identity.as_ref().map_or_else(|_| msp::expires_at(&proposal.creator), |found| Some(found.expires_at()));
+    check_expiry(peer, expires)?;
     proposal.check_headers().map_err(invalid)?;
     let identity = identity.map_err(|error| {
         tracing::warn!("access denied on channel {channel}: {error}");

@@ -234,16 +234,18 @@ impl Ledger {
         transactions: Vec<CheckedTransaction>,
         rules: &dyn CollectionRules,
     ) -> Result<Committed, LedgerError> {
-        self.commit_ordered(block, None, transactions, rules)
+        self.commit_ordered(block, None, transactions, rules, &|_| ())
     }
 
-    /// [`Self::commit`] of a block whose transactions the orderer has stored, in the same store.
+    /// [`Self::commit`] of a block whose transactions the orderer has stored, in the same store. Calls `announce`
+    /// before the block becomes visible.
     pub(crate) fn commit_ordered(
         &self,
         block: Block,
         ordered: Option<Position>,
         transactions: Vec<CheckedTransaction>,
         rules: &dyn CollectionRules,
+        announce: &dyn Fn(&Committed),
     ) -> Result<Committed, LedgerError> {
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &self.0;
@@ -251,6 +253,7 @@ impl Ledger {
         let number = chain.height();
         let appended = commit::append(&chain, block, ordered, transactions, &shared.transient, rules, shared.database)?;
         let committed = appended.committed;
+        announce(&committed);
         shared.replace(appended.chain);
         shared.transient.purge(committed.block.transactions.iter().map(|transaction| transaction.id.as_str()));
         if number > TRANSIENT_RETENTION && number.is_multiple_of(TRANSIENT_RETENTION) {

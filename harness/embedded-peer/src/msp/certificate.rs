@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use fabric_primitives::der;
+use fabric_protos::msp::SerializedIdentity;
+use prost::Message as _;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512};
@@ -135,6 +137,16 @@ impl Certificate {
         };
         instant.unwrap_or(SystemTime::UNIX_EPOCH)
     }
+}
+
+/// The expiry of a serialized identity's certificate; `None` if it is not a certificate
+/// (`common/crypto/expiration.go`).
+pub(crate) fn expires_at(identity: &[u8]) -> Option<SystemTime> {
+    let identity = SerializedIdentity::decode(identity).ok()?;
+    let (_, pem) = parse_x509_pem(&identity.id_bytes).ok()?;
+    let (_, certificate) = parse_x509_certificate(&pem.contents).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// The encoded signature algorithm outside of the signed part.

@@ -20,6 +20,7 @@ use fabric_protos::msp::{FabricMspConfig, MspConfig, SerializedIdentity};
 use prost::Message;
 
 pub use self::certificate::CertificateError;
+pub(crate) use self::certificate::expires_at;
 pub use self::chain::ChainError;
 pub use self::identity::{Identity, IdentityError};
 pub use self::local::LocalMspError;

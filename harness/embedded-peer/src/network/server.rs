@@ -3,20 +3,29 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fabric_primitives::handshakes::Handshakes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
 use tower::Service as _;
 
+use crate::grpc_go;
 use crate::node::{Client, Lifetime};
 
 /// The timeout of a TLS handshake (`comm.GRPCServer`'s connection timeout).
 const HANDSHAKE_BOUND: Duration = Duration::from_secs(5);
+
+/// The maximum of concurrent handshakes.
+const MAX_HANDSHAKES: usize = 256;
+
+/// How many streams a connection may have open at a time; a client waits with further calls.
+const MAX_STREAMS: u32 = 4096;
 
 /// How many reset streams a connection may have: clients that cancel many calls are not attackers here.
 const RESET_STREAMS: usize = 10_000;
@@ -32,12 +41,13 @@ pub(crate) fn serve_grpc(listener: TcpListener, tls: TlsAcceptor, routes: Routes
         async move {
             let service = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(client.clone());
-                routes.clone().call(request)
+                let answer = routes.clone().call(request);
+                async move { answer.await.map(grpc_go::response) }
             });
             let mut http = hyper::server::conn::http2::Builder::new(life);
             http.initial_stream_window_size(WINDOW)
                 .initial_connection_window_size(4 * WINDOW)
-                .max_concurrent_streams(None)
+                .max_concurrent_streams(MAX_STREAMS)
                 .max_pending_accept_reset_streams(RESET_STREAMS)
                 .max_local_error_reset_streams(RESET_STREAMS);
             http.serve_connection(TokioIo::new(stream), service).await
@@ -72,6 +82,7 @@ where
 {
     let connections = life.clone();
     life.spawn(async move {
+        let mut handshakes: Handshakes<oneshot::Sender<()>> = Handshakes::at_most(MAX_HANDSHAKES);
         loop {
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -82,10 +93,20 @@ where
                     continue;
                 }
             };
+            drop(handshakes.make_room(|handshake| !handshake.is_closed()));
+            let (handshake, given_up) = oneshot::channel();
+            handshakes.add(address.ip(), handshake);
             let (tls, connection) = (tls.clone(), connection.clone());
             connections.spawn(async move {
                 let _ = stream.set_nodelay(true);
-                match tokio::time::timeout(HANDSHAKE_BOUND, tls.accept(stream)).await {
+                let accepted = tokio::select! {
+                    accepted = tokio::time::timeout(HANDSHAKE_BOUND, tls.accept(stream)) => accepted,
+                    _ = given_up => {
+                        tracing::debug!("TLS handshake with {address} gave way to another one");
+                        return;
+                    }
+                };
+                match accepted {
                     Ok(Ok(stream)) => {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                         let certificate = certificate.map(|shown| Bytes::copy_from_slice(shown));

@@ -12,6 +12,7 @@ use super::chain::{Chain, Submission};
 use super::registrar::NO_CHANNEL;
 use super::resources::Refusal;
 use crate::envelope::channel_header;
+use crate::grpc_go;
 use crate::trace::{Direction, EventKind};
 
 /// Responds to the messages of a stream, up to the first rejected one.
@@ -28,7 +29,7 @@ pub(super) fn answers(
                 Some((Ok(response), state))
             }
             Ok(None) => None,
-            Err(status) => Some((Err(status), None)),
+            Err(status) => Some((Err(grpc_go::status(status)), None)),
         }
     })
 }

@@ -11,7 +11,7 @@ use prost::Message as _;
 
 use super::cutter::BatchSize;
 use crate::config::{ChannelConfig, ConfigError};
-use crate::deliver::expires_at;
+use crate::msp::expires_at;
 use crate::policy::{PolicyError, SignedData};
 use crate::signer::{Signer, SignerError};
 

@@ -96,8 +96,9 @@ impl Peer {
         let concerns_lifecycle = concerns_lifecycle(&transactions);
         // Before the block becomes visible: who sees the block must see its configuration.
         channel.configure(&block, &transactions);
-        let committed = channel.ledger.commit_ordered(block, ordered, transactions, &rules)?;
-        self.trace(|| committed_event(&channel.name, &committed));
+        // Who sees the block may look for its event.
+        let announce = |committed: &Committed| self.trace(|| committed_event(&channel.name, committed));
+        channel.ledger.commit_ordered(block, ordered, transactions, &rules, &announce)?;
         Ok(concerns_lifecycle)
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use fabric_network::node::NodeKind;
-use fabric_network::placement::{NodePlacement, Ports, is_host};
+use fabric_network::placement::{NodePlacement, Ports};
 use fabric_network::topology::Topology;
 
 use super::images;
@@ -13,6 +13,7 @@ use super::reach::Machine;
 use super::{
     ChaincodePlacement, DockerRuntime, EVERYWHERE, Error, FreePorts, HERE, LOOPBACK, RuntimeError, ServerRequest,
 };
+use crate::runtime::package_addresses::PackageAddresses;
 use crate::server::ServerSource;
 
 /// The first peer and the first orderer have the ports of Fabric's documentation; each further one has ports
@@ -59,7 +60,7 @@ impl DockerRuntime {
         for (request, port) in chaincodes.iter().zip(CHAINCODE_PORT..) {
             let ServerRequest { name, source, .. } = request;
             // A tap would be at another address.
-            let fixed = Fixed::of(request).filter(|_| !self.options.tap);
+            let fixed = PackageAddresses::of(request).filter(|_| !self.options.tap);
             let port = fixed.as_ref().map_or(port, |fixed| fixed.port);
             let directory = run.join("chaincode").join(name);
             let place = match source {
@@ -154,46 +155,7 @@ pub(super) struct Servers {
     pub(super) ports: FreePorts,
     pub(super) hosts: BTreeMap<String, String>,
     /// The servers that are at the addresses of their package.
-    pub(super) fixed: BTreeMap<String, Fixed>,
-}
-
-/// The addresses of a package at which peers find the server in the pod: one port, and names that the shared hosts
-/// file resolves.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fixed {
-    pub(super) port: u16,
-    hosts: BTreeSet<String>,
-    /// The names that the server's certificate needs.
-    pub(super) names: BTreeSet<String>,
-}
-
-impl Fixed {
-    fn of(request: &ServerRequest<'_>) -> Option<Self> {
-        let ServerRequest { source: ServerSource::Program(_) | ServerSource::Image(_), addresses, names, .. } = request
-        else {
-            return None;
-        };
-        let mut ports = BTreeSet::new();
-        let mut hosts = BTreeSet::new();
-        for address in addresses {
-            let (host, port) = address.rsplit_once(':')?;
-            ports.insert(port.parse::<u16>().ok().filter(|port| *port > 0)?);
-            hosts.insert(host.to_owned());
-        }
-        // TLS libraries such as rustls refuse a server name that ends like an IP address.
-        let is_name = |host: &str| {
-            let last = host.rsplit('.').next().unwrap_or_default();
-            is_host(host) && !last.chars().all(|c| c.is_ascii_digit())
-        };
-        let is_found = |host: &String| match host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(address)) => address.is_loopback(),
-            Ok(IpAddr::V6(_)) => false,
-            Err(_) => is_name(host),
-        };
-        let is_possible = ports.len() == 1 && hosts.iter().all(is_found) && names.iter().all(|name| is_name(name));
-        let port = ports.pop_first().filter(|_| is_possible)?;
-        Some(Self { port, names: hosts.union(names).cloned().collect(), hosts })
-    }
+    pub(super) fixed: BTreeMap<String, PackageAddresses>,
 }
 
 /// The host that peers dial.
@@ -252,37 +214,6 @@ mod tests {
     fn the_first_nodes_have_the_documented_ports() {
         assert_eq!((orderer_ports(0).grpc, orderer_ports(0).admin), (7050, Some(7053)));
         assert_eq!((peer_ports(0).grpc, peer_ports(0).chaincode), (7051, Some(7052)));
-    }
-
-    #[test]
-    fn a_server_is_at_the_addresses_of_its_package_if_they_have_one_port_and_can_be_resolved() {
-        let source = ServerSource::default();
-        let fixed = |addresses: &[&str], name: &str| {
-            let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-            let request = ServerRequest {
-                addresses: texts(addresses),
-                names: texts(&[name]),
-                ..ServerRequest::new("basic", &source)
-            };
-            Fixed::of(&request).map(|fixed| fixed.port)
-        };
-        assert_eq!(fixed(&["peer0org1_basic_ccaas:9999", "peer0org2_basic_ccaas:9999"], "x"), Some(9999));
-        assert_eq!(fixed(&["127.0.0.1:9999"], "x"), Some(9999));
-        for (addresses, name) in [
-            (&[][..], "x"),
-            (&["a:1", "b:2"], "x"),
-            (&["a:0"], "x"),
-            (&["10.0.0.1:9999"], "x"),
-            (&["[::1]:9999"], "x"),
-            (&["dns:///a:9999"], "x"),
-            (&["a b:9999"], "x"),
-            (&["a:9999"], "a b"),
-            (&["basic_1.0:9999"], "x"),
-            (&["a:9999"], "basic_1.0"),
-            (&["a"], "x"),
-        ] {
-            assert_eq!(fixed(addresses, name), None, "{addresses:?} {name}");
-        }
     }
 
     #[test]

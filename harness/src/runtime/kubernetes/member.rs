@@ -1,12 +1,14 @@
 //! The pod of a node or chaincode server: waits for it, its exits, and its log.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::AsyncReadExt as _;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
 use kube::api::{AttachParams, LogParams};
+use kube::{Api, ResourceExt as _};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 
@@ -275,9 +277,21 @@ impl Member {
             container: Some(self.container.to_owned()),
             previous,
             tail_lines: lines,
-            limit_bytes: i64::try_from(log::LIMIT).ok(),
             ..LogParams::default()
         };
-        self.space.ask("return a log", self.space.all::<Pod>().logs(pod, &parameters)).await
+        self.space.ask("return a log", received(self.space.all::<Pod>(), pod, &parameters)).await
+    }
+}
+
+/// A log; of a long one, both ends.
+async fn received(pods: Api<Pod>, pod: &str, parameters: &LogParams) -> kube::Result<String> {
+    let mut stream = pin!(pods.log_stream(pod, parameters).await?);
+    let mut received = log::Received::default();
+    let mut part = vec![0; 64 * 1024];
+    loop {
+        match stream.read(&mut part).await.map_err(kube::Error::ReadEvents)? {
+            0 => return Ok(received.text()),
+            length => received.add(&part[..length]),
+        }
     }
 }

@@ -45,7 +45,7 @@ use crate::console::error_text;
 use cluster::{Cluster, NAMESPACE, Place, namespace_of};
 use forward::Forward;
 use member::Member;
-use places::place_chaincode;
+use places::{CHAINCODE_PORT, package_addresses, place_chaincode};
 use space::Space;
 use start::Reserved;
 use watch::Watched;
@@ -179,12 +179,18 @@ impl Runtime for KubernetesRuntime {
         });
         let nodes = nodes.collect();
         let directory = guard.workspace().directory().join("chaincode");
+        let fixed =
+            chaincodes.iter().filter_map(|request| Some((request.name.to_owned(), package_addresses(request)?)));
+        let fixed: BTreeMap<_, _> = fixed.collect();
         let places = chaincodes.iter().zip(0..).map(|(ServerRequest { name, source, .. }, number)| {
-            Ok(((*name).to_owned(), place_chaincode(name, number, source, &directory)?))
+            let port = fixed.get(*name).map_or(CHAINCODE_PORT, |found| found.port);
+            Ok(((*name).to_owned(), place_chaincode(name, number, source, &directory, port)?))
         });
         let places: BTreeMap<String, ChaincodePlacement> = places.collect::<Result<_, RuntimeError>>()?;
         let hosts = places.values().filter_map(|place| Some(place.address.rsplit_once(':')?.0.to_owned()));
-        let placement = Placement { nodes, chaincode_hosts: hosts.collect() };
+        let names = fixed.values().flat_map(|found| found.names.iter().cloned());
+        let hosts: BTreeSet<String> = hosts.chain(names).collect();
+        let placement = Placement { nodes, chaincode_hosts: hosts.into_iter().collect() };
         let space = Space { cluster: self.cluster.clone(), client: self.client.clone(), name };
         let settings = self.settings(&space);
         space.create(guard, Objects::new(topology, &BTreeMap::new(), settings).namespace()).await?;
@@ -196,10 +202,15 @@ impl Runtime for KubernetesRuntime {
         Ok(Placed {
             placement,
             chaincodes: places,
-            at_package_addresses: BTreeSet::new(),
+            at_package_addresses: fixed.keys().cloned().collect(),
             options: self.options.clone(),
             taps,
-            prepared: Box::new(Reserved { runtime: self.clone(), topology: topology.clone(), space }),
+            prepared: Box::new(Reserved {
+                runtime: self.clone(),
+                topology: topology.clone(),
+                space,
+                package_hosts: fixed.into_iter().map(|(name, found)| (name, found.hosts)).collect(),
+            }),
             run,
         })
     }

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::cluster::ClusterError;
 use super::member::Member;
-use super::places::CHAINCODE_PORT;
 use super::reach::wait_until_reached;
 use super::state;
 use super::upload::Archive;
@@ -39,6 +38,7 @@ const REMOVED: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) member: Arc<Member>,
+    pub(super) port: u16,
     /// How long it may take to listen.
     pub(super) bound: Duration,
     /// Its program, if that is not in its image.
@@ -103,7 +103,7 @@ impl Server {
 
     /// `HOST:PORT` that its peers dial.
     pub(super) fn target(&self) -> String {
-        format!("{}:{CHAINCODE_PORT}", self.member.instance)
+        format!("{}:{}", self.member.instance, self.port)
     }
 
     /// Uploads its program, if it needs one, and waits until it listens.

@@ -74,7 +74,7 @@ impl Space {
         }
     }
 
-    async fn add<K>(&self, object: &K) -> Result<(), ClusterError>
+    async fn add<K>(&self, object: &K) -> Result<K, ClusterError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Serialize
@@ -84,30 +84,29 @@ impl Space {
     {
         let name = object.meta().name.as_deref().unwrap_or_default();
         let action = format!("create the {} {name}", K::kind(&()));
-        self.ask(&action, self.all::<K>().create(&PostParams::default(), object)).await.map(drop)
+        self.ask(&action, self.all::<K>().create(&PostParams::default(), object)).await
     }
 
-    async fn add_all<W>(&self, objects: &Applied<W>) -> Result<(), ClusterError>
-    where
-        W: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + fmt::Debug,
-    {
+    async fn add_files<W>(&self, objects: &Applied<W>) -> Result<(), ClusterError> {
         let configuration = futures::future::try_join_all(objects.configuration.iter().map(|object| self.add(object)));
         let secrets = futures::future::try_join_all(objects.secrets.iter().map(|object| self.add(object)));
-        tokio::try_join!(configuration, secrets, self.add(&objects.service))?;
-        self.add(&objects.workload).await
+        tokio::try_join!(configuration, secrets).map(drop)
     }
 
     /// Creates the objects of a node, the workload last, since its pod needs the others.
     pub(super) async fn add_node(&self, objects: &Applied<StatefulSet>) -> Result<(), ClusterError> {
-        self.add_all(objects).await
+        tokio::try_join!(self.add_files(objects), self.add(&objects.service))?;
+        self.add(&objects.workload).await.map(drop)
     }
 
-    /// [`Space::add_node`] for a chaincode server.
+    /// Creates the service of a chaincode server, which may precede everything else. Returns its address.
+    pub(super) async fn add_service(&self, service: &Service) -> Result<Option<String>, ClusterError> {
+        Ok(self.add(service).await?.spec.and_then(|spec| spec.cluster_ip))
+    }
+
+    /// Creates the objects of a chaincode server, except its service.
     pub(super) async fn add_server(&self, objects: &Applied<Deployment>) -> Result<(), ClusterError> {
-        self.add_all(objects).await
+        self.add_files(objects).await?;
+        self.add(&objects.workload).await.map(drop)
     }
 }

@@ -1,5 +1,6 @@
 //! Starts the pods of a run: the objects in the namespace for each node and chaincode server, and the waits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use fabric_network::render::operator::kubernetes::objects::{
 use fabric_network::topology::Topology;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::HostAlias;
 use kube::ResourceExt as _;
 
 use super::forward::Forward;
@@ -38,6 +40,8 @@ pub(super) struct Reserved {
     pub(super) runtime: KubernetesRuntime,
     pub(super) topology: Topology,
     pub(super) space: Space,
+    /// The hosts in the addresses of the packages whose servers are there, by the servers' names.
+    pub(super) package_hosts: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A start that is under way.
@@ -71,8 +75,10 @@ impl Prepared for Reserved {
         let servers = chaincodes.iter().zip(0..);
         let servers = servers.map(|((spec, place), number)| start.server(spec, place, number, &peers));
         let servers = servers.collect::<Result<Vec<_>, RuntimeError>>()?;
-        let nodes = bundle.nodes.iter().zip(&members).map(|(spec, member)| start.node(spec, member));
         let started = async {
+            let aliases = servers.iter().map(|server| server.add_service(&self.package_hosts));
+            let aliases: Vec<_> = try_join_all(aliases).await?.into_iter().flatten().collect();
+            let nodes = bundle.nodes.iter().zip(&members).map(|(spec, member)| start.node(spec, member, &aliases));
             let servers = servers.iter().map(Starting::start);
             let (nodes, targets) = tokio::try_join!(try_join_all(nodes), try_join_all(servers))?;
             let orderers = bundle.nodes.iter().filter(|spec| spec.kind == NodeKind::Orderer);
@@ -123,7 +129,18 @@ enum Starting {
 }
 
 impl Starting {
-    /// Starts it. Returns the address that the peers must reach.
+    /// Creates its service. Returns what makes its package's hosts resolve to it, if it is there.
+    async fn add_service(
+        &self,
+        package_hosts: &BTreeMap<String, BTreeSet<String>>,
+    ) -> Result<Option<HostAlias>, RuntimeError> {
+        let Self::InCluster(server, objects) = self else { return Ok(None) };
+        let ip = server.member.space.add_service(&objects.service).await?;
+        let hosts = package_hosts.get(&server.member.name);
+        Ok(ip.zip(hosts).map(|(ip, hosts)| HostAlias { ip, hostnames: Some(hosts.iter().cloned().collect()) }))
+    }
+
+    /// Starts it, after its service. Returns the address that the peers must reach.
     async fn start(&self) -> Result<Option<String>, RuntimeError> {
         match self {
             Self::InCluster(server, objects) => {
@@ -150,8 +167,17 @@ impl Start<'_> {
     }
 
     /// Starts a node, and waits until it answers.
-    async fn node(&self, spec: &NodeSpec, member: &Member) -> Result<(RunningNode, Vec<Forward>), RuntimeError> {
-        let objects = self.objects.node(spec);
+    async fn node(
+        &self,
+        spec: &NodeSpec,
+        member: &Member,
+        aliases: &[HostAlias],
+    ) -> Result<(RunningNode, Vec<Forward>), RuntimeError> {
+        let mut objects = self.objects.node(spec);
+        let pod = objects.stateful_set.spec.as_mut().and_then(|set| set.template.spec.as_mut());
+        if let Some(pod) = pod.filter(|_| spec.kind == NodeKind::Peer && !aliases.is_empty()) {
+            pod.host_aliases = Some(aliases.to_vec());
+        }
         let applied = Applied {
             configuration: objects.configuration,
             secrets: objects.secrets,
@@ -210,6 +236,7 @@ impl Start<'_> {
         let member = Member::new(&spec.name, name, CHAINCODE_CONTAINER, &self.reserved.space, &self.watched);
         let server = Server {
             member: Arc::new(member),
+            port: chaincode::port_of(place),
             bound: self.options.timeout,
             program: program.zip(objects.upload),
             peers: peers.to_vec(),

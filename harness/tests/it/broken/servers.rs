@@ -21,6 +21,8 @@ use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::fake::PATIENCE;
+
 /// An authority that did not exist before.
 pub(super) struct Authority {
     pub(super) certificate: String,
@@ -94,7 +96,7 @@ impl Sample {
         let this = Self { child, scratch };
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(10), "the sample does not listen: {}", this.log());
+            assert!(begin.elapsed() < PATIENCE, "the sample does not listen: {}", this.log());
             std::thread::sleep(Duration::from_millis(5));
         }
         this
