@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
-use bollard::models::{ContainerState, HostConfig, Mount};
+use bollard::models::{ContainerState, HostConfig, HostConfigLogConfig, Mount};
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder, WaitContainerOptions,
@@ -31,6 +31,13 @@ use crate::runtime::{RuntimeError, UnexpectedExit, log};
 
 /// Between SIGTERM and SIGKILL of a container that is not started again.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// The files of a container's log. The engine removes the older one when the newer one is full.
+const LOG_FILES: usize = 2;
+const LOG_FILE_MIB: usize = 16;
+
+/// About how many bytes an engine stores with each line: its time and stream.
+const STORED_WITH_LINE: usize = 80;
 
 /// How long the engine may take to return a log.
 const LOG_BOUND: Duration = Duration::from_secs(10);
@@ -260,10 +267,15 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
     let mut stream = docker.logs(id, Some(options));
     let mut received = log::Received::default();
+    let mut stored = 0;
     let read = async {
         while let Some(part) = stream.next().await {
             match part {
-                Ok(part) => received.add(&part.into_bytes()),
+                Ok(part) => {
+                    let part = part.into_bytes();
+                    stored += part.len() + STORED_WITH_LINE * part.iter().filter(|byte| **byte == b'\n').count();
+                    received.add(&part);
+                }
                 Err(error) => return format!("\n(cannot read the log: {})\n", error_text(&error)),
             }
         }
@@ -271,7 +283,20 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
     };
     let end = tokio::time::timeout(LOG_BOUND, read).await;
     let end = end.unwrap_or_else(|_| "\n(the engine timed out; the rest of the log is missing)\n".to_owned());
-    format!("{}{end}", received.text())
+    let limit = LOG_FILES * LOG_FILE_MIB;
+    let start = if stored >= LOG_FILE_MIB * 1024 * 1024 {
+        format!("(the engine keeps the last {limit} MiB of a log; the start may be missing)\n")
+    } else {
+        String::new()
+    };
+    format!("{start}{}{end}", received.text())
+}
+
+/// Limits the log of a container on the engine's disk, whatever the engine's default is.
+pub(super) fn limited_log() -> HostConfigLogConfig {
+    let config = [("max-size", format!("{LOG_FILE_MIB}m")), ("max-file", LOG_FILES.to_string())];
+    let config = config.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(config) }
 }
 
 /// Joins the network of another container, and publishes nothing; with these mounts.
@@ -282,6 +307,7 @@ fn in_network_of(pod: &str, mounts: Option<Vec<Mount>>) -> impl Fn(&mut HostConf
     move |host| {
         host.network_mode = Some(mode.clone());
         host.mounts.clone_from(&mounts);
+        host.log_config = Some(limited_log());
         host.publish_all_ports = None;
         host.port_bindings = None;
     }
