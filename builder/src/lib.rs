@@ -60,6 +60,7 @@ pub mod metadata;
 mod overrides;
 #[cfg(feature = "package")]
 pub mod package;
+pub mod program;
 mod quote;
 mod release;
 pub mod report;

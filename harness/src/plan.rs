@@ -8,7 +8,7 @@ use crate::console::{error_text, read_text};
 use crate::options::{E2eOptions, FabricOptions, Keep, MESSAGES_OF_FAILURES, NetworkOptions};
 use crate::runtime::registry::{RuntimeChoice, names_with};
 use crate::runtime::{ClusterOptions, not_in_cluster};
-use crate::server::{Address, Server, ServerSource, TlsMode};
+use crate::server::{Address, Server, ServerSource, Template, TlsMode};
 use fabric_network::couchdb::{CouchDb, CouchDbUrlError, Secret};
 use fabric_network::logging::{LoggingSpec, LoggingSpecError};
 use fabric_network::release::Release;
@@ -47,6 +47,8 @@ pub struct NetworkPlan {
     pub logging: Option<LoggingSpec>,
     /// The ccaas-builder program.
     pub builder: PathBuf,
+    /// Whether it or the chaincode is the program `fabric-harness`.
+    pub uses_own_program: bool,
     /// The chaincode server.
     pub server: Server,
     /// The definition that is committed on each channel.
@@ -158,6 +160,9 @@ pub enum OptionError {
          xtask dist` in the harness's repository builds it"
     )]
     NoBuilder,
+    /// No chaincode was given, and this program contains none.
+    #[error("--chaincode: missing; give a chaincode file, a server program, or the address of a server")]
+    NoChaincode,
     /// The directory of Fabric's programs is invalid.
     #[error("--fabric-bin {}: {reason}", path.display())]
     FabricBin {
@@ -238,7 +243,7 @@ impl NetworkPlan {
         topology: Option<Topology>,
         chaincode: ChaincodeSection,
     ) -> Result<Self, OptionErrors> {
-        let file = resolve_chaincode(&options.chaincode, &CaseFile::of_definition(chaincode));
+        let file = resolve_chaincode(options, &CaseFile::of_definition(chaincode));
         Self::resolve_with(options, topology, file, |_, _| Ok(())).map(|(plan, _)| plan)
     }
 
@@ -268,6 +273,7 @@ impl NetworkPlan {
             .ok();
         let logging = resolve_logging(options).map_err(&mut keep).ok();
         let builder = resolve_builder(options).map_err(&mut keep).ok();
+        let is_own_builder = builder == options.own_program;
         let file = file.map_err(&mut keep).ok();
         if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
             let _ = check_image(server, options).map_err(&mut keep);
@@ -275,7 +281,7 @@ impl NetworkPlan {
         }
         if let (Some(file), Some(topology)) = (&file, &topology) {
             let scope = Scope { topology, chaincode: &file.chaincode, couchdb: !options.couchdb.is_empty() };
-            let in_file = is_chaincode_file(&options.chaincode);
+            let in_file = chaincode_file(options).is_some();
             let invalid = if in_file { OptionError::ChaincodeFile } else { OptionError::Definition };
             let _ = file.check_definition(scope).map_err(invalid).map_err(&mut keep);
             let _ = check(file, scope).map_err(&mut keep);
@@ -313,6 +319,7 @@ impl NetworkPlan {
                     seed: options.seed,
                     logging,
                     builder,
+                    uses_own_program: is_own_builder || options.chaincode.is_none(),
                     server: file.server.take().unwrap_or_default(),
                     chaincode: std::mem::take(&mut file.chaincode),
                     tap: options.verbose >= MESSAGES_OF_FAILURES,
@@ -331,15 +338,15 @@ impl Plan {
     ///
     /// All mistakes, each with its option's name.
     pub(crate) fn resolve(options: &E2eOptions) -> Result<Self, OptionErrors> {
-        let own = &options.network.chaincode;
+        let own = chaincode_file(&options.network);
         let mut mistakes = Vec::new();
         let cases = match &options.cases {
             Some(path) => CaseFile::read(path).map(Some),
-            None if is_chaincode_file(own) => Ok(None),
+            None if own.is_some() => Ok(None),
             None => CaseFile::asset_transfer().map(Some),
         };
         let cases = cases.and_then(|cases| {
-            if let (Some(cases), true) = (&cases, is_chaincode_file(own)) {
+            if let (Some(cases), Some(own)) = (&cases, own) {
                 cases.check_nothing_else(own)?;
             }
             Ok(cases)
@@ -351,7 +358,8 @@ impl Plan {
             Ok(None) => file.check_cases(scope).map_err(OptionError::ChaincodeFile),
             Err(()) => Ok(()),
         };
-        let network = NetworkPlan::resolve_with(&options.network, None, resolve_chaincode(own, &definition), check);
+        let network =
+            NetworkPlan::resolve_with(&options.network, None, resolve_chaincode(&options.network, &definition), check);
         let (network, file) = match network {
             Ok(resolved) if mistakes.is_empty() => resolved,
             Ok(_) => return Err(OptionErrors(mistakes)),
@@ -440,6 +448,9 @@ fn resolve_logging(options: &NetworkOptions) -> Result<Option<LoggingSpec>, Opti
     text.parse().map(Some).map_err(|source| OptionError::Logging { origin, source })
 }
 
+/// The command of the program `fabric-harness` that serves the sample chaincode.
+pub(crate) const SAMPLE_COMMAND: &str = "sample-chaincode";
+
 /// Variable with the path of the external builder.
 const BUILDER_VARIABLE: &str = "CCAAS_BUILDER";
 
@@ -453,28 +464,39 @@ pub(crate) fn builder_on_this_machine() -> Option<PathBuf> {
     named.map(PathBuf::from).or_else(on_path)
 }
 
-/// The external builder: that of the option, or that of this machine.
+/// The external builder: that of the option, that of this machine, or this program.
 fn resolve_builder(options: &NetworkOptions) -> Result<PathBuf, OptionError> {
-    let path = options.builder.clone().or_else(builder_on_this_machine).ok_or(OptionError::NoBuilder)?;
+    let given = options.builder.clone().or_else(builder_on_this_machine);
+    let path = given.or_else(|| options.own_program.clone()).ok_or(OptionError::NoBuilder)?;
     check_program("--builder", &path).map(|()| path)
 }
 
-fn is_chaincode_file(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
+/// The chaincode file, if the chaincode is one.
+fn chaincode_file(options: &NetworkOptions) -> Option<&Path> {
+    options.chaincode.as_deref().filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
 }
 
-/// The chaincode of `--chaincode`. For a program or an address, its definition is that of `definition`.
-fn resolve_chaincode(path: &Path, definition: &CaseFile) -> Result<CaseFile, OptionError> {
+/// The chaincode of `--chaincode`, or the sample. For a program or an address, its definition is that of `definition`.
+fn resolve_chaincode(options: &NetworkOptions, definition: &CaseFile) -> Result<CaseFile, OptionError> {
     const OPTION: &str = "--chaincode";
-    if is_chaincode_file(path) {
+    if let Some(path) = chaincode_file(options) {
         return CaseFile::read_with_server(path).map_err(OptionError::ChaincodeFile);
     }
-    let address = path.to_str().filter(|_| !path.exists()).and_then(|text| text.parse::<Address>().ok());
-    let source = match address {
-        Some(address) => ServerSource::Address { address, directory: None },
-        None => check_program(OPTION, path).map(|()| ServerSource::Program(path.to_owned()))?,
+    let server = match (&options.chaincode, &options.own_program) {
+        (Some(path), _) => {
+            let address = path.to_str().filter(|_| !path.exists()).and_then(|text| text.parse::<Address>().ok());
+            let source = match address {
+                Some(address) => ServerSource::Address { address, directory: None },
+                None => check_program(OPTION, path).map(|()| ServerSource::Program(path.clone()))?,
+            };
+            Server::new(source, &format!("{OPTION} {}", path.display()))
+        }
+        (None, Some(program)) => Server {
+            arguments: vec![Template::text(SAMPLE_COMMAND)],
+            ..Server::new(ServerSource::Program(program.clone()), "the sample chaincode")
+        },
+        (None, None) => return Err(OptionError::NoChaincode),
     };
-    let server = Server::new(source, &format!("{OPTION} {}", path.display()));
     let checked = definition.chaincode.check_server(&server);
     checked.map_err(|reason| OptionError::Server { origin: server.origin.clone(), reason: reason.to_owned() })?;
     Ok(definition.served_by(server))

@@ -4,6 +4,7 @@
 //! programs, and then execute the harness. `test` runs all checks and tests.
 
 mod build;
+mod probe;
 mod test;
 
 use anyhow::{Context, Result, bail};
@@ -122,8 +123,10 @@ fn harness(arguments: &[String], defaults: &[Supplied]) -> Result<ExitCode> {
     };
     let missing: Vec<Supplied> = defaults.iter().copied().filter(|default| !given(default.option())).collect();
     if !(given("-h") || given("--help")) {
-        let is_static = |default: &Supplied| matches!(default, Supplied::Builder | Supplied::Chaincode);
-        let programs = if missing.iter().any(is_static) { Some(build::dist()?) } else { None };
+        let is_program = |default: &Supplied| matches!(default, Supplied::Builder | Supplied::Chaincode);
+        // They take minutes to build; outside of containers, the harness is both.
+        let is_needed = missing.iter().any(is_program) && probe::needs_static_programs(&program, arguments)?;
+        let programs = if is_needed { Some(build::dist()?) } else { None };
         for default in missing {
             let value = match (default, &programs) {
                 (Supplied::Evidence, _) => build::evidence()?,

@@ -4,6 +4,7 @@
 //! which tiers this machine supports.
 
 use crate::build;
+use crate::probe::{Tier, probe};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -25,18 +26,6 @@ const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
 struct Options {
     fabric_bin: Vec<PathBuf>,
     bare: bool,
-}
-
-/// A tier with one set of Fabric's programs.
-struct Tier {
-    /// Part of the name of each of its tests.
-    name: String,
-    fabric_bin: Option<PathBuf>,
-    /// `programs`: those of `--fabric-bin`. `static`: static builds of builder and chaincode. `static-harness`: one of
-    /// the harness as well.
-    uses: String,
-    supported: bool,
-    reason: String,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
@@ -167,31 +156,6 @@ fn tiers(options: &Options) -> Result<Vec<Tier>> {
         tiers.extend(probe(&harness, Some(directory))?.into_iter().filter(|tier| tier.uses == "programs"));
     }
     Ok(tiers)
-}
-
-fn probe(harness: &Path, fabric_bin: Option<&Path>) -> Result<Vec<Tier>> {
-    let mut command = Command::new(harness);
-    command.args(["probe", "--tests"]);
-    if let Some(directory) = fabric_bin {
-        command.arg("--fabric-bin").arg(directory);
-    }
-    let output = command.output().with_context(|| format!("cannot run {}", harness.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let tier = |line: &str| {
-        let fields: Vec<&str> = line.splitn(4, '\t').collect();
-        let [name, uses, supported, reason] = fields.try_into().ok()?;
-        Some(Tier {
-            name: name.to_owned(),
-            fabric_bin: fabric_bin.map(Path::to_owned),
-            uses: uses.to_owned(),
-            supported: supported == "yes",
-            reason: reason.to_owned(),
-        })
-    };
-    let tiers: Option<Vec<Tier>> = text.lines().map(tier).collect();
-    tiers
-        .filter(|tiers| output.status.success() && !tiers.is_empty())
-        .with_context(|| format!("`fabric-harness probe` failed: {text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 fn step(name: &str) {

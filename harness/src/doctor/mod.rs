@@ -34,8 +34,7 @@ pub struct DoctorOptions {
     /// Which Fabric.
     #[command(flatten)]
     pub fabric: FabricOptions,
-    /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, or PATH. `cargo xtask doctor`
-    /// builds and gives it.
+    /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, PATH, or this program.
     #[arg(long, value_name = "FILE")]
     pub builder: Option<PathBuf>,
     /// A chaincode server program, to be looked at as well.

@@ -8,6 +8,7 @@ use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader as _};
 
 use super::blocking;
+use crate::network::choice::{IS_STATIC, NOT_STATIC};
 use crate::runtime::Finding;
 
 /// How much of a program is read: its headers are at its beginning.
@@ -15,9 +16,11 @@ const HEAD: u64 = 1024 * 1024;
 
 pub(super) async fn builder(path: Option<PathBuf>) -> Vec<Finding> {
     let Some(path) = path else {
-        let text = "no ccaas-builder program: give its path by --builder or the variable CCAAS_BUILDER, or build it \
-                    by `cargo xtask dist`";
-        return vec![Finding::problem("builder", text)];
+        return vec![if IS_STATIC {
+            Finding::ok("builder", "this program, which is linked statically")
+        } else {
+            Finding::warning("builder", format!("{NOT_STATIC}; without it there are no docker and kubernetes runtimes"))
+        }];
     };
     blocking("builder", move || vec![travels("builder", &path)]).await
 }

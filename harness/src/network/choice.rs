@@ -48,6 +48,12 @@ pub enum ChoiceError {
         #[source]
         source: Unavailable,
     },
+    /// This program is needed in a container, where it does not run.
+    #[error("--runtime {name}: {NOT_STATIC}")]
+    NotStatic {
+        /// The runtime.
+        name: &'static str,
+    },
     /// This program has no path, so it cannot be started as the reaper.
     #[error("cannot find this program")]
     Reaper(#[source] io::Error),
@@ -60,6 +66,13 @@ pub enum ChoiceError {
 }
 
 crate::console::debug_as_text!(ChoiceError);
+
+pub(crate) const NOT_STATIC: &str = "this build of fabric-harness is linked dynamically, so that it cannot be the external builder \
+                          and the sample chaincode in a container; use a released program, or give static programs \
+                          with --builder and --chaincode";
+
+/// Whether a container has what this program needs.
+pub(crate) const IS_STATIC: bool = cfg!(target_feature = "crt-static");
 
 /// `Fabric 3.1.5`, or `as Fabric 3.1` for nodes that are not Fabric's.
 pub fn describe(runtime: &dyn Runtime) -> String {
@@ -82,7 +95,11 @@ pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, Choice
         cluster: plan.cluster.clone(),
         seed: plan.seed,
     };
+    let cannot_run = |runtime: &Descriptor| runtime.capabilities.takes_images && plan.uses_own_program && !IS_STATIC;
     if let RuntimeChoice::Named(runtime) = plan.runtime {
+        if cannot_run(runtime) {
+            return Err(ChoiceError::NotStatic { name: runtime.name });
+        }
         let found = (runtime.find)(&request).await;
         let runtime = found.map_err(|source| ChoiceError::Named { name: runtime.name, source })?;
         return Ok(Choice { runtime, passed_over: Vec::new() });
@@ -97,6 +114,8 @@ pub async fn choose(plan: &NetworkPlan, reaper: Reaper) -> Result<Choice, Choice
     while let Some(candidate) = candidates.next() {
         let is_last = candidates.peek().is_none();
         let reason = match (candidate.find)(&request).await {
+            Ok(_) if cannot_run(candidate) && is_last => return Err(ChoiceError::NotStatic { name: candidate.name }),
+            Ok(_) if cannot_run(candidate) => NOT_STATIC.to_owned(),
             // What speaks against the last one is reported when it is used.
             Ok(runtime) if is_last => return Ok(Choice { runtime, passed_over }),
             Ok(runtime) => match check_databases(&*runtime, plan).await {

@@ -96,17 +96,21 @@ pub struct NetworkOptions {
     /// Embedded nodes ignore it.
     #[cfg_attr(feature = "cli", arg(long, value_name = "SPEC", hide_short_help = true))]
     pub logging_spec: Option<String>,
-    /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, or PATH.
+    /// The ccaas-builder program. Default: the variable `CCAAS_BUILDER`, PATH, or this program.
     ///
-    /// It must be statically linked for docker and kubernetes. `cargo xtask` builds it and sets this option.
+    /// It must be statically linked for docker and kubernetes.
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub builder: Option<PathBuf>,
-    /// The chaincode: a TOML file, a server program, or the address of a server that you start.
+    /// The chaincode: a TOML file, a server program, or the address of a server that you start. Default: the
+    /// asset-transfer sample, which this program contains.
     ///
-    /// The file defines how the server is started, and the cases. A program must be statically linked. An address
-    /// is useful with a debugger. `cargo xtask` builds the sample and sets this option.
+    /// The file defines how the server is started, and the cases. A program must be statically linked for docker and
+    /// kubernetes. An address is useful with a debugger.
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE.toml|PROGRAM|HOST:PORT"))]
-    pub chaincode: PathBuf,
+    pub chaincode: Option<PathBuf>,
+    /// The program `fabric-harness`, if the caller is that: it is also an external builder and the sample chaincode.
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub own_program: Option<PathBuf>,
     /// Print more: -v the nodes' logs after a failure, -vv commands and configuration, -vvv the messages between
     /// client, peers and chaincode of failed cases, -vvvv of all cases.
     #[cfg_attr(feature = "cli", arg(short, long, action = clap::ArgAction::Count))]
@@ -127,7 +131,8 @@ impl NetworkOptions {
             seed: None,
             logging_spec: None,
             builder: None,
-            chaincode,
+            chaincode: Some(chaincode),
+            own_program: None,
             verbose: 0,
         }
     }

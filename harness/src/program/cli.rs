@@ -6,6 +6,7 @@ use crate::doctor::DoctorOptions;
 use crate::explain::ExplainOptions;
 use crate::options::E2eOptions;
 use crate::packaging::{InspectOptions, PackageOptions};
+use crate::plan::SAMPLE_COMMAND;
 use crate::probe::ProbeOptions;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Start a persistent network with a chaincode.
     #[command(after_help = "Exit codes: 0, the network is ready; 2, failure.")]
     Up(Box<UpOptions>),
+    /// Serve the asset-transfer chaincode, for `e2e` and `up` without another one.
+    #[command(name = SAMPLE_COMMAND, hide = true)]
+    SampleChaincode(chaincode_sample::program::Options),
     /// Run the daemon of a persistent network, for `up`.
     #[command(hide = true)]
     Daemon(Box<UpOptions>),

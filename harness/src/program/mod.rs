@@ -18,13 +18,34 @@ use crate::report::{html, junit, text};
 use crate::run::{Finished, run};
 use crate::runtime::registry::reap;
 use crate::runtime::{Action, Runtime};
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
+use std::ffi::OsString;
 use std::time::Duration;
 
+/// Runs this program: as an external builder if a peer has started it as one, otherwise the command of the command line.
+/// A process calls it once, before it starts threads.
+pub fn main() -> std::process::ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.first().is_some_and(|program| ccaas_builder::program::called_as(program).is_some()) {
+        return ccaas_builder::program::main(arguments);
+    }
+    match Cli::parse().command {
+        Command::SampleChaincode(options) => chaincode_sample::program::run(chaincode_sample::contract(), &options),
+        command => match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(Box::pin(program(command))).into(),
+            Err(error) => could_not_run(&format!("cannot start: {error}")).into(),
+        },
+    }
+}
+
 /// Runs the command and returns the exit code.
-pub async fn program(cli: Cli) -> ExitCode {
-    match cli.command {
-        Command::E2e(options) => {
+async fn program(command: Command) -> ExitCode {
+    let own_program = std::env::current_exe().ok();
+    match command {
+        // `main` runs it.
+        Command::SampleChaincode(_) => ExitCode::CouldNotRun,
+        Command::E2e(mut options) => {
+            options.network.own_program = own_program;
             console::log(options.network.verbose);
             e2e(&options).await
         }
@@ -35,7 +56,10 @@ pub async fn program(cli: Cli) -> ExitCode {
         Command::Ready(options) => crate::bundle::ready(&options).await,
         Command::Install(options) => crate::bundle::install(&options),
         Command::Up(options) => daemon::up(&options).await,
-        Command::Daemon(options) => Box::pin(daemon::run(&options)).await,
+        Command::Daemon(mut options) => {
+            options.network.own_program = own_program;
+            Box::pin(daemon::run(&options)).await
+        }
         Command::Down(options) => daemon::down(&options).await,
         Command::Status(options) => daemon::status(&options).await,
         Command::Logs(options) => daemon::logs(&options).await,

@@ -25,6 +25,11 @@ enum Part {
 }
 
 impl Template {
+    /// A text without variables.
+    pub fn text(text: &str) -> Self {
+        Self(vec![Part::Text(text.to_owned())])
+    }
+
     /// Replaces the variables. A variable without a value, such as a certificate without TLS, is empty.
     pub fn fill(&self, values: &BTreeMap<String, String>) -> String {
         let part = |part: &Part| match part {

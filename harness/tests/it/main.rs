@@ -30,3 +30,4 @@ mod per_peer;
 mod process;
 mod progress;
 mod restart;
+mod self_contained;

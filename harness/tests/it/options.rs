@@ -64,7 +64,7 @@ fn a_package_is_written_and_looked_into() {
 fn the_page_of_options_is_the_help() {
     let mut page =
         "# Options\n\nEach command as `fabric-harness help COMMAND` describes it; `--help` after a command is \
-         shorter. `cargo xtask COMMAND` builds and gives `--builder` and `--chaincode` where a command needs them, and \
+         shorter. `cargo xtask COMMAND` builds and gives static programs for `--builder` and `--chaincode` where containers need them, and \
          `--evidence` and `--state` below the workspace's target directory, when you don't.\n"
             .to_owned();
     for command in commands() {
@@ -149,7 +149,8 @@ fn only_regular_files_are_read() {
     }
 }
 
-/// As a user of the installed program types it: the builder is the one on PATH, or of the variable.
+/// As a user of the installed program types it: the builder is that of the variable, the one on PATH, or the program
+/// itself.
 #[test]
 fn the_builder_need_not_be_given() {
     let own = env!("CARGO_BIN_EXE_fabric-harness");
@@ -162,7 +163,7 @@ fn the_builder_need_not_be_given() {
         String::from_utf8(output.stderr).unwrap()
     };
     let text = run(scratch.path(), None);
-    assert!(text.contains("--builder: no ccaas-builder program") && text.contains("CCAAS_BUILDER"), "{text}");
+    assert!(text.contains("--cases: cannot read no-cases") && !text.contains("--builder"), "{text}");
     let text = run(scratch.path(), Some("no-builder"));
     assert!(text.contains("--builder no-builder: No such file"), "{text}");
     std::os::unix::fs::symlink(own, scratch.path().join("ccaas-builder")).unwrap();

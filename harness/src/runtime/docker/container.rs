@@ -273,7 +273,7 @@ async fn read_log(docker: &Docker, id: &str, lines: Option<usize>) -> String {
             match part {
                 Ok(part) => {
                     let part = part.into_bytes();
-                    stored += part.len() + STORED_WITH_LINE * part.iter().filter(|byte| **byte == b'\n').count();
+                    stored += part.len() + STORED_WITH_LINE * part.split(|byte| *byte == b'\n').count();
                     received.add(&part);
                 }
                 Err(error) => return format!("\n(cannot read the log: {})\n", error_text(&error)),
