@@ -20,6 +20,8 @@ const MOST_SHOWN: usize = 50;
 pub(super) struct Source {
     file: String,
     text: String,
+    /// Where each line starts.
+    lines: Vec<usize>,
     offsets: BTreeMap<String, usize>,
 }
 
@@ -71,7 +73,8 @@ impl std::error::Error for Mistakes {}
 
 impl Source {
     pub(super) fn new(file: &str, text: &str) -> Self {
-        Self { file: file.to_owned(), text: text.to_owned(), offsets: BTreeMap::new() }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), lines, offsets: BTreeMap::new() }
     }
 
     pub(super) fn file(&self) -> &str {
@@ -109,9 +112,9 @@ impl Source {
 
     /// Line and column of a byte offset.
     pub(super) fn place_of(&self, byte: usize) -> Place {
-        let before = self.text.get(..byte).unwrap_or(&self.text);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
+        let line = self.lines.partition_point(|start| *start <= byte).max(1);
+        let before = self.lines.get(line - 1).and_then(|start| self.text.get(*start..byte)).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 
     /// A mistake at a byte offset.

@@ -21,13 +21,10 @@ pub(super) fn other_holder(port: u16, own: u32, directory: &Path) -> Option<Port
         Some(run) => run != directory.as_os_str().as_encoded_bytes(),
         None => Stat::read(process).is_some_and(|stat| stat.started < started),
     };
-    let holders: Vec<u32> = numbers().filter(|process| has_one_of(*process, &sockets)).collect();
-    let process = *holders.first()?;
-    // Processes can share a socket.
-    holders.iter().all(|holder| is_other(*holder)).then(|| {
-        let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-        PortHolder { process, name: name.trim().to_owned() }
-    })
+    // A socket that another program opened may be shared by younger processes, which that program has started.
+    let process = numbers().find(|process| has_one_of(*process, &sockets) && is_other(*process))?;
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    Some(PortHolder { process, name: name.trim().to_owned() })
 }
 
 /// The inode in a line of the table, if it is a listener that a connection to 127.0.0.1 reaches.
@@ -52,7 +49,8 @@ fn has_one_of(process: u32, sockets: &[String]) -> bool {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use std::process::{Child, Command};
+    use std::os::fd::OwnedFd;
+    use std::process::{Child, Command, Stdio};
 
     /// A process of a run, which listens nowhere.
     fn started(directory: &str) -> Child {
@@ -75,6 +73,12 @@ mod tests {
         assert_eq!(holder.process, std::process::id());
         assert!(!holder.name.is_empty());
         assert_eq!(other_holder(port, std::process::id(), Path::new("/run")), None, "it is its own");
+        // A child that has its socket, as between fork and exec, is younger than `own`.
+        let shared = Stdio::from(OwnedFd::from(other.try_clone().unwrap()));
+        let mut child = Command::new("sleep").arg("1000").stdin(shared).spawn().unwrap();
+        assert_eq!(other_holder(port, own.id(), Path::new("/run")), Some(holder));
+        child.kill().unwrap();
+        child.wait().unwrap();
         drop(other);
         assert_eq!(other_holder(port, own.id(), Path::new("/run")), None, "nobody listens");
         own.kill().unwrap();
