@@ -273,7 +273,7 @@ impl NetworkPlan {
             .ok();
         let logging = resolve_logging(options).map_err(&mut keep).ok();
         let builder = resolve_builder(options).map_err(&mut keep).ok();
-        let is_own_builder = builder == options.own_program;
+        let is_own_builder = options.builder.is_none() && builder == options.own_program;
         let file = file.map_err(&mut keep).ok();
         if let Some(server) = file.as_ref().and_then(|file| file.server.as_ref()) {
             let _ = check_image(server, options).map_err(&mut keep);
