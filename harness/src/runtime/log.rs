@@ -78,6 +78,7 @@ fn joined(first: &[u8], omitted: u64, last: &[u8]) -> String {
 }
 
 /// A log that is received in parts, of which the middle is dropped beyond a limit.
+#[cfg(any(feature = "docker", feature = "kubernetes"))]
 #[derive(Debug)]
 pub(super) struct Received {
     first: Vec<u8>,
@@ -87,6 +88,7 @@ pub(super) struct Received {
     ends: (usize, usize),
 }
 
+#[cfg(any(feature = "docker", feature = "kubernetes"))]
 impl Default for Received {
     /// With the limit of [`whole`].
     fn default() -> Self {
@@ -95,6 +97,7 @@ impl Default for Received {
     }
 }
 
+#[cfg(any(feature = "docker", feature = "kubernetes"))]
 impl Received {
     fn with_ends(start: usize, end: usize) -> Self {
         Self { first: Vec::new(), last: Vec::new(), omitted: 0, ends: (start, end) }

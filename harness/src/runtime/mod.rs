@@ -22,6 +22,7 @@ mod log;
 mod loopback;
 mod node;
 mod options;
+#[cfg(any(feature = "docker", feature = "kubernetes"))]
 mod package_addresses;
 mod placed;
 pub mod process;
