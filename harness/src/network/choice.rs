@@ -67,9 +67,10 @@ pub enum ChoiceError {
 
 crate::console::debug_as_text!(ChoiceError);
 
-pub(crate) const NOT_STATIC: &str = "this build of fabric-harness is linked dynamically, so that it cannot be the external builder \
-                          and the sample chaincode in a container; use a released program, or give static programs \
-                          with --builder and --chaincode";
+/// Why this program cannot be used in a container, and what to do.
+pub(crate) const NOT_STATIC: &str = "this build of fabric-harness is linked dynamically, so that it cannot be the \
+                                     external builder and the sample chaincode in a container; use a released \
+                                     program, or give static programs with --builder and --chaincode";
 
 /// Whether a container has what this program needs.
 pub(crate) const IS_STATIC: bool = cfg!(target_feature = "crt-static");

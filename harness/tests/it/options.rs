@@ -64,7 +64,8 @@ fn a_package_is_written_and_looked_into() {
 fn the_page_of_options_is_the_help() {
     let mut page =
         "# Options\n\nEach command as `fabric-harness help COMMAND` describes it; `--help` after a command is \
-         shorter. `cargo xtask COMMAND` builds and gives static programs for `--builder` and `--chaincode` where containers need them, and \
+         shorter. `cargo xtask COMMAND` builds and gives static programs for `--builder` and `--chaincode` where \
+         containers need them, and \
          `--evidence` and `--state` below the workspace's target directory, when you don't.\n"
             .to_owned();
     for command in commands() {
